@@ -1,0 +1,333 @@
+// Package upscopetest is Upscope in memory: an http.Handler that speaks version 1.3 of the REST API, serves the
+// pages behind its watch links, and fails on demand. Tests and the demo use it in place of the service.
+//
+// It keeps to what the vendor documents, and where nothing is documented it does the inconvenient thing: search
+// is fuzzy for whatever is no known token and then answers with somebody, one result is the first region's and
+// not the best, bodies of most failures say nothing, fields are null, and ids given as integrationIds are found
+// but never shown.
+package upscopetest
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"cobrowse-bridge/upscope"
+)
+
+// Options shape a Server. The zero value is a service whose key is "test-key".
+type Options struct {
+	Key     string // the secret REST key; "test-key" when empty
+	Version string // first segment of the paths; upscope.DefaultVersion when empty
+	// WatchBase is the address of this handler as browsers see it, put before /session/{uuid}. When empty it is
+	// the vendor's, so links look real and lead nowhere; see also SetWatchBase.
+	WatchBase string
+	LinkLife  time.Duration // how long a watch link can be opened; 5 minutes when zero
+	OneUse    bool          // whether a watch link opens once only
+	PageSize  int           // sessions on a page of the list; 20 when zero
+	Regions   []string      // in the order in which they answer; eu-central, us-east when empty
+	Now       func() time.Time
+	// OnEnd is told the id of each session that has ended, without a lock held. Whoever wants Upscope's POST
+	// calls SendWebhook there.
+	OnEnd func(sessionID string)
+}
+
+// Endpoint names one call of the API.
+type Endpoint string
+
+// The endpoints. Any stands for all of them in Fail; Unknown counts what is none.
+const (
+	Any            Endpoint = "*"
+	Unknown        Endpoint = "unknown"
+	Usage          Endpoint = "usage"
+	List           Endpoint = "list"
+	Visitor        Endpoint = "visitor"
+	Watch          Endpoint = "watch_url"
+	StopSession    Endpoint = "stop session"
+	DeleteVisitor  Endpoint = "delete visitor"
+	DeleteVisitors Endpoint = "delete visitors"
+	Agent          Endpoint = "agent"
+	Sessions       Endpoint = "sessions"
+	OnPremise      Endpoint = "onpremise token"
+)
+
+// Endpoints returns all calls of the API, without Any and Unknown.
+func Endpoints() []Endpoint {
+	return []Endpoint{
+		Usage, List, Visitor, Watch, StopSession, DeleteVisitor, DeleteVisitors, Agent, Sessions, OnPremise,
+	}
+}
+
+// Call is one request as it arrived.
+type Call struct {
+	Endpoint   Endpoint
+	Method     string
+	RequestURI string // path and query, escaped as they were
+	Search     string // the search parameter, unescaped
+	KeyOK      bool
+}
+
+// Server is the service. It is made by New and safe for use by many goroutines.
+type Server struct {
+	opts Options
+	mux  *http.ServeMux
+
+	mu        sync.Mutex
+	watchBase string
+	overPlan  bool
+	visitors  []*visitor // in the order they came
+	sessions  []*session // in the order they began
+	agents    []*upscope.Agent
+	links     map[string]*link
+	watches   []WatchRecord
+	opened    int
+	calls     []Call
+	faults    []*armed
+}
+
+// New returns a service without visitors.
+func New(o Options) *Server {
+	o.Key = cmp.Or(o.Key, "test-key")
+	o.Version = cmp.Or(o.Version, upscope.DefaultVersion)
+	o.LinkLife = cmp.Or(o.LinkLife, 5*time.Minute)
+	o.PageSize = cmp.Or(o.PageSize, 20)
+	if len(o.Regions) == 0 {
+		o.Regions = []string{"eu-central", "us-east"}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Server{opts: o, mux: http.NewServeMux(), links: map[string]*link{}}
+	s.SetWatchBase(o.WatchBase)
+	for pattern, e := range map[string]struct {
+		Endpoint
+		answer
+	}{
+		"GET /usage":                    {Usage, s.usage},
+		"GET /list":                     {List, s.list},
+		"GET /visitors/{id}":            {Visitor, s.visitor},
+		"POST /visitors/{id}/watch_url": {Watch, s.watch},
+		"DELETE /visitors/{id}/session": {StopSession, s.stop},
+		"DELETE /visitors/{id}":         {DeleteVisitor, s.deleteVisitor},
+		"DELETE /visitors":              {DeleteVisitors, s.deleteVisitors},
+		"GET /agents/lookup":            {Agent, s.agent},
+		"GET /cobrowsing_sessions/list": {Sessions, s.sessionList},
+		"POST /onpremise/token":         {OnPremise, s.onPremise},
+	} {
+		method, path, _ := strings.Cut(pattern, " ")
+		s.mux.Handle(method+" /"+o.Version+path, s.api(e.Endpoint, e.answer))
+	}
+	s.mux.Handle("/", s.api(Unknown, func(*http.Request, []byte) (int, any) { return notFound() }))
+	s.mux.HandleFunc("GET /session/{uuid}", s.page)
+	s.mux.HandleFunc("POST /session/{uuid}/end", s.pageEnd)
+	return s
+}
+
+// SetWatchBase changes Options.WatchBase for links minted from now on: the address of an httptest.Server is
+// known only once it runs.
+func (s *Server) SetWatchBase(base string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchBase = strings.TrimRight(cmp.Or(base, "https://cobrowsingapi.com"), "/")
+}
+
+// SetOverPlan makes new sessions exceed the subscription, or no longer: 402.
+func (s *Server) SetOverPlan(over bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.overPlan = over
+}
+
+// ServeHTTP answers a call of the API or opens a watch link.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Calls returns what has been asked of the API, in order.
+func (s *Server) Calls() []Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.calls)
+}
+
+// Requests returns how often each endpoint has been called, with whatever key and success.
+func (s *Server) Requests() map[Endpoint]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := map[Endpoint]int{}
+	for _, c := range s.calls {
+		counts[c.Endpoint]++
+	}
+	return counts
+}
+
+// answer handles a call with the lock held and returns a status and a body: a page for text, else JSON.
+type answer func(r *http.Request, body []byte) (status int, content any)
+
+type page string
+
+func (s *Server) api(e Endpoint, handle answer) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+		if err != nil {
+			return
+		}
+		authorized := s.authorized(r)
+		s.mu.Lock()
+		s.calls = append(s.calls, Call{
+			Endpoint: e, Method: r.Method, RequestURI: r.URL.RequestURI(), Search: r.URL.Query().Get("search"),
+			KeyOK: authorized,
+		})
+		fault := s.fault(e)
+		s.mu.Unlock()
+
+		if fault != nil && !fault.before(w, r) {
+			return
+		}
+		status, content := http.StatusUnauthorized, any(problem("invalid_api_key"))
+		if authorized {
+			s.mu.Lock()
+			status, content = handle(r, body)
+			s.mu.Unlock()
+		}
+		kind, text := render(content)
+		if fault != nil {
+			text = fault.change(e, text)
+			fault.send(w, r, status, kind, text)
+			return
+		}
+		w.Header().Set("Content-Type", kind)
+		w.WriteHeader(status)
+		_, _ = w.Write(text)
+	})
+}
+
+func (s *Server) authorized(r *http.Request) bool {
+	given := r.Header.Get("X-Api-Key")
+	if s.opts.Version >= "v1.4" {
+		given, _ = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	}
+	return subtle.ConstantTimeCompare([]byte(given), []byte(s.opts.Key)) == 1
+}
+
+func render(content any) (kind string, text []byte) {
+	if p, ok := content.(page); ok {
+		return "text/html; charset=utf-8", []byte(p)
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(content); err != nil {
+		panic(fmt.Sprintf("upscopetest: %v", err))
+	}
+	return "application/json; charset=utf-8", b.Bytes()
+}
+
+type object = map[string]any
+
+// problem is the body of a 401, the only failure with a documented one.
+func problem(code string) object { return object{"status": "error", "error": code} }
+
+// The bodies of these are documented nowhere.
+func notFound() (int, any)   { return http.StatusNotFound, page("<h1>Not Found</h1>\n") }
+func badRequest() (int, any) { return http.StatusBadRequest, object{} }
+
+func (s *Server) usage(*http.Request, []byte) (int, any) {
+	now := s.opts.Now()
+	online, lastDay, live, seconds := 0, 0, 0, 0
+	for _, v := range s.visitors {
+		if v.IsOnline {
+			online++
+		}
+		if now.Sub(v.LastSeenAt) < 24*time.Hour {
+			lastDay++
+		}
+	}
+	for _, c := range s.sessions {
+		if c.EndedAt.IsZero() {
+			live++
+		}
+		seconds += c.LengthSeconds
+	}
+	return http.StatusOK, object{"status": "ok", "usage": object{
+		"agents":          object{"last_30_days": len(s.agents), "today": len(s.agents)},
+		"session_counts":  object{"last_30_days": len(s.sessions), "now": live, "today": len(s.sessions)},
+		"session_seconds": object{"last_30_days": seconds, "today": seconds},
+		"visitors":        object{"last_24_hrs": lastDay, "online_now": online},
+	}}
+}
+
+func (s *Server) agent(r *http.Request, _ []byte) (int, any) {
+	q := r.URL.Query()
+	email, external := q.Get("email"), q.Get("external_id")
+	for _, a := range s.agents {
+		if email != "" && strings.EqualFold(a.Email, email) || external != "" && a.ExternalID == external {
+			shown := agentJSON(*a)
+			all := []any{}
+			for _, c := range s.sessions {
+				if slices.ContainsFunc(c.Agents, func(b upscope.Agent) bool { return b.ID == a.ID }) {
+					all = append(all, s.sessionJSON(c))
+				}
+			}
+			shown["sessions"] = all[max(0, len(all)-10):]
+			return http.StatusOK, object{"status": "ok", "agent": shown}
+		}
+	}
+	return notFound()
+}
+
+// AddAgent adds a user of the dashboard, who has an e-mail address and an id that begins with u_.
+func (s *Server) AddAgent(a upscope.Agent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.ID = cmp.Or(a.ID, "u_"+rand.Text()[:8])
+	s.agents = append(s.agents, &a)
+}
+
+// agentFor returns the agent of the API with the given id of the caller's, new or known.
+func (s *Server) agentFor(id, name string) *upscope.Agent {
+	for _, a := range s.agents {
+		if a.ExternalID == id {
+			a.Name = cmp.Or(name, a.Name)
+			return a
+		}
+	}
+	a := &upscope.Agent{ID: "ea_" + rand.Text()[:8], ExternalID: id, Name: name}
+	s.agents = append(s.agents, a)
+	return a
+}
+
+func (s *Server) onPremise(_ *http.Request, body []byte) (int, any) {
+	var in struct {
+		VisitorID string `json:"visitor_id"`
+		Agent     struct{ ID, Name string }
+	}
+	if json.Unmarshal(body, &in) != nil || in.VisitorID == "" || in.Agent.ID == "" || in.Agent.Name == "" {
+		return badRequest()
+	}
+	if s.overPlan {
+		return http.StatusPaymentRequired, object{}
+	}
+	s.agentFor(in.Agent.ID, in.Agent.Name)
+	return http.StatusOK, object{"authorized": true, "token": "onprem-" + rand.Text()} // no status, as documented
+}
+
+// merged returns the metadata of a session: the request's, and the page's under names that begin with visitor_.
+func merged(request, visitor map[string]any) map[string]any {
+	all := maps.Clone(request)
+	if all == nil {
+		all = map[string]any{}
+	}
+	for name, value := range visitor {
+		all["visitor_"+name] = value
+	}
+	return all
+}
