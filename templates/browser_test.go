@@ -1,0 +1,210 @@
+package templates
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// policy is the strictest policy that a caller may send with a page.
+const policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+func servePages(t *testing.T) *httptest.Server {
+	pages := samplePages()
+	mux := http.NewServeMux()
+	mux.Handle("GET /static/", http.StripPrefix("/static/", http.FileServerFS(Static())))
+	mux.HandleFunc("GET /show/{name}", func(w http.ResponseWriter, r *http.Request) {
+		p, ok := pages[r.PathValue("name")]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", policy)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if err := Render(w, p); err != nil {
+			t.Error(err)
+		}
+	})
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+// browser starts Chromium, or skips the test where there is none.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	var path string
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		t.Skip("no Chromium on this machine (apt-get install chromium)")
+	}
+	opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.ExecPath(path),
+		chromedp.NoSandbox, // tests often run as root in a container
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.WSURLReadTimeout(time.Minute),
+	)
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("start %s: %v", path, err)
+	}
+	return ctx
+}
+
+// violation is the part of an axe-core finding that helps to mend it.
+type violation struct {
+	ID    string `json:"id"`
+	Help  string `json:"help"`
+	Nodes []struct {
+		HTML    string `json:"html"`
+		Summary string `json:"failureSummary"`
+	} `json:"nodes"`
+}
+
+// audit runs axe-core and gives what it found. Findings it is not sure of
+// ("incomplete") count for contrast, where they mean that it could not tell.
+const audit = `axe.run(document, {resultTypes: ["violations", "incomplete"]}).then(r =>
+	r.violations.concat(r.incomplete.filter(v => v.id === "color-contrast")))`
+
+// TestEveryPageIsAccessibleInLightAndDarkOnDesktopAndPhone also writes a picture
+// of each page into the directory that BRIDGE_TEST_SCREENSHOTS names.
+func TestEveryPageIsAccessibleInLightAndDarkOnDesktopAndPhone(t *testing.T) {
+	axe, err := os.ReadFile("testdata/axe/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		t.Skip("axe-core is not installed (npm ci --prefix templates/testdata/axe)")
+	}
+	shots := os.Getenv("BRIDGE_TEST_SCREENSHOTS")
+	if shots != "" {
+		if err := os.MkdirAll(shots, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	srv := servePages(t)
+	ctx := browser(t)
+
+	for _, name := range slices.Sorted(maps.Keys(samplePages())) {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			console := chromedp.Console(ctx)
+			do(t, ctx, chromedp.Navigate(srv.URL+"/show/"+name), chromedp.Evaluate[chromedp.Void](string(axe)))
+			for _, scheme := range []string{"light", "dark"} {
+				for _, width := range []int64{1280, 390, 320} {
+					dress(t, ctx, scheme, width)
+					fits(t, ctx, scheme, width)
+					if width == 320 {
+						continue
+					}
+					for _, v := range get[[]violation](t, ctx, audit, chromedp.EvalAwaitPromise) {
+						t.Errorf("%s, %d px: %s: %s", scheme, width, v.ID, v.Help)
+						for _, n := range v.Nodes {
+							t.Logf("%s\n%s", n.HTML, n.Summary)
+						}
+					}
+					if shots != "" {
+						shoot(t, ctx, filepath.Join(shots, fmt.Sprintf("%s-%s-%d.png", name, scheme, width)))
+					}
+				}
+			}
+			// What the browser itself finds wrong, such as a breach of the policy or
+			// a file that is not there, is in its console.
+			const last = "that was all"
+			do(t, ctx, chromedp.Evaluate[chromedp.Void](`console.log("`+last+`")`))
+			for m, err := range console {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m.Text == last {
+					break
+				}
+				t.Errorf("the browser says: %s", m)
+			}
+		})
+	}
+}
+
+func dress(t *testing.T, ctx context.Context, scheme string, width int64) {
+	t.Helper()
+	_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: scheme},
+			{Name: "prefers-reduced-motion", Value: "reduce"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Without it a headless page counts as a window in the background, where no
+	// element has focus.
+	if _, err := chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}); err != nil {
+		t.Fatal(err)
+	}
+	do(t, ctx, chromedp.EmulateViewport(width, 844))
+}
+
+// fits checks that nothing is wider than the screen and that focus shows.
+func fits(t *testing.T, ctx context.Context, scheme string, width int64) {
+	t.Helper()
+	if wide := get[int64](t, ctx, `document.documentElement.scrollWidth`); wide > width {
+		t.Errorf("%s: %d px wide on a screen of %d", scheme, wide, width)
+	}
+	faint := get[[]string](t, ctx, `[...document.querySelectorAll("a, button, input:not([type=hidden])")].filter(e => {
+		e.focus({focusVisible: true});
+		const drawn = getComputedStyle(e.closest(".option") ?? e);
+		const shows = drawn.outlineStyle === "solid" && parseFloat(drawn.outlineWidth) >= 2;
+		e.blur();
+		return !shows;
+	}).map(e => e.outerHTML)`)
+	for _, html := range faint {
+		t.Errorf("%s, %d px: focus does not show on %s", scheme, width, html)
+	}
+}
+
+func shoot(t *testing.T, ctx context.Context, file string) {
+	t.Helper()
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, png, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get[T any](t *testing.T, ctx context.Context, script string, opts ...chromedp.EvaluateOption) T {
+	t.Helper()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script, opts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}

@@ -1,0 +1,81 @@
+package templates
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestACardHasAButtonOnlyWhereItLeadsSomewhere(t *testing.T) {
+	for state, want := range map[string]string{
+		StateSearching: "",
+		StateNoVisitor: "Check again",
+		StateChoose:    "Open",
+		StateOffline:   "Check again",
+		StateReady:     "Co-browse",
+		StateOpened:    "Co-browse",
+		StateClosed:    "",
+		StateMoved:     "",
+		StateFailed:    "",
+	} {
+		if got := (Card{State: state}).Text().Button; got != want {
+			t.Errorf("%s: button %q, want %q", state, got, want)
+		}
+	}
+}
+
+func TestACardOfAnUnknownStateReadsAsFailed(t *testing.T) {
+	if got, want := plain(Card{State: "new"}.Text()), plain(Card{State: StateFailed}.Text()); got != want {
+		t.Errorf("it reads %q", got)
+	}
+}
+
+func TestACardSaysHowLongItsButtonWorks(t *testing.T) {
+	zone := time.FixedZone("", -5*60*60)
+	c := Card{State: StateReady, DoorUntil: time.Date(2031, 5, 6, 23, 59, 0, 0, zone)}
+	if !slices.Contains(c.Text().Lines, Line{"Works until", "7 May, 04:59 UTC"}) {
+		t.Errorf("lines %q", c.Text().Lines)
+	}
+	c.State = StateClosed
+	if text := plain(c.Text()); strings.Contains(text, "Works") {
+		t.Errorf("a card without a button says %q", text)
+	}
+}
+
+func TestACardShortensAddresses(t *testing.T) {
+	for page, want := range map[string]string{
+		"https://shop.example/checkout?token=s3cr3t#x":     "shop.example/checkout",
+		"https://ann:pw@shop.example/":                     "shop.example",
+		"shop.example":                                     "shop.example",
+		"http://localhost:8080/a/b":                        "localhost:8080/a/b",
+		"https://shop.example/" + strings.Repeat("x", 200): "shop.example/" + strings.Repeat("x", maxFact-13) + "…",
+	} {
+		lines := Card{State: StateReady, Page: page}.Text().Lines
+		if !slices.Equal(lines, []Line{{"Page", want}}) {
+			t.Errorf("%s: lines %q", page, lines)
+		}
+	}
+}
+
+func TestLastSeenIsToldInTheLargestUnit(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Hour:                "just now", // clocks differ
+		0:                         "just now",
+		59 * time.Second:          "just now",
+		time.Minute:               "1 minute ago",
+		119 * time.Minute:         "1 hour ago",
+		24*time.Hour - 1:          "23 hours ago",
+		24 * time.Hour:            "1 day ago",
+		30 * 24 * time.Hour:       "30 days ago",
+		31 * 24 * time.Hour:       "on 5 April 2031",
+		20 * 365 * 24 * time.Hour: "on 11 May 2011",
+	} {
+		if got := ago(noon, noon.Add(-d)); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+	if got := ago(noon, time.Time{}); got != "" {
+		t.Errorf("never seen: %q", got)
+	}
+}

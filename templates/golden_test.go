@@ -1,0 +1,85 @@
+package templates
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const goldenDir = "testdata/golden"
+
+// hashes are the changing part of the names of assets.
+var hashes = regexp.MustCompile(`(/static/\w+)\.[0-9a-f]{16}\.(\w+)`)
+
+func render(t testing.TB, p Page) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Render(&b, p); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// plain is a card's text the way a chat shows it.
+func plain(c CardText) string {
+	var b strings.Builder
+	fmt.Fprintln(&b, c.Title)
+	for _, l := range c.Lines {
+		fmt.Fprintf(&b, "%s: %s\n", l.Label, l.Text)
+	}
+	if c.Button != "" {
+		fmt.Fprintf(&b, "[ %s ]\n", c.Button)
+	}
+	return b.String()
+}
+
+func TestEveryPageAndCardReadsAsItsGoldenFileSays(t *testing.T) {
+	got := make(map[string]string)
+	for name, p := range samplePages() {
+		got[name+".html"] = hashes.ReplaceAllString(render(t, p), "$1.HASH.$2")
+	}
+	for name, c := range sampleCards() {
+		got[name+".txt"] = plain(c.Text())
+	}
+	if *update {
+		if err := os.RemoveAll(goldenDir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(goldenDir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range got {
+			if err := os.WriteFile(filepath.Join(goldenDir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, text := range got {
+		want, err := os.ReadFile(filepath.Join(goldenDir, name))
+		if err != nil {
+			t.Errorf("%v (go test ./templates -update writes it)", err)
+			continue
+		}
+		if diff := cmp.Diff(string(want), text); diff != "" {
+			t.Errorf("%s differs (-golden +now; -update accepts it):\n%s", name, diff)
+		}
+	}
+	files, err := os.ReadDir(goldenDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if _, ok := got[f.Name()]; !ok {
+			t.Errorf("%s belongs to no page or card", f.Name())
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package templates
+
+// A Kind is what a Notice is about.
+type Kind string
+
+// The kinds, each with the status it is usually sent with.
+const (
+	KindUnknown        Kind = "unknown"         // 404: no such link
+	KindExpired        Kind = "expired"         // 410: the link's time is over
+	KindReplaced       Kind = "replaced"        // 410: a newer link was sent
+	KindClosed         Kind = "closed"          // 410: the chat is over
+	KindMoved          Kind = "moved"           // 410: the chat went to another agent
+	KindElsewhere      Kind = "elsewhere"       // 403: the link belongs to another browser
+	KindOverPlan       Kind = "over-plan"       // 402: beyond the Upscope plan
+	KindUpscopeDown    Kind = "upscope-down"    // 503: Upscope cannot be reached
+	KindUpscopeRefused Kind = "upscope-refused" // 502: Upscope refused our key
+	KindUntrusted      Kind = "untrusted"       // 502: Upscope answered with an address we do not trust
+	KindVisitorGone    Kind = "visitor-gone"    // 404: Upscope knows the visitor no longer
+	KindThrottled      Kind = "throttled"       // 429: too many attempts
+	KindPress          Kind = "press"           // 403: not pressed by a person
+	KindRenewed        Kind = "renewed"         // 200: a fresh link was sent
+	KindStore          Kind = "store"           // 503: the record cannot be written
+	KindInternal       Kind = "internal"        // 500
+	KindNotFound       Kind = "not-found"       // 404: any other page
+	KindNeutral        Kind = "neutral"         // 200: for robots and previews; no facts
+	KindMisdirected    Kind = "misdirected"     // 421: wrong host name
+	KindMethod         Kind = "method"          // 405
+)
+
+// Title is the heading of a notice of this kind; a Kind that is not among the
+// constants has that of KindInternal.
+func (k Kind) Title() string {
+	if w, ok := kinds[k]; ok {
+		return w.title
+	}
+	return kinds[KindInternal].title
+}
+
+// words are what a notice says. In next, {wait} stands for Notice.Wait;
+// withRenew and withOther replace it where Notice offers that way on.
+type words struct {
+	icon, tone           string
+	title                string
+	what, means, next    string
+	withRenew, withOther string
+}
+
+var kinds = map[Kind]words{
+	KindUnknown: {
+		icon: "link", tone: "calm",
+		title: "This link doesn’t work",
+		what:  "It may have been cut off, or mistyped.",
+		means: "Nothing was opened, and the visitor has not noticed anything.",
+		next:  "Go back to your chat and press the button on the co-browse message.",
+	},
+	KindExpired: {
+		icon: "clock", tone: "calm",
+		title:     "This link has expired",
+		what:      "Co-browse links work for a short time only, so that an old one can’t be misused.",
+		means:     "Nothing was opened. Your chat goes on as before.",
+		next:      "Use the newest co-browse message in your chat.",
+		withRenew: "Get a fresh link. It arrives where this one was posted.",
+	},
+	KindReplaced: {
+		icon: "clock", tone: "calm",
+		title:     "There is a newer link",
+		what:      "A fresh link was sent for this chat, so this one has stopped working.",
+		means:     "Nothing was opened. The newer link does the same.",
+		next:      "Use the newest co-browse message in your chat.",
+		withRenew: "Use the newest co-browse message in your chat. If you can’t see it, get another link.",
+	},
+	KindClosed: {
+		icon: "chat", tone: "calm",
+		title: "This chat is over",
+		what:  "The chat was closed, and its co-browse link with it.",
+		means: "The visitor’s screen can no longer be opened from here.",
+		next:  "If they still need help, reopen the chat or start a new one. It gets a co-browse message of its own.",
+	},
+	KindMoved: {
+		icon: "swap", tone: "calm",
+		title: "This chat has another agent now",
+		what:  "It was handed over, and the co-browse link went with it.",
+		means: "This link no longer opens the visitor’s screen for you.",
+		next:  "If you should be helping, have the chat assigned to you again.",
+	},
+	KindElsewhere: {
+		icon: "lock", tone: "warn",
+		title:     "This link belongs to another browser",
+		what:      "It was first opened in a different browser or on a different device, and works only there.",
+		means:     "Nothing was opened here. This keeps copied links from being used by others.",
+		next:      "Go back to the browser where you opened it. If that wasn’t you, tell your administrator now.",
+		withRenew: "Go back to that browser, or get a fresh link. It arrives where this one was posted. If you never opened this one, tell your administrator now.",
+	},
+	KindOverPlan: {
+		icon: "alert", tone: "warn",
+		title:     "Your Upscope plan is used up",
+		what:      "Upscope says that one more session would be beyond your plan.",
+		means:     "The session was not started, and trying again won’t help yet.",
+		next:      "Carry on in the chat, and tell your administrator.",
+		withOther: "Tell your administrator. If you have an Upscope login of your own, you can use that now.",
+	},
+	KindUpscopeDown: {
+		icon: "cloud", tone: "warn",
+		title: "Upscope isn’t answering",
+		what:  "The co-browsing service could not be reached just now.",
+		means: "Nothing was started. Your chat is not affected.",
+		next:  "Carry on in the chat, wait {wait}, then try again.",
+	},
+	KindUpscopeRefused: {
+		icon: "alert", tone: "warn",
+		title: "Co-browsing needs your administrator",
+		what:  "Upscope no longer accepts the key that this service uses.",
+		means: "Nobody can start a session until that is put right. It is nothing you did.",
+		next:  "Carry on in the chat. The problem is in the log for your administrators; tell them if a customer is waiting.",
+	},
+	KindUntrusted: {
+		icon: "lock", tone: "warn",
+		title: "Stopped for your safety",
+		what:  "Upscope answered with an address that is not on the list of trusted ones.",
+		means: "You were not sent there, and the visitor’s screen was not opened.",
+		next:  "Carry on in the chat, and tell your administrator.",
+	},
+	KindVisitorGone: {
+		icon: "person", tone: "calm",
+		title: "The visitor is no longer there",
+		what:  "Upscope has forgotten the visitor of this link. We looked again and found nobody.",
+		means: "There is no screen to open at the moment.",
+		next:  "Ask them in the chat to open your site again, then try again.",
+	},
+	KindThrottled: {
+		icon: "clock", tone: "warn",
+		title: "Too many attempts",
+		what:  "More was tried in a short time than one person needs.",
+		means: "You can’t open anything for now. Your chat is not affected.",
+		next:  "Wait {wait}, then try again.",
+	},
+	KindPress: {
+		icon: "lock", tone: "warn",
+		title: "Please press the button yourself",
+		what:  "This request did not come from a person pressing the button.",
+		means: "Nothing was opened. Programs that test links can’t open a visitor’s screen.",
+		next:  "Open the link from your chat once more and press the button. If this page comes back, use another browser or tell your administrator.",
+	},
+	KindRenewed: {
+		icon: "check", tone: "good",
+		title: "A fresh link is in your chat",
+		what:  "It was sent to where the old one was posted.",
+		means: "The old link has stopped working.",
+		next:  "Go back to your chat and use the new message. You can close this page.",
+	},
+	KindStore: {
+		icon: "alert", tone: "warn",
+		title: "Co-browsing is paused",
+		what:  "This service can’t write its record at the moment.",
+		means: "It opens no screen without noting who opened it. Your chat is not affected.",
+		next:  "Carry on in the chat, wait {wait}, then try again. If it stays like this, tell your administrator.",
+	},
+	KindInternal: {
+		icon: "alert", tone: "warn",
+		title: "Something went wrong here",
+		what:  "This service made a mistake. It is nothing you did.",
+		means: "The visitor’s screen was not opened. Your chat is not affected.",
+		next:  "Wait {wait}, then try again. If it happens again, tell your administrator.",
+	},
+	KindNotFound: {
+		icon: "link", tone: "calm",
+		title: "There is nothing here",
+		what:  "This address has no page.",
+		means: "Nothing was opened, and nothing is broken.",
+		next:  "To co-browse, press the button on the co-browse message in your chat.",
+	},
+	KindNeutral: {title: Product},
+	KindMisdirected: {
+		icon: "link", tone: "calm",
+		title: "Wrong address",
+		what:  "This service is not reached by the address in your browser.",
+		means: "Nothing was opened.",
+		next:  "Open the link from your chat again. If this page comes back, tell your administrator which address you see above.",
+	},
+	KindMethod: {
+		icon: "link", tone: "calm",
+		title: "That doesn’t work here",
+		what:  "Your browser asked for something that this page can’t do.",
+		means: "Nothing was opened, and nothing was changed.",
+		next:  "Go back to your chat and open the link again.",
+	},
+}

@@ -1,0 +1,344 @@
+package templates
+
+import (
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/PuerkitoBio/goquery"
+)
+
+func parsed(t testing.TB, p Page) *goquery.Document {
+	t.Helper()
+	doc, err := goquery.NewDocumentFromReader(strings.NewReader(render(t, p)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// text is what people read of the selection, with white space made single.
+func text(s *goquery.Selection) string { return strings.Join(strings.Fields(s.Text()), " ") }
+
+func TestEveryPageIsSoundMarkup(t *testing.T) {
+	for name, p := range samplePages() {
+		t.Run(name, func(t *testing.T) {
+			doc := parsed(t, p)
+			for selector, want := range map[string]int{
+				`html[lang="en"]`:       1,
+				"main":                  1,
+				"main h1":               1,
+				"h1":                    1,
+				"title":                 1,
+				`meta[name="viewport"]`: 1,
+				`meta[name="robots"][content*="noindex"]`:    1,
+				`link[rel="stylesheet"][href^="/static/"]`:   1,
+				`link[rel="icon"][href^="/static/"]`:         1,
+				"script, style, iframe, object, embed, base": 0,
+				"[style], [autofocus], [target]":             0,
+				"img:not([alt]), img:not([src^='/static/'])": 0,
+				`svg:not([aria-hidden="true"])`:              0,
+				`form:not([method="post"])`:                  0,
+				`form:not([action^="/w/"])`:                  0,
+				`a:not([href])`:                              0,
+				`a[href^="http"]:not([rel="noreferrer"])`:    0,
+				`meta[http-equiv]`:                           0,
+			} {
+				if got := doc.Find(selector).Length(); got != want {
+					t.Errorf("%d × %s, want %d", got, selector, want)
+				}
+			}
+			doc.Find("*").Each(func(_ int, s *goquery.Selection) {
+				for _, a := range s.Nodes[0].Attr {
+					if strings.HasPrefix(a.Key, "on") {
+						t.Errorf("<%s> runs script: %s", goquery.NodeName(s), a.Key)
+					}
+				}
+			})
+			doc.Find("link[href], img[src]").Each(func(_ int, s *goquery.Selection) {
+				for _, attr := range []string{"href", "src"} {
+					if v, ok := s.Attr(attr); ok && !strings.HasPrefix(v, "/static/") {
+						t.Errorf("loads %s", v)
+					}
+				}
+			})
+			doc.Find("button, a, legend, h1, label, dt, dd").Each(func(_ int, s *goquery.Selection) {
+				if text(s) == "" {
+					t.Errorf("<%s> says nothing", goquery.NodeName(s))
+				}
+			})
+			doc.Find(`input:not([type="hidden"])`).Each(func(_ int, s *goquery.Selection) {
+				if s.Closest("label").Length() == 0 {
+					t.Error("a field has no label")
+				}
+			})
+			if doc.Find("main .button:not(.quiet)").Length() > 1 {
+				t.Error("more than one thing is the main thing to press")
+			}
+		})
+	}
+}
+
+// fields are the hidden and chosen values that a form posts.
+func fields(form *goquery.Selection) string {
+	var all []string
+	form.Find("input").Each(func(_ int, s *goquery.Selection) {
+		all = append(all, s.AttrOr("type", "")+" "+s.AttrOr("name", "")+"="+s.AttrOr("value", ""))
+	})
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+func TestADoorAsksForOnePress(t *testing.T) {
+	pages := samplePages()
+	for _, c := range []struct {
+		page, heading, button, fields string
+		says                          []string
+	}{
+		{page: "door-ready", heading: "Co-browse with Ann Silva", button: "Co-browse with Ann Silva", fields: "hidden visitor=AB12CD",
+			says: []string{"Online now", "calls themselves Ann", "known as Ann Silva", "shop.example/checkout/delivery", "Lisbon, Portugal · Chrome on Windows", "just now", ReasonIntegration.Sentence(), "Sam Okoro"}},
+		{page: "door-ready-nothing", heading: "Co-browse with the visitor", button: "Co-browse with the visitor", fields: "hidden visitor=AB12CD",
+			says: []string{"Ask in the chat which page they are on"}},
+		{page: "door-ready-email", heading: "Co-browse with Ann Silva", button: "Co-browse with Ann Silva", fields: "hidden visitor=AB12CD",
+			says: []string{"The names don’t match", "calls themselves Bob Marsh", "Anyone can type an address: check before you start."}},
+		{page: "door-session", heading: "Join the session with Ann Silva", button: "Join", fields: "hidden visitor=EF34GH",
+			says: []string{"Somebody is already co-browsing", "You can join"}},
+		{page: "door-offline", heading: "Ann Silva is offline", button: "Try anyway", fields: "hidden anyway=1, hidden visitor=AB12CD",
+			says: []string{"a tab that nobody touches counts as offline too", "26 minutes ago"}},
+		{page: "door-unsupported", heading: "Co-browse with Ann Silva", button: "Co-browse with Ann Silva", fields: "hidden visitor=AB12CD",
+			says: []string{"Their browser may not be able to share."}},
+		{page: "door-foreign", heading: "Co-browse with Ann Silva", button: "Co-browse with Ann Silva", fields: "hidden visitor=AB12CD",
+			says: []string{"This page is not on one of your sites."}},
+		{page: "door-changed", heading: "This is a different visitor", button: "Co-browse with Ann Silva instead", fields: "hidden confirm=c0nf1rm, hidden visitor=AB12CD",
+			says: []string{"It was made for Bob Marsh; now it is Ann Silva."}},
+		{page: "door-choose", heading: "Which visitor are you chatting with?", button: "Co-browse with this visitor",
+			fields: "radio visitor=AB12CD, radio visitor=EF34GH, radio visitor=JK56LM",
+			says:   []string{"3 visitors match", "No name", "Not on one of your sites", "Session running", "3 hours ago"}},
+		{page: "door-changed-choose", heading: "Which visitor are you chatting with?", button: "Co-browse with this visitor",
+			fields: "hidden confirm=c0nf1rm, radio visitor=AB12CD, radio visitor=JK56LM",
+			says:   []string{"It was made for Bob Marsh."}},
+		{page: "door-none", heading: "We can’t find Ann yet", button: "Look again", fields: "hidden look=1",
+			says: []string{"Ask them in the chat to open or reload your page"}},
+		{page: "door-none-nameless", heading: "We can’t find the visitor yet", button: "Look again", fields: "hidden look=1"},
+	} {
+		t.Run(c.page, func(t *testing.T) {
+			doc := parsed(t, pages[c.page])
+			if got := text(doc.Find("h1")); got != c.heading {
+				t.Errorf("heading %q, want %q", got, c.heading)
+			}
+			form := doc.Find("form")
+			if form.Length() != 1 || form.AttrOr("action", "") != "/w/k3yk3yk3y" {
+				t.Errorf("%d forms, action %q", form.Length(), form.AttrOr("action", ""))
+			}
+			if got := text(form.Find("button")); got != c.button {
+				t.Errorf("button %q, want %q", got, c.button)
+			}
+			if got := fields(form); got != c.fields {
+				t.Errorf("posts %s; want %s", got, c.fields)
+			}
+			for _, want := range c.says {
+				if all := text(doc.Find("body")); !strings.Contains(all, want) {
+					t.Errorf("does not say %q:\n%s", want, all)
+				}
+			}
+		})
+	}
+}
+
+func TestAnOfflineVisitorIsLookedForAgainFirst(t *testing.T) {
+	again := parsed(t, samplePages()["door-offline"]).Find("main .button:not(.quiet)")
+	if text(again) != "Look again" || again.AttrOr("href", "") != "/w/k3yk3yk3y" {
+		t.Errorf("the main thing to press is %q to %q", text(again), again.AttrOr("href", ""))
+	}
+}
+
+func TestNobodyIsChosenForTheAgent(t *testing.T) {
+	doc := parsed(t, samplePages()["door-choose"])
+	if n := doc.Find("[checked]").Length(); n != 0 {
+		t.Errorf("%d visitors are chosen already", n)
+	}
+	if n := doc.Find("input[type=radio]:not([required])").Length(); n != 0 {
+		t.Errorf("%d choices let the form go without one", n)
+	}
+}
+
+func TestNamesThatGoTogetherRaiseNoDoubt(t *testing.T) {
+	for _, c := range []struct {
+		known, claimed string
+		doubt          bool
+	}{
+		{"Ann Silva", "Ann", false},
+		{"ann", "Ann Silva", false},
+		{"Ann Silva", "", false},
+		{"", "Ann", false},
+		{"Ann Silva", "Bob", true},
+	} {
+		v := with(ann, func(v *Visitor) { v.Name = c.known })
+		doc := parsed(t, door(func(d *Door) { d.Claimed = c.claimed }, v))
+		if got := strings.Contains(text(doc.Find("main")), "The names don’t match"); got != c.doubt {
+			t.Errorf("Upscope %q, chat %q: doubt %v", c.known, c.claimed, got)
+		}
+	}
+}
+
+func TestEveryNoticeSaysWhatHappenedWhatItMeansAndWhatToDo(t *testing.T) {
+	titles := make(map[string]Kind)
+	for kind, w := range kinds {
+		if other, ok := titles[w.title]; ok {
+			t.Errorf("%s and %s have the same title", kind, other)
+		}
+		titles[w.title] = kind
+		if kind == KindNeutral {
+			continue
+		}
+		for _, s := range []string{w.title, w.what, w.means, w.next, w.icon, w.tone} {
+			if s == "" {
+				t.Errorf("%s leaves something unsaid: %+v", kind, w)
+			}
+		}
+		doc := parsed(t, Notice{Kind: kind})
+		if got := text(doc.Find("h1")); got != kind.Title() {
+			t.Errorf("%s: heading %q", kind, got)
+		}
+		if doc.Find("svg.icon").Children().Length() == 0 {
+			t.Errorf("%s: no icon %q", kind, w.icon)
+		}
+		if n := doc.Find("form, a, footer").Length(); n != 0 {
+			t.Errorf("%s offers %d ways on that it was not given", kind, n)
+		}
+	}
+}
+
+func TestANoticeOffersTheWaysOnItWasGiven(t *testing.T) {
+	doc := parsed(t, Notice{
+		Kind: KindExpired, Chat: chat, Retry: "/w/a", Renew: "/w/a/renew",
+		Other: Link{"Use Upscope", "https://upscope.example/w/A"}, Agent: "Sam",
+	})
+	form := doc.Find("form")
+	if form.AttrOr("action", "") != "/w/a/renew" || text(form) != "Send me a fresh link" || fields(form) != "" {
+		t.Errorf("renew: %q to %q with %q", text(form), form.AttrOr("action", ""), fields(form))
+	}
+	var links []string
+	doc.Find("main a").Each(func(_ int, s *goquery.Selection) {
+		links = append(links, text(s)+" "+s.AttrOr("href", ""))
+	})
+	want := []string{"Try again /w/a", "Back to the chat " + chat.Address, "Use Upscope https://upscope.example/w/A"}
+	if !slices.Equal(links, want) {
+		t.Errorf("links %q, want %q", links, want)
+	}
+}
+
+func TestANoticeSaysHowLongToWait(t *testing.T) {
+	for wait, want := range map[time.Duration]string{
+		0:                        "Wait a moment, then",
+		time.Nanosecond:          "Wait 1 second, then",
+		30 * time.Second:         "Wait 30 seconds, then",
+		59500 * time.Millisecond: "Wait 1 minute, then",
+		90 * time.Second:         "Wait 2 minutes, then",
+		time.Hour:                "Wait 1 hour, then",
+		61 * time.Minute:         "Wait 2 hours, then",
+	} {
+		if got := text(parsed(t, Notice{Kind: KindThrottled, Wait: wait}).Find("main")); !strings.Contains(got, want) {
+			t.Errorf("%v: %s", wait, got)
+		}
+	}
+}
+
+func TestTheNeutralPageTellsNothing(t *testing.T) {
+	doc := parsed(t, Notice{Kind: KindNeutral, Agent: "Sam", Chat: chat, Retry: "/w/a", Renew: "/w/a/renew", Other: chat})
+	if got := text(doc.Find("body")); got != Product {
+		t.Errorf("body says %q", got)
+	}
+	if got := text(doc.Find("title")); got != Product {
+		t.Errorf("title says %q", got)
+	}
+	if doc.Find("a, form").Length() != 0 {
+		t.Error("it leads somewhere")
+	}
+}
+
+func TestLinksLeadToWebPagesOnly(t *testing.T) {
+	for address, shown := range map[string]bool{
+		"https://chat.example/r/1":       true,
+		"http://127.0.0.1:8080/demo/r/1": true,
+		"/desk":                          true,
+		"":                               false,
+		"//evil.example":                 false,
+		`/\evil.example`:                 false,
+		"javascript:alert(1)":            false,
+		"JaVaScRiPt:alert(1)":            false,
+		"data:text/html,x":               false,
+		"https:evil.example":             false,
+		"https://user@evil.example/":     false,
+		"slack://channel":                false,
+		"https://chat.example/\n":        false,
+	} {
+		got := parsed(t, Notice{Kind: KindClosed, Chat: Link{Address: address}}).Find("main a").Length() == 1
+		if got != shown {
+			t.Errorf("%q shown: %v", address, got)
+		}
+	}
+}
+
+func TestAPageThatCannotBeMadeWritesNothing(t *testing.T) {
+	var b strings.Builder
+	if err := Render(&b, Notice{Kind: "no such kind"}); err == nil || b.Len() != 0 {
+		t.Errorf("error %v, %d bytes written", err, b.Len())
+	}
+	if Kind("no such kind").Title() != KindInternal.Title() {
+		t.Error("an unknown kind has no title")
+	}
+}
+
+func TestRenderReportsAWriterThatFails(t *testing.T) {
+	r, w := io.Pipe()
+	broken := errors.New("connection is gone")
+	r.CloseWithError(broken)
+	if err := Render(w, Notice{Kind: KindInternal}); !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestEveryConstantHasItsWords reads the constants from the source, so that one
+// without words is noticed.
+func TestEveryConstantHasItsWords(t *testing.T) {
+	known := map[string]func(string) bool{
+		"Kind":   func(v string) bool { _, ok := kinds[Kind(v)]; return ok },
+		"Reason": func(v string) bool { return Reason(v).Sentence() != "" },
+	}
+	seen := 0
+	for _, file := range []string{"kinds.go", "reason.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok {
+				return true
+			}
+			typ, ok := spec.Type.(*ast.Ident)
+			if !ok || known[typ.Name] == nil {
+				return true
+			}
+			v, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen++; !known[typ.Name](v) {
+				t.Errorf("%s has no words", spec.Names[0])
+			}
+			return true
+		})
+	}
+	if want := len(kinds) + len(reasons) - 1; seen != want { // the zero Reason is no constant
+		t.Errorf("%d constants, %d have words", seen, want)
+	}
+}

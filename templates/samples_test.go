@@ -1,0 +1,103 @@
+package templates
+
+import "time"
+
+// The people and pages of the golden files.
+var (
+	noon = time.Date(2031, 5, 6, 12, 0, 0, 0, time.UTC)
+
+	ann = Visitor{
+		ID: "AB12CD", Name: "Ann Silva", Page: "shop.example/checkout/delivery", Where: "Lisbon, Portugal",
+		Device: "Chrome on Windows", LastSeen: noon.Add(-20 * time.Second), Online: true, Supported: true,
+	}
+	annPhone = Visitor{
+		ID: "EF34GH", Name: "Ann Silva", Page: "shop.example/orders/8841", Where: "Lisbon, Portugal",
+		Device: "Safari on iPhone", LastSeen: noon.Add(-4 * time.Minute), Online: true, InSession: true, Supported: true,
+	}
+	nobody = Visitor{
+		ID: "JK56LM", Page: "mirror-shop.example/checkout", Where: "Oslo, Norway",
+		Device: "Opera Mini on Android", LastSeen: noon.Add(-3 * time.Hour), Foreign: true,
+	}
+
+	chat = Link{Address: "https://chat.example/rooms/8841"}
+)
+
+func with(v Visitor, change func(*Visitor)) Visitor {
+	change(&v)
+	return v
+}
+
+func door(change func(*Door), visitors ...Visitor) Door {
+	d := Door{
+		Path: "/w/k3yk3yk3y", Agent: "Sam Okoro", Claimed: "Ann", Chat: chat,
+		Reason: ReasonIntegration, Visitors: visitors, Now: noon,
+	}
+	if change != nil {
+		change(&d)
+	}
+	return d
+}
+
+// samplePages has every state of every page by the name of its golden file.
+func samplePages() map[string]Page {
+	pages := map[string]Page{
+		"door-ready":            door(nil, ann),
+		"door-ready-nothing":    door(func(d *Door) { *d = Door{Path: d.Path, Visitors: d.Visitors, Now: d.Now} }, Visitor{ID: "AB12CD", Online: true, Supported: true}),
+		"door-ready-email":      door(func(d *Door) { d.Reason, d.Claimed = ReasonEmail, "Bob Marsh" }, ann),
+		"door-unsupported":      door(nil, with(ann, func(v *Visitor) { v.Supported = false })),
+		"door-foreign":          door(nil, with(ann, func(v *Visitor) { v.Page, v.Foreign = "mirror-shop.example/checkout", true })),
+		"door-session":          door(nil, annPhone),
+		"door-offline":          door(nil, with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
+		"door-none":             door(nil),
+		"door-none-nameless":    door(func(d *Door) { d.Claimed, d.Chat = "", Link{} }),
+		"door-choose":           door(func(d *Door) { d.Reason = ReasonUnique }, ann, annPhone, nobody),
+		"door-changed":          door(func(d *Door) { d.Changed, d.Before, d.Confirm = true, "Bob Marsh", "c0nf1rm" }, ann),
+		"door-changed-namesake": door(func(d *Door) { d.Changed, d.Before, d.Confirm = true, "Ann Silva", "c0nf1rm" }, ann),
+		"door-changed-all": door(func(d *Door) {
+			d.Changed, d.Confirm, d.Reason, d.Claimed = true, "c0nf1rm", ReasonEmail, "Bob Marsh"
+		}, with(nobody, func(v *Visitor) { v.Name = "Kim Larsen" })),
+		"door-changed-choose": door(func(d *Door) { d.Changed, d.Before, d.Confirm = true, "Bob Marsh", "c0nf1rm" }, ann, nobody),
+		"door-changed-none":   door(func(d *Door) { d.Changed, d.Before = true, "Bob Marsh" }),
+	}
+	for kind := range kinds {
+		n := Notice{Kind: kind, Agent: "Sam Okoro", Chat: chat}
+		switch kind {
+		case KindExpired, KindElsewhere:
+			n.Renew = "/w/k3yk3yk3y/renew"
+		case KindReplaced:
+			n.Renew = "/w/k3yk3yk3y/renew"
+			n.Chat.Label = "Open in Rocket.Chat"
+		case KindUpscopeDown, KindVisitorGone, KindInternal:
+			n.Retry = "/w/k3yk3yk3y"
+		case KindThrottled:
+			n.Retry, n.Wait = "/w/k3yk3yk3y", 90*time.Second
+		case KindStore:
+			n.Retry, n.Wait = "/w/k3yk3yk3y", 30*time.Second
+		case KindOverPlan:
+			n.Other = Link{Address: "https://upscope.example/w/AB12CD"}
+		case KindUnknown, KindNotFound, KindMisdirected, KindMethod:
+			n.Agent, n.Chat = "", Link{}
+		}
+		pages["notice-"+string(kind)] = n
+	}
+	return pages
+}
+
+// sampleCards has every state of a card by the name of its golden file.
+func sampleCards() map[string]Card {
+	full := func(state string) Card {
+		return Card{
+			State: state, Visitor: "Ann", Reason: ReasonIntegration, Page: "shop.example/checkout/delivery",
+			Where: "Lisbon, Portugal", Device: "Chrome on Windows", Found: 3, Agent: "Sam Okoro", To: "Kim Larsen",
+			DoorUntil: noon.Add(30 * time.Minute),
+		}
+	}
+	cards := make(map[string]Card)
+	for _, state := range []string{
+		StateSearching, StateNoVisitor, StateChoose, StateOffline, StateReady, StateOpened, StateClosed, StateMoved, StateFailed,
+	} {
+		cards["card-"+state] = full(state)
+		cards["card-"+state+"-bare"] = Card{State: state}
+	}
+	return cards
+}

@@ -1,0 +1,199 @@
+package templates
+
+import (
+	"fmt"
+	"html/template"
+	"reflect"
+	"strings"
+	"testing"
+	"text/template/parse"
+)
+
+// TestEveryTemplateFitsTheDataOfItsPages follows every field and every branch of
+// every layout with the types it is rendered with, whether or not a page takes
+// that branch, and notices a layout or a block that no page uses.
+func TestEveryTemplateFitsTheDataOfItsPages(t *testing.T) {
+	data := make(map[string]reflect.Type)
+	for name, p := range samplePages() {
+		layout, v, err := p.view()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, ok := data[layout]; ok && other != reflect.TypeOf(v) {
+			t.Fatalf("%s: layout %s has data of two types", name, layout)
+		}
+		data[layout] = reflect.TypeOf(v)
+	}
+	fresh := parsePages() // anew: executing a template changes its tree
+	for layout, set := range fresh {
+		if data[layout] == nil {
+			t.Errorf("no sample page uses html/%s.html", layout)
+			continue
+		}
+		c := checker{t: t, set: set, used: make(map[string]bool)}
+		c.template("page", data[layout])
+		for _, block := range set.Templates() {
+			if block.Tree != nil && !parse.IsEmptyTree(block.Tree.Root) && !c.used[block.Name()] {
+				t.Errorf("html/%s.html: nothing uses the block %q", layout, block.Name())
+			}
+		}
+	}
+	for layout := range data {
+		if fresh[layout] == nil {
+			t.Errorf("there is no html/%s.html", layout)
+		}
+	}
+}
+
+type checker struct {
+	t    *testing.T
+	set  *template.Template
+	used map[string]bool
+	vars map[string]reflect.Type
+	path []string
+}
+
+// anything is the type of a value about which no more is known.
+var anything = reflect.TypeFor[any]()
+
+func (c *checker) errorf(n parse.Node, format string, args ...any) {
+	c.t.Helper()
+	c.t.Errorf("%s: %s: %s", strings.Join(c.path, " > "), n, fmt.Sprintf(format, args...))
+}
+
+func (c checker) template(name string, dot reflect.Type) {
+	c.used[name] = true
+	called := c.set.Lookup(name)
+	if called == nil || called.Tree == nil {
+		c.t.Errorf("%s: there is no template %q", strings.Join(c.path, " > "), name)
+		return
+	}
+	c.path = append(c.path[:len(c.path):len(c.path)], name)
+	c.vars = map[string]reflect.Type{"$": dot}
+	c.node(called.Tree.Root, dot)
+}
+
+func (c *checker) node(n parse.Node, dot reflect.Type) {
+	switch n := n.(type) {
+	case nil, *parse.TextNode, *parse.CommentNode:
+	case *parse.ListNode:
+		if n == nil {
+			return
+		}
+		for _, child := range n.Nodes {
+			c.node(child, dot)
+		}
+	case *parse.ActionNode:
+		c.pipe(n.Pipe, dot)
+	case *parse.IfNode:
+		c.pipe(n.Pipe, dot)
+		c.node(n.List, dot)
+		c.node(n.ElseList, dot)
+	case *parse.WithNode:
+		c.node(n.List, c.pipe(n.Pipe, dot))
+		c.node(n.ElseList, dot)
+	case *parse.RangeNode:
+		decl := n.Pipe.Decl
+		over := c.pipe(&parse.PipeNode{Cmds: n.Pipe.Cmds}, dot)
+		if over.Kind() != reflect.Slice {
+			c.errorf(n.Pipe, "range over %s", over)
+			return
+		}
+		switch len(decl) {
+		case 1:
+			c.vars[decl[0].Ident[0]] = over.Elem()
+		case 2:
+			c.vars[decl[0].Ident[0]], c.vars[decl[1].Ident[0]] = reflect.TypeFor[int](), over.Elem()
+		}
+		c.node(n.List, over.Elem())
+		c.node(n.ElseList, dot)
+	case *parse.TemplateNode:
+		arg := anything
+		if n.Pipe != nil {
+			arg = c.pipe(n.Pipe, dot)
+		}
+		c.template(n.Name, arg)
+	default:
+		c.errorf(n, "the test does not know %T", n)
+	}
+}
+
+// pipe gives the type of a pipeline of one command; we write no others.
+func (c *checker) pipe(p *parse.PipeNode, dot reflect.Type) reflect.Type {
+	if len(p.Cmds) != 1 || len(p.Decl) > 0 {
+		c.errorf(p, "the test does not know this form")
+		return anything
+	}
+	args := p.Cmds[0].Args
+	if fn, ok := args[0].(*parse.IdentifierNode); ok {
+		for _, a := range args[1:] {
+			c.value(a, dot)
+		}
+		switch fn.Ident {
+		case "asset":
+			name, ok := args[1].(*parse.StringNode)
+			if !ok {
+				c.errorf(p, "asset of something else than a name")
+			} else if _, err := asset(name.Text); err != nil {
+				c.errorf(p, "%v", err)
+			}
+			return reflect.TypeFor[string]()
+		case "product":
+			return reflect.TypeFor[string]()
+		case "len":
+			return reflect.TypeFor[int]()
+		case "eq", "ne", "and", "or", "not":
+			return reflect.TypeFor[bool]()
+		}
+		c.errorf(p, "the test does not know this function")
+		return anything
+	}
+	if len(args) != 1 {
+		c.errorf(p, "the test does not know this form")
+	}
+	return c.value(args[0], dot)
+}
+
+func (c *checker) value(n parse.Node, dot reflect.Type) reflect.Type {
+	switch n := n.(type) {
+	case *parse.DotNode:
+		return dot
+	case *parse.StringNode:
+		return reflect.TypeFor[string]()
+	case *parse.FieldNode:
+		return c.chain(n, dot, n.Ident)
+	case *parse.VariableNode:
+		typ, ok := c.vars[n.Ident[0]]
+		if !ok {
+			c.errorf(n, "no such variable")
+			return anything
+		}
+		return c.chain(n, typ, n.Ident[1:])
+	case *parse.PipeNode:
+		return c.pipe(n, dot)
+	case *parse.IdentifierNode:
+		return reflect.TypeFor[string]() // product, the only function without arguments
+	}
+	c.errorf(n, "the test does not know %T", n)
+	return anything
+}
+
+func (c *checker) chain(n parse.Node, typ reflect.Type, names []string) reflect.Type {
+	for _, name := range names {
+		if m, ok := typ.MethodByName(name); ok {
+			typ = m.Type.Out(0)
+			continue
+		}
+		if typ.Kind() != reflect.Struct {
+			c.errorf(n, "%s has no %s", typ, name)
+			return anything
+		}
+		f, ok := typ.FieldByName(name)
+		if !ok || !f.IsExported() {
+			c.errorf(n, "%s has no %s", typ, name)
+			return anything
+		}
+		typ = f.Type
+	}
+	return typ
+}
