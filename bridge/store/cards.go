@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"cobrowse-bridge/bridge/store/engine"
+)
+
+// A Card is one co-browse request. There is one for a chat.
+type Card struct {
+	// ID, Connector and Chat never change.
+	ID        string
+	Connector string
+	Chat      string
+	Agent     string
+	Visitor   string
+	State     string
+	// Version counts changes, from 1; 0 is a card that is not stored yet.
+	Version int64
+	// Generation counts doors of this card: a renewed one has the next number,
+	// and a new handle.
+	Generation int
+	// Handle is the SHA-256 of the door's handle. All zero means that there is
+	// no door.
+	Handle [32]byte
+	// Claimed says that the door of this generation was pressed. Only a Claim
+	// changes it.
+	Claimed bool
+	// Created and Updated are the caller's; zero means now.
+	Created, Updated time.Time
+	DoorUntil        time.Time
+	// Detail is the caller's, sealed at rest.
+	Detail []byte
+}
+
+const purposeCard = "card detail"
+
+// Card returns the card with the given id, or ErrNotFound.
+func (s *Store) Card(ctx context.Context, id string) (Card, error) {
+	return s.card(ctx, "card "+id, queryCard, id)
+}
+
+// CardOfChat returns the card of a chat, or ErrNotFound.
+func (s *Store) CardOfChat(ctx context.Context, connector, chat string) (Card, error) {
+	return s.card(ctx, "card of chat", queryCardOfChat, connector, chat)
+}
+
+// CardByHandle returns the card whose door's handle has the given SHA-256, or
+// ErrNotFound.
+func (s *Store) CardByHandle(ctx context.Context, hash [32]byte) (Card, error) {
+	return s.card(ctx, "card by handle", queryCardByHandle, hash[:])
+}
+
+func (s *Store) card(ctx context.Context, op, query string, args ...any) (Card, error) {
+	var c Card
+	var claimed, generation, created, updated, until int64
+	var handle, detail []byte
+	err := s.engine.QueryRow(ctx, query, args...).Scan(&c.ID, &c.Connector, &c.Chat, &c.Agent, &c.Visitor, &c.State,
+		&c.Version, &generation, &claimed, &handle, &created, &updated, &until, &detail)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err == nil && detail != nil {
+		c.Detail, err = s.sealer.Open(purposeCard, detail, c.Connector, c.ID)
+	}
+	if err != nil {
+		return Card{}, fmt.Errorf("store: %s: %w", op, err)
+	}
+	copy(c.Handle[:], handle)
+	c.Generation, c.Claimed = int(generation), claimed == generation
+	c.Created, c.Updated, c.DoorUntil = fromMicros(created), fromMicros(updated), fromMicros(until)
+	return c, nil
+}
+
+// saveCard prepares the statement that inserts or updates c. It refuses with
+// ErrConflict.
+func (s *Store) saveCard(c Card) func(context.Context, engine.Tx) error {
+	now := time.Now()
+	if c.Created.IsZero() {
+		c.Created = now
+	}
+	if c.Updated.IsZero() {
+		c.Updated = now
+	}
+	var handle, detail []byte
+	if c.Handle != [32]byte{} {
+		handle = c.Handle[:]
+	}
+	if c.Detail != nil {
+		detail = s.sealer.Seal(purposeCard, c.Detail, c.Connector, c.ID)
+	}
+	query := queryInsertCard
+	args := []any{c.ID, c.Connector, c.Chat, c.Agent, c.Visitor, c.State, c.Version + 1, int64(c.Generation),
+		handle, micros(c.Created), micros(c.Updated), micros(c.DoorUntil), detail}
+	if c.Version > 0 {
+		query, args = queryUpdateCard, append(args, c.Version)
+	}
+	return func(ctx context.Context, tx engine.Tx) error {
+		n, err := tx.Exec(ctx, query, args...)
+		if err != nil {
+			return fmt.Errorf("save card: %w", err)
+		}
+		if n == 0 {
+			return ErrConflict
+		}
+		return nil
+	}
+}

@@ -1,0 +1,80 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"cobrowse-bridge/bridge/store/engine"
+)
+
+// A Change is what one step of the bridge writes, all of it or nothing.
+type Change struct {
+	// Claim is decided first; see Claim.
+	Claim *Claim
+	// Card is inserted if its Version is 0, unless the chat has one
+	// (ErrConflict), else it replaces the stored card of that Version
+	// (ErrConflict if there is none). Commit sets its Version to the one stored.
+	Card *Card
+	// Posts are added to their cards. Of those there already, only Current is
+	// set.
+	Posts []Post
+	Jobs  []Job
+	Audit []Entry
+	// Finish is the id of a delivery that is handled: its body is removed, and
+	// its key stays to recognise repeats until Purge.
+	Finish string
+}
+
+// Commit writes c. On ErrConflict, ErrTaken or ErrNotFound (a Claim of a card
+// that does not exist) nothing of c is written. When ctx ends first, c may have
+// been written or not.
+func (s *Store) Commit(ctx context.Context, c Change) error {
+	w := &write{audit: slices.Clone(c.Audit), serial: c.Claim != nil}
+	var steps []func(context.Context, engine.Tx) error
+	// What can refuse comes first, and what it writes comes after the card.
+	claimed := func(context.Context, engine.Tx) error { return nil }
+	if c.Claim != nil {
+		var decide func(context.Context, engine.Tx) error
+		decide, claimed = s.claim(*c.Claim)
+		steps = append(steps, decide)
+	}
+	if c.Card != nil {
+		steps = append(steps, s.saveCard(*c.Card))
+	}
+	steps = append(steps, claimed)
+	for _, p := range c.Posts {
+		steps = append(steps, s.upsertPost(p))
+	}
+	if c.Finish != "" {
+		steps = append(steps, finish(c.Finish))
+	}
+	w.do = func(ctx context.Context, tx engine.Tx) error {
+		for _, step := range steps {
+			if err := step(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, j := range c.Jobs {
+		w.jobs = append(w.jobs, j.params())
+	}
+	if err := s.write(ctx, w); err != nil {
+		return fmt.Errorf("store: commit: %w", err)
+	}
+	if c.Card != nil {
+		c.Card.Version++
+	}
+	return nil
+}
+
+func finish(id string) func(context.Context, engine.Tx) error {
+	return func(ctx context.Context, tx engine.Tx) error {
+		if _, err := tx.Exec(ctx, queryFinish, id, time.Now().UnixMicro()); err != nil {
+			return fmt.Errorf("finish delivery: %w", err)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,111 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"cobrowse-bridge/bridge/store/engine"
+)
+
+// A Claim is made when an agent's browser presses a door where nobody signs in.
+// It holds if the door's generation is the card's, and
+//
+//   - this browser is remembered as the agent's and has not expired, in which
+//     case nothing changes; or
+//   - nobody pressed this generation's door before, and the agent has no
+//     remembered browser or the door is Renewed. The door is then marked as
+//     claimed, and this browser remembered as the agent's in place of any other.
+//
+// Otherwise it fails with ErrTaken.
+type Claim struct {
+	Card       string
+	Generation int
+	Agent      string
+	// Browser is the browser's token. Only its SHA-256 is stored.
+	Browser string
+	// Renewed says that this generation of the door was sent to the agent's own
+	// place because the agent asked for it, so that it may move the agent to
+	// another browser.
+	Renewed bool
+	// Until is when the browser is forgotten again.
+	Until time.Time
+}
+
+// claim prepares the decision, which only refuses, and what it makes of the
+// door and the browser, which only writes.
+func (s *Store) claim(c Claim) (decide, apply func(context.Context, engine.Tx) error) {
+	browser := sha256.Sum256([]byte(c.Browser))
+	known := false
+	decide = func(ctx context.Context, tx engine.Tx) error {
+		var generation, claimed int64
+		err := tx.QueryRow(ctx, queryLockDoor, c.Card).Scan(&generation, &claimed)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrNotFound
+		} else if err != nil {
+			return fmt.Errorf("claim: %w", err)
+		}
+		if generation != int64(c.Generation) {
+			return ErrTaken
+		}
+		var remembered []byte
+		err = tx.QueryRow(ctx, queryBrowser, c.Agent, time.Now().UnixMicro()).Scan(&remembered)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("claim: %w", err)
+		}
+		known = bytes.Equal(remembered, browser[:])
+		switch {
+		case known:
+			return nil
+		case claimed == generation:
+			return ErrTaken
+		case remembered != nil && !c.Renewed:
+			return ErrTaken
+		}
+		return nil
+	}
+	apply = func(ctx context.Context, tx engine.Tx) error {
+		if known {
+			return nil
+		}
+		if _, err := tx.Exec(ctx, queryClaim, c.Card, int64(c.Generation)); err != nil {
+			return fmt.Errorf("claim: %w", err)
+		}
+		if _, err := tx.Exec(ctx, queryRemember, c.Agent, browser[:], micros(c.Until)); err != nil {
+			return fmt.Errorf("claim: %w", err)
+		}
+		return nil
+	}
+	return decide, apply
+}
+
+// Remembers reports whether the browser with this token is the agent's at the
+// given time, or else whether another one is.
+func (s *Store) Remembers(ctx context.Context, agent, browser string, now time.Time) (this, other bool, err error) {
+	var remembered []byte
+	err = s.engine.QueryRow(ctx, queryBrowser, agent, micros(now)).Scan(&remembered)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, false, nil
+	} else if err != nil {
+		return false, false, fmt.Errorf("store: remembers: %w", err)
+	}
+	sum := sha256.Sum256([]byte(browser))
+	this = bytes.Equal(remembered, sum[:])
+	return this, !this, nil
+}
+
+// Forget makes no browser the agent's.
+func (s *Store) Forget(ctx context.Context, agent string) error {
+	err := s.write(ctx, &write{serial: true, do: func(ctx context.Context, tx engine.Tx) error {
+		_, err := tx.Exec(ctx, queryForget, agent)
+		return err
+	}})
+	if err != nil {
+		return fmt.Errorf("store: forget: %w", err)
+	}
+	return nil
+}

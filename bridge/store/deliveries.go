@@ -1,0 +1,102 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/riverqueue/river"
+
+	"cobrowse-bridge/bridge/store/engine"
+)
+
+// A Delivery is one authentic request from a chat service, kept until a Change
+// finishes it.
+type Delivery struct {
+	// ID is made by the store.
+	ID        string
+	Connector string
+	// Key makes equal events of one connector collide.
+	Key  string
+	Body []byte
+	// Received is when it arrived; zero means when it was stored.
+	Received time.Time
+}
+
+const purposeBody = "delivery body"
+
+// Accept stores d and its job in one transaction; on return they are on disk.
+// The job's Subject is the id of the delivery. A repeat, by connector and key, is
+// not fresh and writes nothing, which is no error. After an error nothing is
+// promised, and the sender must be told to send again.
+func (s *Store) Accept(ctx context.Context, d Delivery, j Job) (fresh bool, err error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return false, fmt.Errorf("store: accept: %w", err)
+	}
+	if d.Received.IsZero() {
+		d.Received = time.Now()
+	}
+	j.Subject = id.String()
+	w := &write{
+		delivery: &deliveryRow{
+			id:        j.Subject,
+			connector: d.Connector,
+			key:       d.Key,
+			body:      s.sealer.Seal(purposeBody, d.Body, d.Connector, j.Subject),
+			received:  micros(d.Received),
+		},
+		jobs: []river.InsertManyParams{j.params()},
+	}
+	if err := s.write(ctx, w); err != nil {
+		return false, fmt.Errorf("store: accept: %w", err)
+	}
+	return w.fresh, nil
+}
+
+// Delivery returns a delivery, or ErrNotFound if it is finished or unknown.
+func (s *Store) Delivery(ctx context.Context, id string) (Delivery, error) {
+	d := Delivery{ID: id}
+	var body []byte
+	var received int64
+	err := s.engine.QueryRow(ctx, queryDelivery, id).Scan(&d.Connector, &d.Key, &body, &received)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err == nil {
+		d.Body, err = s.sealer.Open(purposeBody, body, d.Connector, id)
+	}
+	if err != nil {
+		return Delivery{}, fmt.Errorf("store: delivery %s: %w", id, err)
+	}
+	d.Received = fromMicros(received)
+	return d, nil
+}
+
+// Purge removes deliveries that were finished before the given time, whose
+// repeats are new deliveries from then on, and what is left of remembered
+// browsers that have expired.
+func (s *Store) Purge(ctx context.Context, before time.Time) error {
+	// In portions, so that nobody waits behind a large one.
+	for more := true; more; {
+		err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+			n, err := tx.Exec(ctx, queryPurge, micros(before))
+			more = n > 0
+			return err
+		}})
+		if err != nil {
+			return fmt.Errorf("store: purge: %w", err)
+		}
+	}
+	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+		_, err := tx.Exec(ctx, queryPurgeBrowsers, time.Now().UnixMicro())
+		return err
+	}})
+	if err != nil {
+		return fmt.Errorf("store: purge: %w", err)
+	}
+	return nil
+}

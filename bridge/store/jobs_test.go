@@ -1,0 +1,258 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+const patience = 20 * time.Second
+
+// work runs Work until the returned function is called, which waits for its end.
+func work(t *testing.T, s *Store, h Handler) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Work(ctx, map[string]int{"default": 10, "slack-emea": 2}, h) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := receive(t, ended, "Work to end"); err != nil {
+			t.Errorf("Work = %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+func receive[T any](t *testing.T, c <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		t.Errorf("waited in vain for %s", what)
+	}
+	return v
+}
+
+func jobState(t *testing.T, s *Store, id int64) (state string) {
+	t.Helper()
+	if err := s.engine.QueryRow(t.Context(), `SELECT state FROM river_job WHERE id = $1`, id).Scan(&state); err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+func TestAJobStartsWithWhatWasStored(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		// Jobs are taken before anybody works.
+		if err := s.Commit(ctx, Change{Jobs: []Job{{Kind: "show", Subject: "card", Step: 3, Queue: "slack-emea"}}}); err != nil {
+			t.Fatal(err)
+		}
+		jobs := make(chan Job, 10)
+		stop := work(t, s, func(_ context.Context, j Job) error { jobs <- j; return nil })
+		shown := receive(t, jobs, "the waiting job")
+		if shown.Kind != "show" || shown.Subject != "card" || shown.Step != 3 || shown.Queue != "slack-emea" || shown.Attempt != 1 || shown.ID == 0 {
+			t.Errorf("job = %+v", shown)
+		}
+		begun := time.Now()
+		if _, err := s.Accept(ctx, Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err != nil {
+			t.Fatal(err)
+		}
+		read := receive(t, jobs, "the delivery's job")
+		t.Logf("%v from Accept to its job", time.Since(begun))
+		if read.Kind != "read" || read.Subject != onlyDelivery(t, s) || read.Queue != "default" {
+			t.Errorf("job = %+v", read)
+		}
+
+		at := time.Now().Add(1500 * time.Millisecond)
+		if err := s.Commit(ctx, Change{Jobs: []Job{{Kind: "later", At: at}, {Kind: "past", At: at.Add(-time.Hour)}, {Kind: "tomorrow", At: at.Add(24 * time.Hour)}}}); err != nil {
+			t.Fatal(err)
+		}
+		if past := receive(t, jobs, "the overdue job"); past.Kind != "past" {
+			t.Errorf("job = %+v", past)
+		}
+		if later := receive(t, jobs, "the scheduled job"); later.Kind != "later" || time.Now().Before(at.Add(-10*time.Millisecond)) {
+			t.Errorf("job = %+v, %v early", later, time.Until(at))
+		}
+		stop()
+		if state := jobState(t, s, shown.ID); state != "completed" {
+			t.Errorf("the job that ended is %s", state)
+		}
+		if n := number(t, s, `SELECT count(*) FROM river_job WHERE state = 'scheduled'`); n != 1 {
+			t.Errorf("%d jobs scheduled for tomorrow", n)
+		}
+	})
+}
+
+func TestAJobIsTriedAgainOrNotAsItsErrorSays(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		err := s.Commit(ctx, Change{Jobs: []Job{{Kind: "snooze"}, {Kind: "fail"}, {Kind: "panic"}, {Kind: "cancel"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, cancelled := make(chan Job, 10), make(chan Job, 10)
+		ran := make(map[string]bool)
+		guard := make(chan struct{}, 1)
+		stop := work(t, s, func(_ context.Context, j Job) error {
+			if j.Kind == "cancel" {
+				cancelled <- j
+				return fmt.Errorf("wrapped: %w", Cancel(errors.New("never again")))
+			}
+			guard <- struct{}{}
+			again := ran[j.Kind]
+			ran[j.Kind] = true
+			<-guard
+			if again {
+				second <- j
+				return nil
+			}
+			switch j.Kind {
+			case "snooze":
+				return fmt.Errorf("wrapped: %w", Snooze(errors.New("busy"), 50*time.Millisecond))
+			case "panic":
+				panic("what is only in memory")
+			}
+			return errors.New("for now")
+		})
+		attempts := make(map[string]int)
+		for range 3 {
+			j := receive(t, second, "a second attempt")
+			attempts[j.Kind] = j.Attempt
+		}
+		if attempts["snooze"] != 1 || attempts["fail"] != 2 || attempts["panic"] != 2 {
+			t.Errorf("attempts = %v", attempts)
+		}
+		id := receive(t, cancelled, "the job to cancel").ID
+		stop()
+		if state := jobState(t, s, id); state != "cancelled" || len(cancelled) > 0 {
+			t.Errorf("the job is %s and ran %d times more", state, len(cancelled))
+		}
+		errorsOf := `SELECT CAST(errors AS TEXT) FROM river_job WHERE state = 'completed' AND errors IS NOT NULL`
+		rows, err := s.engine.Query(ctx, errorsOf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var text string
+			if err := rows.Scan(&text); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(text, "only in memory") {
+				t.Errorf("a panic's value is stored: %s", text)
+			}
+		}
+	})
+}
+
+func TestWorkLetsRunningJobsFinish(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		if _, err := s.Accept(t.Context(), Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		started, finish := make(chan Job, 1), make(chan struct{})
+		ended := make(chan error, 1)
+		go func() {
+			ended <- s.Work(ctx, map[string]int{"default": 1}, func(ctx context.Context, j Job) error {
+				started <- j
+				<-finish
+				return ctx.Err()
+			})
+		}()
+		j := receive(t, started, "the job")
+		cancel()
+		select {
+		case <-ended:
+			t.Error("Work ended before its job")
+		default:
+		}
+		close(finish)
+		if err := receive(t, ended, "Work to end"); err != nil {
+			t.Error(err)
+		}
+		if state := jobState(t, s, j.ID); state != "completed" {
+			t.Errorf("the job is %s", state)
+		}
+	})
+}
+
+func TestWorkRefusesAQueueNameThatRiverDoes(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		if err := s.Work(t.Context(), map[string]int{"Not A Queue": 1}, nil); err == nil {
+			t.Error("no error")
+		}
+	})
+}
+
+func TestSQLiteRunsJobsAgainThatACrashLeftRunning(t *testing.T) {
+	t.Parallel()
+	address := newDatabase(t, "sqlite")
+	s := openAt(t, address, Options{})
+	if _, err := s.Accept(t.Context(), Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, s, `UPDATE river_job SET state = 'running', attempt = 1, attempted_at = CURRENT_TIMESTAMP`)
+	exec(t, s, `INSERT INTO river_leader (elected_at, expires_at, leader_id) VALUES (CURRENT_TIMESTAMP, '2099-01-01', 'crashed')`)
+	s.Close()
+
+	s = openAt(t, address, Options{})
+	jobs := make(chan Job, 1)
+	work(t, s, func(_ context.Context, j Job) error { jobs <- j; return nil })
+	if j := receive(t, jobs, "the job"); j.Kind != "read" || j.Attempt != 2 {
+		t.Errorf("job = %+v", j)
+	}
+	if n := number(t, s, `SELECT count(*) FROM river_leader WHERE leader_id = 'crashed'`); n != 0 {
+		t.Error("the crashed leader still leads")
+	}
+}
+
+func TestRetriesGetRarerAndEndAfterADay(t *testing.T) {
+	t.Parallel()
+	for attempt, want := range map[int]time.Duration{
+		0: 2 * time.Second, 1: 2 * time.Second, 2: 4 * time.Second, 6: 64 * time.Second, 7: 2 * time.Minute, 63: 2 * time.Minute, 1 << 30: 2 * time.Minute,
+	} {
+		low, middle, high := retryDelay(attempt, 0), retryDelay(attempt, 0.5), retryDelay(attempt, 1)
+		if low != want*8/10 || middle.Round(time.Millisecond) != want || high.Round(time.Millisecond) != want*12/10 {
+			t.Errorf("attempt %d: %v to %v, want %v ± 20 %%", attempt, low, high, want)
+		}
+	}
+	var all time.Duration
+	for attempt := 1; attempt < maxAttempts; attempt++ {
+		all += retryDelay(attempt, 0.5)
+	}
+	if all < 23*time.Hour || all > 25*time.Hour {
+		t.Errorf("retries go on for %v", all)
+	}
+	if rescueAfter+30*time.Second > 90*time.Second || rescueAfter < jobTimeout {
+		t.Error("stuck jobs are rescued too late, or while they run")
+	}
+}
+
+func TestStoredErrorsAreShortText(t *testing.T) {
+	t.Parallel()
+	cause := errors.New(strings.Repeat("ä", 200) + "\xff\x00")
+	err := brief{cause}
+	if text := err.Error(); len(text) > 310 || !utf8.ValidString(text) || strings.Contains(text, "\x00") || !errors.Is(err, cause) {
+		t.Errorf("%q", text)
+	}
+	if text := (brief{errors.New("a\x00\xffb")}).Error(); text != "a??b" {
+		t.Errorf("%q", text)
+	}
+	if Cancel(nil) != nil || Snooze(nil, time.Second) != nil {
+		t.Error("nil is marked")
+	}
+}

@@ -1,0 +1,89 @@
+package store
+
+import (
+	"go/ast"
+	"go/constant"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"regexp"
+	"strings"
+	"testing"
+
+	"cobrowse-bridge/bridge/store/sqlite"
+)
+
+func TestEveryQueryFindsItsRowsThroughAnIndex(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, newDatabase(t, "sqlite"), Options{})
+	queries := queryConstants(t)
+	queries["QueryRecoverJobs"] = sqlite.QueryRecoverJobs
+	queries["QueryRecoverLeader"] = sqlite.QueryRecoverLeader
+	scan := regexp.MustCompile(`SCAN (deliveries|cards|posts|browsers|audit|audit_head|probe|river_\w+)`)
+	for name, query := range queries {
+		for _, step := range plan(t, s, query) {
+			if scan.MatchString(step) {
+				t.Errorf("%s: %s", name, step)
+			}
+		}
+	}
+	if steps := plan(t, s, `SELECT count(*) FROM deliveries`); !scan.MatchString(strings.Join(steps, "\n")) {
+		t.Errorf("a scan looks like this: %q", steps)
+	}
+}
+
+func plan(t *testing.T, s *Store, query string) (steps []string) {
+	t.Helper()
+	args := make([]any, strings.Count(query, "$"))
+	rows, err := s.engine.Query(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		steps = append(steps, step)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return steps
+}
+
+// queryConstants reads the constants of queries.go, so that none is forgotten.
+func queryConstants(t *testing.T) map[string]string {
+	t.Helper()
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, "queries.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := types.Config{Importer: importer.Default(), Error: func(error) {}}
+	pkg, _ := c.Check("store", files, []*ast.File{file}, nil)
+	queries := make(map[string]string)
+	for _, name := range pkg.Scope().Names() {
+		object, ok := pkg.Scope().Lookup(name).(*types.Const)
+		if !ok || !strings.HasPrefix(name, "query") {
+			continue
+		}
+		query := constant.StringVal(object.Val())
+		switch name {
+		case "queryInsertDeliveries":
+			query += tuples(2, deliveryColumnNum) + queryInsertedOnce
+		case "queryInsertAudit":
+			query += tuples(2, auditColumnNum)
+		case "queryInsertedOnce":
+			continue
+		}
+		queries[name] = query
+	}
+	if len(queries) < 25 {
+		t.Fatalf("only %d queries found", len(queries))
+	}
+	return queries
+}

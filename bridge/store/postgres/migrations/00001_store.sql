@@ -1,0 +1,77 @@
+-- +goose Up
+CREATE TABLE deliveries (
+    id        TEXT PRIMARY KEY NOT NULL,
+    connector TEXT NOT NULL,
+    dedupe    TEXT NOT NULL,
+    body      BYTEA,
+    received  BIGINT NOT NULL,
+    finished  BIGINT,
+    UNIQUE (connector, dedupe)
+);
+CREATE INDEX deliveries_finished ON deliveries (finished) WHERE finished IS NOT NULL;
+
+CREATE TABLE cards (
+    id         TEXT PRIMARY KEY NOT NULL,
+    connector  TEXT NOT NULL,
+    chat       TEXT NOT NULL,
+    agent      TEXT NOT NULL,
+    visitor    TEXT NOT NULL,
+    state      TEXT NOT NULL,
+    version    BIGINT NOT NULL,
+    generation BIGINT NOT NULL,
+    -- The generation whose door was pressed last; none yet is -1.
+    claimed    BIGINT NOT NULL DEFAULT -1,
+    handle     BYTEA UNIQUE,
+    created    BIGINT NOT NULL,
+    updated    BIGINT NOT NULL,
+    door_until BIGINT NOT NULL,
+    detail     BYTEA,
+    UNIQUE (connector, chat)
+);
+
+CREATE TABLE posts (
+    id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    card       TEXT NOT NULL,
+    -- A keyed hash of the card and the place.
+    place      BYTEA NOT NULL,
+    connector  TEXT NOT NULL,
+    address    BYTEA NOT NULL,
+    ref        BYTEA,
+    shown      TEXT NOT NULL DEFAULT '',
+    is_current BOOLEAN NOT NULL,
+    leased     BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (card, place)
+);
+
+CREATE TABLE browsers (
+    agent   TEXT PRIMARY KEY NOT NULL,
+    browser BYTEA NOT NULL,
+    expires BIGINT NOT NULL
+);
+CREATE INDEX browsers_expires ON browsers (expires);
+
+CREATE TABLE audit (
+    seq       BIGINT PRIMARY KEY NOT NULL,
+    at        BIGINT NOT NULL,
+    action    TEXT NOT NULL,
+    agent     TEXT NOT NULL,
+    visitor   TEXT NOT NULL,
+    card      TEXT NOT NULL,
+    connector TEXT NOT NULL,
+    chat      TEXT NOT NULL,
+    detail    TEXT NOT NULL,
+    prev      BYTEA NOT NULL,
+    hash      BYTEA NOT NULL
+);
+CREATE TABLE audit_head (
+    id   BIGINT PRIMARY KEY NOT NULL CHECK (id = 1),
+    seq  BIGINT NOT NULL,
+    hash BYTEA NOT NULL
+);
+INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, decode(repeat('00', 32), 'hex'));
+
+-- Written and removed again to find out whether the database can grow.
+CREATE TABLE probe (
+    id     BIGINT PRIMARY KEY NOT NULL,
+    filler BYTEA NOT NULL
+);

@@ -1,0 +1,77 @@
+-- +goose Up
+CREATE TABLE deliveries (
+    id        TEXT PRIMARY KEY NOT NULL,
+    connector TEXT NOT NULL,
+    dedupe    TEXT NOT NULL,
+    body      BLOB,
+    received  BIGINT NOT NULL,
+    finished  BIGINT,
+    UNIQUE (connector, dedupe)
+);
+CREATE INDEX deliveries_finished ON deliveries (finished) WHERE finished IS NOT NULL;
+
+CREATE TABLE cards (
+    id         TEXT PRIMARY KEY NOT NULL,
+    connector  TEXT NOT NULL,
+    chat       TEXT NOT NULL,
+    agent      TEXT NOT NULL,
+    visitor    TEXT NOT NULL,
+    state      TEXT NOT NULL,
+    version    BIGINT NOT NULL,
+    generation BIGINT NOT NULL,
+    -- The generation whose door was pressed last; none yet is -1.
+    claimed    BIGINT NOT NULL DEFAULT -1,
+    handle     BLOB UNIQUE,
+    created    BIGINT NOT NULL,
+    updated    BIGINT NOT NULL,
+    door_until BIGINT NOT NULL,
+    detail     BLOB,
+    UNIQUE (connector, chat)
+);
+
+CREATE TABLE posts (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    card       TEXT NOT NULL,
+    -- A keyed hash of the card and the place.
+    place      BLOB NOT NULL,
+    connector  TEXT NOT NULL,
+    address    BLOB NOT NULL,
+    ref        BLOB,
+    shown      TEXT NOT NULL DEFAULT '',
+    is_current BOOLEAN NOT NULL,
+    leased     BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (card, place)
+);
+
+CREATE TABLE browsers (
+    agent   TEXT PRIMARY KEY NOT NULL,
+    browser BLOB NOT NULL,
+    expires BIGINT NOT NULL
+);
+CREATE INDEX browsers_expires ON browsers (expires);
+
+CREATE TABLE audit (
+    seq       INTEGER PRIMARY KEY NOT NULL,
+    at        BIGINT NOT NULL,
+    action    TEXT NOT NULL,
+    agent     TEXT NOT NULL,
+    visitor   TEXT NOT NULL,
+    card      TEXT NOT NULL,
+    connector TEXT NOT NULL,
+    chat      TEXT NOT NULL,
+    detail    TEXT NOT NULL,
+    prev      BLOB NOT NULL,
+    hash      BLOB NOT NULL
+);
+CREATE TABLE audit_head (
+    id   INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
+    seq  BIGINT NOT NULL,
+    hash BLOB NOT NULL
+);
+INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, zeroblob(32));
+
+-- Written and removed again to find out whether the database can grow.
+CREATE TABLE probe (
+    id     INTEGER PRIMARY KEY NOT NULL,
+    filler BLOB NOT NULL
+);

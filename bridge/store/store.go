@@ -1,0 +1,146 @@
+// Package store keeps everything the bridge must remember: deliveries, cards,
+// posts, remembered browsers, the audit trail and jobs. It lives in a SQLite
+// file or in a PostgreSQL database, and nothing above it knows which.
+//
+// All writes go through one committer, so that writers who arrive at the same
+// time share one commit, and a call that returned nil has reached the disk.
+// What could identify or act for a person is sealed before it is written.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/postgres"
+	"cobrowse-bridge/bridge/store/seal"
+	"cobrowse-bridge/bridge/store/sqlite"
+)
+
+var (
+	// ErrNotFound means that the store has no such thing.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict means that somebody else changed the card first, or that the
+	// chat has one already.
+	ErrConflict = errors.New("card was changed meanwhile")
+	// ErrTaken means that a door belongs to another browser.
+	ErrTaken = errors.New("door belongs to another browser")
+	// ErrLeased means that another worker is showing the post.
+	ErrLeased = errors.New("post is being shown by another worker")
+	// ErrInUse means that another process has the SQLite file open.
+	ErrInUse = engine.ErrInUse
+
+	errClosed = errors.New("store is closed")
+)
+
+var engines = map[string]func(context.Context, string, engine.Config) (engine.Engine, error){
+	"sqlite":     sqlite.Open,
+	"postgres":   postgres.Open,
+	"postgresql": postgres.Open,
+}
+
+// Options say how to open a store.
+type Options struct {
+	// Secret seals what is stored about people: 32 bytes.
+	Secret []byte
+	// OldSecret is the secret before the last change of it, so that what it
+	// sealed still opens; nil means none.
+	OldSecret []byte
+	// Log receives what cannot be returned; nil drops it.
+	Log *slog.Logger
+	// RescueAfter is how long a job may be running before it counts as
+	// abandoned by a crash; zero means 45 s. River looks twice a minute.
+	RescueAfter time.Duration
+}
+
+// A Store is open until Close. All methods may be called from many goroutines at
+// once.
+type Store struct {
+	engine    engine.Engine
+	sealer    *seal.Sealer
+	log       *slog.Logger
+	rescue    time.Duration
+	committer *committer
+	committed atomic.Int64 // when the last commit succeeded, in µs; 0 after a failure
+	rekeying  bool         // there is an old secret
+}
+
+// Open opens the store at url, "sqlite:path" or "postgres://…", and brings its
+// tables up to date. SQLite refuses a second process with ErrInUse. No error
+// holds the URL's password.
+func Open(ctx context.Context, url string, o Options) (*Store, error) {
+	scheme, _, _ := strings.Cut(url, ":")
+	open, ok := engines[scheme]
+	if !ok {
+		return nil, errors.New("store: the address begins with neither sqlite: nor postgres:")
+	}
+	return openEngine(ctx, o, func(c engine.Config) (engine.Engine, error) { return open(ctx, url, c) })
+}
+
+func openEngine(ctx context.Context, o Options, open func(engine.Config) (engine.Engine, error)) (*Store, error) {
+	sealer, err := seal.New(o.Secret, o.OldSecret)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	s := &Store{sealer: sealer, log: o.Log, rescue: o.RescueAfter, rekeying: o.OldSecret != nil}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.rescue == 0 {
+		s.rescue = rescueAfter
+	}
+	if s.engine, err = open(engine.Config{Log: s.log, Insert: s.insertConfig()}); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	s.committer = newCommitter(s.commit)
+	return s, nil
+}
+
+// Close ends the store. Work must have returned before.
+func (s *Store) Close() error {
+	s.committer.close()
+	if err := s.engine.Close(); err != nil {
+		return fmt.Errorf("store: close: %w", err)
+	}
+	return nil
+}
+
+// Ready reports whether the store can write. It writes only if nothing else
+// did during the last second.
+func (s *Store) Ready(ctx context.Context) error {
+	if at := s.committed.Load(); at != 0 && time.Since(time.UnixMicro(at)) < time.Second {
+		return nil
+	}
+	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+		// Larger than a page, so that a full disk is noticed.
+		if _, err := tx.Exec(ctx, queryProbe, time.Now().UnixNano(), make([]byte, 8<<10)); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, queryProbed)
+		return err
+	}})
+	if err != nil {
+		return fmt.Errorf("store: cannot write: %w", err)
+	}
+	return nil
+}
+
+// Times are stored in microseconds; the zero time is 0.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}

@@ -1,0 +1,391 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"cobrowse-bridge/bridge/store/engine"
+)
+
+func TestADeliveryIsKeptUntilItIsFinished(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		ctx := t.Context()
+		received := time.Date(2026, 3, 4, 5, 6, 7, 8000, time.UTC)
+		fresh, err := s.Accept(ctx, Delivery{Connector: "slack-emea", Key: "k", Body: []byte("hello"), Received: received}, Job{Kind: "read"})
+		if err != nil || !fresh {
+			t.Fatalf("Accept = %v, %v", fresh, err)
+		}
+		id := onlyDelivery(t, s)
+		d, err := s.Delivery(ctx, id)
+		if err != nil || d.Connector != "slack-emea" || d.Key != "k" || string(d.Body) != "hello" || !d.Received.Equal(received) || d.ID != id {
+			t.Fatalf("Delivery = %+v, %v", d, err)
+		}
+
+		if fresh, err := s.Accept(ctx, Delivery{Connector: "slack-emea", Key: "k", Body: []byte("again")}, Job{Kind: "read"}); fresh || err != nil {
+			t.Errorf("a repeat: %v, %v", fresh, err)
+		}
+		if fresh, err := s.Accept(ctx, Delivery{Connector: "slack-apac", Key: "k"}, Job{Kind: "read"}); !fresh || err != nil {
+			t.Errorf("the same key of another connector: %v, %v", fresh, err)
+		}
+		if n := number(t, s, `SELECT count(*) FROM river_job`); n != 2 {
+			t.Errorf("%d jobs for two fresh deliveries", n)
+		}
+
+		if err := s.Commit(ctx, Change{Finish: id}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Delivery(ctx, id); !errors.Is(err, ErrNotFound) {
+			t.Errorf("a finished delivery: %v", err)
+		}
+		if n := number(t, s, `SELECT count(*) FROM deliveries WHERE body IS NULL`); n != 1 {
+			t.Errorf("%d bodies removed", n)
+		}
+		if err := s.Purge(ctx, time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if fresh, _ := s.Accept(ctx, Delivery{Connector: "slack-emea", Key: "k"}, Job{Kind: "read"}); fresh {
+			t.Error("a repeat of a finished delivery was fresh")
+		}
+		if err := s.Purge(ctx, time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if fresh, _ := s.Accept(ctx, Delivery{Connector: "slack-emea", Key: "k"}, Job{Kind: "read"}); !fresh {
+			t.Error("a purged key is still known")
+		}
+		if n := number(t, s, `SELECT count(*) FROM deliveries`); n != 2 {
+			t.Errorf("%d deliveries left: an unfinished one is never purged", n)
+		}
+		if _, err := s.Delivery(ctx, "unknown"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("an unknown delivery: %v", err)
+		}
+	})
+}
+
+func onlyDelivery(t *testing.T, s *Store) (id string) {
+	t.Helper()
+	if err := s.engine.QueryRow(t.Context(), `SELECT id FROM deliveries`).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestTenCopiesAtOnceAreOneDelivery(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		var fresh atomic.Int64
+		var wg sync.WaitGroup
+		for i := range 5000 {
+			wg.Go(func() {
+				ok, err := s.Accept(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint(i % 500), Body: []byte("body")}, Job{Kind: "read"})
+				if err != nil {
+					t.Error(err)
+				}
+				if ok {
+					fresh.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		rows, jobs := number(t, s, `SELECT count(*) FROM deliveries`), number(t, s, `SELECT count(*) FROM river_job`)
+		if fresh.Load() != 500 || rows != 500 || jobs != 500 {
+			t.Errorf("%d fresh, %d rows, %d jobs; want 500 of each", fresh.Load(), rows, jobs)
+		}
+	})
+}
+
+func TestEachAcceptedDeliveryIsOneTransactionOrLess(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		g := gate(s)
+		close(g.gate)
+		for i := range 10 {
+			if _, err := s.Accept(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint(i)}, Job{Kind: "read"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if g.writes != 10 {
+			t.Errorf("%d transactions for 10 deliveries, one after the other", g.writes)
+		}
+		s.engine = g.Engine
+		g = gate(s)
+		var accepts []func() error
+		for i := range 100 {
+			accepts = append(accepts, func() error {
+				_, err := s.Accept(t.Context(), Delivery{Connector: "d", Key: fmt.Sprint(i)}, Job{Kind: "read"})
+				return err
+			})
+		}
+		for _, err := range together(t, s, g, accepts...) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if g.writes > 2 {
+			t.Errorf("%d transactions for 100 deliveries that waited together", g.writes)
+		}
+	})
+}
+
+func TestABadWriteHarmsNobodyElseInItsCommit(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		ctx := t.Context()
+		one, two := Card{ID: "1", Connector: "c", Chat: "1", Handle: [32]byte{1}}, Card{ID: "2", Connector: "c", Chat: "2", Handle: [32]byte{2}}
+		for _, c := range []*Card{&one, &two} {
+			if err := s.Commit(ctx, Change{Card: c}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stale, sameHandle := one, two
+		stale.Version, stale.State = 7, "stale"
+		sameHandle.Handle = one.Handle
+		entry := func(action string) []Entry { return []Entry{{Action: action}} }
+		accept := func(key, queue string) func() error {
+			return func() error {
+				_, err := s.Accept(ctx, Delivery{Connector: "c", Key: key}, Job{Kind: "read", Queue: queue})
+				return err
+			}
+		}
+		change := func(c Change) func() error { return func() error { return s.Commit(ctx, c) } }
+
+		g := gate(s)
+		errs := together(t, s, g,
+			accept("good 1", ""),
+			change(Change{Card: &stale, Audit: entry("stale"), Jobs: []Job{{Kind: "stale"}}}),
+			change(Change{Card: &one, Audit: entry("good 2")}),
+		)
+		if errs[0] != nil || !errors.Is(errs[1], ErrConflict) || errs[2] != nil {
+			t.Errorf("with a conflict among them: %v", errs)
+		}
+		if g.writes > 2 {
+			t.Errorf("a conflict cost the others %d transactions", g.writes)
+		}
+
+		s.engine = g.Engine
+		errs = together(t, s, gate(s),
+			accept("good 3", ""),
+			accept("bad", "No Such Queue!"),
+			change(Change{Card: &sameHandle, Audit: entry("bad")}),
+			change(Change{Audit: entry("good 4"), Jobs: []Job{{Kind: "good 4"}}}),
+			accept("good 5", "connector-1"),
+		)
+		if errs[0] != nil || errs[3] != nil || errs[4] != nil {
+			t.Errorf("good writes beside bad ones: %v", errs)
+		}
+		if errs[1] == nil || errs[2] == nil {
+			t.Errorf("bad writes succeeded: %v", errs)
+		}
+		if n := number(t, s, `SELECT count(*) FROM deliveries WHERE dedupe LIKE 'good%'`); n != 3 {
+			t.Errorf("%d good deliveries, want 3", n)
+		}
+		if n := number(t, s, `SELECT count(*) FROM deliveries`); n != 3 {
+			t.Errorf("%d deliveries, want 3", n)
+		}
+		if n := number(t, s, `SELECT count(*) FROM river_job`); n != 4 {
+			t.Errorf("%d jobs, want 4", n)
+		}
+		if h, _ := s.AuditHead(ctx); h.Seq != 2 {
+			t.Errorf("%d audit entries, want 2", h.Seq)
+		}
+		if c, _ := s.Card(ctx, "1"); c.Version != 2 || c.State == "stale" {
+			t.Errorf("card 1 = %+v", c)
+		}
+	})
+}
+
+func TestAWriteNobodyWaitsForIsNotTried(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := s.Accept(ctx, Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); !errors.Is(err, context.Canceled) {
+			t.Errorf("Accept = %v", err)
+		}
+	})
+}
+
+func TestAClosedStoreRefuses(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		if err := s.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Accept(t.Context(), Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err == nil {
+			t.Error("a closed store accepted")
+		}
+	})
+}
+
+func TestADatabaseOfANewerReleaseIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"sqlite", "postgres"} {
+		t.Run(name, func(t *testing.T) {
+			address := newDatabase(t, name)
+			s := openAt(t, address, Options{})
+			exec(t, s, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, TRUE)`)
+			s.Close()
+			_, err := Open(t.Context(), address, Options{Secret: secretA})
+			if err == nil || !strings.Contains(err.Error(), "newer release") {
+				t.Errorf("Open = %v", err)
+			}
+		})
+	}
+}
+
+func TestNoErrorHoldsThePasswordOfTheAddress(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{
+		"postgres://bridge:s3cret-word@127.0.0.1:1/none?connect_timeout=2",
+		"postgres://bridge:s3cret-word@[broken/none",
+		"postgres://bridge:s3cret-word@127.0.0.1/none?sslmode=s3cret-word",
+		"postgres://bridge:s3cret-word@127.0.0.1:notaport/none",
+		"mysql://bridge:s3cret-word@127.0.0.1/none",
+		"s3cret-word",
+		"",
+	} {
+		s, err := Open(t.Context(), address, Options{Secret: secretA})
+		if err == nil {
+			s.Close()
+			t.Errorf("%s opened", address)
+		} else if strings.Contains(err.Error(), "s3cret-word") {
+			t.Errorf("error holds the password: %v", err)
+		}
+	}
+}
+
+func TestASecretOfTheWrongLengthIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, o := range []Options{{}, {Secret: secretA[:31]}, {Secret: secretA, OldSecret: []byte{}}} {
+		if s, err := Open(t.Context(), newDatabase(t, "sqlite"), o); err == nil {
+			s.Close()
+			t.Errorf("opened with %d and %d bytes", len(o.Secret), len(o.OldSecret))
+		}
+	}
+}
+
+// secondProcess is what the test's own program does when it is started as the
+// second process.
+func secondProcess(address string) {
+	_, err := Open(context.Background(), address, Options{Secret: secretA})
+	fmt.Println(errors.Is(err, ErrInUse), err)
+	os.Exit(0)
+}
+
+func TestSQLiteRefusesASecondProcess(t *testing.T) {
+	t.Parallel()
+	address := newDatabase(t, "sqlite")
+	s := openAt(t, address, Options{})
+	cmd := osexec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "BRIDGE_TEST_SECOND_PROCESS="+address)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	second := string(out)
+	if !strings.HasPrefix(second, "true ") || !strings.Contains(second, "postgres://") {
+		t.Errorf("the second process says: %s", second)
+	}
+	s.Close()
+	openAt(t, address, Options{}).Close()
+}
+
+func TestSQLiteSyncsEveryCommitAndShowsItsFilesToNobody(t *testing.T) {
+	t.Parallel()
+	address := "sqlite:" + filepath.Join(t.TempDir(), "new", "bridge.db")
+	s := openAt(t, address, Options{})
+	err := s.engine.Write(t.Context(), func(ctx context.Context, tx engine.Tx) error {
+		var synchronous, timeout int
+		if err := tx.QueryRow(ctx, "PRAGMA synchronous").Scan(&synchronous); err != nil || synchronous != 2 {
+			t.Errorf("synchronous = %d, %v", synchronous, err)
+		}
+		if err := tx.QueryRow(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil || timeout == 0 {
+			t.Errorf("busy_timeout = %d, %v", timeout, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := strings.TrimPrefix(address, "sqlite:")
+	for _, file := range []string{path, path + "-wal", path + "-shm", path + ".lock"} {
+		info, err := os.Stat(file)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", filepath.Base(file), info.Mode(), err)
+		}
+	}
+	if info, _ := os.Stat(filepath.Dir(path)); info.Mode().Perm() != 0o700 {
+		t.Errorf("directory: %v", info.Mode())
+	}
+	if _, err := s.engine.Query(t.Context(), "DELETE FROM cards"); err == nil {
+		t.Error("a reader can write")
+	}
+}
+
+func TestAFileThatIsNoDatabaseIsRefusedWithWhatToDo(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "bridge.db")
+	if err := os.WriteFile(path, []byte(strings.Repeat("not a database ", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), "sqlite:"+path, Options{Secret: secretA})
+	if err == nil || !strings.Contains(err.Error(), "backup") {
+		t.Errorf("Open = %v", err)
+	}
+}
+
+func TestAFullDiskRefusesUntilThereIsSpaceAgain(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, newDatabase(t, "sqlite"), Options{})
+	pages := number(t, s, "PRAGMA page_count")
+	exec(t, s, fmt.Sprintf("PRAGMA max_page_count = %d", pages+40))
+
+	body := []byte(strings.Repeat("x", 4000))
+	var accepted, refusals atomic.Int64
+	for round := range 20 {
+		var wg sync.WaitGroup
+		for i := range 16 {
+			wg.Go(func() {
+				_, err := s.Accept(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint(round, i), Body: body}, Job{Kind: "read"})
+				if err == nil {
+					accepted.Add(1)
+				} else {
+					refusals.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	if accepted.Load() == 0 || refusals.Load() == 0 {
+		t.Errorf("%d accepted, %d refused", accepted.Load(), refusals.Load())
+	}
+	if n := number(t, s, `SELECT count(*) FROM deliveries`); n != accepted.Load() {
+		t.Errorf("%d accepted, %d stored", accepted.Load(), n)
+	}
+	if n := number(t, s, `SELECT count(*) FROM river_job`); n != accepted.Load() {
+		t.Errorf("%d accepted, %d jobs", accepted.Load(), n)
+	}
+	if s.Ready(t.Context()) == nil {
+		t.Error("ready without space")
+	}
+
+	exec(t, s, fmt.Sprintf("PRAGMA max_page_count = %d", pages+4000))
+	if err := s.Ready(t.Context()); err != nil {
+		t.Errorf("not ready again: %v", err)
+	}
+	if fresh, err := s.Accept(t.Context(), Delivery{Connector: "c", Key: "later", Body: body}, Job{Kind: "read"}); !fresh || err != nil {
+		t.Errorf("after space came: %v, %v", fresh, err)
+	}
+}
