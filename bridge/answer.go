@@ -1,0 +1,202 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"cobrowse-bridge/bridge/store"
+
+	"github.com/google/uuid"
+)
+
+// looks are the waits before a delivery that opened a card is read again while
+// nobody has been found: pages tell the chat and Upscope who they are a little
+// after the chat begins.
+var looks = []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}
+
+// patience is how many times Upscope may fail before the agent is told.
+const patience = 4
+
+// answer does what a delivery asks for.
+func (b *Bridge) answer(ctx context.Context, c Connector, j store.Job) error {
+	d, err := b.store.Delivery(ctx, j.Subject)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // handled already, by a run whose end was lost in a crash
+	}
+	if err != nil {
+		return err
+	}
+	read := func() (Ask, error) {
+		return c.Read(ctx, Delivery{Key: d.Key, Body: d.Body, Received: d.Received})
+	}
+	ask, err := read()
+	if IsPermanent(err) {
+		return errors.Join(err, b.store.Commit(ctx, store.Change{Finish: d.ID}))
+	}
+	if err != nil {
+		return err
+	}
+	if ask.Verb == Nothing {
+		return b.store.Commit(ctx, store.Change{Finish: d.ID})
+	}
+	card, err := b.cardOfChat(ctx, c.Name, ask.Chat)
+	if err != nil {
+		return err
+	}
+	if card.Version > 0 && ask.Verb == Start && card.Agent != agentID(c.Name, ask.Agent) {
+		// Deliveries arrive in any order, and what was read for this one may be
+		// older than the card. Read now that the card is at hand, it cannot be,
+		// unless the card changes meanwhile; and that its version tells.
+		if ask, err = read(); err != nil {
+			return err
+		}
+	}
+	return b.settle(ctx, j, ask, card)
+}
+
+// cardOfChat gives the card of a chat, or a new one that is not stored yet.
+func (b *Bridge) cardOfChat(ctx context.Context, connector, chat string) (card, error) {
+	row, err := b.store.CardOfChat(ctx, connector, chat)
+	if err == nil {
+		return openCard(row)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return card{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return card{}, fmt.Errorf("draw a card id: %w", err)
+	}
+	return card{Card: store.Card{
+		ID: id.String(), Connector: connector, Chat: chat, State: string(Searching),
+		Handle: b.doors.first(id.String()).hash(),
+	}}, nil
+}
+
+// settle brings a card to what an ask says, in one transaction with all that
+// follows from it. Where nothing changes, nothing is written but that the
+// delivery is done.
+func (b *Bridge) settle(ctx context.Context, j store.Job, ask Ask, c card) error {
+	before := c
+	change := store.Change{Finish: j.Subject}
+	var failure error
+
+	switch {
+	case c.state() == Closed:
+	case ask.Verb == Close:
+		c.move(chatClosed)
+	case ask.Agent.ID == "" && c.Version == 0:
+		// A chat that waits in a queue has nobody to show a card to.
+	default:
+		c.serve(ask)
+		if !c.looking() {
+			break
+		}
+		match, err := b.finder.find(ctx, b.within(ask.Clues, c))
+		if err != nil && j.Attempt < patience {
+			return err
+		}
+		if failure = err; err != nil {
+			c.move(upscopeFailed)
+			change.Finish = ""
+			break
+		}
+		c.apply(match)
+		if c.state() == NoVisitor && before.state() == Searching {
+			// The delivery that opened the card looks again; others leave it
+			// to that one.
+			opener := before.Version == 0 || j.Step > 0
+			if !opener || j.Step < len(looks) {
+				c.State = string(Searching)
+			}
+			if opener && j.Step < len(looks) {
+				change.Finish = ""
+				change.Jobs = append(change.Jobs, store.Job{
+					Queue: j.Queue, Kind: jobAnswer, Subject: j.Subject, Step: j.Step + 1, At: time.Now().Add(looks[j.Step]),
+				})
+			}
+		}
+		if c.State != before.State && match.Trail != "" {
+			change.Audit = append(change.Audit, b.entry(c, "asked", match.Trail))
+		}
+	}
+
+	if reflect.DeepEqual(c, before) {
+		return errors.Join(failure, b.store.Commit(ctx, change))
+	}
+	b.follow(&c, before, &change)
+	return errors.Join(failure, b.commit(ctx, &c, change))
+}
+
+// within leaves a lookup code out once a chat has tried too many: visitors type
+// them, and there are only ten thousand.
+func (b *Bridge) within(clues Clues, c card) Clues {
+	if clues.LookupCode != "" && !b.codeTries.allow(c.Connector+"\x00"+c.Chat) {
+		clues.LookupCode = ""
+	}
+	return clues
+}
+
+// follow adds what a change of the card entails: where it is shown, that it is
+// shown again, and how long its door opens.
+func (b *Bridge) follow(c *card, before card, change *store.Change) {
+	if !c.visible() && !before.visible() {
+		return
+	}
+	now := time.Now()
+	moved := before.Version > 0 && c.Agent != before.Agent
+	if moved {
+		change.Audit = append(change.Audit, b.entry(*c, "moved", "from "+before.Agent))
+		if before.about.Place.Address != "" {
+			change.Posts = append(change.Posts, store.Post{Card: c.ID, Place: before.place(), Current: false})
+		}
+	}
+	if c.state() == Closed {
+		change.Audit = append(change.Audit, b.entry(*c, "closed", ""))
+	} else {
+		c.DoorUntil = now.Add(b.doorLife)
+	}
+	if c.about.Place.Address != "" && (moved || !before.visible()) {
+		change.Posts = append(change.Posts, store.Post{Card: c.ID, Place: c.place(), Current: true})
+	}
+	queues := map[string]bool{}
+	for _, p := range append(change.Posts, store.Post{Place: c.place()}) {
+		if p.Place.Address != "" && !queues[p.Place.Connector] {
+			queues[p.Place.Connector] = true
+			change.Jobs = append(change.Jobs, store.Job{Queue: p.Place.Connector, Kind: jobShow, Subject: c.ID})
+		}
+	}
+}
+
+// serve takes over who serves the chat and what the chat side says of the
+// visitor. A new agent gets a door of their own; the one before loses theirs.
+func (c *card) serve(ask Ask) {
+	if agent := agentID(c.Connector, ask.Agent); agent != c.Agent {
+		if c.Version > 0 {
+			c.Generation++
+		}
+		c.Agent, c.Claimed = agent, false
+		c.about.Renewed = false
+	}
+	c.about.Agent, c.about.Visitor, c.about.ChatURL = ask.Agent, ask.Visitor, ask.ChatURL
+	c.about.Place = ask.Place
+	if c.about.Place.Connector == "" {
+		c.about.Place.Connector = c.Connector
+	}
+	if stable := ask.Clues.stable(); !stable.Empty() {
+		c.about.Clues = stable
+	}
+	c.about.Clued = c.about.Clued || !ask.Clues.Empty()
+}
+
+// agentID is the agent's one id across all that the bridge remembers and tells
+// Upscope.
+func agentID(connector string, a Agent) string {
+	if a.ID == "" {
+		return ""
+	}
+	return connector + ":" + a.ID
+}

@@ -1,0 +1,201 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"time"
+
+	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/upscope"
+
+	"github.com/gorilla/mux"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+)
+
+// Config is what a Bridge is made of. Everything without a stated default is
+// required.
+type Config struct {
+	// Origin is the public address: scheme and host, no path.
+	Origin *url.URL
+	// Secret is 32 random bytes. It derives the addresses of cards; OldSecret,
+	// which may be nil, opens those of the secret before.
+	Secret, OldSecret []byte
+
+	Store      *store.Store
+	Upscope    *upscope.Client
+	WatchHosts upscope.Hosts
+	Connectors []Connector
+
+	// LinkLife is how long a door opens after its card was last shown; zero
+	// means 30 minutes.
+	LinkLife time.Duration
+	// MatchEmail lets an agent choose visitors by the e-mail address given in
+	// the chat.
+	MatchEmail bool
+	// TrustedProxies may say where a request comes from with X-Forwarded-For.
+	TrustedProxies []netip.Prefix
+
+	// Log is for the operator; nil drops it.
+	Log *slog.Logger
+}
+
+// A Bridge joins chats to Upscope sessions. It is an http.Handler; Run does the
+// work that its handlers have accepted.
+type Bridge struct {
+	origin     *url.URL
+	store      *store.Store
+	upscope    *upscope.Client
+	hosts      upscope.Hosts
+	connectors map[string]Connector
+	doors      doorKeys
+	doorLife   time.Duration
+	proxies    []netip.Prefix
+	log        *slog.Logger
+
+	finder *finder
+	health *health
+	router http.Handler
+
+	// intake bounds the bytes of deliveries that are in memory at once.
+	intake *semaphore.Weighted
+
+	codeTries   *throttle // lookup codes, by chat
+	handleTries *throttle // unknown handles, by address
+	watches     *throttle // watch links asked for, by agent
+	renewals    *throttle // fresh doors, by card
+}
+
+// housekeeping is how often what is no longer needed is removed, and keepKeys
+// how long a delivery's key is remembered: the longest that any service repeats
+// itself, with room to spare.
+const (
+	housekeeping = time.Hour
+	keepKeys     = 72 * time.Hour
+)
+
+// New checks the configuration and makes a Bridge of it. It starts nothing.
+func New(c Config) (*Bridge, error) {
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf("bridge: "+format, args...))
+		}
+	}
+	fault(c.Origin == nil || c.Origin.Host == "" || c.Origin.Path != "", "origin must be scheme and host")
+	fault(len(c.Secret) != 32, "secret must be 32 bytes")
+	fault(c.OldSecret != nil && len(c.OldSecret) != 32, "old secret must be 32 bytes")
+	fault(c.Store == nil, "no store")
+	fault(c.Upscope == nil, "no Upscope client")
+	fault(len(c.Connectors) == 0, "no connector")
+	connectors := map[string]Connector{}
+	for _, conn := range c.Connectors {
+		fault(conn.Name == "", "a connector has no name")
+		fault((conn.Accept == nil) != (conn.Read == nil) && conn.Listen == nil, "connector %s has only one of Accept and Read", conn.Name)
+		_, twice := connectors[conn.Name]
+		fault(twice, "two connectors are called %s", conn.Name)
+		connectors[conn.Name] = conn
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	doors, err := newDoorKeys(c.Secret, c.OldSecret)
+	if err != nil {
+		return nil, err
+	}
+	if c.LinkLife == 0 {
+		c.LinkLife = 30 * time.Minute
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	b := &Bridge{
+		origin: c.Origin, store: c.Store, upscope: c.Upscope, hosts: c.WatchHosts,
+		connectors: connectors, doors: doors, doorLife: c.LinkLife, proxies: c.TrustedProxies, log: c.Log,
+		finder:      newFinder(c.Upscope, c.MatchEmail),
+		health:      newHealth(connectors),
+		intake:      semaphore.NewWeighted(intakeBytes),
+		codeTries:   newThrottle(5, 10*time.Minute),
+		handleTries: newThrottle(20, 10*time.Minute),
+		watches:     newThrottle(6, time.Minute),
+		renewals:    newThrottle(1, time.Minute),
+	}
+	b.router = b.routes()
+	return b, nil
+}
+
+// Run does the work that comes in until ctx ends, and returns when the jobs that
+// were running then are done.
+func (b *Bridge) Run(ctx context.Context) error {
+	queues := map[string]int{}
+	group, ctx := errgroup.WithContext(ctx)
+	for name, c := range b.connectors {
+		queues[name] = workers
+		if c.Listen != nil {
+			group.Go(func() error {
+				return c.Listen(ctx, func(ctx context.Context, d Delivery) error {
+					_, err := b.accept(ctx, name, d)
+					return err
+				})
+			})
+		}
+	}
+	group.Go(func() error { return b.store.Work(ctx, queues, b.work) })
+	group.Go(func() error {
+		b.keepHouse(ctx)
+		return nil
+	})
+	return group.Wait()
+}
+
+func (b *Bridge) keepHouse(ctx context.Context) {
+	tick := time.NewTicker(housekeeping)
+	defer tick.Stop()
+	for {
+		if err := b.store.Purge(ctx, time.Now().Add(-keepKeys)); err != nil && ctx.Err() == nil {
+			b.log.ErrorContext(ctx, "old deliveries could not be removed", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ServeHTTP serves the public routes.
+func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.router.ServeHTTP(w, r) }
+
+// Names are the configured connectors in order.
+func (b *Bridge) names() []string {
+	var names []string
+	for name := range b.connectors {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (b *Bridge) routes() http.Handler {
+	r := mux.NewRouter().SkipClean(true)
+	r.Handle("/hooks/{connector}", b.machine(b.hook))
+	r.PathPrefix("/hooks/{connector}/").Handler(b.machine(b.hook))
+	r.Handle("/healthz", b.machine(b.alive)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle("/readyz", b.machine(b.ready)).Methods(http.MethodGet, http.MethodHead)
+
+	r.Handle("/w/{handle}", b.page(b.peekDoor)).Methods(http.MethodGet, http.MethodHead, http.MethodOptions)
+	r.Handle("/w/{handle}", b.page(b.renewDoor)).Methods(http.MethodPost).Queries("renew", "1")
+	r.Handle("/w/{handle}", b.page(b.pressDoor)).Methods(http.MethodPost)
+	r.Handle("/w/{handle}/renew", b.page(b.renewDoor)).Methods(http.MethodPost)
+	r.PathPrefix("/static/").Handler(b.page(b.static)).Methods(http.MethodGet, http.MethodHead)
+
+	r.NotFoundHandler = b.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })
+	r.MethodNotAllowedHandler = b.page(func(http.ResponseWriter, *http.Request) error { return errMethod })
+	return r
+}

@@ -1,0 +1,101 @@
+package bridge
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// browserLife is how long a browser is remembered as an agent's.
+const browserLife = 12 * time.Hour
+
+// admit decides whether a request may use a door where nobody signs in: the
+// browser that pressed first is the agent's, for this door and for later ones.
+// It reports whether the request comes from that browser.
+func (b *Bridge) admit(r *http.Request, c card) (mine bool, err error) {
+	mine, other, err := b.store.Remembers(r.Context(), c.Agent, b.browserToken(r, c.Agent), time.Now())
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("%w: %w", errStore, err)
+	case mine:
+		return true, nil
+	case c.Claimed, other && !c.about.Renewed:
+		return false, errElsewhere
+	}
+	return false, nil
+}
+
+// browser is the token of the browser that makes the request: the one it is
+// remembered by, or a new one.
+func (b *Bridge) browser(r *http.Request, c card) (string, error) {
+	if token := b.browserToken(r, c.Agent); token != "" {
+		mine, _, err := b.store.Remembers(r.Context(), c.Agent, token, time.Now())
+		if err != nil {
+			return "", fmt.Errorf("%w: %w", errStore, err)
+		}
+		if mine {
+			return token, nil
+		}
+	}
+	return rand.Text() + rand.Text(), nil
+}
+
+func (b *Bridge) browserToken(r *http.Request, agent string) string {
+	if c, err := r.Cookie(b.cookieName(agent)); err == nil {
+		return c.Value
+	}
+	return ""
+}
+
+// cookieName gives each agent a cookie of their own, so that a browser shared by
+// several, or an agent known to several chat services, mixes nothing up.
+func (b *Bridge) cookieName(agent string) string {
+	sum := sha256.Sum256([]byte(agent))
+	name := "door-" + hex.EncodeToString(sum[:8])
+	if b.origin.Scheme == "https" {
+		return "__Host-" + name
+	}
+	return name
+}
+
+func (b *Bridge) remember(w http.ResponseWriter, c card, token string) {
+	http.SetCookie(w, &http.Cookie{
+		Name: b.cookieName(c.Agent), Value: token, Path: "/", MaxAge: int(browserLife.Seconds()),
+		Secure: b.origin.Scheme == "https", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// pressed reports whether a person pressed a button on our page. Browsers that
+// send fetch metadata set Sec-Fetch-User only for that; a script cannot.
+func pressed(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Site") == "" || r.Header.Get("Sec-Fetch-User") == "?1"
+}
+
+// navigated reports whether a person followed a link to here.
+func navigated(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-User") == "?1"
+}
+
+// prefetching reports whether a browser fetches ahead of its user. The headers
+// are those of Chromium, Safari and Firefox, past and present.
+func prefetching(r *http.Request) bool {
+	for _, header := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
+		value := strings.ToLower(r.Header.Get(header))
+		if strings.Contains(value, "prefetch") || strings.Contains(value, "preview") {
+			return true
+		}
+	}
+	return false
+}
+
+// robots name themselves, mostly with the address of a page about them, when
+// they fetch links that people post. Sparing them the page is politeness:
+// nothing depends on who they say they are.
+var robots = regexp.MustCompile(`(?i)\+https?://|bot/|slackbot|telegrambot|facebookexternalhit|whatsapp/|skypeuripreview|slack-imgproxy`)
+
+func robot(r *http.Request) bool { return robots.MatchString(r.UserAgent()) }

@@ -1,0 +1,90 @@
+package bridge
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	gocache "github.com/patrickmn/go-cache"
+	"golang.org/x/sync/singleflight"
+)
+
+// A cache remembers answers for a moment. It is typed, holds at most max
+// entries, and loads a key once however many ask for it at the same time.
+// go-cache alone has no bound, and its sweeper cannot be stopped; so nothing
+// is swept in the background here, and a full cache lets an expired entry go
+// or does without the new one.
+type cache[V any] struct {
+	items  *gocache.Cache
+	flight singleflight.Group
+	max    int
+	// life says how long an answer is good for; zero keeps it out.
+	life func(V) time.Duration
+}
+
+// loadTimeout bounds a load, which outlives the caller that began it so that
+// the others who wait for it are not cut off.
+const loadTimeout = 10 * time.Second
+
+func newCache[V any](maxEntries int, life func(V) time.Duration) *cache[V] {
+	return &cache[V]{items: gocache.New(gocache.NoExpiration, 0), max: maxEntries, life: life}
+}
+
+// get returns the value of key, from load where it is not known.
+func (c *cache[V]) get(ctx context.Context, key string, load func(context.Context) (V, error)) (V, error) {
+	if v, ok := c.items.Get(key); ok {
+		return v.(V), nil
+	}
+	done := c.flight.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
+		defer cancel()
+		v, err := load(ctx)
+		if err == nil {
+			c.put(key, v)
+		}
+		return v, err
+	})
+	select {
+	case got := <-done:
+		return got.Val.(V), got.Err
+	case <-ctx.Done():
+		var none V
+		return none, context.Cause(ctx)
+	}
+}
+
+func (c *cache[V]) put(key string, v V) {
+	life := c.life(v)
+	if life <= 0 {
+		return
+	}
+	if c.items.ItemCount() >= c.max {
+		c.items.DeleteExpired()
+		if c.items.ItemCount() >= c.max {
+			return
+		}
+	}
+	// Entries stored together should not expire together.
+	jitter := time.Duration(rand.Int64N(int64(life)/5+1)) - life/10
+	c.items.Set(key, v, life+jitter)
+}
+
+// keep returns the value of key, or makes one and keeps that. A full cache
+// makes a new one each time.
+func (c *cache[V]) keep(key string, make func() V) V {
+	if v, ok := c.items.Get(key); ok {
+		return v.(V)
+	}
+	v, _, _ := c.flight.Do(key, func() (any, error) {
+		if v, ok := c.items.Get(key); ok {
+			return v, nil
+		}
+		v := make()
+		c.put(key, v)
+		return v, nil
+	})
+	return v.(V)
+}
+
+// len counts the entries, expired ones included.
+func (c *cache[V]) len() int { return c.items.ItemCount() }

@@ -1,0 +1,201 @@
+package bridge
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/templates"
+	"cobrowse-bridge/upscope"
+)
+
+// A State says how far a card has come. The drawing in states.md shows every
+// way from one to the next.
+type State string
+
+// The states of a card.
+const (
+	Searching State = "searching"  // nobody found yet, still looking
+	NoVisitor State = "no-visitor" // looked, and found nobody
+	Choose    State = "choose"     // several visitors fit: the agent chooses
+	Offline   State = "offline"    // one visitor, not connected
+	Ready     State = "ready"      // one visitor, connected
+	Opened    State = "opened"     // an agent was led to the watch link
+	Closed    State = "closed"     // the chat is over
+	Failed    State = "failed"     // Upscope cannot be asked; looking goes on
+)
+
+// An event is what can move a card from one state to another.
+type event int
+
+const (
+	foundNobody event = iota
+	foundSeveral
+	foundOffline
+	foundOnline
+	watched
+	chatClosed
+	upscopeFailed
+)
+
+// next is the one place that decides the state after an event. A closed card
+// stays closed, and one that was opened stays so while its visitor comes and
+// goes. An event that means nothing in a state leaves it as it is.
+func next(s State, e event) State {
+	switch {
+	case e == chatClosed:
+		return Closed
+	case s == Closed, s == Opened:
+		return s
+	case e == watched:
+		if s == Choose || s == Offline || s == Ready {
+			return Opened
+		}
+	case e == upscopeFailed:
+		if s == Searching {
+			return Failed
+		}
+	case e == foundNobody:
+		return NoVisitor
+	case e == foundSeveral:
+		return Choose
+	case e == foundOffline:
+		return Offline
+	case e == foundOnline:
+		return Ready
+	}
+	return s
+}
+
+// detail is the part of a card that speaks of people. The store keeps it
+// sealed.
+type detail struct {
+	Visitor string `json:"visitor"` // the name typed in the chat: a claim
+	ChatURL string `json:"chat_url,omitempty"`
+	Agent   Agent  `json:"agent"`
+	Place   Place  `json:"place"`
+	// Clues holds the stable clues only. A lookup code is never kept: it may
+	// be somebody else's by the time it would be used again.
+	Clues Clues `json:"clues"`
+	// Clued says that the chat side named the visitor at all, if only by a
+	// code. Chats without any clue have no co-browsing and get no card.
+	Clued bool `json:"clued,omitempty"`
+
+	Reason templates.Reason `json:"reason,omitempty"`
+	// Sighting is what Upscope said of the one visitor when it was matched.
+	Sighting *sighting `json:"sighting,omitempty"`
+	// Choices are the short ids the agent may choose from.
+	Choices []string `json:"choices,omitempty"`
+	// Renewed says that this generation of the door was sent to the agent's own
+	// place because the agent asked for it.
+	Renewed bool `json:"renewed,omitempty"`
+}
+
+// A sighting is the little that a card keeps of a visitor.
+type sighting struct {
+	Page   string `json:"page,omitempty"`
+	Where  string `json:"where,omitempty"`
+	Device string `json:"device,omitempty"`
+	// Name is what Upscope calls the visitor, kept so that a change of identity
+	// can be shown.
+	Name string `json:"name,omitempty"`
+	// Identity tells whether this is still who was matched.
+	Identity string `json:"identity"`
+}
+
+// A card is a stored card with its detail opened.
+type card struct {
+	store.Card
+	about detail
+}
+
+func openCard(c store.Card) (card, error) {
+	opened := card{Card: c}
+	if err := json.Unmarshal(c.Detail, &opened.about); err != nil {
+		return card{}, fmt.Errorf("card %s: detail: %w", c.ID, err)
+	}
+	return opened, nil
+}
+
+// row is the card as the store wants it.
+func (c *card) row() (*store.Card, error) {
+	sealed, err := json.Marshal(c.about)
+	if err != nil {
+		return nil, fmt.Errorf("card %s: detail: %w", c.ID, err)
+	}
+	row := c.Card
+	row.Detail = sealed
+	return &row, nil
+}
+
+func (c *card) place() store.Place {
+	return store.Place{Connector: c.about.Place.Connector, Address: c.about.Place.Address}
+}
+
+func (c *card) state() State { return State(c.State) }
+
+func (c *card) move(e event) { c.State = string(next(c.state(), e)) }
+
+// visible reports whether agents get to see the card in their chat. Chats in
+// which nothing points to co-browsing stay undisturbed.
+func (c *card) visible() bool {
+	switch c.state() {
+	case Choose, Offline, Ready, Opened:
+		return true
+	case NoVisitor, Failed:
+		return c.about.Clued
+	}
+	return false
+}
+
+// looking reports whether the visitor is still to be found, or worth another
+// look when the chat moves.
+func (c *card) looking() bool {
+	switch c.state() {
+	case Searching, NoVisitor, Failed, Choose, Offline:
+		return true
+	}
+	return false
+}
+
+// apply takes a match into the card.
+func (c *card) apply(m Match) {
+	c.about.Reason, c.about.Choices = m.Reason, nil
+	switch {
+	case len(m.Visitors) == 0:
+		c.move(foundNobody)
+	case m.Sure:
+		c.take(m.Visitors[0])
+		if m.Visitors[0].IsOnline {
+			c.move(foundOnline)
+		} else {
+			c.move(foundOffline)
+		}
+	default:
+		c.Visitor, c.about.Sighting = "", nil
+		for _, v := range m.Visitors {
+			c.about.Choices = append(c.about.Choices, v.ShortID)
+		}
+		c.move(foundSeveral)
+	}
+}
+
+// take makes v the visitor of the card.
+func (c *card) take(v upscope.Visitor) {
+	c.Visitor = v.ShortID
+	seen := describe(v)
+	c.about.Sighting = &sighting{Page: seen.Page, Where: seen.Where, Device: seen.Device, Name: seen.Name, Identity: identity(v)}
+}
+
+// identity is equal for two sightings of one person. Two browsers of a person
+// who is known to the site have equal identities; those of a stranger are told
+// apart by the short id alone.
+func identity(v upscope.Visitor) string {
+	ids := slices.Sorted(slices.Values(v.Identities))
+	sum := sha256.Sum256([]byte(v.UniqueID + "\x00" + strings.Join(ids, "\x00")))
+	return hex.EncodeToString(sum[:8])
+}

@@ -1,0 +1,388 @@
+package bridge_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
+	"cobrowse-bridge/upscope"
+	"cobrowse-bridge/upscope/upscopetest"
+)
+
+func TestATakenChatLeadsToTheVisitorsScreen(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann := w.ann()
+		w.taken(w.opens(keyed()))
+		if text := w.posts("bob", 1); !strings.Contains(text, "Co-browse with Ann") {
+			t.Errorf("the card reads %q", text)
+		}
+		w.posts("eve", 0)
+
+		bob := w.browser()
+		bob.follow(w.door("bob")).want(t, http.StatusOK, "Ann Silva", "Lisbon, Portugal")
+		if n := w.upscope.Minted(); n != 0 {
+			t.Fatalf("%d watch links before a press", n)
+		}
+		bob.press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
+		watches := w.upscope.Watches()
+		if len(watches) != 1 || watches[0].Body.Agent.ID != "rocketchat:a1" || watches[0].Body.Agent.Name != "Bob Baker" {
+			t.Errorf("Upscope was asked for %+v", watches)
+		}
+		w.pass(time.Second)
+		if text := w.posts("bob", 1); !strings.Contains(text, "Co-browsing with Ann") {
+			t.Errorf("the card reads %q after the press", text)
+		}
+	})
+}
+
+func TestPromise5OneDeliveryOneCard(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		room := w.opens(keyed())
+		w.chat.Take(room, "bob")
+		body, header := w.chat.Event("LivechatSessionTaken", room)
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() {
+				if got := w.post("/hooks/rocketchat", body, header); got.StatusCode != http.StatusOK || got.body != "" {
+					t.Errorf("answered %d %q", got.StatusCode, got.body)
+				}
+			})
+		}
+		all.Wait()
+		w.pass(time.Minute)
+		before := w.posts("bob", 1)
+		sent := len(w.chat.Requests())
+		w.post("/hooks/rocketchat", body, header).want(t, http.StatusOK)
+		w.pass(time.Minute)
+		if after := w.posts("bob", 1); after != before || len(w.chat.Requests()) != sent {
+			t.Errorf("a repeat changed %q to %q", before, after)
+		}
+	})
+}
+
+func TestAllEventsOfOneChatMakeOneCard(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		room := w.opens(keyed())
+		w.tells("LivechatSessionStart", room)
+		w.chat.Take(room, "bob")
+		for _, event := range []string{"LivechatSessionTaken", "LivechatSessionQueued", "LivechatSessionForwarded"} {
+			w.tells(event, room)
+		}
+		for range 3 {
+			w.chat.Say(room, "", "hello")
+			w.tells("Message", room)
+		}
+		w.pass(time.Minute)
+		w.posts("bob", 1)
+	})
+}
+
+func TestAQueuedChatHasNobodyToShowACardTo(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		room := w.opens(keyed())
+		w.chat.Queue(room)
+		w.tells("LivechatSessionQueued", room)
+		w.pass(time.Minute)
+		w.posts("bob", 0)
+		w.taken(room)
+		w.posts("bob", 1)
+	})
+}
+
+func TestTheTestButtonIsAnsweredAndForgotten(t *testing.T) {
+	inWorld(t, func(w *world) {
+		sample := []byte(`{"_id":"fasd6f5a4sd6f8a4sdf","label":"title","topic":"asiodojf","createdAt":"2016-04-01T00:00:00.000Z",` +
+			`"lastMessageAt":"2016-04-01T00:00:00.000Z","tags":["tag1"],"customFields":{"productId":"123456"},` +
+			`"visitor":{"_id":"","name":"Rocket.Chat","username":"rocketchat-username","department":"rocketchat-department","email":"rocketchat@example.org","phone":"+1"},` +
+			`"agent":{"_id":"asdf89as6df8","username":"agent.username","name":"Agent Name","email":"agent@example.org"},"type":"LivechatSession",` +
+			`"messages":[{"username":"visitor-username","msg":"message content","ts":"2016-04-01T00:00:00.000Z"}]}`)
+		header := http.Header{"Content-Type": {"application/json"}, "X-Rocketchat-Livechat-Token": {webhookSecret}}
+		if got := w.post("/hooks/rocketchat", sample, header); got.StatusCode != http.StatusOK || got.body != "" {
+			t.Errorf("answered %d %q", got.StatusCode, got.body)
+		}
+		w.pass(time.Minute)
+		if n := len(w.chat.Requests()); n != 0 {
+			t.Errorf("%d requests to Rocket.Chat", n)
+		}
+		if !strings.Contains(w.log.String(), "test button") {
+			t.Error("the operator is not told that the test arrived")
+		}
+	})
+}
+
+func TestAHandOverMovesTheCard(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		room := w.opens(keyed())
+		w.taken(room)
+		bobs := w.door("bob")
+		w.chat.Forward(room, "eve")
+		w.tells("LivechatSessionForwarded", room)
+		w.pass(time.Second)
+		if text := w.posts("bob", 1); !strings.Contains(text, "moved to Eve Evans") || doorAddress.MatchString(text) {
+			t.Errorf("bob's card reads %q", text)
+		}
+		w.posts("eve", 1)
+		w.browser().follow(bobs).want(t, http.StatusGone, "another agent")
+		w.browser().follow(w.door("eve")).want(t, http.StatusOK, "Ann Silva")
+
+		// A late repeat of the first event names bob; the room does not.
+		w.chat.Say(room, "", "hello?")
+		w.tells("Message", room)
+		w.pass(time.Second)
+		w.posts("bob", 1)
+		w.posts("eve", 1)
+	})
+}
+
+func TestAClosedChatClosesItsCardAndDoor(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann := w.ann()
+		room := w.opens(keyed())
+		w.taken(room)
+		door := w.door("bob")
+		w.chat.CloseChat(room)
+		w.tells("LivechatSession", room)
+		w.pass(time.Second)
+		if text := w.posts("bob", 1); !strings.Contains(text, "Chat closed") || doorAddress.MatchString(text) {
+			t.Errorf("the card reads %q", text)
+		}
+		bob := w.browser()
+		bob.follow(door).want(t, http.StatusGone, "This chat is over")
+		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusGone)
+		w.tells("LivechatSessionTaken", room) // late
+		w.pass(time.Minute)
+		w.posts("bob", 1)
+		if w.upscope.Minted() != 0 {
+			t.Error("a closed door was opened")
+		}
+	})
+}
+
+func TestAKeyThatComesLateIsFound(t *testing.T) {
+	for _, late := range []time.Duration{500 * time.Millisecond, 2 * time.Second, 9 * time.Second} {
+		t.Run(late.String(), func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.ann()
+				room := w.opens(nil)
+				w.chat.Take(room, "bob")
+				w.tells("LivechatSessionTaken", room)
+				w.pass(late)
+				w.posts("bob", 0)
+				w.must(w.chat.SetField(room, "upscope_key", pageKey))
+				w.pass(15 * time.Second)
+				w.posts("bob", 1)
+			})
+		})
+	}
+}
+
+func TestAKeyThatComesVeryLateIsFoundAtTheNextEvent(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		room := w.opens(nil)
+		w.taken(room)
+		w.pass(time.Minute)
+		w.posts("bob", 0)
+		w.must(w.chat.SetField(room, "upscope_key", pageKey))
+		w.pass(time.Minute)
+		w.posts("bob", 0)
+		w.chat.Say(room, "", "are you there?")
+		w.tells("Message", room)
+		w.pass(time.Second)
+		w.posts("bob", 1)
+	})
+}
+
+func TestAChatWithoutCoBrowsingStaysUndisturbed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		room := w.opens(nil)
+		w.taken(room)
+		w.pass(time.Minute)
+		w.chat.CloseChat(room)
+		w.tells("LivechatSession", room)
+		w.pass(time.Minute)
+		w.posts("bob", 0)
+		if n := w.upscope.Requests()[upscopetest.List]; n != 0 {
+			t.Errorf("%d searches without a clue", n)
+		}
+	})
+}
+
+func TestAKeyThatUpscopeDoesNotKnowIsSaidOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		room := w.opens(keyed())
+		w.taken(room)
+		w.pass(10 * time.Second)
+		w.posts("bob", 0) // still looking
+		w.pass(10 * time.Second)
+		if text := w.posts("bob", 1); !strings.Contains(text, "find Ann yet") {
+			t.Errorf("the card reads %q", text)
+		}
+		bob := w.browser()
+		door := w.door("bob")
+		bob.follow(door).want(t, http.StatusOK, "find Ann yet")
+		w.ann()
+		w.pass(3 * time.Second)
+		bob.press(door, url.Values{"look": {"1"}}).want(t, http.StatusOK, "Co-browse with", "Ann Silva")
+		w.pass(time.Second)
+		if text := w.posts("bob", 1); !strings.Contains(text, "Co-browse with Ann") {
+			t.Errorf("the card reads %q", text)
+		}
+	})
+}
+
+func TestSeveralMatchesAreForTheAgentToChoose(t *testing.T) {
+	inWorld(t, func(w *world) {
+		first := w.ann()
+		second := w.upscope.Come(upscope.Visitor{Name: "Ann at work", Identities: []string{"rocketchat:" + pageKey}, LastURL: "https://shop.example.org/help", IsSupported: true})
+		w.upscope.SetIntegrationIDs(second, "rocketchat:"+pageKey)
+		stranger := w.upscope.Come(upscope.Visitor{Name: "Zoe", IsSupported: true})
+		w.taken(w.opens(keyed()))
+		if text := w.posts("bob", 1); !strings.Contains(text, "Several visitors match") {
+			t.Errorf("the card reads %q", text)
+		}
+		bob := w.browser()
+		page := bob.follow(w.door("bob"))
+		page.want(t, http.StatusOK, first, second, "Ann Silva", "Ann at work")
+		if strings.Contains(page.body, "checked") {
+			t.Error("somebody is chosen already")
+		}
+		bob.press(w.door("bob"), url.Values{}).want(t, http.StatusBadRequest)
+		bob.press(w.door("bob"), url.Values{"visitor": {stranger}}).want(t, http.StatusBadRequest)
+		bob.press(w.door("bob"), url.Values{"visitor": {second}}).wantWatch(t)
+		if got := w.upscope.Watches(); len(got) != 1 || got[0].VisitorID != second {
+			t.Errorf("watched %+v, want %s", got, second)
+		}
+	})
+}
+
+func TestAnOfflineVisitorIsSaidToBeOffline(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann := w.ann()
+		w.upscope.Go(ann)
+		room := w.opens(keyed())
+		w.taken(room)
+		if text := w.posts("bob", 1); !strings.Contains(text, "Ann is offline") {
+			t.Errorf("the card reads %q", text)
+		}
+		bob := w.browser()
+		door := w.door("bob")
+		bob.follow(door).want(t, http.StatusOK, "is offline", "idle")
+		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusOK, "is offline")
+		if w.upscope.Minted() != 0 {
+			t.Fatal("a watch link was made for a visitor who is offline")
+		}
+
+		// Back online, the next message of the chat tells.
+		w.upscope.Return(ann)
+		w.pass(15 * time.Second)
+		w.chat.Say(room, "", "back")
+		w.tells("Message", room)
+		w.pass(time.Second)
+		if text := w.posts("bob", 1); !strings.Contains(text, "Co-browse with Ann") {
+			t.Errorf("the card reads %q", text)
+		}
+	})
+}
+
+func TestAnAgentMayInsistThoughTheVisitorReadsAsOffline(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann := w.ann()
+		w.upscope.Go(ann)
+		w.taken(w.opens(keyed()))
+		w.browser().press(w.door("bob"), url.Values{"visitor": {ann}, "anyway": {"1"}}).wantWatch(t)
+	})
+}
+
+func TestALookupCodeLeadsToTheDoorAndNeverStraightOn(t *testing.T) {
+	inWorld(t, func(w *world) {
+		zoe := w.upscope.Come(upscope.Visitor{Name: "Zoe", LookupCode: "4821", IsSupported: true})
+		w.upscope.SetLookupCode(zoe, "4821")
+		w.taken(w.opens(map[string]string{"upscope_code": "4821"}))
+		bob := w.browser()
+		door := w.door("bob")
+		bob.follow(door).want(t, http.StatusOK, "Zoe", "code")
+		bob.press(door, url.Values{"visitor": {zoe}}).wantWatch(t)
+		bob.follow(door).want(t, http.StatusOK, "Zoe")
+	})
+}
+
+func TestPromise12LookupCodesTypedInAChatAreThrottled(t *testing.T) {
+	inWorld(t, func(w *world) {
+		room := w.opens(nil)
+		w.taken(room)
+		for n := range 40 {
+			w.must(w.chat.SetField(room, "upscope_code", strings.Repeat("0", 2)+string(rune('0'+n/10))+string(rune('0'+n%10))))
+			w.chat.Say(room, "", "again")
+			w.tells("Message", room)
+			w.pass(time.Second)
+		}
+		if n := w.upscope.Requests()[upscopetest.List]; n > 6 {
+			t.Errorf("%d codes were tried in 40 s", n)
+		}
+	})
+}
+
+func TestPromise9ADeadUpscopeDelaysOnlyItself(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		w.upscope.Fail(upscopetest.List, upscopetest.Fault{Status: http.StatusServiceUnavailable}, -1)
+		room := w.opens(keyed())
+		w.taken(room)
+		w.posts("bob", 0)
+		w.pass(time.Minute)
+		if text := w.posts("bob", 1); !strings.Contains(text, "not available") {
+			t.Errorf("the card reads %q", text)
+		}
+		w.upscope.Heal()
+		w.pass(5 * time.Minute)
+		if text := w.posts("bob", 1); !strings.Contains(text, "Co-browse with Ann") {
+			t.Errorf("the card reads %q", text)
+		}
+	})
+}
+
+func TestPromise9ADeadRocketChatDelaysOnlyItself(t *testing.T) {
+	for name, route := range map[string]string{"reading": "rooms.info", "writing": "chat.sendMessage"} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.ann()
+				w.chat.Fail(route, rocketchattest.Fault{Status: http.StatusBadGateway}, 4)
+				w.taken(w.opens(keyed()))
+				w.posts("bob", 0)
+				w.pass(5 * time.Minute)
+				w.posts("bob", 1)
+			})
+		})
+	}
+}
+
+func TestAPostThatTimedOutAfterItWasMadeIsNotMadeTwice(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		w.chat.Fail("chat.sendMessage", rocketchattest.Fault{Status: http.StatusBadGateway, Done: true}, 1)
+		w.taken(w.opens(keyed()))
+		w.pass(5 * time.Minute)
+		w.posts("bob", 1)
+	})
+}
+
+func TestWhatRocketChatLimitsIsSentLater(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		w.chat.Fail("im.create", rocketchattest.Fault{Status: http.StatusTooManyRequests}, 1)
+		w.taken(w.opens(keyed()))
+		w.posts("bob", 0)
+		w.pass(3 * time.Minute)
+		w.posts("bob", 1)
+	})
+}

@@ -1,0 +1,265 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// A Connector teaches the bridge one chat service. It translates, and nothing
+// else: it never retries, stores, looks a visitor up, audits, serves a page or
+// sees a watch link. The bridge does all of that once, for every connector.
+//
+// A capability that a service does not have is left nil. Accept and Read come
+// together; everything else is optional. All functions may be called from many
+// goroutines at once.
+type Connector struct {
+	// Name is the configured name ("rocketchat", "slack-emea"). The bridge puts
+	// it into every key it keeps, so two tenants of one service never meet.
+	Name string
+
+	// Accept tells a genuine delivery from a forged one by its raw body, which
+	// the bridge has already capped at MaxBody. It does no I/O. It returns
+	// ErrForged for a delivery that does not prove where it comes from,
+	// ErrNoRoute for a path below /hooks/{name} that means nothing, and any
+	// other error for a genuine delivery that cannot be read.
+	Accept func(r *http.Request, body []byte) (Receipt, error)
+
+	// MaxBody is the largest body in bytes that Accept wants to see; zero means
+	// 1 MiB.
+	MaxBody int64
+
+	// Read says what a delivery means. It may ask the chat service. A zero Ask
+	// means that there is nothing to do. A Permanent error ends the delivery, a
+	// RetryAfter error says when to come back, anything else is tried again.
+	Read func(ctx context.Context, d Delivery) (Ask, error)
+
+	// Show posts the card at the place, or edits the post named by Card.Ref. It
+	// is called again with the same Card.ID and Place after a failure, and must
+	// not post twice; the Ref it returns is stored and comes back in the next
+	// call. It never posts where a visitor can read. Errors are those of Read.
+	Show func(ctx context.Context, p Place, c Card) (Ref, error)
+
+	// Serving says who serves a chat at this moment: the agent's id, empty if
+	// nobody does, and whether the chat is still open. It is asked when an agent
+	// presses Co-browse, since deliveries come late or not at all. Where it is
+	// nil or fails, what the deliveries said is taken.
+	Serving func(ctx context.Context, chat string) (agent string, open bool, err error)
+
+	// Check asks the chat service whether the configuration works. It backs
+	// `bridge check`.
+	Check func(ctx context.Context) []Finding
+
+	// Listen serves chat services that are called rather than call. It hands
+	// each delivery to deliver and may acknowledge it once that returns nil. It
+	// returns when ctx ends.
+	Listen func(ctx context.Context, deliver func(context.Context, Delivery) error) error
+
+	// Page is the visitor-side script, served at /page/{name}.js.
+	Page []byte
+}
+
+// A Receipt is what Accept found in a genuine delivery.
+type Receipt struct {
+	// Key makes equal events collide: the service's delivery id, or one built
+	// from the event's meaning where there is none. Empty means that there is
+	// nothing to do: the delivery is acknowledged and forgotten.
+	Key string
+
+	// Body is what is kept for Read, with everything left out that must not be
+	// stored. Nil keeps the body as it came.
+	Body []byte
+
+	// Answer is the body of the 200 answer; nil is an empty one. Some services
+	// store or post what they are answered.
+	Answer []byte
+	// AnswerType is the Content-Type of Answer.
+	AnswerType string
+
+	// Note is a line for the operator's log, such as that a test delivery
+	// arrived.
+	Note string
+}
+
+// A Delivery is one authentic request from a chat service, kept until it is
+// handled.
+type Delivery struct {
+	Key      string
+	Body     []byte
+	Received time.Time
+}
+
+// A Verb says what an Ask wants.
+type Verb int
+
+const (
+	// Nothing is the verb of the zero Ask.
+	Nothing Verb = iota
+	// Start asks for a card: the chat is open and served by Ask.Agent. Asked
+	// again with another agent it moves the card; with no agent it takes the
+	// card from the one who had it.
+	Start
+	// Close says that the chat is over.
+	Close
+)
+
+// An Ask is what a delivery means. Ids are those of the chat service; the
+// bridge adds the connector's name to them.
+type Ask struct {
+	Verb Verb
+	// Chat is the id of the conversation. There is one card for a chat.
+	Chat string
+	// ChatURL leads an agent to the conversation; empty where there is no such
+	// address.
+	ChatURL string
+	// Agent serves the chat. Its zero value means nobody does.
+	Agent Agent
+	// Visitor is what the chat calls the visitor. It is the visitor's own
+	// claim: shown, never trusted.
+	Visitor string
+	// Clues name the visitor for Upscope. While they are empty the bridge reads
+	// the delivery again a few times, since pages may tell them late.
+	Clues Clues
+	// Place is where the card of this agent is shown. The zero Place shows it
+	// nowhere in the chat service.
+	Place Place
+}
+
+// An Agent is the person who helps a visitor.
+type Agent struct {
+	// ID never changes for a person: the chat service's user id, without the
+	// connector's name.
+	ID string
+	// Name is shown to the visitor when Upscope asks for consent.
+	Name string
+	// Email may be empty.
+	Email string
+}
+
+// Clues are how the chat side names the visitor. They come from the visitor's
+// browser and are claims: they choose whom to look up, and grant nothing.
+type Clues struct {
+	// ShortID is Upscope's own id.
+	ShortID string
+	// IntegrationIDs are of the form "name:id".
+	IntegrationIDs []string
+	// LookupCode is the four digits a visitor reads out.
+	LookupCode string
+	// UniqueID is the id that the site gave the visitor.
+	UniqueID string
+	// Email is used only if the operator allowed it.
+	Email string
+}
+
+// Empty reports whether there is no clue at all.
+func (c Clues) Empty() bool {
+	return c.ShortID == "" && len(c.IntegrationIDs) == 0 && c.LookupCode == "" && c.UniqueID == "" && c.Email == ""
+}
+
+// A Place is where a card is shown: a connector, and an address that only that
+// connector understands. An empty Connector means the one that asked.
+type Place struct {
+	Connector string
+	Address   string
+}
+
+// Ref is a connector's own name for something it posted. The bridge keeps it
+// sealed and gives it back.
+type Ref string
+
+// A Card is one co-browse request as agents see it. A connector lays it out and
+// adds no words of its own.
+type Card struct {
+	// ID is the same in every call for this card, and no secret.
+	ID string
+	// Ref names the post to edit; empty means that nothing is known to be
+	// posted at this place.
+	Ref Ref
+	// Title is one line of plain text.
+	Title string
+	// Lines follow the title.
+	Lines []Line
+	// Button leads to the card's door. Its zero value means that there is
+	// nothing to press. The address is a secret of the agent: it is posted to
+	// nobody else and never logged.
+	Button Link
+	// Chat leads to the conversation; its zero value leaves it out.
+	Chat Link
+}
+
+// A Line is one fact on a card. Text may hold words that a visitor typed, so a
+// connector neutralises its own markup in it.
+type Line struct {
+	Label string
+	Text  string
+}
+
+// A Link is a label and where it leads.
+type Link struct {
+	Label   string
+	Address string
+}
+
+// A Finding is one answer of a check.
+type Finding struct {
+	// Problem says what is wrong in one sentence; empty means that OK holds.
+	Problem string
+	// Remedy says what to do about it.
+	Remedy string
+	// OK says in one sentence what works.
+	OK string
+}
+
+// ErrForged means that a delivery does not prove where it comes from.
+var ErrForged = errors.New("delivery is not authentic")
+
+// ErrNoRoute means that a connector has nothing at the path of a request.
+var ErrNoRoute = errors.New("no such hook")
+
+// Permanent marks err as one that trying again cannot mend. Permanent(nil) is
+// nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+// RetryAfter marks err as one to try again after wait, without counting the
+// attempt. RetryAfter(nil, …) is nil.
+func RetryAfter(err error, wait time.Duration) error {
+	if err == nil {
+		return nil
+	}
+	return &retryError{err, wait}
+}
+
+// IsPermanent reports whether err is marked Permanent.
+func IsPermanent(err error) bool {
+	var p *permanentError
+	return errors.As(err, &p)
+}
+
+// RetryWait gives the wait of an error marked RetryAfter.
+func RetryWait(err error) (wait time.Duration, ok bool) {
+	var r *retryError
+	if errors.As(err, &r) {
+		return r.wait, true
+	}
+	return 0, false
+}
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+type retryError struct {
+	err  error
+	wait time.Duration
+}
+
+func (e *retryError) Error() string { return fmt.Sprintf("%v (again in %v)", e.err, e.wait) }
+func (e *retryError) Unwrap() error { return e.err }

@@ -1,0 +1,103 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"cobrowse-bridge/templates"
+	"cobrowse-bridge/upscope"
+)
+
+// What a handler can run into, besides the errors of Upscope. People never see
+// their texts.
+var (
+	errNoPage      = errors.New("no such page")
+	errMethod      = errors.New("method not allowed")
+	errMisdirected = errors.New("not our host name")
+
+	errNoRoute    = errors.New("no such hook")
+	errForged     = errors.New("forged delivery")
+	errEncoded    = errors.New("encoded body")
+	errTooLarge   = errors.New("body too large")
+	errUnreadable = errors.New("unreadable delivery")
+	errBusy       = errors.New("too many large deliveries at once")
+	errStore      = errors.New("store")
+
+	errUnknown   = errors.New("no such door")
+	errExpired   = errors.New("door has expired")
+	errReplaced  = errors.New("a newer door was sent")
+	errClosed    = errors.New("chat is over")
+	errMoved     = errors.New("chat has another agent")
+	errElsewhere = errors.New("door belongs to another browser")
+	errThrottled = errors.New("too many attempts")
+	errPress     = errors.New("not pressed by a person")
+	errForm      = errors.New("form does not fit the door")
+	errGone      = errors.New("visitor is gone")
+)
+
+// A verdict is how an error is answered: with a status, with a page where a
+// person reads the answer, and with a line in the log where an operator can do
+// something about the cause.
+type verdict struct {
+	status int
+	kind   templates.Kind
+	// fault says that the cause is the bridge, its configuration, or a service
+	// behind it, rather than the request.
+	fault bool
+	wait  time.Duration
+}
+
+// verdicts maps errors to answers. The first that fits decides.
+var verdicts = []struct {
+	err error
+	verdict
+}{
+	{errNoPage, verdict{status: http.StatusNotFound, kind: templates.KindNotFound}},
+	{errNoRoute, verdict{status: http.StatusNotFound, kind: templates.KindNotFound}},
+	{errMethod, verdict{status: http.StatusMethodNotAllowed, kind: templates.KindMethod}},
+	{errMisdirected, verdict{status: http.StatusMisdirectedRequest, kind: templates.KindMisdirected}},
+
+	{errForged, verdict{status: http.StatusUnauthorized}},
+	{errEncoded, verdict{status: http.StatusUnsupportedMediaType}},
+	{errTooLarge, verdict{status: http.StatusRequestEntityTooLarge}},
+	{errUnreadable, verdict{status: http.StatusBadRequest}},
+	{errBusy, verdict{status: http.StatusServiceUnavailable, wait: 5 * time.Second}},
+
+	{errUnknown, verdict{status: http.StatusNotFound, kind: templates.KindUnknown}},
+	{errExpired, verdict{status: http.StatusGone, kind: templates.KindExpired}},
+	{errReplaced, verdict{status: http.StatusGone, kind: templates.KindReplaced}},
+	{errClosed, verdict{status: http.StatusGone, kind: templates.KindClosed}},
+	{errMoved, verdict{status: http.StatusGone, kind: templates.KindMoved}},
+	{errElsewhere, verdict{status: http.StatusForbidden, kind: templates.KindElsewhere}},
+	{errThrottled, verdict{status: http.StatusTooManyRequests, kind: templates.KindThrottled, wait: time.Minute}},
+	{errPress, verdict{status: http.StatusForbidden, kind: templates.KindPress}},
+	{errForm, verdict{status: http.StatusBadRequest, kind: templates.KindUnknown}},
+	{errGone, verdict{status: http.StatusNotFound, kind: templates.KindVisitorGone}},
+
+	// A record that cannot be written stops the act, so the store comes before
+	// what the act would have met.
+	{errStore, verdict{status: http.StatusServiceUnavailable, kind: templates.KindStore, fault: true, wait: 5 * time.Second}},
+
+	{upscope.ErrOverPlan, verdict{status: http.StatusPaymentRequired, kind: templates.KindOverPlan, fault: true}},
+	{upscope.ErrUnauthorized, verdict{status: http.StatusBadGateway, kind: templates.KindUpscopeRefused, fault: true}},
+	{upscope.ErrNotFound, verdict{status: http.StatusNotFound, kind: templates.KindVisitorGone}},
+	{upscope.ErrUntrustedTarget, verdict{status: http.StatusBadGateway, kind: templates.KindUntrusted, fault: true}},
+	{upscope.ErrExpired, verdict{status: http.StatusBadGateway, kind: templates.KindUpscopeDown, fault: true, wait: 5 * time.Second}},
+	{upscope.ErrRateLimited, verdict{status: http.StatusServiceUnavailable, kind: templates.KindUpscopeDown, fault: true, wait: 30 * time.Second}},
+	{upscope.ErrUpstream, verdict{status: http.StatusServiceUnavailable, kind: templates.KindUpscopeDown, fault: true, wait: 10 * time.Second}},
+	{context.DeadlineExceeded, verdict{status: http.StatusServiceUnavailable, kind: templates.KindUpscopeDown, fault: true, wait: 10 * time.Second}},
+}
+
+func judge(err error) verdict {
+	for _, v := range verdicts {
+		if errors.Is(err, v.err) {
+			if wait, ok := retryWait(err); ok {
+				v.wait = wait
+			}
+			return v.verdict
+		}
+	}
+	return verdict{status: http.StatusInternalServerError, kind: templates.KindInternal, fault: true}
+}

@@ -1,0 +1,135 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"cobrowse-bridge/bridge/store"
+
+	"github.com/gorilla/mux"
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// maxBody is the largest delivery of a connector that states no other.
+	maxBody = 1 << 20
+	// intakeBytes is how much of deliveries may be in memory at once.
+	intakeBytes = 64 << 20
+)
+
+// hook takes a delivery in: genuine, stored with its job, acknowledged; in this
+// order and nothing else. The work is done later.
+func (b *Bridge) hook(w http.ResponseWriter, r *http.Request) error {
+	c, ok := b.connectors[mux.Vars(r)["connector"]]
+	switch {
+	case !ok || c.Accept == nil:
+		return errNoRoute
+	case r.Method != http.MethodPost:
+		return errMethod
+	case r.Header.Get("Content-Encoding") != "":
+		return errEncoded
+	}
+	body, free, err := b.body(w, r, c)
+	if err != nil {
+		return err
+	}
+	defer free()
+	receipt, err := c.Accept(r, body)
+	switch {
+	case errors.Is(err, ErrForged):
+		return errForged
+	case errors.Is(err, ErrNoRoute):
+		return errNoRoute
+	case err != nil:
+		return fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	log := b.log.With("connector", c.Name, "delivery", receipt.Key)
+	if receipt.Note != "" {
+		log.InfoContext(r.Context(), receipt.Note)
+	}
+	if receipt.Key != "" {
+		kept := receipt.Body
+		if kept == nil {
+			kept = body
+		}
+		fresh, err := b.accept(r.Context(), c.Name, Delivery{Key: receipt.Key, Body: kept})
+		if err != nil {
+			return err
+		}
+		log.DebugContext(r.Context(), "delivery accepted", "fresh", fresh)
+	}
+	if receipt.AnswerType != "" {
+		w.Header().Set("Content-Type", receipt.AnswerType)
+	}
+	_, err = w.Write(receipt.Answer)
+	return unanswered(err)
+}
+
+// accept stores a delivery with the job to answer it, so that what is
+// acknowledged will be done. A delivery whose key is known changes nothing.
+func (b *Bridge) accept(ctx context.Context, connector string, d Delivery) (fresh bool, err error) {
+	fresh, err = b.store.Accept(ctx,
+		store.Delivery{Connector: connector, Key: d.Key, Body: d.Body, Received: d.Received},
+		store.Job{Queue: connector, Kind: jobAnswer})
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", errStore, err)
+	}
+	return fresh, nil
+}
+
+// body reads the body of a delivery, within the connector's limit and within
+// what all deliveries together may take.
+func (b *Bridge) body(w http.ResponseWriter, r *http.Request, c Connector) (body []byte, free func(), err error) {
+	limit := c.MaxBody
+	if limit == 0 {
+		limit = maxBody
+	}
+	if r.ContentLength > limit {
+		return nil, nil, errTooLarge
+	}
+	in := &metered{Reader: http.MaxBytesReader(w, r.Body, limit), budget: b.intake}
+	body, err = io.ReadAll(in)
+	if err == nil {
+		return body, in.free, nil
+	}
+	in.free()
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, nil, errTooLarge
+	case errors.Is(err, errBusy):
+		return nil, nil, err
+	}
+	return nil, nil, fmt.Errorf("%w: %w", errUnreadable, err)
+}
+
+// metered reads a body and pays for it from a budget as the bytes come, so that
+// a sender who only announces a large body takes nothing from the others. The
+// first bytes are free: an ordinary delivery never waits for the large ones.
+type metered struct {
+	io.Reader
+	budget     *semaphore.Weighted
+	read, paid int64
+}
+
+const (
+	freeBytes  = 64 << 10
+	instalment = 1 << 20
+)
+
+func (m *metered) Read(p []byte) (int, error) {
+	n, err := m.Reader.Read(p)
+	m.read += int64(n)
+	for m.read > m.paid+freeBytes {
+		if !m.budget.TryAcquire(instalment) {
+			return n, errBusy
+		}
+		m.paid += instalment
+	}
+	return n, err
+}
+
+func (m *metered) free() { m.budget.Release(m.paid) }

@@ -1,0 +1,179 @@
+package settings
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// minSecret is the shortest secret that is accepted, in bytes.
+const minSecret = 16
+
+// Secret checks a secret: long enough, and not used for anything else. Empty
+// values are left to `need:"yes"`.
+func (r *Reader) Secret(variable, value string) string {
+	if value == "" {
+		return ""
+	}
+	if len(value) < minSecret {
+		r.Fault(variable, fmt.Sprintf("is too short for a secret: use at least %d characters", minSecret))
+		return ""
+	}
+	if other, twice := r.secrets[value]; twice {
+		r.Fault(variable, "has the same value as "+other+": each secret must be its own")
+		return ""
+	}
+	if r.secrets == nil {
+		r.secrets = map[string]string{}
+	}
+	r.secrets[value] = variable
+	return value
+}
+
+// Key decodes a secret of 32 random bytes in base64, with or without padding.
+func (r *Reader) Key(variable, value string) []byte {
+	if r.Secret(variable, value) == "" {
+		return nil
+	}
+	key, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(value, "="))
+	if err != nil || len(key) != 32 {
+		r.Fault(variable, "must be 32 random bytes in base64: make one with `openssl rand -base64 32`")
+		return nil
+	}
+	return key
+}
+
+// Hide adds a value that is part of a setting to Secrets.
+func (r *Reader) Hide(value string) {
+	if value != "" {
+		r.hidden = append(r.hidden, value)
+	}
+}
+
+// Secrets are all values that passed Secret or Key, or were hidden.
+func (r *Reader) Secrets() []string {
+	all := slices.Clone(r.hidden)
+	for value := range r.secrets {
+		all = append(all, value)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// URL checks the address of a service: https, or http on this machine, and no
+// more than scheme, host and path.
+func (r *Reader) URL(variable, value string) *url.URL {
+	if value == "" {
+		return nil
+	}
+	u, err := url.Parse(value)
+	switch {
+	case err != nil || u.Host == "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
+		r.Fault(variable, "must be an address like https://chat.example.org")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		r.Fault(variable, "must have no user, query or fragment in it")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		r.Fault(variable, "must begin with https:// (http:// is accepted for this machine only)")
+	default:
+		return u
+	}
+	return nil
+}
+
+// Origin checks a public address, which is a URL without a path.
+func (r *Reader) Origin(variable, value string) *url.URL {
+	u := r.URL(variable, value)
+	if u != nil && strings.Trim(u.Path, "/") != "" {
+		r.Fault(variable, "must have no path: the bridge needs a host name of its own")
+		return nil
+	}
+	if u != nil {
+		u.Path = ""
+	}
+	return u
+}
+
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// Listen checks an address to listen on, such as ":8080".
+func (r *Reader) Listen(variable, value string) string {
+	if _, port, err := net.SplitHostPort(value); err != nil || !isPort(port) {
+		r.Fault(variable, "must be an address to listen on, such as :8080 or 127.0.0.1:8080")
+		return ""
+	}
+	return value
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n <= 65535
+}
+
+// Duration checks a length of time between least and most.
+func (r *Reader) Duration(variable, value string, least, most time.Duration) time.Duration {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < least || d > most {
+		r.Fault(variable, fmt.Sprintf("must be a length of time such as 90s, 30m or 8h, from %v to %v", least, most))
+		return 0
+	}
+	return d
+}
+
+// Bool checks a switch.
+func (r *Reader) Bool(variable, value string) bool {
+	switch strings.ToLower(value) {
+	case "true", "yes", "on", "1":
+		return true
+	case "false", "no", "off", "0":
+		return false
+	}
+	r.Fault(variable, "must be true or false")
+	return false
+}
+
+// OneOf checks a choice.
+func (r *Reader) OneOf(variable, value string, choices ...string) string {
+	if !slices.Contains(choices, value) {
+		r.Fault(variable, "must be one of: "+strings.Join(choices, ", "))
+		return ""
+	}
+	return value
+}
+
+// Prefixes checks a list of networks such as 10.0.0.0/8, or single addresses.
+func (r *Reader) Prefixes(variable, value string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, item := range List(value) {
+		if addr, err := netip.ParseAddr(item); err == nil {
+			all = append(all, netip.PrefixFrom(addr, addr.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(item)
+		if err != nil {
+			r.Fault(variable, "must be a comma list of addresses or networks, such as 10.0.0.0/8")
+			return nil
+		}
+		all = append(all, p.Masked())
+	}
+	return all
+}
+
+// List splits a comma list and drops what is empty.
+func List(value string) []string {
+	var all []string
+	for item := range strings.SplitSeq(value, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			all = append(all, item)
+		}
+	}
+	return all
+}

@@ -1,0 +1,134 @@
+package bridge
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/templates"
+)
+
+// leaseLife is how long a worker may take to show a card at one place before
+// another may try. It outlasts a job, so that no two ever post at once.
+const leaseLife = time.Minute
+
+// show brings every post of a card at the connector's places up to the card.
+// Showing a card twice is harmless: a post that is up to date is left alone.
+func (b *Bridge) show(ctx context.Context, conn Connector, cardID string) error {
+	if conn.Show == nil {
+		return Permanent(fmt.Errorf("connector %s shows no cards", conn.Name))
+	}
+	posts, err := b.store.Posts(ctx, cardID)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, p := range posts {
+		if p.Place.Connector == conn.Name {
+			failed = errors.Join(failed, b.showAt(ctx, conn, cardID, p.Place))
+		}
+	}
+	return failed
+}
+
+func (b *Bridge) showAt(ctx context.Context, conn Connector, cardID string, place store.Place) (err error) {
+	if err := b.store.LeasePost(ctx, cardID, place, time.Now().Add(leaseLife)); err != nil {
+		if errors.Is(err, store.ErrLeased) {
+			return fmt.Errorf("%w: %w", errAgain, err)
+		}
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.store.ReleasePost(context.WithoutCancel(ctx), cardID, place))
+		}
+	}()
+	// Only what is read under the lease is sure to be the latest.
+	c, p, err := b.posted(ctx, cardID, place)
+	if err != nil {
+		return err
+	}
+	words, err := b.words(c, p)
+	if err != nil {
+		return err
+	}
+	unwanted := p.Shown == "" && (!p.Current || !c.visible())
+	if unwanted || p.Shown == words.print() {
+		return b.store.ReleasePost(ctx, cardID, place)
+	}
+	ref, err := conn.Show(ctx, Place{Connector: place.Connector, Address: place.Address}, words)
+	if err != nil {
+		return err
+	}
+	p.Ref, p.Shown = string(ref), words.print()
+	if err := b.store.SavePost(ctx, p); err != nil {
+		return err
+	}
+	b.log.InfoContext(ctx, "card shown", "connector", conn.Name, "card", c.ID, "state", c.State, "agent", c.Agent)
+	return nil
+}
+
+func (b *Bridge) posted(ctx context.Context, cardID string, place store.Place) (card, store.Post, error) {
+	row, err := b.store.Card(ctx, cardID)
+	if err != nil {
+		return card{}, store.Post{}, err
+	}
+	c, err := openCard(row)
+	if err != nil {
+		return card{}, store.Post{}, err
+	}
+	posts, err := b.store.Posts(ctx, cardID)
+	if err != nil {
+		return card{}, store.Post{}, err
+	}
+	for _, p := range posts {
+		if p.Place == place {
+			return c, p, nil
+		}
+	}
+	return card{}, store.Post{}, fmt.Errorf("card %s: post: %w", cardID, store.ErrNotFound)
+}
+
+// print tells what two postings of a card have in common: with equal prints
+// people would see no difference.
+func (c Card) print() string {
+	c.Ref = ""
+	h := sha256.New()
+	fmt.Fprintf(h, "%q", c)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// words is the card as it reads at one of its posts. An agent who no longer has
+// the chat is told so, and gets no door.
+func (b *Bridge) words(c card, p store.Post) (Card, error) {
+	text := templates.Card{
+		State: c.State, Visitor: c.about.Visitor, Agent: c.about.Agent.Name,
+		Reason: c.about.Reason, Found: len(c.about.Choices), DoorUntil: c.DoorUntil,
+	}
+	if s := c.about.Sighting; s != nil {
+		text.Page, text.Where, text.Device = s.Page, s.Where, s.Device
+	}
+	if !p.Current {
+		text = templates.Card{State: "moved", Visitor: c.about.Visitor, To: c.about.Agent.Name}
+	}
+	said := text.Text()
+	shown := Card{ID: c.ID, Ref: Ref(p.Ref), Title: said.Title}
+	for _, l := range said.Lines {
+		shown.Lines = append(shown.Lines, Line{Label: l.Label, Text: l.Text})
+	}
+	if c.about.ChatURL != "" && p.Current {
+		shown.Chat = Link{Label: "Open the chat", Address: c.about.ChatURL}
+	}
+	if said.Button != "" {
+		address, err := b.doorAddress(c.Card)
+		if err != nil {
+			return Card{}, err
+		}
+		shown.Button = Link{Label: said.Button, Address: address}
+	}
+	return shown, nil
+}

@@ -1,0 +1,31 @@
+package bridge
+
+import (
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A throttle allows each subject so many acts in a while. It forgets subjects
+// that have been known for a while, and knows so many at most: with more, the
+// newest start afresh each time. Those are strangers with an address each, whom
+// a limit by address cannot stop anyway.
+type throttle struct {
+	limits *cache[*rate.Limiter]
+	burst  int
+	every  time.Duration
+}
+
+func newThrottle(acts int, while time.Duration) *throttle {
+	return &throttle{
+		limits: newCache(cacheBound, func(*rate.Limiter) time.Duration { return 2 * while }),
+		burst:  acts,
+		every:  while / time.Duration(acts),
+	}
+}
+
+func (t *throttle) allow(subject string) bool {
+	return t.limits.keep(subject, func() *rate.Limiter {
+		return rate.NewLimiter(rate.Every(t.every), t.burst)
+	}).Allow()
+}

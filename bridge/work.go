@@ -1,0 +1,102 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/upscope"
+)
+
+// The kinds of job. A job's subject is the id of the row it works on, its queue
+// the connector whose service it speaks to: a service that hangs holds up its
+// own queue only.
+const (
+	jobAnswer = "answer" // a delivery
+	jobShow   = "show"   // a card
+)
+
+// workers is how many jobs of one connector run at once. They wait for networks
+// nearly all of the time.
+const workers = 50
+
+// work does one job and says how it ended in the store's terms.
+func (b *Bridge) work(ctx context.Context, j store.Job) error {
+	c, ok := b.connectors[j.Queue]
+	if !ok {
+		return store.Cancel(fmt.Errorf("connector %q is not configured", j.Queue))
+	}
+	var err error
+	switch j.Kind {
+	case jobAnswer:
+		err = b.answer(ctx, c, j)
+	case jobShow:
+		err = b.show(ctx, c, j.Subject)
+	default:
+		return store.Cancel(fmt.Errorf("unknown kind of job %q", j.Kind))
+	}
+	if errors.Is(err, errAgain) {
+		return store.Snooze(err, againWait)
+	}
+	b.health.note(c.Name, err)
+	if err == nil {
+		return nil
+	}
+	log := b.log.With("connector", c.Name, "job", j.Kind, "subject", j.Subject, "attempt", j.Attempt, "err", err)
+	if IsPermanent(err) {
+		log.ErrorContext(ctx, "job failed for good")
+		return store.Cancel(err)
+	}
+	if wait, ok := retryWait(err); ok {
+		log.WarnContext(ctx, "job waits", "wait", wait)
+		return store.Snooze(err, wait)
+	}
+	log.WarnContext(ctx, "job failed and will be tried again")
+	return err
+}
+
+// errAgain means that somebody else changed or holds what a job works on, so
+// that the job has to begin anew.
+var errAgain = errors.New("changed meanwhile")
+
+const againWait = 250 * time.Millisecond
+
+// retryWait says how long the service that failed wants to be left alone.
+func retryWait(err error) (time.Duration, bool) {
+	if wait, ok := RetryWait(err); ok {
+		return wait, true
+	}
+	var e *upscope.Error
+	if errors.As(err, &e) && errors.Is(err, upscope.ErrRateLimited) {
+		return max(e.RetryAfter, time.Second), true
+	}
+	return 0, false
+}
+
+// commit stores a changed card together with what follows from the change.
+func (b *Bridge) commit(ctx context.Context, c *card, change store.Change) error {
+	row, err := c.row()
+	if err != nil {
+		return err
+	}
+	row.Updated = time.Now()
+	change.Card = row
+	if err := b.store.Commit(ctx, change); err != nil {
+		if errors.Is(err, store.ErrConflict) {
+			return fmt.Errorf("%w: %w", errAgain, err)
+		}
+		return err
+	}
+	c.Version = row.Version
+	return nil
+}
+
+// entry begins an audit entry about a card.
+func (b *Bridge) entry(c card, action, detail string) store.Entry {
+	return store.Entry{
+		At: time.Now(), Action: action, Agent: c.Agent, Visitor: c.Visitor,
+		Card: c.ID, Connector: c.Connector, Chat: c.Chat, Detail: detail,
+	}
+}

@@ -1,0 +1,372 @@
+package bridge_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/connectors/rocketchat"
+	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
+	"cobrowse-bridge/upscope"
+	"cobrowse-bridge/upscope/upscopetest"
+)
+
+// Secrets of the world, none of which may turn up anywhere.
+const (
+	upscopeKey    = "canary-upscope-key-5f0e1b"
+	webhookSecret = "canary-webhook-secret-77ab"
+	readerToken   = "canary-reader-token-c31d9"
+	posterToken   = "canary-poster-token-e0f42"
+	visitorToken  = "canary-visitor-token-19aa7"
+	bridgeSecret  = "canary-bridge-secret-0123456789a" // 32 bytes
+	pageKey       = "7b0c5e62-a4f1-4c1f-9d3e-2d9f1c6b1a77"
+)
+
+const origin = "https://bridge.example.org"
+
+// A world is the bridge between a Rocket.Chat workspace and Upscope, all in one
+// process and in virtual time.
+type world struct {
+	*testing.T
+	upscope *upscopetest.Server
+	chat    *rocketchattest.Workspace
+	bridge  *bridge.Bridge
+	store   *store.Store
+	file    string
+	log     *logBuffer
+	stop    func()
+}
+
+type options struct {
+	config    func(*bridge.Config)
+	transport func(service string, rt http.RoundTripper) http.RoundTripper
+}
+
+// inWorld runs a test in a world of its own.
+func inWorld(t *testing.T, test func(w *world), opts ...options) {
+	t.Helper()
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "bridge.db")
+	synctest.Test(t, func(t *testing.T) { test(newWorld(t, file, opts...)) })
+}
+
+func newWorld(t *testing.T, file string, opts ...options) *world {
+	t.Helper()
+	w := &world{T: t, file: file, log: &logBuffer{}}
+	w.explain()
+	w.upscope = upscopetest.New(upscopetest.Options{Key: upscopeKey})
+	w.chat = newWorkspace(t)
+	w.start(opts...)
+	return w
+}
+
+func newWorkspace(t testing.TB) *rocketchattest.Workspace {
+	chat := rocketchattest.New(t.Errorf)
+	chat.Secret = webhookSecret
+	chat.AddUser(rocketchattest.User{ID: "readerId", Username: "cobrowse.reader", Token: readerToken, Roles: []string{"bot", "livechat-monitor"}})
+	chat.AddUser(rocketchattest.User{ID: "posterId", Username: "cobrowse", Token: posterToken, Roles: []string{"bot"}})
+	chat.AddUser(rocketchattest.User{ID: "a1", Username: "bob", Name: "Bob Baker", Email: "bob@example.org", Roles: []string{"user", "livechat-agent"}})
+	chat.AddUser(rocketchattest.User{ID: "a2", Username: "eve", Name: "Eve Evans", Roles: []string{"user", "livechat-agent"}})
+	chat.AddField("upscope_key", "visitor")
+	chat.AddField("upscope_code", "visitor")
+	return chat
+}
+
+// start starts the bridge on the world's store, and stops it when the test ends.
+func (w *world) start(opts ...options) {
+	w.Helper()
+	transport := func(service string, h http.Handler) http.RoundTripper {
+		rt := bridge.InProcess(h)
+		for _, o := range opts {
+			if o.transport != nil {
+				rt = o.transport(service, rt)
+			}
+		}
+		return rt
+	}
+	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var err error
+	w.store, err = store.Open(w.Context(), "sqlite:"+w.file, store.Options{Secret: []byte(bridgeSecret), Log: log})
+	w.must(err)
+	client, err := upscope.New(upscope.Config{URL: "https://api.upscope.io", Key: upscopeKey, Transport: transport("upscope", w.upscope)})
+	w.must(err)
+	chatURL, _ := url.Parse("https://chat.example.org")
+	connector, err := rocketchat.New(rocketchat.Config{
+		Name: "rocketchat", URL: chatURL, Secrets: []string{webhookSecret}, Log: log,
+		Reader:    rocketchat.Credential{UserID: "readerId", Token: readerToken},
+		Poster:    rocketchat.Credential{UserID: "posterId", Token: posterToken},
+		Transport: transport("rocketchat", w.chat),
+	})
+	w.must(err)
+	hosts, err := upscope.ParseHosts(upscope.DefaultWatchHosts)
+	w.must(err)
+	publicURL, _ := url.Parse(origin)
+	config := bridge.Config{
+		Origin: publicURL, Secret: []byte(bridgeSecret), Store: w.store, Upscope: client, WatchHosts: hosts,
+		Connectors: []bridge.Connector{connector}, Log: log,
+	}
+	for _, o := range opts {
+		if o.config != nil {
+			o.config(&config)
+		}
+	}
+	w.bridge, err = bridge.New(config)
+	w.must(err)
+	w.run()
+	w.Cleanup(func() {
+		w.stop()
+		w.must(w.store.Close())
+	})
+}
+
+// run has the bridge work until stop.
+func (w *world) run() {
+	ctx, cancel := context.WithCancel(w.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.bridge.Run(ctx) }()
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			w.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// pass lets virtual time pass, in which jobs run.
+func (w *world) pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// idle lets a long time pass in which nobody works, since a job queue that looks
+// for jobs all night takes a test minutes.
+func (w *world) idle(d time.Duration) {
+	w.stop()
+	<-time.After(d)
+	w.run()
+	w.pass(time.Second)
+}
+
+// ann is a visitor at Upscope who is online with the page key.
+func (w *world) ann() string {
+	id := w.upscope.Come(upscope.Visitor{
+		Name: "Ann Silva", UniqueID: "cust-77", Identities: []string{"rocketchat:" + pageKey}, LastURL: "https://shop.example.org/basket?step=2",
+		LocationCity: "Lisbon", LocationCountryName: "Portugal", BrowserName: "Chrome", DeviceName: "Windows", IsSupported: true,
+	})
+	w.upscope.SetIntegrationIDs(id, "rocketchat:"+pageKey)
+	return id
+}
+
+// opens opens a chat of a visitor whose page has told Rocket.Chat these fields.
+func (w *world) opens(fields map[string]string) (room string) {
+	return w.chat.OpenChat(rocketchattest.Visitor{
+		ID: rand.Text(), Username: "guest-7", Name: "Ann", Token: visitorToken, Email: "ann@example.org", Fields: fields,
+	})
+}
+
+func keyed() map[string]string { return map[string]string{"upscope_key": pageKey} }
+
+// tells delivers an event of a room as it is now.
+func (w *world) tells(event, room string) {
+	w.Helper()
+	body, header := w.chat.Event(event, room)
+	if got := w.post("/hooks/rocketchat", body, header); got.StatusCode != http.StatusOK || got.body != "" {
+		w.Fatalf("%s was answered %d %q", event, got.StatusCode, got.body)
+	}
+}
+
+// taken has bob take a room, and says so.
+func (w *world) taken(room string) {
+	w.Helper()
+	w.chat.Take(room, "bob")
+	w.tells("LivechatSessionTaken", room)
+	w.pass(time.Second)
+}
+
+func request(method, path string, body io.Reader) *http.Request {
+	r := httptest.NewRequest(method, path, body)
+	r.Host = strings.TrimPrefix(origin, "https://")
+	return r
+}
+
+func (w *world) post(path string, body []byte, header http.Header) *answer {
+	r := request(http.MethodPost, path, bytes.NewReader(body))
+	r.Header = header.Clone()
+	return w.do(r)
+}
+
+type answer struct {
+	*http.Response
+	body string
+}
+
+func (w *world) do(r *http.Request) *answer {
+	rec := httptest.NewRecorder()
+	w.bridge.ServeHTTP(rec, r)
+	res := rec.Result()
+	body, err := io.ReadAll(res.Body)
+	w.must(err)
+	return &answer{res, string(body)}
+}
+
+var doorAddress = regexp.MustCompile(`https://bridge\.example\.org(/w/[A-Za-z0-9_-]{43})`)
+
+// door is the path of the door in an agent's latest direct message.
+func (w *world) door(username string) string {
+	w.Helper()
+	posts := w.chat.Posts(username)
+	if len(posts) == 0 {
+		w.Fatalf("%s has no direct message", username)
+	}
+	m := doorAddress.FindStringSubmatch(posts[len(posts)-1].Text)
+	if m == nil {
+		w.Fatalf("no door in %q", posts[len(posts)-1].Text)
+	}
+	return m[1]
+}
+
+// posts checks how many direct messages an agent has, and returns the last.
+func (w *world) posts(username string, want int) string {
+	w.Helper()
+	posts := w.chat.Posts(username)
+	if len(posts) != want {
+		w.Fatalf("%s has %d direct messages, want %d: %+v", username, len(posts), want, posts)
+	}
+	if want == 0 {
+		return ""
+	}
+	return posts[want-1].Text
+}
+
+// A browser keeps cookies and sends fetch metadata as Chromium does.
+type browser struct {
+	*world
+	cookies map[string]*http.Cookie
+}
+
+func (w *world) browser() *browser { return &browser{w, map[string]*http.Cookie{}} }
+
+// follow is a person following a link in the chat.
+func (b *browser) follow(path string) *answer {
+	r := request(http.MethodGet, path, nil)
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.Header.Set("Sec-Fetch-User", "?1")
+	return b.send(r)
+}
+
+// press is a person pressing a button on the door's page.
+func (b *browser) press(path string, form url.Values) *answer {
+	r := b.form(path, form)
+	r.Header.Set("Sec-Fetch-User", "?1")
+	return b.send(r)
+}
+
+// script is a script on the page submitting its form.
+func (b *browser) script(path string, form url.Values) *answer { return b.send(b.form(path, form)) }
+
+func (b *browser) form(path string, form url.Values) *http.Request {
+	r := request(http.MethodPost, path, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Origin", origin)
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	return r
+}
+
+func (b *browser) send(r *http.Request) *answer {
+	r.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36")
+	for _, c := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+	}
+	a := b.do(r)
+	for _, c := range a.Cookies() {
+		b.cookies[c.Name] = c
+	}
+	return a
+}
+
+func (a *answer) want(t testing.TB, status int, texts ...string) {
+	t.Helper()
+	if a.StatusCode != status {
+		t.Fatalf("answered %d, want %d: %s", a.StatusCode, status, a.body)
+	}
+	for _, text := range texts {
+		if !strings.Contains(a.body, text) {
+			t.Errorf("the page does not say %q: %s", text, a.body)
+		}
+	}
+}
+
+// wantWatch checks the one answer that may hold a watch link.
+func (a *answer) wantWatch(t testing.TB) string {
+	t.Helper()
+	location := a.Header.Get("Location")
+	if a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(location, "https://cobrowsingapi.com/session/") {
+		t.Fatalf("answered %d to %q: %s", a.StatusCode, location, a.body)
+	}
+	if a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Referrer-Policy") != "no-referrer" || a.body != "" {
+		t.Errorf("the redirect is cached, leaks a referrer or has a body: %v %q", a.Header, a.body)
+	}
+	return location
+}
+
+// logBuffer is a log to look at afterwards.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// explain prints the log of a test that failed.
+func (w *world) explain() {
+	w.Cleanup(func() {
+		if w.Failed() {
+			w.Log(w.log.String())
+		}
+	})
+}
+
+// refuseRecords makes every write of an audit entry fail.
+func (w *world) refuseRecords() {
+	w.Helper()
+	db, err := sql.Open("sqlite", w.file)
+	w.must(err)
+	_, err = db.ExecContext(w.Context(), "CREATE TRIGGER refuse BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'refused'); END")
+	w.must(err)
+	w.must(db.Close())
+}

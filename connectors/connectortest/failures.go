@@ -1,0 +1,155 @@
+package connectortest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"cobrowse-bridge/bridge"
+)
+
+var errLost = errors.New("the connection was lost")
+
+func (h Harness) failures(t *testing.T) {
+	t.Run("no error holds a secret", func(t *testing.T) {
+		h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
+			for mishap, fault := range mishaps {
+				s, w, c := fresh()
+				w.at(n, fault)
+				if err := c.do(t.Context()); err != nil {
+					text := fmt.Sprintf("%v %+v %#v", err, err, err)
+					leaks(t, fmt.Sprintf("%s, request %d, %s", name, n, mishap), text, append(s.Secrets, door))
+				}
+			}
+		})
+	})
+
+	t.Run("every status is classified", func(t *testing.T) {
+		h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
+			for status := 200; status < 600; status++ {
+				_, w, c := fresh()
+				w.at(n, func(req *http.Request) (*http.Response, error) {
+					return respond(req, status, "text/html", "<html></html>"), nil
+				})
+				err := c.do(t.Context())
+				if status < 300 || name == "Check" || err == nil {
+					continue
+				}
+				if got, want := verdict(err), h.Verdict(status); got != want {
+					t.Errorf("%s, request %d, %d: verdict %d, want %d (%v)", name, n, status, got, want, err)
+				}
+				if wait, ok := bridge.RetryWait(err); ok && (wait <= 0 || wait > time.Hour) {
+					t.Errorf("%s, request %d, %d: waits %v", name, n, status, wait)
+				}
+			}
+		})
+	})
+
+	t.Run("the context is obeyed", func(t *testing.T) {
+		h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
+			_, w, c := fresh()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			w.at(n, func(req *http.Request) (*http.Response, error) {
+				cancel()
+				<-req.Context().Done()
+				return nil, req.Context().Err()
+			})
+			if err := c.do(ctx); name != "Check" && !errors.Is(err, context.Canceled) {
+				t.Errorf("%s, request %d: got %v, want the context's error", name, n, err)
+			}
+		})
+	})
+}
+
+func verdict(err error) Verdict {
+	if _, ok := bridge.RetryWait(err); ok {
+		return Wait
+	}
+	if bridge.IsPermanent(err) {
+		return Permanent
+	}
+	return Retry
+}
+
+// each runs f for every capability and each request that it makes. fresh gives a
+// service on which that capability was not called yet.
+func (h Harness) each(t *testing.T, f func(name string, n int, fresh func() (Service, *wire, call))) {
+	t.Helper()
+	var probe wire
+	for k, c := range h.New(t, probe.wrap).calls() {
+		probe.set(nil)
+		if err := c.do(t.Context()); err != nil {
+			t.Fatalf("%s fails by itself: %v", c.name, err)
+		}
+		for n := 1; n <= probe.requests(); n++ {
+			f(c.name, n, func() (Service, *wire, call) {
+				w := new(wire)
+				s := h.New(t, w.wrap)
+				return s, w, s.calls()[k]
+			})
+		}
+	}
+}
+
+// mishaps are ways for a request to die that could carry it into an error.
+var mishaps = map[string]func(*http.Request) (*http.Response, error){
+	"the connection breaks": func(req *http.Request) (*http.Response, error) {
+		return nil, fmt.Errorf("write %s: broken: %s", req.URL, dump(req))
+	},
+	"the address is in the error": func(req *http.Request) (*http.Response, error) {
+		return nil, &url.Error{Op: req.Method, URL: req.URL.String(), Err: errors.New(dump(req))}
+	},
+	"the answer ends half-way": func(req *http.Request) (*http.Response, error) {
+		resp := respond(req, http.StatusOK, "application/json", "")
+		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"success":`), broken{dump(req)}))
+		return resp, nil
+	},
+	"the service echoes what it got": func(req *http.Request) (*http.Response, error) {
+		return respond(req, http.StatusInternalServerError, "text/plain", dump(req)), nil
+	},
+	"the service refuses with an echo": func(req *http.Request) (*http.Response, error) {
+		return respond(req, http.StatusBadRequest, "application/json", fmt.Sprintf(`{"ok":false,"success":false,"error":%q,"message":%[1]q}`, dump(req))), nil
+	},
+	"the answer is not what it should be": func(req *http.Request) (*http.Response, error) {
+		return respond(req, http.StatusOK, "application/json", dump(req)), nil
+	},
+	"a redirect carries it on": func(req *http.Request) (*http.Response, error) {
+		resp := respond(req, http.StatusFound, "text/html", "")
+		resp.Header.Set("Location", "https://evil.example/?"+url.QueryEscape(dump(req)))
+		return resp, nil
+	},
+}
+
+func dump(req *http.Request) string {
+	var body []byte
+	if req.Body != nil {
+		body, _ = io.ReadAll(req.Body)
+	}
+	head, _ := httputil.DumpRequestOut(req.Clone(context.Background()), false)
+	for k, v := range req.Header {
+		head = fmt.Appendf(head, "%s: %s\n", k, v)
+	}
+	return string(bytes.Join([][]byte{head, body}, nil))
+}
+
+type broken struct{ text string }
+
+func (b broken) Read([]byte) (int, error) { return 0, errors.New(b.text) }
+
+func respond(req *http.Request, status int, kind, body string) *http.Response {
+	return &http.Response{
+		Status: fmt.Sprintf("%d %s", status, http.StatusText(status)), StatusCode: status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"Content-Type": {kind}}, Request: req,
+		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)),
+	}
+}

@@ -1,0 +1,50 @@
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// MaxDepth is how deep JSON may be nested.
+const MaxDepth = 64
+
+// ErrTooDeep means that JSON was nested deeper than MaxDepth.
+var ErrTooDeep = errors.New("JSON nested too deep")
+
+// ErrNotJSON means that text was not JSON. What it was is not told.
+var ErrNotJSON = errors.New("not JSON")
+
+// Decode reads JSON loosely: unknown fields are skipped, and a field of another
+// type than expected stays zero, since services change types between versions.
+// The caller checks for what it cannot do without.
+func Decode(data []byte, out any) error {
+	if tooDeep(data) {
+		return ErrTooDeep
+	}
+	err := json.Unmarshal(data, out)
+	// Unmarshal fills everything else before it reports a mismatch.
+	if _, mismatch := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !mismatch {
+		return ErrNotJSON
+	}
+	return nil
+}
+
+func tooDeep(data []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > MaxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}

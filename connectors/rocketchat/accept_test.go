@@ -1,0 +1,282 @@
+package rocketchat
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"cobrowse-bridge/bridge"
+)
+
+func recorded(t testing.TB, name string) []byte {
+	t.Helper()
+	body, err := os.ReadFile(filepath.Join("testdata", "deliveries", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func genuine() http.Header {
+	h := http.Header{}
+	h.Set(tokenHeader, testSecret)
+	return h
+}
+
+// private are marks of what must not be kept of a delivery.
+var private = []string{visitorToken, "4111", "let me look", "ann@example.org", "203.0.113.5", "555 0100", "bob@example.org", "Ann", "crmData"}
+
+func TestRecordedDeliveriesAreUnderstood(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for name, want := range map[string]struct {
+		wanted bool
+		note   string
+	}{
+		"start": {wanted: true}, "queued": {wanted: true}, "taken": {wanted: true}, "taken-without-agent": {wanted: true},
+		"taken-odd-shapes": {wanted: true}, "forwarded-to-agent": {wanted: true}, "forwarded-to-department": {wanted: true},
+		"close": {wanted: true}, "message-visitor": {wanted: true}, "message-agent": {wanted: true}, "lead-capture": {wanted: true},
+		"edit": {}, "offline": {},
+		"test-button":  {note: "test button"},
+		"unknown-type": {note: `"LivechatSessionOnHold"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := d.receipt(t, recorded(t, name), genuine())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (r.Key != "") != want.wanted {
+				t.Errorf("key %q", r.Key)
+			}
+			if !strings.Contains(r.Note, want.note) || want.note == "" && r.Note != "" {
+				t.Errorf("note %q, want one about %q", r.Note, want.note)
+			}
+			// The text of an answer is stored in the room for the visitor to read.
+			if r.Answer != nil {
+				t.Errorf("answered %q", r.Answer)
+			}
+			if want.wanted && !strings.Contains(string(r.Body), "uHEGz4vfFRdvTTLr7") {
+				t.Errorf("kept %s, which does not name the room", r.Body)
+			}
+			for _, p := range private {
+				if strings.Contains(string(r.Body)+r.Key+r.Note, p) {
+					t.Errorf("%q is kept: %s %s %s", p, r.Key, r.Body, r.Note)
+				}
+			}
+		})
+	}
+}
+
+func TestMessagesOfAnUnchangedChatAreOneEventForAWhile(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	key := func(change func(m map[string]any)) string {
+		var m map[string]any
+		if err := json.Unmarshal(recorded(t, "message-visitor"), &m); err != nil {
+			t.Fatal(err)
+		}
+		change(m)
+		body, _ := json.Marshal(m)
+		r, err := d.receipt(t, body, genuine())
+		if err != nil || r.Key == "" {
+			t.Fatal(r, err)
+		}
+		return r.Key
+	}
+	message := func(m map[string]any) map[string]any { return m["messages"].([]any)[0].(map[string]any) }
+	first := key(func(map[string]any) {})
+	for name, c := range map[string]struct {
+		same   bool
+		change func(map[string]any)
+	}{
+		"the next message": {true, func(m map[string]any) {
+			message(m)["_id"], message(m)["ts"] = "another", "2026-11-20T10:01:59.000Z"
+		}},
+		"an answer of the agent": {true, func(m map[string]any) { message(m)["agentId"] = "gXb7CZyTf5Cy2bJxm" }},
+		"a message much later":   {false, func(m map[string]any) { message(m)["ts"] = "2026-11-20T10:20:00.000Z" }},
+		"another agent":          {false, func(m map[string]any) { m["agent"].(map[string]any)["_id"] = "k2b7CZyTf5Cy2bJxm" }},
+		"nobody any more":        {false, func(m map[string]any) { delete(m, "agent") }},
+		"another room":           {false, func(m map[string]any) { m["_id"] = "another" }},
+		"a late page key": {false, func(m map[string]any) {
+			m["visitor"].(map[string]any)["customFields"].(map[string]any)["upscope_key"] = "0123456789abcdef"
+		}},
+		"a late lookup code": {false, func(m map[string]any) {
+			m["visitor"].(map[string]any)["customFields"].(map[string]any)["upscope_code"] = "4821"
+		}},
+	} {
+		if same := key(c.change) == first; same != c.same {
+			t.Errorf("%s: same event %v, want %v", name, same, c.same)
+		}
+	}
+}
+
+func TestAForgedDeliveryIsRefused(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, func(c *Config) { c.Secrets = []string{testSecret, "the-next-secret-ohb6Ai"} })
+	body := recorded(t, "taken")
+	for name, c := range map[string]struct {
+		values []string
+		want   error
+	}{
+		"the secret":             {[]string{testSecret}, nil},
+		"the next secret":        {[]string{"the-next-secret-ohb6Ai"}, nil},
+		"none":                   {nil, bridge.ErrForged},
+		"empty":                  {[]string{""}, bridge.ErrForged},
+		"wrong":                  {[]string{"webhook-secret-Uy8ohs0f"}, bridge.ErrForged},
+		"both secrets":           {[]string{testSecret, "the-next-secret-ohb6Ai"}, bridge.ErrForged},
+		"the same twice":         {[]string{testSecret, testSecret}, bridge.ErrForged},
+		"a beginning":            {[]string{testSecret[:10]}, bridge.ErrForged},
+		"more than it":           {[]string{testSecret + "0"}, bridge.ErrForged},
+		"the visitor's own word": {[]string{visitorToken}, bridge.ErrForged},
+	} {
+		h := http.Header{}
+		for _, v := range c.values {
+			h.Add(tokenHeader, v)
+		}
+		if _, err := d.receipt(t, body, h); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+func TestOnlyTheHookItselfIsARoute(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for path, want := range map[string]error{
+		"/hooks/rocketchat": nil, "/hooks/rocketchat/": bridge.ErrNoRoute,
+		"/hooks/rocketchat/command": bridge.ErrNoRoute, "/hooks/rocketchat-emea": bridge.ErrNoRoute,
+	} {
+		req := httptest.NewRequest(http.MethodPost, path, nil)
+		req.Header = genuine()
+		if _, err := d.Accept(req, recorded(t, "taken")); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", path, err, want)
+		}
+	}
+}
+
+func TestALongChatIsAccepted(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	one := `{"_id":"m","msg":"` + strings.Repeat("x", 1000) + `","ts":"2026-11-20T10:00:03.000Z"},`
+	body := fmt.Sprintf(`{"type":"LivechatSession","_id":"r1","closedAt":"2026-11-20T10:00:03.000Z","visitor":{"_id":"v1"},"messages":[%s{}]}`,
+		strings.Repeat(one, 7500))
+	if int64(len(body)) > d.MaxBody || len(body) < 7<<20 {
+		t.Fatal("the test body has the wrong size", len(body))
+	}
+	r, err := d.receipt(t, []byte(body), genuine())
+	if err != nil || r.Key == "" || len(r.Body) > 1000 {
+		t.Errorf("key %q, %d bytes kept, error %v", r.Key, len(r.Body), err)
+	}
+}
+
+func FuzzAccept(f *testing.F) {
+	for _, name := range []string{"start", "taken", "taken-odd-shapes", "forwarded-to-agent", "close", "message-visitor", "test-button", "offline"} {
+		f.Add(recorded(f, name))
+	}
+	f.Add([]byte(`{"type":"Message","_id":"r","visitor":{"_id":"v","token":"tok"},"messages":[[]]}`))
+	c, err := New(Config{
+		Name: "rocketchat", URL: mustURL("https://chat.example.org"), Secrets: []string{testSecret},
+		Reader: Credential{"r", "t1"}, Poster: Credential{"p", "t2"},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	accept := func(body []byte) (bridge.Receipt, error) {
+		req := httptest.NewRequest(http.MethodPost, "/hooks/rocketchat", nil)
+		req.Header = genuine()
+		return c.Accept(req, body)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := accept(body)
+		if err != nil {
+			if r.Key != "" || len(err.Error()) > 100 {
+				t.Fatalf("receipt %+v beside error %v", r, err)
+			}
+			return
+		}
+		if again, _ := accept(body); again.Key != r.Key || string(again.Body) != string(r.Body) {
+			t.Fatal("the same bytes mean something else the second time")
+		}
+		if r.Answer != nil || len(r.Note) > 300 || strings.ContainsAny(r.Key+r.Note, "\r\n\x00") {
+			t.Fatalf("answer %q, key %q, note %q", r.Answer, r.Key, r.Note)
+		}
+		if r.Key == "" {
+			return
+		}
+		// What is kept has five short fields of visible ASCII and nothing else.
+		var keep map[string]string
+		if err := json.Unmarshal(r.Body, &keep); err != nil {
+			t.Fatalf("kept %q", r.Body)
+		}
+		for k, v := range keep {
+			if !strings.Contains(" type room visitor agent at ", " "+k+" ") || len(v) > 128 || !headerValue(v) {
+				t.Fatalf("kept %q as %q", v, k)
+			}
+		}
+		var sent struct {
+			Visitor struct {
+				Token string `json:"token"`
+			} `json:"visitor"`
+		}
+		json.Unmarshal(body, &sent)
+		for _, v := range keep {
+			if tok := sent.Visitor.Token; len(tok) > 16 && strings.Contains(v, tok) && !strings.Contains(strings.Replace(string(body), tok, "", 1), tok) {
+				t.Fatal("the visitor's token is kept")
+			}
+		}
+	})
+}
+
+func TestSessionEventsDifferByWhomTheyAreAbout(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for name, fields := range map[string][]string{
+		"forwarded-to-agent":      {"agent._id", "servedBy._id", "servedBy.ts", "oldServedBy._id", "oldServedBy.ts", "lastMessageAt", "_id", "type"},
+		"forwarded-to-department": {"departmentId", "oldDepartmentId", "lastMessageAt"},
+		"taken":                   {"agent._id", "servedBy._id", "servedBy.ts"},
+		"queued":                  {"departmentId", "lastMessageAt"},
+		"close":                   {"closedAt", "_id"},
+		"start":                   {"createdAt", "_id"},
+	} {
+		key := func(field string) string {
+			var m map[string]any
+			if err := json.Unmarshal(recorded(t, name), &m); err != nil {
+				t.Fatal(err)
+			}
+			in, last, nested := strings.Cut(field, ".")
+			switch {
+			case nested:
+				m[in].(map[string]any)[last] = "other"
+			case field == "type":
+				m["type"] = typeTaken
+			case field != "":
+				m[field] = "other"
+			}
+			body, _ := json.Marshal(m)
+			r, err := d.receipt(t, body, genuine())
+			if err != nil || r.Key == "" {
+				t.Fatal(name, field, r, err)
+			}
+			return r.Key
+		}
+		seen := map[string]string{key(""): "as recorded"}
+		for _, f := range fields {
+			if other, dup := seen[key(f)]; dup {
+				t.Errorf("%s: with another %s it has the key of %s", name, f, other)
+			}
+			seen[key(f)] = f
+		}
+		// What people type changes nothing: a retry is the same event.
+		for _, f := range []string{"label", "topic", "visitor.name", "crmData"} {
+			if key(f) != key("") {
+				t.Errorf("%s: %s is in the key", name, f)
+			}
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package rocketchat
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/connectors/rest"
+	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
+)
+
+func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
+	t.Parallel()
+
+	t.Run("a whole life of a card writes to direct messages only", func(t *testing.T) {
+		for _, version := range []string{"7.0", "7.10", "8.8", "9.0"} {
+			d := newDesk(t) // its workspace fails the test at any write aimed at the chat
+			d.Version = version
+			d.Say(d.chat, "", "hello")
+			c := exampleCard()
+			for _, kind := range []string{typeStart, typeQueued, typeTaken, typeMessage, typeCapture, typeForward, typeClose} {
+				switch kind {
+				case typeTaken:
+					d.Take(d.chat, "bob")
+				case typeForward:
+					d.Forward(d.chat, "eve")
+				case typeClose:
+					d.CloseChat(d.chat)
+				}
+				a := d.mustAsk(t, kind)
+				if a.Place.Address == "" {
+					continue
+				}
+				c.Title, c.Ref = "Co-browse after "+kind, ""
+				c.Ref = d.show(t, a.Place.Address, c)
+				c.Title = "Live"
+				d.show(t, a.Place.Address, c)
+			}
+			if len(d.Posts("bob")) == 0 || len(d.Posts("eve")) == 0 {
+				t.Error("the agents saw nothing")
+			}
+			if got := d.VisitorReads(d.chat); !slices.Equal(got, []string{"hello"}) {
+				t.Errorf("%s: the visitor reads %q", version, got)
+			}
+			for _, r := range d.Requests() {
+				if r.Method != http.MethodGet && r.User != "posterId" {
+					t.Errorf("%s %s by %s", r.Method, r.Path, r.User)
+				}
+			}
+			if v := d.Violations(); v != nil {
+				t.Errorf("%s: %q", version, v)
+			}
+		}
+	})
+
+	t.Run("an answer of im.create that is no direct message of the two is refused", func(t *testing.T) {
+		for name, room := range map[string]string{
+			"a livechat room":        `{"t":"l","rid":"X","_id":"X","usernames":["cobrowse","bob"]}`,
+			"a voip room":            `{"t":"v","rid":"X","_id":"X","usernames":["cobrowse","bob"]}`,
+			"a channel":              `{"t":"c","rid":"X","_id":"X","usernames":["cobrowse","bob"]}`,
+			"a group of three":       `{"t":"d","rid":"X","_id":"X","usernames":["cobrowse","bob","eve"]}`,
+			"somebody else":          `{"t":"d","rid":"X","_id":"X","usernames":["cobrowse","eve"]}`,
+			"two others":             `{"t":"d","rid":"X","_id":"X","usernames":["bob","eve"]}`,
+			"the agent twice":        `{"t":"d","rid":"X","_id":"X","usernames":["bob","bob"]}`,
+			"the agent alone":        `{"t":"d","rid":"X","_id":"X","usernames":["bob"]}`,
+			"another case":           `{"t":"d","rid":"X","_id":"X","usernames":["cobrowse","Bob"]}`,
+			"no members":             `{"t":"d","rid":"X","_id":"X"}`,
+			"no type":                `{"rid":"X","_id":"X","usernames":["cobrowse","bob"]}`,
+			"no id":                  `{"t":"d","usernames":["cobrowse","bob"]}`,
+			"two ids":                `{"t":"d","rid":"Y","_id":"X","usernames":["cobrowse","bob"]}`,
+			"nothing":                `{}`,
+			"members that are a map": `{"t":"d","rid":"X","_id":"X","usernames":{"0":"cobrowse","1":"bob"}}`,
+		} {
+			d := newDesk(t)
+			body := `{"success":true,"room":` + strings.ReplaceAll(room, `"X"`, `"`+d.chat+`"`) + `}`
+			d.Fail("im.create", rocketchattest.Fault{Status: 200, Body: body}, 1)
+			_, err := d.Show(t.Context(), bridge.Place{Address: "bob"}, exampleCard())
+			if !errors.Is(err, errTarget) {
+				t.Errorf("%s: got %v", name, err)
+			}
+			if got := d.routes(0); !slices.Equal(got, []string{"GET me", "POST im.create"}) {
+				t.Errorf("%s: %v", name, got)
+			}
+		}
+	})
+
+	t.Run("a place that could name something else is refused unasked", func(t *testing.T) {
+		d := newDesk(t)
+		for _, place := range []string{"", "cobrowse", "#general", "@bob", "bob,eve", "bob eve", "../bob", "bob\n", strings.Repeat("b", 300)} {
+			if _, err := d.Show(t.Context(), bridge.Place{Address: place}, exampleCard()); !bridge.IsPermanent(err) {
+				t.Errorf("%q: %v", place, err)
+			}
+		}
+		if slices.Contains(d.routes(0), "POST im.create") {
+			t.Error("im.create was called")
+		}
+	})
+
+	t.Run("a post that turned up elsewhere is an error for good", func(t *testing.T) {
+		d := newDesk(t)
+		d.Fail("chat.sendMessage", rocketchattest.Fault{Status: 200, Body: `{"success":true,"message":{"_id":"m","rid":"elsewhere"}}`}, 1)
+		if _, err := d.Show(t.Context(), bridge.Place{Address: "bob"}, exampleCard()); !bridge.IsPermanent(err) {
+			t.Errorf("got %v", err)
+		}
+	})
+
+	t.Run("whatever the code does, the transport lets no other body out", func(t *testing.T) {
+		w, chat := workspace(t.Errorf)
+		c := config(t, "https://chat.example.org/chat")
+		direct := &directOnly{next: inMemory(w), rooms: map[string]bool{"posterIda1": true}}
+		send := func(rt http.RoundTripper, method, route, body string) error {
+			req, err := http.NewRequest(method, c.URL.String()+"/api/v1/"+route, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := rt.RoundTrip(req)
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err
+		}
+		for _, r := range []struct{ method, route, body string }{
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"` + chat + `","msg":"x","parseUrls":false},"previewUrls":[]}`},
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1","msg":"x","parseUrls":false}}`},
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1","msg":"x","parseUrls":true},"previewUrls":[]}`},
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1","msg":"x","tmid":"t"},"previewUrls":[]}`},
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1"},"previewUrls":["https://bridge.example.org"]}`},
+			{"POST", "chat.update", `{"roomId":"` + chat + `","msgId":"m","text":"x","previewUrls":[]}`},
+			{"POST", "chat.update", `{"roomId":"posterIda1","msgId":"m","text":"x"}`},
+			{"POST", "chat.postMessage", `{"roomId":"posterIda1","text":"x","parseUrls":false}`},
+			{"POST", "chat.postMessage", `{"channel":"@bob","text":"x"}`},
+			{"POST", "im.create", `{"usernames":"bob,eve"}`},
+			{"POST", "livechat/room.saveInfo", `{}`},
+			{"PUT", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1"},"previewUrls":[]}`},
+			{"DELETE", "livechat/rooms", `{}`},
+		} {
+			if err := send(direct, r.method, r.route, r.body); !errors.Is(err, errTarget) {
+				t.Errorf("%s %s %s: %v", r.method, r.route, r.body, err)
+			}
+			if err := send(getOnly{inMemory(w)}, r.method, r.route, r.body); !errors.Is(err, errWrites) {
+				t.Errorf("reader: %s %s: %v", r.method, r.route, err)
+			}
+		}
+		if n := len(w.Requests()); n != 0 {
+			t.Errorf("%d requests left", n)
+		}
+		k := &connector{name: "rocketchat"}
+		var err error
+		if k.poster, err = rest.New(rest.Config{Base: c.URL, Transport: direct}); err != nil {
+			t.Fatal(err)
+		}
+		err = k.send(t.Context(), chat, "m", "x")
+		if !bridge.IsPermanent(err) || !errors.Is(err, errTarget) || !strings.Contains(err.Error(), "refused to post") {
+			t.Errorf("what the bridge hears of it: %v", err)
+		}
+		if err := send(direct, "POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1","msg":"x","parseUrls":false},"previewUrls":[]}`); err != nil {
+			t.Errorf("a proven direct message: %v", err)
+		}
+	})
+}
+
+func TestTheWorkspaceWouldHaveNoticed(t *testing.T) {
+	t.Parallel()
+	for _, token := range []string{posterToken, readerToken} {
+		reports := 0
+		w, chat := workspace(func(string, ...any) { reports++ })
+		for _, body := range []string{`{"roomId":"` + chat + `","text":"x"}`, `{"channel":"` + chat + `","text":"x"}`} {
+			req, _ := http.NewRequest(http.MethodPost, "https://chat.example.org/chat/api/v1/chat.postMessage", strings.NewReader(body))
+			req.Header.Set("X-Auth-Token", token)
+			req.Header.Set("X-User-Id", map[string]string{posterToken: "posterId", readerToken: "readerId"}[token])
+			resp, err := inMemory(w).RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The server keeps the poster out, and cannot keep the reader out.
+			if refused := resp.StatusCode != 200; refused != (token == posterToken) {
+				t.Errorf("answered %d", resp.StatusCode)
+			}
+		}
+		if reports != 2 || len(w.Violations()) != 2 {
+			t.Errorf("%d reports", reports)
+		}
+	}
+}

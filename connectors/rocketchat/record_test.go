@@ -1,0 +1,75 @@
+package rocketchat
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"testing"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
+)
+
+// The requests of a whole run: every kind of event, every state of a card, a
+// hand-over, a lost answer, a refused edit and a check. With
+// BRIDGE_TEST_ROCKETCHAT_REQUESTS set they are written to that file as JSON
+// lines, for testdata/schemas/run.sh to hold them to the vendor's schemas.
+func TestRequestsOfAWholeRunAreRecorded(t *testing.T) {
+	d := newDesk(t)
+	d.Say(d.chat, "", "hello")
+	states := func(to string) {
+		c := exampleCard()
+		for _, title := range []string{"Searching", "No visitor", "Choose", "Offline", "Ready", "Opened", "Live", "Ended", "Closed", "Failed"} {
+			c.Title = title
+			c.Ref = d.show(t, to, c)
+		}
+	}
+	for _, kind := range []string{typeStart, typeQueued, typeTaken, typeMessage, typeCapture, typeForward, typeClose} {
+		switch kind {
+		case typeTaken:
+			d.Take(d.chat, "bob")
+		case typeForward:
+			d.Forward(d.chat, "eve")
+		case typeClose:
+			d.CloseChat(d.chat)
+		}
+		if a := d.mustAsk(t, kind); a.Place.Address != "" {
+			states(a.Place.Address)
+		}
+	}
+	lost := exampleCard()
+	lost.ID = "lost"
+	d.Fail("chat.sendMessage", rocketchattest.Fault{Done: true, Status: 502}, 1)
+	d.Fail("chat.update", rocketchattest.Fault{Status: 500}, 1)
+	if _, err := d.Show(t.Context(), bridge.Place{Address: "bob"}, lost); err == nil {
+		t.Error("two answers were lost and Show noticed nothing")
+	}
+	d.RefuseEdits(true)
+	lost.Ref = d.show(t, "bob", lost) // joined, through chat.getMessage
+	lost.Title = "Changed"
+	d.show(t, "bob", lost) // posted anew
+	d.Check(t.Context())
+
+	requests := d.Requests()
+	for _, route := range []string{"GET me", "GET users.info", "GET rooms.info", "GET livechat/visitors.info", "GET livechat/rooms",
+		"GET livechat/custom-fields", "GET chat.getMessage", "GET /api/info", "POST im.create", "POST chat.sendMessage", "POST chat.update"} {
+		if !slices.Contains(d.routes(0), route) {
+			t.Errorf("the run made no %s", route)
+		}
+	}
+	name := os.Getenv("BRIDGE_TEST_ROCKETCHAT_REQUESTS")
+	if name == "" {
+		return
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	lines := json.NewEncoder(file)
+	for _, r := range requests {
+		if err := lines.Encode(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,202 @@
+// Package rocketchat connects the bridge to Rocket.Chat Omnichannel.
+//
+// It takes the workspace's Omnichannel webhook as a hint, reads the room again
+// before it says anything, and shows cards as direct messages from the bridge's
+// own user to the agent who serves the chat. Nothing is ever written to a
+// livechat room, its fields or the answer of the webhook: the visitor can read
+// all of those.
+//
+// Two users keep that promise on the server too: the reader sees livechat rooms
+// and never posts, the poster posts and sees none.
+package rocketchat
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/connectors/rest"
+)
+
+const (
+	// minSecret is the shortest webhook secret in bytes. The secret is all that
+	// tells a delivery from a forged one: Rocket.Chat signs nothing.
+	minSecret = 16
+
+	// maxBody is the largest webhook body in bytes. A session event holds the
+	// whole visible history of its room.
+	maxBody = 8 << 20
+)
+
+// A Config is what a workspace's administrator and the bridge agreed on.
+type Config struct {
+	// Name is the connector's configured name, such as "rocketchat".
+	Name string
+	// URL is the workspace's address, possibly with a path prefix.
+	URL *url.URL
+	// PublicURL is where agents open the workspace; nil means URL.
+	PublicURL *url.URL
+	// Secrets are accepted as X-RocketChat-Livechat-Token: one, or two while
+	// the secret is being changed. Each has at least 16 bytes.
+	Secrets []string
+	// Reader needs the permissions view-l-room and view-livechat-rooms.
+	Reader Credential
+	// Poster needs the role bot and must not see livechat rooms.
+	Poster Credential
+	// KeyField is the visitor custom field with the page's key; empty means
+	// "upscope_key".
+	KeyField string
+	// CodeField is the visitor custom field with a lookup code; empty means
+	// "upscope_code".
+	CodeField string
+	// Transport carries all requests; nil means rest.NewTransport().
+	Transport http.RoundTripper
+	// Log is told what an operator may wonder about; nil discards it.
+	Log *slog.Logger
+}
+
+// A Credential is a user's id and personal access token
+// (developer.rocket.chat, "Personal Access Tokens").
+type Credential struct {
+	UserID string
+	Token  string
+}
+
+func (c Credential) header() http.Header {
+	return http.Header{"X-User-Id": {c.UserID}, "X-Auth-Token": {c.Token}}
+}
+
+// connector is what the functions of a bridge.Connector share.
+type connector struct {
+	name      string
+	public    *url.URL
+	secrets   [][32]byte
+	keyField  string
+	codeField string
+	log       *slog.Logger
+
+	anyone *rest.Client
+	reader *rest.Client
+	poster *rest.Client
+
+	posterID   string
+	posterName atomic.Pointer[string] // learned once
+	direct     *directOnly
+
+	// singular is set once a server turned out to have livechat/visitor.info
+	// in place of livechat/visitors.info.
+	singular atomic.Bool
+}
+
+// New checks the configuration, all of it, and returns the connector. It makes
+// no request. Its errors hold no value of a secret.
+func New(c Config) (bridge.Connector, error) {
+	if err := c.validate(); err != nil {
+		return bridge.Connector{}, err
+	}
+	if c.Transport == nil {
+		c.Transport = rest.NewTransport()
+	}
+	k := &connector{
+		name:      c.Name,
+		public:    cmp.Or(c.PublicURL, c.URL),
+		keyField:  cmp.Or(c.KeyField, "upscope_key"),
+		codeField: cmp.Or(c.CodeField, "upscope_code"),
+		log:       cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
+		posterID:  c.Poster.UserID,
+		direct:    &directOnly{next: c.Transport, rooms: make(map[string]bool)},
+	}
+	for _, s := range c.Secrets {
+		k.secrets = append(k.secrets, digest(s))
+	}
+	for _, client := range []struct {
+		to        **rest.Client
+		header    http.Header
+		transport http.RoundTripper
+	}{
+		{&k.anyone, nil, getOnly{c.Transport}},
+		{&k.reader, c.Reader.header(), getOnly{c.Transport}},
+		{&k.poster, c.Poster.header(), k.direct},
+	} {
+		made, err := rest.New(rest.Config{Base: c.URL, Header: client.header, Transport: client.transport})
+		if err != nil {
+			return bridge.Connector{}, err
+		}
+		*client.to = made
+	}
+	return bridge.Connector{
+		Name:    c.Name,
+		Accept:  k.accept,
+		MaxBody: maxBody,
+		Read:    k.read,
+		Show:    k.show,
+		Serving: k.serving,
+		Check:   k.check,
+	}, nil
+}
+
+func (c Config) validate() error {
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(c.Name == "", "rocketchat: the connector has no name")
+	if err := rest.CheckBase(c.URL); err != nil {
+		faults = append(faults, fmt.Errorf("rocketchat: URL: %w", err))
+	}
+	if c.PublicURL != nil {
+		if err := rest.CheckBase(c.PublicURL); err != nil {
+			faults = append(faults, fmt.Errorf("rocketchat: public URL: %w", err))
+		}
+	}
+	fault(len(c.Secrets) == 0 || len(c.Secrets) > 2, "rocketchat: one webhook secret is needed, or two during a change")
+	for _, s := range c.Secrets {
+		fault(len(strings.TrimSpace(s)) < minSecret, "rocketchat: a webhook secret is shorter than %d bytes", minSecret)
+		fault(!headerValue(s), "rocketchat: a webhook secret holds characters that no header can carry")
+	}
+	for _, u := range []struct {
+		who string
+		Credential
+	}{{"reader", c.Reader}, {"poster", c.Poster}} {
+		fault(u.UserID == "" || !headerValue(u.UserID), "rocketchat: the %s has no usable user id", u.who)
+		fault(u.Token == "" || !headerValue(u.Token), "rocketchat: the %s has no usable token", u.who)
+	}
+	fault(c.Reader.UserID != "" && c.Reader.UserID == c.Poster.UserID,
+		"rocketchat: reader and poster are one user: it could post where visitors read")
+	return errors.Join(faults...)
+}
+
+// headerValue reports whether s is printable ASCII without outer spaces, so that
+// it arrives in a header as it was written.
+func headerValue(s string) bool {
+	for _, b := range []byte(s) {
+		if b < ' ' || b > '~' {
+			return false
+		}
+	}
+	return s == strings.TrimSpace(s)
+}
+
+// env names a variable of this connector's configuration.
+func (c *connector) env(suffix string) string {
+	return strings.ToUpper(strings.ReplaceAll(c.name, "-", "_")) + "_" + suffix
+}
+
+// directOnly is the poster's transport and the last line of defence: whatever
+// the code above it does, no request leaves that could put a message anywhere
+// but into a direct message between the poster and one agent.
+type directOnly struct {
+	next http.RoundTripper
+
+	mu    sync.Mutex
+	rooms map[string]bool // by room id; only the guard adds to it
+}

@@ -1,0 +1,330 @@
+package rocketchattest
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+type handler func(w *Workspace, u *User, r *http.Request, body []byte) answer
+
+// routes by method and path below /api/v1/.
+var routes = map[string]handler{
+	"GET me":                     (*Workspace).me,
+	"GET users.info":             (*Workspace).usersInfo,
+	"GET rooms.info":             (*Workspace).roomsInfo,
+	"GET livechat/visitors.info": (*Workspace).visitorsInfo,
+	"GET livechat/visitor.info":  (*Workspace).visitorsInfo,
+	"GET livechat/custom-fields": (*Workspace).customFields,
+	"GET livechat/rooms":         (*Workspace).livechatRooms,
+	"GET chat.getMessage":        (*Workspace).getMessage,
+	"POST im.create":             (*Workspace).imCreate,
+	"POST chat.sendMessage":      (*Workspace).sendMessage,
+	"POST chat.postMessage":      (*Workspace).postMessage,
+	"POST chat.update":           (*Workspace).updateMessage,
+}
+
+func (w *Workspace) me(u *User, _ *http.Request, _ []byte) answer {
+	return good(object{"_id": u.ID, "username": u.Username, "name": u.Name, "active": true, "roles": u.Roles,
+		"emails": []object{{"address": u.Email, "verified": true}}})
+}
+
+func (w *Workspace) usersInfo(u *User, r *http.Request, _ []byte) answer {
+	q := r.URL.Query()
+	if !only(q, "userId", "username") || len(q) != 1 {
+		return invalid("must match a schema in anyOf")
+	}
+	of := w.users[q.Get("userId")]
+	if name := q.Get("username"); name != "" {
+		of = w.lookup(name)
+	}
+	if of == nil {
+		return failed(http.StatusBadRequest, "User not found.", "")
+	}
+	info := object{"_id": of.ID, "username": of.Username, "name": of.Name, "type": "user", "active": true, "status": "online"}
+	if slices.Contains(u.Roles, "admin") {
+		info["emails"], info["roles"] = []object{{"address": of.Email}}, of.Roles
+	}
+	return good(object{"user": info})
+}
+
+func (w *Workspace) roomsInfo(u *User, r *http.Request, _ []byte) answer {
+	q := r.URL.Query()
+	if !only(q, "roomId", "roomName") || len(q) != 1 {
+		return invalid("must match exactly one schema in oneOf")
+	}
+	room := w.rooms[q.Get("roomId")]
+	if room == nil {
+		return failed(http.StatusBadRequest,
+			`The required "roomId" or "roomName" param provided does not match any channel [error-room-not-found]`, "error-room-not-found")
+	}
+	if !w.sees(u, room) {
+		return w.notAllowed("not-allowed", "Not Allowed")
+	}
+	return good(object{"room": w.roomDocument(room)})
+}
+
+// sees is the access rule: livechat rooms by permission or by serving them,
+// direct messages by membership.
+func (w *Workspace) sees(u *User, room *Room) bool {
+	if room.Type == "d" {
+		return slices.Contains(room.Members, u.Username)
+	}
+	return u.may("view-livechat-rooms") || room.ServedBy == u.ID
+}
+
+func (w *Workspace) roomDocument(room *Room) object {
+	if room.Type == "d" {
+		return object{"_id": room.ID, "t": "d", "usernames": room.Members}
+	}
+	v := w.visitors[room.Visitor]
+	doc := object{
+		"_id": room.ID, "t": "l", "fname": v.Name, "ts": stamp(room.Created),
+		"v": object{"_id": v.ID, "username": v.Username, "name": v.Name, "token": v.Token, "status": "online"},
+	}
+	if room.Open {
+		doc["open"] = true
+	} else {
+		doc["closedAt"] = stamp(room.Closed)
+	}
+	if room.ServedBy != "" {
+		doc["servedBy"] = w.servedBy(room.ServedBy, room.TakenAt)
+	}
+	return doc
+}
+
+func (w *Workspace) servedBy(id string, at time.Time) object {
+	return object{"_id": id, "username": w.users[id].Username, "ts": stamp(at)}
+}
+
+func (w *Workspace) visitorsInfo(u *User, r *http.Request, _ []byte) answer {
+	q := r.URL.Query()
+	if !only(q, "visitorId") || q.Get("visitorId") == "" {
+		return invalid("must have required property 'visitorId'")
+	}
+	if !u.may("view-l-room") {
+		return w.forbidden()
+	}
+	v := w.visitors[q.Get("visitorId")]
+	if v == nil || v.Gone {
+		return failed(http.StatusBadRequest, "visitor-not-found", "")
+	}
+	doc := object{"_id": v.ID, "username": v.Username, "name": v.Name, "phone": nil,
+		"visitorEmails": []object{{"address": v.Email}}, "livechatData": v.Fields, "ip": "203.0.113.5"}
+	if strings.HasPrefix(w.Version, "7.") {
+		doc["token"] = v.Token
+	}
+	return good(object{"visitor": doc})
+}
+
+func (w *Workspace) customFields(u *User, r *http.Request, _ []byte) answer {
+	if !only(r.URL.Query(), "text", "count", "offset", "sort", "query") {
+		return invalid("must NOT have additional properties")
+	}
+	if !u.may("view-l-room") {
+		return w.forbidden()
+	}
+	var list []object
+	for name, scope := range w.fields {
+		list = append(list, object{"_id": name, "label": name, "scope": scope, "visibility": "visible"})
+	}
+	return good(object{"customFields": list, "count": len(list), "offset": 0, "total": len(list)})
+}
+
+func (w *Workspace) livechatRooms(u *User, r *http.Request, _ []byte) answer {
+	if !only(r.URL.Query(), "count", "offset", "sort", "open", "onhold", "queued", "agents[]", "agents", "departmentId", "roomName") {
+		return invalid("must NOT have additional properties")
+	}
+	if !u.may("view-livechat-rooms") {
+		return failed(http.StatusForbidden, "unauthorized", "")
+	}
+	var list []object
+	for _, room := range w.rooms {
+		if room.Type == "l" {
+			list = append(list, w.roomDocument(room))
+		}
+	}
+	return good(object{"rooms": list, "count": len(list), "offset": 0, "total": len(list)})
+}
+
+func (w *Workspace) imCreate(u *User, _ *http.Request, body []byte) answer {
+	var in struct {
+		Username string `json:"username"`
+	}
+	if !strict(body, &in) || in.Username == "" {
+		return invalid("must match exactly one schema in oneOf")
+	}
+	other := w.lookup(in.Username)
+	if other == nil || other.ID == u.ID {
+		return failed(http.StatusBadRequest, "Invalid user [error-invalid-user]", "error-invalid-user")
+	}
+	members := []string{u.Username, other.Username}
+	for _, room := range w.rooms {
+		if room.Type == "d" && same(room.Members, members) {
+			return w.dm(room)
+		}
+	}
+	if !u.may("create-d") {
+		return w.notAllowed("Not allowed [error-not-allowed]", "error-not-allowed")
+	}
+	room := &Room{ID: u.ID + other.ID, Type: "d", Open: true, Members: members, Created: w.now()}
+	w.rooms[room.ID] = room
+	return w.dm(room)
+}
+
+func (w *Workspace) dm(room *Room) answer {
+	return good(object{"room": object{"t": "d", "rid": room.ID, "_id": room.ID, "usernames": room.Members}})
+}
+
+// sendMessage inserts an id once. The second time the server's function returns
+// nothing, on which the route trips: an error up to 8.x, an answer without a
+// message in 9.0 (app/lib/server/functions/sendMessage.ts).
+func (w *Workspace) sendMessage(u *User, _ *http.Request, body []byte) answer {
+	var in struct {
+		Message *struct {
+			ID        string `json:"_id"`
+			RID       string `json:"rid"`
+			Msg       string `json:"msg"`
+			ParseURLs *bool  `json:"parseUrls"`
+		} `json:"message"`
+		PreviewURLs *[]string `json:"previewUrls"`
+	}
+	if !strict(body, &in) || in.Message == nil || in.Message.RID == "" {
+		return invalid("must have required property 'message'")
+	}
+	m := in.Message
+	previews := (in.PreviewURLs == nil || len(*in.PreviewURLs) > 0) && (m.ParseURLs == nil || *m.ParseURLs)
+	if slices.ContainsFunc(w.messages, func(old *Message) bool { return old.ID == m.ID }) {
+		if w.before9() {
+			return failed(http.StatusBadRequest, "Cannot read properties of undefined (reading 'starred')", "")
+		}
+		return good(object{"message": nil})
+	}
+	return w.insert(u, m.ID, m.RID, m.Msg, previews)
+}
+
+func (w *Workspace) postMessage(u *User, _ *http.Request, body []byte) answer {
+	var in struct {
+		RoomID    string `json:"roomId"`
+		Channel   string `json:"channel"`
+		Text      string `json:"text"`
+		ParseURLs *bool  `json:"parseUrls"`
+	}
+	if !strict(body, &in) || (in.RoomID == "") == (in.Channel == "") {
+		return invalid("must match exactly one schema in oneOf")
+	}
+	target := in.RoomID + strings.TrimLeft(in.Channel, "@#")
+	return w.insert(u, w.id("msg"), target, in.Text, in.ParseURLs == nil || *in.ParseURLs)
+}
+
+func (w *Workspace) insert(u *User, id, rid, msg string, previews bool) answer {
+	room := w.rooms[rid]
+	switch {
+	case room == nil || !w.sees(u, room):
+		return w.notAllowed("error-not-allowed", "error-not-allowed")
+	case utf16Length(msg) > 5000:
+		return failed(http.StatusBadRequest, "Message size exceeds Message_MaxAllowedSize [error-message-size-exceeded]", "error-message-size-exceeded")
+	}
+	if id == "" {
+		id = w.id("msg")
+	}
+	m := &Message{ID: id, Room: rid, By: u.ID, Text: msg, Sent: w.now(), Previewed: previews && strings.Contains(msg, "http")}
+	w.messages = append(w.messages, m)
+	return good(object{"message": w.messageDocument(m)})
+}
+
+func (w *Workspace) updateMessage(u *User, _ *http.Request, body []byte) answer {
+	var in struct {
+		RoomID      string    `json:"roomId"`
+		MsgID       string    `json:"msgId"`
+		Text        *string   `json:"text"`
+		PreviewURLs *[]string `json:"previewUrls"`
+	}
+	if !strict(body, &in) || in.RoomID == "" || in.MsgID == "" || in.Text == nil {
+		return invalid("must match exactly one schema in oneOf")
+	}
+	m := w.message(in.MsgID)
+	switch {
+	case m == nil:
+		return failed(http.StatusBadRequest, `No message found with the id of "`+in.MsgID+`".`, "")
+	case m.Room != in.RoomID:
+		return failed(http.StatusBadRequest, "The room id provided does not match where the message is from.", "")
+	case w.noEdits || m.By != u.ID:
+		return w.notAllowed("Message editing not allowed [error-action-not-allowed]", "error-action-not-allowed")
+	case utf16Length(*in.Text) > 5000:
+		return failed(http.StatusBadRequest, "error-message-size-exceeded", "error-message-size-exceeded")
+	}
+	if m.Text != *in.Text {
+		m.Text = *in.Text
+		m.Edited++
+	}
+	if in.PreviewURLs == nil && strings.Contains(m.Text, "http") {
+		m.Previewed = true
+	}
+	return good(object{"message": w.messageDocument(m)})
+}
+
+func (w *Workspace) getMessage(u *User, r *http.Request, _ []byte) answer {
+	q := r.URL.Query()
+	if !only(q, "msgId") || q.Get("msgId") == "" {
+		return invalid("must have required property 'msgId'")
+	}
+	m := w.message(q.Get("msgId"))
+	if m == nil || !w.sees(u, w.rooms[m.Room]) {
+		return failed(http.StatusBadRequest, "", "")
+	}
+	return good(object{"message": w.messageDocument(m)})
+}
+
+func (w *Workspace) message(id string) *Message {
+	for _, m := range w.messages {
+		if m.ID == id {
+			return m
+		}
+	}
+	return nil
+}
+
+func (w *Workspace) messageDocument(m *Message) object {
+	doc := object{"_id": m.ID, "rid": m.Room, "msg": m.Text, "ts": stamp(m.Sent), "_updatedAt": stamp(m.Sent), "urls": []any{}, "mentions": []any{}}
+	if u := w.users[m.By]; u != nil {
+		doc["u"] = object{"_id": u.ID, "username": u.Username, "name": u.Name}
+	}
+	return doc
+}
+
+func only(q url.Values, names ...string) bool {
+	for k := range q {
+		if !slices.Contains(names, k) {
+			return false
+		}
+	}
+	return true
+}
+
+func strict(body []byte, out any) bool {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	return dec.Decode(out) == nil
+}
+
+func same(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+func utf16Length(s string) int {
+	n := 0
+	for _, r := range s {
+		n++
+		if r > 0xFFFF {
+			n++
+		}
+	}
+	return n
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

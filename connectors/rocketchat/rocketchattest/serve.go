@@ -1,0 +1,241 @@
+package rocketchattest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Fault is what happens to a request in place of, or after, what should.
+type Fault struct {
+	// Status, Body and Header are answered; a zero Status answers nothing of
+	// the kind.
+	Status int
+	Body   string
+	Header http.Header
+	// Delay passes before anything else.
+	Delay time.Duration
+	// Hang waits until the caller gives up.
+	Hang bool
+	// Done carries the request out first, so that only the answer is lost.
+	Done bool
+	// Cut breaks the connection in the middle of the answer.
+	Cut bool
+}
+
+// Fail lets the next requests of a route ("chat.sendMessage") fail, as many as
+// times says.
+func (w *Workspace) Fail(route string, f Fault, times int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for range times {
+		w.faults[route] = append(w.faults[route], f)
+	}
+}
+
+// An answer is a status and a JSON value.
+type answer struct {
+	status int
+	body   any
+	header http.Header
+}
+
+type object = map[string]any
+
+func (w *Workspace) ServeHTTP(out http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	path, inside := strings.CutPrefix(r.URL.Path, w.Prefix)
+	if !inside {
+		http.Error(out, "<html>no workspace here</html>", http.StatusNotFound)
+		return
+	}
+	route := strings.TrimPrefix(path, "/api/v1/")
+
+	w.mu.Lock()
+	w.requests = append(w.requests, Request{
+		Method: r.Method, Path: path, Query: r.URL.RawQuery, Body: string(body), User: r.Header.Get("X-User-Id"),
+	})
+	w.watch(r, body)
+	var fault Fault
+	failing := len(w.faults[route]) > 0
+	if failing {
+		fault, w.faults[route] = w.faults[route][0], w.faults[route][1:]
+	}
+	w.mu.Unlock()
+
+	if fault.Delay > 0 {
+		select {
+		case <-time.After(fault.Delay):
+		case <-r.Context().Done():
+			return
+		}
+	}
+	var a answer
+	if !failing || fault.Done {
+		w.mu.Lock()
+		a = w.handle(r, route, path, body)
+		w.mu.Unlock()
+	}
+	switch {
+	case fault.Hang:
+		<-r.Context().Done()
+		return
+	case fault.Cut:
+		out.Header().Set("Content-Length", "1000")
+		out.WriteHeader(http.StatusOK)
+		io.WriteString(out, `{"success":true,"mess`)
+		http.NewResponseController(out).Flush()
+		panic(http.ErrAbortHandler)
+	case fault.Status != 0:
+		for k, v := range fault.Header {
+			out.Header()[k] = v
+		}
+		out.WriteHeader(fault.Status)
+		io.WriteString(out, fault.Body)
+		return
+	}
+	for k, v := range a.header {
+		out.Header()[k] = v
+	}
+	out.Header().Set("Content-Type", "application/json")
+	out.WriteHeader(a.status)
+	json.NewEncoder(out).Encode(a.body)
+}
+
+// watch reports a request that could write to a livechat room, by whatever name
+// of a target, whoever sends it and whether or not it would be allowed.
+func (w *Workspace) watch(r *http.Request, body []byte) {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return
+	}
+	for id, room := range w.rooms {
+		if room.Type != "l" {
+			continue
+		}
+		if strings.Contains(r.URL.String(), id) || bytes.Contains(targets(body), []byte(id)) {
+			w.violate("%s %s aims at the livechat room %s", r.Method, r.URL.Path, id)
+		}
+	}
+}
+
+// targets is the body without what people read, where a link to the chat is
+// allowed to be.
+func targets(body []byte) []byte {
+	var v any
+	if json.Unmarshal(body, &v) != nil {
+		return body
+	}
+	var strip func(any)
+	strip = func(v any) {
+		switch v := v.(type) {
+		case object:
+			delete(v, "msg")
+			delete(v, "text")
+			for _, e := range v {
+				strip(e)
+			}
+		case []any:
+			for _, e := range v {
+				strip(e)
+			}
+		}
+	}
+	strip(v)
+	rest, _ := json.Marshal(v)
+	return rest
+}
+
+func (w *Workspace) handle(r *http.Request, route, path string, body []byte) answer {
+	if path == "/api/info" {
+		return good(object{"version": w.Version})
+	}
+	handler, known := routes[r.Method+" "+route]
+	if route == "livechat/visitor.info" || route == "livechat/visitors.info" {
+		known = known && w.SingularVisitorRoute == (route == "livechat/visitor.info")
+	}
+	if !known || !strings.HasPrefix(path, "/api/v1/") {
+		return answer{status: http.StatusNotFound, body: object{"status": "error", "message": "API endpoint does not exist"}}
+	}
+	u := w.users[r.Header.Get("X-User-Id")]
+	if u == nil || u.Token == "" || u.Token != r.Header.Get("X-Auth-Token") {
+		return w.unauthorized()
+	}
+	limits, limited := w.limit(u, r.Method+" "+route)
+	if limited {
+		a := failed(http.StatusTooManyRequests, "Error, too many requests. Please slow down. You must wait 60 seconds before trying this endpoint again. [error-too-many-requests]", "")
+		a.header = limits
+		return a
+	}
+	a := handler(w, u, r, body)
+	if a.header == nil {
+		a.header = limits
+	}
+	return a
+}
+
+// limit counts the calls of a user who may not by-pass the limiter: ten a
+// minute for each route. The minute of the fake never ends.
+func (w *Workspace) limit(u *User, route string) (h http.Header, exceeded bool) {
+	if u.may("api-bypass-rate-limit") {
+		return nil, false
+	}
+	w.calls[route]++
+	reset := w.now().Add(time.Minute).UnixMilli()
+	return http.Header{
+		"X-Ratelimit-Limit":     {"10"},
+		"X-Ratelimit-Remaining": {fmt.Sprint(max(0, 10-w.calls[route]))},
+		"X-Ratelimit-Reset":     {fmt.Sprint(reset)},
+	}, w.calls[route] > 10
+}
+
+func good(body object) answer {
+	body["success"] = true
+	return answer{status: http.StatusOK, body: body}
+}
+
+func failed(status int, text, kind string) answer {
+	body := object{"success": false, "error": text}
+	if kind != "" {
+		body["errorType"] = kind
+	}
+	return answer{status: status, body: body}
+}
+
+// unauthorized has three shapes: up to 7.7, from 7.8, and 9.0.
+func (w *Workspace) unauthorized() answer {
+	const text = "You must be logged in to do this."
+	body := object{"success": false, "error": text}
+	if w.before9() {
+		body["status"], body["message"] = "error", text
+		if slices.Contains([]string{"7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "7.7"}, w.Version) {
+			delete(body, "success")
+			delete(body, "error")
+		}
+	}
+	return answer{status: http.StatusUnauthorized, body: body}
+}
+
+// forbidden is the answer to a missing permission of a route.
+func (w *Workspace) forbidden() answer {
+	if w.before9() {
+		return failed(http.StatusForbidden, "User does not have the permissions required for this action [error-unauthorized]", "")
+	}
+	return failed(http.StatusForbidden, "User does not have the permissions required for this action", "error-forbidden")
+}
+
+// notAllowed is the refusal of a method, 400 before 9.0 and 403 since.
+func (w *Workspace) notAllowed(text, kind string) answer {
+	if w.before9() {
+		return failed(http.StatusBadRequest, text, kind)
+	}
+	return failed(http.StatusForbidden, text, kind)
+}
+
+func invalid(what string) answer {
+	return failed(http.StatusBadRequest, what+" [invalid-params]", "invalid-params")
+}

@@ -1,0 +1,364 @@
+// Package rocketchattest is a Rocket.Chat workspace in memory, as an
+// http.Handler: users with roles, livechat rooms with visitors, direct messages,
+// and the REST routes a bridge uses with the permission rules and error shapes
+// of several versions.
+//
+// It is written from the public source of Rocket.Chat (apps/meteor, version 7.0,
+// and what the release notes of 7.8 to 9.0 changed) and reports loudly when a
+// request aims at a livechat room, since whatever is written there the visitor
+// reads.
+package rocketchattest
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A User is somebody with an account. Roles are the built-in ones: admin, user,
+// bot, livechat-agent, livechat-monitor, livechat-manager.
+type User struct {
+	ID       string
+	Username string
+	Name     string
+	Email    string
+	Token    string
+	Roles    []string
+}
+
+// A Visitor is somebody at a web page.
+type Visitor struct {
+	ID       string
+	Username string
+	Name     string
+	// Token is the visitor's own credential, which nobody else should hold.
+	Token  string
+	Email  string
+	Fields map[string]string
+	Gone   bool // merged or disabled: not found any more
+}
+
+// A Message is what a room holds.
+type Message struct {
+	ID     string
+	Room   string
+	By     string // user id, or visitor id
+	Text   string
+	Sent   time.Time
+	Edited int // how often
+	// Previewed is set when the server was left free to open the links in it.
+	Previewed bool
+}
+
+// A Post is a message in a direct message, as its reader sees it.
+type Post struct {
+	ID     string
+	Text   string
+	Edited int
+}
+
+// A Room is a livechat room (type l) or a direct message (type d).
+type Room struct {
+	ID        string
+	Type      string
+	Open      bool
+	Visitor   string // visitor id
+	ServedBy  string // user id
+	TakenAt   time.Time
+	OldServed string
+	OldTaken  time.Time
+	Created   time.Time
+	Closed    time.Time
+	Members   []string // user names of a direct message
+	CRMData   string   // the text of a webhook's answer
+}
+
+// A Request is one that the workspace got.
+type Request struct {
+	Method string `json:"method"`
+	Path   string `json:"path"` // without the prefix
+	Query  string `json:"query,omitzero"`
+	Body   string `json:"body,omitzero"`
+	User   string `json:"user,omitzero"` // user id as claimed
+}
+
+// A Workspace is a running Rocket.Chat. The exported fields are set before its
+// first request.
+type Workspace struct {
+	// Version decides the shapes of refusals; New sets "8.8".
+	Version string
+	// Prefix is the path below which the workspace lives, such as "/chat".
+	Prefix string
+	// Secret goes with each webhook.
+	Secret string
+	// SingularVisitorRoute gives livechat/visitor.info in place of
+	// livechat/visitors.info, as one page of the vendor has it.
+	SingularVisitorRoute bool
+
+	report func(format string, args ...any)
+
+	mu         sync.Mutex
+	users      map[string]*User // by id
+	visitors   map[string]*Visitor
+	rooms      map[string]*Room
+	messages   []*Message
+	fields     map[string]string // custom field to scope
+	requests   []Request
+	violations []string
+	faults     map[string][]Fault
+	calls      map[string]int // of limited users, by route
+	noEdits    bool
+	serial     int
+	now        func() time.Time
+}
+
+// New returns an empty workspace. Violations go to report, which is a test's
+// Errorf; nil panics.
+func New(report func(format string, args ...any)) *Workspace {
+	if report == nil {
+		report = func(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+	}
+	return &Workspace{
+		Version:  "8.8",
+		report:   report,
+		users:    make(map[string]*User),
+		visitors: make(map[string]*Visitor),
+		rooms:    make(map[string]*Room),
+		fields:   make(map[string]string),
+		faults:   make(map[string][]Fault),
+		calls:    make(map[string]int),
+		now:      time.Now,
+	}
+}
+
+// AddUser adds a user, or replaces the one of the same id.
+func (w *Workspace) AddUser(u User) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.users[u.ID] = &u
+}
+
+// AddField makes a custom field; scope is "visitor" or "room".
+func (w *Workspace) AddField(name, scope string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fields[name] = scope
+}
+
+// OpenChat begins a chat that nobody serves yet and returns its room id.
+func (w *Workspace) OpenChat(v Visitor) (room string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v.Fields = maps.Clone(v.Fields)
+	if v.Fields == nil {
+		v.Fields = make(map[string]string)
+	}
+	w.visitors[v.ID] = &v
+	r := &Room{ID: w.id("room"), Type: "l", Open: true, Visitor: v.ID, Created: w.now()}
+	w.rooms[r.ID] = r
+	return r.ID
+}
+
+// Take gives a chat to a user; so does Forward, which remembers who had it.
+func (w *Workspace) Take(room, username string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.chat(room)
+	r.OldServed, r.OldTaken = "", time.Time{}
+	r.ServedBy, r.TakenAt = w.named(username).ID, w.now()
+}
+
+// Forward hands a chat to another user.
+func (w *Workspace) Forward(room, username string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.chat(room)
+	r.OldServed, r.OldTaken = r.ServedBy, r.TakenAt
+	r.ServedBy, r.TakenAt = w.named(username).ID, w.now()
+}
+
+// Queue puts a chat back into the queue.
+func (w *Workspace) Queue(room string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.chat(room)
+	r.ServedBy, r.TakenAt = "", time.Time{}
+}
+
+// CloseChat ends a chat.
+func (w *Workspace) CloseChat(room string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.chat(room)
+	r.Open, r.Closed = false, w.now()
+}
+
+// RemoveRoom forgets a room altogether.
+func (w *Workspace) RemoveRoom(room string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.rooms, room)
+}
+
+// SetField is what a page's setCustomField does to the visitor of a chat. A
+// field that nobody created is refused, as the server does.
+func (w *Workspace) SetField(room, field, value string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fields[field] != "visitor" {
+		return fmt.Errorf("invalid-custom-field: %s", field)
+	}
+	w.visitors[w.chat(room).Visitor].Fields[field] = value
+	return nil
+}
+
+// DisableVisitor merges or disables the visitor of a chat.
+func (w *Workspace) DisableVisitor(room string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.visitors[w.chat(room).Visitor].Gone = true
+}
+
+// Say writes a message in a chat: by the visitor if username is empty, else by
+// that user.
+func (w *Workspace) Say(room, username, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	by := w.chat(room).Visitor
+	if username != "" {
+		by = w.named(username).ID
+	}
+	w.messages = append(w.messages, &Message{ID: w.id("msg"), Room: room, By: by, Text: text, Sent: w.now()})
+}
+
+// RefuseEdits switches editing of messages off (Message_AllowEditing).
+func (w *Workspace) RefuseEdits(refuse bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.noEdits = refuse
+}
+
+// Posts are the messages that a user got directly from somebody else.
+func (w *Workspace) Posts(username string) []Post {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var posts []Post
+	for _, m := range w.messages {
+		r := w.rooms[m.Room]
+		if r != nil && r.Type == "d" && slices.Contains(r.Members, username) && w.users[m.By].Username != username {
+			posts = append(posts, Post{ID: m.ID, Text: m.Text, Edited: m.Edited})
+		}
+	}
+	return posts
+}
+
+// DeletePost removes a message.
+func (w *Workspace) DeletePost(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.messages = slices.DeleteFunc(w.messages, func(m *Message) bool { return m.ID == id })
+}
+
+// VisitorReads is everything that the visitor of a chat can fetch: its messages,
+// and what webhooks were answered.
+func (w *Workspace) VisitorReads(room string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []string
+	for _, m := range w.messages {
+		if m.Room == room {
+			all = append(all, m.Text)
+		}
+	}
+	if crm := w.chat(room).CRMData; crm != "" {
+		all = append(all, crm)
+	}
+	return all
+}
+
+// Previewed are the texts whose links the server was left free to open.
+func (w *Workspace) Previewed() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []string
+	for _, m := range w.messages {
+		if m.Previewed {
+			all = append(all, m.Text)
+		}
+	}
+	return all
+}
+
+// Requests are all requests so far.
+func (w *Workspace) Requests() []Request {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.requests)
+}
+
+// Violations are the requests that aimed at a livechat room, in words.
+func (w *Workspace) Violations() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.violations)
+}
+
+func (w *Workspace) id(kind string) string {
+	w.serial++
+	return fmt.Sprintf("%s%014d", kind, w.serial)
+}
+
+func (w *Workspace) chat(room string) *Room {
+	r := w.rooms[room]
+	if r == nil || r.Type != "l" {
+		panic("rocketchattest: no such chat: " + room)
+	}
+	return r
+}
+
+func (w *Workspace) named(username string) *User {
+	for _, u := range w.users {
+		if u.Username == username {
+			return u
+		}
+	}
+	panic("rocketchattest: no such user: " + username)
+}
+
+func (w *Workspace) lookup(username string) *User {
+	for _, u := range w.users {
+		if u.Username == username {
+			return u
+		}
+	}
+	return nil
+}
+
+// permissions of the built-in roles, as far as they matter here
+// (app/authorization/server/constant/permissions.ts).
+var permissions = map[string][]string{
+	"create-d":              {"admin", "user", "bot", "app"},
+	"view-d-room":           {"admin", "user", "bot", "app"},
+	"view-l-room":           {"admin", "livechat-manager", "livechat-monitor", "livechat-agent"},
+	"view-livechat-rooms":   {"admin", "livechat-manager", "livechat-monitor"},
+	"api-bypass-rate-limit": {"admin", "bot", "app"},
+}
+
+func (u *User) may(permission string) bool {
+	return slices.ContainsFunc(permissions[permission], func(role string) bool { return slices.Contains(u.Roles, role) })
+}
+
+func (w *Workspace) violate(format string, args ...any) {
+	v := fmt.Sprintf(format, args...)
+	w.violations = append(w.violations, v)
+	w.report("rocketchattest: %s", v)
+}
+
+// before9 reports whether refusals have their old statuses.
+func (w *Workspace) before9() bool { return !strings.HasPrefix(w.Version, "9") }
+
+var _ http.Handler = (*Workspace)(nil)
