@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"time"
 
 	"cobrowse-bridge/bridge/store"
@@ -171,16 +170,6 @@ func (b *Bridge) keepHouse(ctx context.Context) {
 
 // ServeHTTP serves the public routes.
 func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.router.ServeHTTP(w, r) }
-
-// Names are the configured connectors in order.
-func (b *Bridge) names() []string {
-	var names []string
-	for name := range b.connectors {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
 
 func (b *Bridge) routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true)

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	gocache "github.com/patrickmn/go-cache"
@@ -12,12 +13,16 @@ import (
 // A cache remembers answers for a moment. It is typed, holds at most max
 // entries, and loads a key once however many ask for it at the same time.
 // go-cache alone has no bound, and its sweeper cannot be stopped; so nothing
-// is swept in the background here, and a full cache lets an expired entry go
+// is swept in the background here, and a full cache lets expired entries go
 // or does without the new one.
 type cache[V any] struct {
 	items  *gocache.Cache
 	flight singleflight.Group
 	max    int
+
+	putting sync.Mutex // so that no two take the last room
+	swept   time.Time
+
 	// life says how long an answer is good for; zero keeps it out.
 	life func(V) time.Duration
 }
@@ -58,15 +63,25 @@ func (c *cache[V]) put(key string, v V) {
 	if life <= 0 {
 		return
 	}
-	if c.items.ItemCount() >= c.max {
-		c.items.DeleteExpired()
-		if c.items.ItemCount() >= c.max {
-			return
-		}
+	c.putting.Lock()
+	defer c.putting.Unlock()
+	if c.items.ItemCount() >= c.max && !c.sweep() {
+		return
 	}
 	// Entries stored together should not expire together.
 	jitter := time.Duration(rand.Int64N(int64(life)/5+1)) - life/10
 	c.items.Set(key, v, life+jitter)
+}
+
+// sweep lets expired entries go and reports whether that made room. It looks at
+// every entry, so whoever floods the cache with keys gets it once a second.
+func (c *cache[V]) sweep() bool {
+	if time.Since(c.swept) < time.Second {
+		return false
+	}
+	c.swept = time.Now()
+	c.items.DeleteExpired()
+	return c.items.ItemCount() < c.max
 }
 
 // keep returns the value of key, or makes one and keeps that. A full cache
@@ -85,6 +100,3 @@ func (c *cache[V]) keep(key string, make func() V) V {
 	})
 	return v.(V)
 }
-
-// len counts the entries, expired ones included.
-func (c *cache[V]) len() int { return c.items.ItemCount() }

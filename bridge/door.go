@@ -269,7 +269,8 @@ func (b *Bridge) lookAgain(ctx context.Context, c *card) error {
 }
 
 // renewDoor sends a fresh door to the place where the card already is. Whoever
-// asks learns nothing but that.
+// asks learns nothing but that. A door that still opens for them is left as it
+// is, or anybody with the address could take it from its agent.
 func (b *Bridge) renewDoor(w http.ResponseWriter, r *http.Request) error {
 	if !pressed(r) {
 		return errPress
@@ -283,7 +284,13 @@ func (b *Bridge) renewDoor(w http.ResponseWriter, r *http.Request) error {
 		return c.told(errClosed)
 	case generation < c.Generation && !c.about.Renewed:
 		return c.told(errMoved)
-	case !b.renewals.allow(c.ID):
+	}
+	if generation == c.Generation && time.Now().Before(c.DoorUntil) {
+		if _, err := b.admit(r, c); err == nil {
+			return c.told(b.showDoor(w, r, c))
+		}
+	}
+	if !b.renewals.allow(c.ID) {
 		return c.told(errThrottled)
 	}
 	before := c

@@ -141,6 +141,17 @@ func TestAnExpiredDoorSendsAFreshOneToTheSamePlace(t *testing.T) {
 	})
 }
 
+func TestADoorThatStillOpensIsNotRenewed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		_, door := ready(w)
+		w.browser().press(door+"?renew=1", nil).want(t, http.StatusOK, "Co-browse with")
+		w.pass(time.Second)
+		if w.door("bob") != door {
+			t.Error("the agent's address was taken away")
+		}
+	})
+}
+
 func TestARenewedDoorMovesTheAgentToAnotherBrowser(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann, door := ready(w)
@@ -230,7 +241,7 @@ func TestPromise8AStoreThatCannotRecordOpensNothing(t *testing.T) {
 		ann, door := ready(w)
 		bob := w.browser()
 		bob.follow(door).want(t, http.StatusOK)
-		w.refuseRecords()
+		w.refuse("audit")
 		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusServiceUnavailable, "record")
 		if n := w.upscope.Requests()[upscopetest.Watch]; n != 0 {
 			t.Errorf("%d calls of watch_url without a record", n)

@@ -9,7 +9,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"strings"
+	"sync"
 
 	"cobrowse-bridge/bridge/store"
 )
@@ -59,7 +61,11 @@ func parseHandle(text string) (handle, error) {
 
 // doorKeys derive handles. The first key makes new ones; the others are those
 // of a secret that is being replaced, whose cards are still about.
-type doorKeys [][]byte
+type doorKeys []*doorKey
+
+// A doorKey keeps HMACs of its key at hand: to make one costs several times what
+// it costs to use it.
+type doorKey struct{ macs sync.Pool }
 
 func newDoorKeys(secrets ...[]byte) (doorKeys, error) {
 	var keys doorKeys
@@ -71,31 +77,35 @@ func newDoorKeys(secrets ...[]byte) (doorKeys, error) {
 		if err != nil {
 			return nil, fmt.Errorf("derive door key: %w", err)
 		}
-		keys = append(keys, key)
+		keys = append(keys, &doorKey{sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}})
 	}
 	return keys, nil
 }
 
-func derive(key []byte, use, card string, generation int) [halfHandle]byte {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(use))
-	mac.Write(binary.BigEndian.AppendUint32(nil, uint32(generation)))
-	mac.Write([]byte(card))
-	return [halfHandle]byte(mac.Sum(nil))
+func (k *doorKey) derive(use, card string, generation int) (half [halfHandle]byte) {
+	mac := k.macs.Get().(hash.Hash)
+	defer k.macs.Put(mac)
+	mac.Reset()
+	b := append(make([]byte, 0, 64), use...)
+	b = binary.BigEndian.AppendUint32(b, uint32(generation))
+	b = append(b, card...)
+	mac.Write(b)
+	copy(half[:], mac.Sum(b[:0]))
+	return half
 }
 
-func doorHandle(key []byte, card string, generation int) handle {
-	return handle{derive(key, "finds", card, 0), derive(key, "opens", card, generation)}
+func (k *doorKey) handle(card string, generation int) handle {
+	return handle{k.derive("finds", card, 0), k.derive("opens", card, generation)}
 }
 
 // first is the handle of a new card.
-func (k doorKeys) first(card string) handle { return doorHandle(k[0], card, 0) }
+func (k doorKeys) first(card string) handle { return k[0].handle(card, 0) }
 
 // of is the handle that opens the card's door now, made with the key that the
 // card was made with.
 func (k doorKeys) of(c store.Card) (handle, error) {
 	for _, key := range k {
-		if h := doorHandle(key, c.ID, c.Generation); h.hash() == c.Handle {
+		if h := key.handle(c.ID, c.Generation); h.hash() == c.Handle {
 			return h, nil
 		}
 	}
@@ -106,7 +116,7 @@ func (k doorKeys) of(c store.Card) (handle, error) {
 func (k doorKeys) generation(c store.Card, h handle) (int, bool) {
 	for _, key := range k {
 		for g := c.Generation; g >= 0; g-- {
-			opens := derive(key, "opens", c.ID, g)
+			opens := key.derive("opens", c.ID, g)
 			if subtle.ConstantTimeCompare(opens[:], h.opens[:]) == 1 {
 				return g, true
 			}

@@ -48,7 +48,7 @@ func (b *Bridge) hook(w http.ResponseWriter, r *http.Request) error {
 	}
 	log := b.log.With("connector", c.Name, "delivery", receipt.Key)
 	if receipt.Note != "" {
-		log.InfoContext(r.Context(), receipt.Note)
+		log.InfoContext(r.Context(), "connector noted", "note", receipt.Note)
 	}
 	if receipt.Key != "" {
 		kept := receipt.Body

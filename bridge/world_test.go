@@ -361,12 +361,19 @@ func (w *world) explain() {
 	})
 }
 
-// refuseRecords makes every write of an audit entry fail.
-func (w *world) refuseRecords() {
+// refuse makes every new row of a table fail.
+func (w *world) refuse(table string) {
 	w.Helper()
-	db, err := sql.Open("sqlite", w.file)
+	w.sql("CREATE TRIGGER refuse BEFORE INSERT ON " + table + " BEGIN SELECT RAISE(ABORT, 'refused'); END")
+}
+
+// allow ends refuse.
+func (w *world) allow() { w.sql("DROP TRIGGER refuse") }
+
+func (w *world) sql(statement string) {
+	w.Helper()
+	db, err := sql.Open("sqlite", "file:"+w.file+"?_pragma=busy_timeout(10000)")
 	w.must(err)
-	_, err = db.ExecContext(w.Context(), "CREATE TRIGGER refuse BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'refused'); END")
-	w.must(err)
-	w.must(db.Close())
+	_, err = db.ExecContext(w.Context(), statement)
+	w.must(errors.Join(err, db.Close()))
 }

@@ -72,7 +72,7 @@ const (
 	jobTimeout    = 30 * time.Second
 	pollInterval  = 100 * time.Millisecond // River's own second is too slow for a person
 	fetchCooldown = 20 * time.Millisecond
-	grace         = 10 * time.Second // for running jobs when Work is to end
+	grace         = 8 * time.Second // for running jobs when Work is to end
 	keepDone      = 24 * time.Hour
 	keepFailed    = 30 * 24 * time.Hour
 
@@ -120,7 +120,7 @@ func startSoon(_ context.Context, p *rivertype.JobInsertParams) error {
 }
 
 // Work hands jobs to h, with so many workers for each queue, until ctx ends. It
-// then takes no more jobs, gives those that run ten seconds to finish, cancels
+// then takes no more jobs, gives those that run eight seconds to finish, cancels
 // their contexts, and returns once all have returned.
 func (s *Store) Work(ctx context.Context, queues map[string]int, h Handler) error {
 	workers := river.NewWorkers()

@@ -77,7 +77,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	scheme, _, _ := strings.Cut(url, ":")
 	open, ok := engines[scheme]
 	if !ok {
-		return nil, errors.New("store: the address begins with neither sqlite: nor postgres:")
+		return nil, errors.New("store: want an address that begins with sqlite: or postgres://")
 	}
 	return openEngine(ctx, o, func(c engine.Config) (engine.Engine, error) { return open(ctx, url, c) })
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"cobrowse-bridge/bridge"
 )
@@ -169,6 +170,8 @@ func (c *connector) visitorAt(ctx context.Context, id string, singular bool) (vi
 	return answer.Visitor, err
 }
 
+const keyAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
 // pageKey reports whether s has the form of the key that our page script draws:
 // 16 to 128 letters, digits, - and _. Anything else was typed by somebody.
 func pageKey(s string) bool {
@@ -176,7 +179,7 @@ func pageKey(s string) bool {
 		return false
 	}
 	for _, b := range []byte(s) {
-		if !(b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '-' || b == '_') {
+		if !strings.ContainsRune(keyAlphabet, rune(b)) {
 			return false
 		}
 	}

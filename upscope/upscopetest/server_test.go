@@ -279,9 +279,9 @@ func TestAWatchLinkThatCannotBeOpenedSaysSo(t *testing.T) {
 	if _, err := srv.Open(once); err != nil {
 		t.Fatal(err)
 	}
-	late, offline := watch(t, srv, client, id, retry), upscopetest.WatchRecord{}
+	late := watch(t, srv, client, id, retry)
 	c.add(time.Minute)
-	offline = watch(t, srv, client, id, retry)
+	offline := watch(t, srv, client, id, retry)
 	srv.Go(id)
 	for want, record := range map[string]upscopetest.WatchRecord{"has been used": once, "has expired": late, "is not online": offline} {
 		status, body := ask(t, "GET", record.URL, "", "")

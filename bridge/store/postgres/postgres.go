@@ -54,7 +54,7 @@ func Open(ctx context.Context, address string, c engine.Config) (_ engine.Engine
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("postgres: %w", err)
-			db.Close()
+			_ = db.Close()
 		}
 	}()
 	if db.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
@@ -96,14 +96,16 @@ func (db *DB) migrate(ctx context.Context, c engine.Config) error {
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", migrationLock); err != nil {
 		return err
 	}
-	defer conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", migrationLock)
+	defer func() { // closing the connection would unlock as well
+		_, _ = conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", migrationLock)
+	}()
 
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
 	std := stdlib.OpenDBFromPool(db.pool)
-	defer std.Close()
+	defer func() { _ = std.Close() }()
 	return engine.Migrate(ctx, goose.DialectPostgres, std, files, db.driver, c.Log)
 }
 

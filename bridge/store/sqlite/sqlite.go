@@ -63,7 +63,7 @@ func Open(ctx context.Context, url string, c engine.Config) (_ engine.Engine, er
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("sqlite %s: %w", path, cmp.Or(damaged(err), err))
-			db.Close()
+			_ = db.Close()
 		}
 	}()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

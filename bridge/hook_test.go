@@ -1,0 +1,200 @@
+package bridge_test
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"cobrowse-bridge/upscope/upscopetest"
+)
+
+func TestPromise6ForgedOversizedAndMalformedDeliveriesLeaveNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		room := w.opens(keyed())
+		w.chat.Take(room, "bob")
+		good, header := w.chat.Event("LivechatSessionTaken", room)
+		with := func(change func(http.Header)) http.Header {
+			h := header.Clone()
+			change(h)
+			return h
+		}
+		const token = "X-Rocketchat-Livechat-Token"
+		for _, test := range []struct {
+			name   string
+			path   string
+			body   []byte
+			header http.Header
+			status int
+		}{
+			{"no secret", "/hooks/rocketchat", good, with(func(h http.Header) { h.Del(token) }), http.StatusUnauthorized},
+			{"empty secret", "/hooks/rocketchat", good, with(func(h http.Header) { h.Set(token, "") }), http.StatusUnauthorized},
+			{"wrong secret", "/hooks/rocketchat", good, with(func(h http.Header) { h.Set(token, webhookSecret+"x") }), http.StatusUnauthorized},
+			{"part of the secret", "/hooks/rocketchat", good, with(func(h http.Header) { h.Set(token, webhookSecret[:10]) }), http.StatusUnauthorized},
+			{"two secrets", "/hooks/rocketchat", good, with(func(h http.Header) { h.Add(token, webhookSecret) }), http.StatusUnauthorized},
+			{"too large", "/hooks/rocketchat", bytes.Repeat([]byte(" "), 8<<20+1), header, http.StatusRequestEntityTooLarge},
+			{"encoded", "/hooks/rocketchat", good, with(func(h http.Header) { h.Set("Content-Encoding", "gzip") }), http.StatusUnsupportedMediaType},
+			{"not JSON", "/hooks/rocketchat", []byte("{"), header, http.StatusBadRequest},
+			{"empty", "/hooks/rocketchat", nil, header, http.StatusBadRequest},
+			{"nested too deep", "/hooks/rocketchat", []byte(`{"a":` + strings.Repeat("[", 100_000)), header, http.StatusBadRequest},
+			{"unknown connector", "/hooks/slack", good, header, http.StatusNotFound},
+			{"path below the hook", "/hooks/rocketchat/x", good, header, http.StatusNotFound},
+		} {
+			got := w.post(test.path, test.body, test.header)
+			if got.StatusCode != test.status {
+				t.Errorf("%s: answered %d, want %d", test.name, got.StatusCode, test.status)
+			}
+			if test.status != http.StatusBadRequest && got.body != "" || strings.Contains(got.body, room) {
+				t.Errorf("%s: told the sender %q", test.name, got.body)
+			}
+		}
+		r := request(http.MethodGet, "/hooks/rocketchat", nil)
+		if got := w.do(r); got.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("GET: answered %d", got.StatusCode)
+		}
+		w.pass(20 * time.Second)
+		if n := len(w.chat.Requests()); n != 0 {
+			t.Errorf("%d requests to Rocket.Chat", n)
+		}
+		if bytes.Contains(w.bytes(), []byte(room)) || strings.Contains(w.log.String(), room) {
+			t.Error("a refused delivery is in the store or the log")
+		}
+		// And the genuine one still works.
+		w.post("/hooks/rocketchat", good, header).want(t, http.StatusOK)
+		w.pass(time.Second)
+		w.posts("bob", 1)
+	})
+}
+
+func TestWhatCannotBeStoredIsAnswered503(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		room := w.opens(keyed())
+		w.chat.Take(room, "bob")
+		body, header := w.chat.Event("LivechatSessionTaken", room)
+		w.refuse("deliveries")
+		got := w.post("/hooks/rocketchat", body, header)
+		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || got.body != "" {
+			t.Errorf("answered %d %v %q", got.StatusCode, got.Header, got.body)
+		}
+		w.allow()
+		w.post("/hooks/rocketchat", body, header).want(t, http.StatusOK)
+		w.pass(time.Second)
+		w.posts("bob", 1)
+	})
+}
+
+func TestHealth(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ask := func(path string) *answer {
+			r := request(http.MethodGet, path, nil)
+			r.Host = "10.1.2.3:8080" // probes do not know our name
+			return w.do(r)
+		}
+		ask("/healthz").want(t, http.StatusOK, "ok")
+		ask("/readyz").want(t, http.StatusOK, `"ready":true`, `"rocketchat":{"state":"idle"}`)
+		ready(w)
+		ask("/readyz").want(t, http.StatusOK, `"rocketchat":{"state":"ok"`)
+	})
+}
+
+// bytes are those of the database file and its log.
+func (w *world) bytes() []byte {
+	w.Helper()
+	var all []byte
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(w.file + suffix)
+		w.must(err)
+		all = append(all, content...)
+	}
+	return all
+}
+
+func TestPromise1NoWatchLinkButInTheAnswerToAPress(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann, door := ready(w)
+		bob := w.browser()
+		var pages strings.Builder
+		see := func(a *answer) *answer { pages.WriteString(a.body); return a }
+		see(bob.follow(door))
+		links := []string{see(bob.press(door, map[string][]string{"visitor": {ann}})).wantWatch(t), see(bob.follow(door)).wantWatch(t)}
+		w.pass(time.Second)
+		see(w.browser().follow(door))
+		var records strings.Builder
+		for record, err := range w.store.Audit(w.Context(), 0) {
+			w.must(err)
+			records.WriteString(record.Detail)
+		}
+		for _, link := range links {
+			id := link[strings.LastIndex(link, "/")+1:]
+			for place, text := range map[string]string{
+				"log": w.log.String(), "store": string(w.bytes()), "chat": w.posts("bob", 1), "page": pages.String(), "audit": records.String(),
+			} {
+				if strings.Contains(text, id) {
+					t.Errorf("a watch link is in the %s", place)
+				}
+			}
+			for _, r := range w.chat.Requests() {
+				if strings.Contains(r.Body, id) {
+					t.Errorf("a watch link was sent to Rocket.Chat")
+				}
+			}
+		}
+	})
+}
+
+func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann := w.ann()
+		room := w.opens(keyed())
+		said := len(w.chat.VisitorReads(room))
+		w.tells("LivechatSessionStart", room)
+		w.chat.Queue(room)
+		w.tells("LivechatSessionQueued", room)
+		w.taken(room)
+		w.chat.Forward(room, "eve")
+		w.tells("LivechatSessionForwarded", room)
+		w.pass(time.Second)
+		w.browser().press(w.door("eve"), map[string][]string{"visitor": {ann}}).wantWatch(t)
+		w.chat.CloseChat(room)
+		w.tells("LivechatSession", room)
+		w.tells("LivechatEdit", room)
+		w.pass(20 * time.Second)
+		if got := w.chat.VisitorReads(room); len(got) != said {
+			t.Errorf("the visitor can read %q", got[said:])
+		}
+		if got := w.chat.Violations(); len(got) != 0 {
+			t.Errorf("%q", got)
+		}
+		for _, r := range w.chat.Requests() {
+			if r.Method == http.MethodPost && strings.Contains(r.Body, `"`+room+`"`) {
+				t.Errorf("%s names the room: %s", r.Path, r.Body)
+			}
+		}
+		if got := w.chat.Previewed(); len(got) != 0 {
+			t.Errorf("Rocket.Chat was let to fetch %q", got)
+		}
+	})
+}
+
+func TestPromise11WhereUpscopeRedirectsIsChecked(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann, door := ready(w)
+		bob := w.browser()
+		for _, target := range []string{
+			"http://cobrowsingapi.com/s/1", "https://cobrowsingapi.com.evil.example/s/1", "https://evilcobrowsingapi.com/s/1",
+			"https://cobrowsingapi.com@evil.example/", "//evil.example/s/1", "javascript:alert(1)", "https://evil.example\\@cobrowsingapi.com/",
+			"https://cobrowsingapi.com:8443/s/1", "https://cobrowsingapi.com/s/1#x", "/session/1", "https://cobrowsingapi.com/\r\nSet-Cookie: a=b",
+		} {
+			w.upscope.Fail(upscopetest.Watch, upscopetest.Fault{WatchURL: target}, 1)
+			w.pass(20 * time.Second)
+			got := bob.press(door, map[string][]string{"visitor": {ann}})
+			if got.StatusCode < 500 || got.Header.Get("Location") != "" {
+				t.Errorf("%q: answered %d to %q", target, got.StatusCode, got.Header.Get("Location"))
+			}
+		}
+	})
+}
