@@ -38,6 +38,10 @@ type Config struct {
 	// MatchEmail lets an agent choose visitors by the e-mail address given in
 	// the chat.
 	MatchEmail bool
+	// Sites are the host names of the operator's own pages, which stand for
+	// their subdomains too. Visitors on other pages are shown with a warning;
+	// with none named, nobody is.
+	Sites []string
 	// TrustedProxies may say where a request comes from with X-Forwarded-For.
 	TrustedProxies []netip.Prefix
 
@@ -56,6 +60,7 @@ type Bridge struct {
 	doors      doorKeys
 	doorLife   time.Duration
 	proxies    []netip.Prefix
+	sites      []string
 	log        *slog.Logger
 
 	finder *finder
@@ -116,7 +121,7 @@ func New(c Config) (*Bridge, error) {
 	}
 	b := &Bridge{
 		origin: c.Origin, store: c.Store, upscope: c.Upscope, hosts: c.WatchHosts,
-		connectors: connectors, doors: doors, doorLife: c.LinkLife, proxies: c.TrustedProxies, log: c.Log,
+		connectors: connectors, doors: doors, doorLife: c.LinkLife, proxies: c.TrustedProxies, sites: c.Sites, log: c.Log,
 		finder:      newFinder(c.Upscope, c.MatchEmail),
 		health:      newHealth(connectors),
 		intake:      semaphore.NewWeighted(intakeBytes),

@@ -351,6 +351,37 @@ func TestPromise9ADeadUpscopeDelaysOnlyItself(t *testing.T) {
 	})
 }
 
+func TestWhateverUpscopeAnswersASearchItIsTriedAgain(t *testing.T) {
+	for name, fault := range map[string]upscopetest.Fault{
+		"key refused":    {Status: http.StatusUnauthorized, Code: "invalid_api_key"},
+		"rate limited":   {Status: http.StatusTooManyRequests, RetryAfter: "20"},
+		"broken":         {Status: http.StatusInternalServerError},
+		"a proxy's page": {Status: http.StatusBadGateway, Body: "<html>"},
+		"hanging":        {Hang: true},
+		"cut off":        {Truncate: true},
+		"50 MB":          {Size: 50 << 20},
+		"wrong types":    {WrongTypes: true},
+		"nested":         {Depth: 100_000},
+		"a redirect":     {RedirectTo: "https://evil.example/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.ann()
+				w.upscope.Fail(upscopetest.List, fault, 2)
+				w.taken(w.opens(keyed()))
+				w.posts("bob", 0)
+				for range 2 {
+					w.idle(time.Minute)
+					w.pass(6 * time.Second) // River looks for what is due every 5 s
+				}
+				if text := w.posts("bob", 1); !strings.Contains(text, "Co-browse with Ann") {
+					t.Errorf("the card reads %q", text)
+				}
+			})
+		})
+	}
+}
+
 func TestPromise9ADeadRocketChatDelaysOnlyItself(t *testing.T) {
 	for name, route := range map[string]string{"reading": "rooms.info", "writing": "chat.sendMessage"} {
 		t.Run(name, func(t *testing.T) {

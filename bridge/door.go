@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -78,8 +79,11 @@ func (b *Bridge) pressDoor(w http.ResponseWriter, r *http.Request) error {
 		return c.told(errForm)
 	}
 	if r.PostForm.Get("look") != "" {
-		if err := b.lookAgain(r.Context(), &c); err != nil {
-			return c.told(err)
+		// By the clues that last, or else at the visitor who is known.
+		if c.Visitor == "" || !c.about.Clues.Empty() {
+			if err := b.lookAgain(r.Context(), &c); err != nil {
+				return c.told(err)
+			}
 		}
 		return c.told(b.showDoor(w, r, c))
 	}
@@ -177,7 +181,7 @@ func (b *Bridge) showDoor(w http.ResponseWriter, r *http.Request, c card) error 
 	if err != nil {
 		return err
 	}
-	return b.render(w, http.StatusOK, c.doorOf(v))
+	return b.render(w, http.StatusOK, b.doorOf(c, v))
 }
 
 // choices are the visitors an agent may choose from, as the search that found
@@ -190,7 +194,7 @@ func (b *Bridge) choices(ctx context.Context, c card) ([]templates.Visitor, erro
 	var visitors []templates.Visitor
 	for _, v := range m.Visitors {
 		if slices.Contains(c.about.Choices, v.ShortID) {
-			visitors = append(visitors, describe(v))
+			visitors = append(visitors, b.describe(v))
 		}
 	}
 	return visitors, nil
@@ -210,8 +214,8 @@ func (c *card) door(visitors ...templates.Visitor) templates.Door {
 // doorOf is the door's page for one visitor. Where that is no longer who was
 // matched, the page says so, and its button carries the agent's word that they
 // have read it.
-func (c *card) doorOf(v upscope.Visitor) templates.Door {
-	d := c.door(describe(v))
+func (b *Bridge) doorOf(c card, v upscope.Visitor) templates.Door {
+	d := c.door(b.describe(v))
 	if c.changed(v) {
 		d.Changed, d.Before, d.Confirm = true, c.about.Sighting.Name, identity(v)
 	}
@@ -242,6 +246,26 @@ func describe(v upscope.Visitor) templates.Visitor {
 		Device:   joined(" on ", v.BrowserName, v.DeviceName),
 		LastSeen: v.LastSeenAt, Online: v.IsOnline, InSession: v.IsInSession, Supported: v.IsSupported,
 	}
+}
+
+// describe is a visitor in the words of a page, with a warning where their page
+// is not one of the operator's own: anybody can put our script on a page that is
+// made to be watched.
+func (b *Bridge) describe(v upscope.Visitor) templates.Visitor {
+	d := describe(v)
+	d.Foreign = b.foreign(v)
+	return d
+}
+
+func (b *Bridge) foreign(v upscope.Visitor) bool {
+	if len(b.sites) == 0 || v.LastURL == "" {
+		return false
+	}
+	u, err := url.Parse(v.LastURL)
+	return err != nil || !slices.ContainsFunc(b.sites, func(site string) bool {
+		host := strings.ToLower(u.Hostname())
+		return host == site || strings.HasSuffix(host, "."+site)
+	})
 }
 
 func joined(sep string, parts ...string) string {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
@@ -265,6 +266,10 @@ func TestWhatUpscopeAnswersLeadsToAPage(t *testing.T) {
 		{"a proxy's page", upscopetest.Watch, upscopetest.Fault{Status: 502, Body: "<html>bad gateway"}, 503, "Upscope"},
 		{"hanging", upscopetest.Watch, upscopetest.Fault{Hang: true}, 503, "Upscope"},
 		{"hanging when reading", upscopetest.Visitor, upscopetest.Fault{Hang: true}, 503, "Upscope"},
+		{"visitor gone in this moment", upscopetest.Watch, upscopetest.Fault{Status: 404}, 200, "Ann Silva"},
+		{"cut off", upscopetest.Watch, upscopetest.Fault{Truncate: true}, 503, "Upscope"},
+		{"cut off when reading", upscopetest.Visitor, upscopetest.Fault{Truncate: true}, 503, "Upscope"},
+		{"slow beyond patience", upscopetest.Watch, upscopetest.Fault{Delay: time.Minute}, 503, "Upscope"},
 		{"50 MB", upscopetest.Watch, upscopetest.Fault{Size: 50 << 20}, 503, "Upscope"},
 		{"wrong types", upscopetest.Watch, upscopetest.Fault{WrongTypes: true}, 503, "Upscope"},
 		{"wrong types when reading", upscopetest.Visitor, upscopetest.Fault{WrongTypes: true}, 503, "Upscope"},
@@ -290,6 +295,41 @@ func TestWhatUpscopeAnswersLeadsToAPage(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAVisitorOnAForeignPageIsShownWithAWarningAndNeverStraightOn(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann, door := ready(w)
+		bob := w.browser()
+		bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
+		w.upscope.ChangePage(ann, "https://shop.example.org.evil.example/basket")
+		w.pass(15 * time.Second)
+		bob.follow(door).want(t, http.StatusOK, "not on one of your sites")
+		w.upscope.ChangePage(ann, "https://www.shop.example.org/basket")
+		w.pass(15 * time.Second)
+		bob.follow(door).wantWatch(t)
+	}, options{config: func(c *bridge.Config) { c.Sites = []string{"shop.example.org"} }})
+}
+
+func TestLookingAgainFindsWhoCameBackUnderAnotherID(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann, door := ready(w)
+		again := w.upscope.Reset(ann)
+		w.upscope.SetIdentities(again, "rocketchat:"+pageKey)
+		w.upscope.SetIntegrationIDs(again, "rocketchat:"+pageKey)
+		w.pass(15 * time.Second)
+		bob := w.browser()
+		bob.follow(door).want(t, http.StatusOK, "is offline", "Look again")
+		bob.press(door, url.Values{"look": {"1"}}).want(t, http.StatusOK, again, "Online now")
+	})
+}
+
+func TestASlowUpscopeIsWaitedFor(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann, door := ready(w)
+		w.upscope.Fail(upscopetest.Watch, upscopetest.Fault{Delay: 3 * time.Second}, 1)
+		w.browser().press(door, url.Values{"visitor": {ann}}).wantWatch(t)
+	})
 }
 
 func TestOverPlanOffersUpscopesOwnLink(t *testing.T) {

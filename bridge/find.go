@@ -37,8 +37,8 @@ type finder struct {
 }
 
 // Lives of what Upscope answered. A visitor may be acted on for as long as
-// visitorLife after it was read; "nobody there" is believed only briefly, since
-// pages connect late.
+// visitorLife after it was read. That nobody is online is believed only briefly:
+// pages connect late, and people come back.
 const (
 	visitorLife = 4500 * time.Millisecond
 	searchLife  = 10 * time.Second
@@ -51,10 +51,10 @@ func newFinder(client *upscope.Client, matchEmail bool) *finder {
 		upscope:    client,
 		matchEmail: matchEmail,
 		searches: newCache(cacheBound, func(vs []upscope.Visitor) time.Duration {
-			if len(vs) == 0 {
-				return nobodyLife
+			if slices.ContainsFunc(vs, func(v upscope.Visitor) bool { return v.IsOnline }) {
+				return searchLife
 			}
-			return searchLife
+			return nobodyLife
 		}),
 		visitors: newCache(cacheBound, func(upscope.Visitor) time.Duration { return visitorLife }),
 	}

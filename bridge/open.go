@@ -49,8 +49,8 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 		return err
 	case !v.IsOnline && !p.anyway && !c.about.Clues.Empty():
 		return b.followVisitor(w, r, c)
-	case !v.IsOnline && !p.anyway, c.changed(v) && p.confirm != identity(v), p.straight && v.IsInSession:
-		return b.render(w, http.StatusOK, c.doorOf(v))
+	case !v.IsOnline && !p.anyway, c.changed(v) && p.confirm != identity(v), p.straight && (v.IsInSession || b.foreign(v)):
+		return b.render(w, http.StatusOK, b.doorOf(c, v))
 	}
 
 	before := c
@@ -84,6 +84,9 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 	if err != nil {
 		if e := b.store.Commit(ctx, store.Change{Audit: []store.Entry{b.entry(c, "not opened", outcome(err))}}); e != nil {
 			b.log.ErrorContext(ctx, "outcome not recorded", "card", c.ID, "err", e)
+		}
+		if errors.Is(err, upscope.ErrNotFound) {
+			return b.followVisitor(w, r, c)
 		}
 		return err
 	}

@@ -38,7 +38,7 @@ type Visitor struct {
 //	visitor=ID       the visitor whose screen to open
 //	confirm=Confirm  if Confirm is set
 //	anyway=1         if the visitor is offline and the agent insists
-//	look=1           if there is no visitor: look again (then no other field)
+//	look=1           if there is no visitor, or none online: look again, whatever else there is
 type Door struct {
 	// Path is the door's own address; a GET of it looks again.
 	Path string

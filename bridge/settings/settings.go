@@ -3,7 +3,7 @@
 package settings
 
 import (
-	"errors"
+	"cmp"
 	"io"
 	"os"
 	"reflect"
@@ -15,10 +15,11 @@ import (
 
 // A Reader reads groups of settings and collects their faults. Its methods
 // return a zero value for a setting that is at fault, so that reading goes on;
-// Err tells in the end. The zero Reader is ready to use.
+// Faults tells in the end. The zero Reader is ready to use.
 //
 // Every setting X may instead be given as X_FILE, the path of a file that holds
-// the value; one line end after it is cut.
+// the value; one line end after it is cut. A setting that is empty, or blank, is
+// one that is not set.
 type Reader struct {
 	faults  []Fault
 	secrets map[string]string // value → the variable that holds it
@@ -43,24 +44,25 @@ const maxFile = 64 << 10
 // those that must be set, and `desc`. Only strings are read here: envconfig
 // prints the value of anything it cannot convert, and stops at the first fault.
 func (r *Reader) Group(prefix string, spec any) {
-	for _, v := range Variables(prefix, spec) {
+	variables := Variables(prefix, spec)
+	for _, v := range variables {
 		r.known = append(r.known, v.Name, v.Name+"_FILE")
 		r.fromFile(v.Name)
-		if v.Needed && os.Getenv(v.Name) == "" {
+		if v.Needed && !set(v.Name) {
 			r.Fault(v.Name, "is not set: "+v.Meaning)
 		}
 	}
 	if err := envconfig.Process(prefix, spec); err != nil {
 		r.Fault(prefix+"_…", "cannot be read") // fields are strings, which cannot fail
 	}
-	trim(reflect.ValueOf(spec).Elem())
-}
-
-func trim(v reflect.Value) {
-	for _, field := range v.Fields() {
-		field.SetString(strings.TrimSpace(field.String()))
+	fields := reflect.ValueOf(spec).Elem()
+	for i, v := range variables {
+		value := strings.TrimSpace(fields.Field(i).String())
+		fields.Field(i).SetString(cmp.Or(value, v.Default))
 	}
 }
+
+func set(name string) bool { return strings.TrimSpace(os.Getenv(name)) != "" }
 
 // fromFile puts the content of the file that name_FILE names into name.
 func (r *Reader) fromFile(name string) {
@@ -68,7 +70,7 @@ func (r *Reader) fromFile(name string) {
 	if path == "" {
 		return
 	}
-	if _, both := os.LookupEnv(name); both {
+	if set(name) {
 		r.Fault(name, "and "+name+"_FILE are both set: keep one")
 		return
 	}
@@ -134,12 +136,3 @@ func (r *Reader) Fault(variable, problem string) {
 
 // Faults are all that was found so far, in order of finding.
 func (r *Reader) Faults() []Fault { return slices.Clone(r.faults) }
-
-// Err joins all faults; nil means that there are none.
-func (r *Reader) Err() error {
-	var all []error
-	for _, f := range r.faults {
-		all = append(all, f)
-	}
-	return errors.Join(all...)
-}

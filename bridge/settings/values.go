@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,10 +16,14 @@ import (
 // minSecret is the shortest secret that is accepted, in bytes.
 const minSecret = 16
 
-// Secret checks a secret: long enough, and not used for anything else. Empty
-// values are left to `need:"yes"`.
+// Secret checks a secret: long enough, fit for a header, and not used for
+// anything else. Empty values are left to `need:"yes"`.
 func (r *Reader) Secret(variable, value string) string {
 	if value == "" {
+		return ""
+	}
+	if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }) {
+		r.Fault(variable, "holds a line end or another character that no secret has: only visible ASCII is accepted")
 		return ""
 	}
 	if len(value) < minSecret {
@@ -76,7 +81,7 @@ func (r *Reader) URL(variable, value string) *url.URL {
 	switch {
 	case err != nil || u.Host == "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
 		r.Fault(variable, "must be an address like https://chat.example.org")
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+	case u.User != nil || strings.ContainsAny(value, "?#"):
 		r.Fault(variable, "must have no user, query or fragment in it")
 	case u.Scheme == "http" && !loopback(u.Hostname()):
 		r.Fault(variable, "must begin with https:// (http:// is accepted for this machine only)")
@@ -86,22 +91,29 @@ func (r *Reader) URL(variable, value string) *url.URL {
 	return nil
 }
 
-// Origin checks a public address, which is a URL without a path.
+// Origin checks a public address, which is a URL without a path. It is returned
+// as browsers write it: in lower case, and without the scheme's own port.
 func (r *Reader) Origin(variable, value string) *url.URL {
 	u := r.URL(variable, value)
 	if u != nil && strings.Trim(u.Path, "/") != "" {
 		r.Fault(variable, "must have no path: the bridge needs a host name of its own")
 		return nil
 	}
-	if u != nil {
-		u.Path = ""
+	if u == nil {
+		return nil
 	}
-	return u
+	host := strings.ToLower(u.Host)
+	for scheme, port := range map[string]string{"https": ":443", "http": ":80"} {
+		if u.Scheme == scheme {
+			host = strings.TrimSuffix(host, port)
+		}
+	}
+	return &url.URL{Scheme: u.Scheme, Host: host}
 }
 
 func loopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
+	return strings.EqualFold(host, "localhost") || err == nil && addr.IsLoopback()
 }
 
 // Listen checks an address to listen on, such as ":8080".
@@ -163,6 +175,21 @@ func (r *Reader) Prefixes(variable, value string) []netip.Prefix {
 			return nil
 		}
 		all = append(all, p.Masked())
+	}
+	return all
+}
+
+// hostForm is that of a host name.
+var hostForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+
+// Hosts checks a list of host names.
+func (r *Reader) Hosts(variable, value string) []string {
+	all := List(strings.ToLower(value))
+	for _, host := range all {
+		if !hostForm.MatchString(host) {
+			r.Fault(variable, "must be a comma list of host names, such as shop.example.org")
+			return nil
+		}
 	}
 	return all
 }

@@ -1,0 +1,55 @@
+# Everything a contributor needs. `make` alone says what there is.
+
+export CGO_ENABLED ?= 1
+GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME  ?= 3s
+BIN       := bin
+
+.DEFAULT_GOAL := help
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## the whole product on this machine, nothing to set up
+	go run ./cmd/bridge demo
+
+test: ## the tests that need nothing but Go
+	go test ./...
+
+check: format vet lint race fuzz schemas ## everything CI checks
+
+format: ## files that gofmt would change, or modules that are out of order
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go mod verify
+	go mod tidy -diff
+
+vet: ## go vet
+	go vet ./...
+
+lint: $(BIN)/golangci-lint ## golangci-lint, as .golangci.yml says
+	$(BIN)/golangci-lint run ./...
+
+$(BIN)/golangci-lint:
+	GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(GOLANGCI)
+
+race: ## all tests, shuffled, with the race detector
+	go test -race -shuffle=on -timeout 15m ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; for package in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "fuzz $$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$package | grep -v '^fuzz: elapsed' ; \
+	  done; \
+	done
+
+schemas: ## what we send Rocket.Chat against the vendor's own schemas (needs npm)
+	bash connectors/rocketchat/testdata/schemas/run.sh
+
+bench: ## the benchmarks, each as a ratio to a floor measured in the same run
+	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./bridge/... | grep -v '^{'
+
+build: ## a static binary in bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(BIN)/bridge ./cmd/bridge
+
+.PHONY: help demo test check format vet lint race fuzz schemas bench build
