@@ -2,6 +2,8 @@ package bridge
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"reflect"
@@ -17,8 +19,13 @@ import (
 // after the chat begins.
 var looks = []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}
 
-// patience is how many times Upscope may fail before the agent is told.
-const patience = 4
+const (
+	// patience is how long Upscope may fail before the agent is told.
+	patience = 15 * time.Second
+	// youth is how long a card is left to the delivery that opened it to look
+	// for the visitor.
+	youth = time.Minute
+)
 
 // answer does what a delivery asks for.
 func (b *Bridge) answer(ctx context.Context, c Connector, j store.Job) error {
@@ -50,11 +57,15 @@ func (b *Bridge) answer(ctx context.Context, c Connector, j store.Job) error {
 		// Deliveries arrive in any order, and what was read for this one may be
 		// older than the card. Read now that the card is at hand, it cannot be,
 		// unless the card changes meanwhile; and that its version tells.
-		if ask, err = read(); err != nil {
+		ask, err = read()
+		if IsPermanent(err) {
+			return errors.Join(err, b.store.Commit(ctx, store.Change{Finish: d.ID}))
+		}
+		if err != nil {
 			return err
 		}
 	}
-	return b.settle(ctx, j, ask, card)
+	return b.settle(ctx, j, d, ask, card)
 }
 
 // cardOfChat gives the card of a chat, or a new one that is not stored yet.
@@ -79,7 +90,7 @@ func (b *Bridge) cardOfChat(ctx context.Context, connector, chat string) (card, 
 // settle brings a card to what an ask says, in one transaction with all that
 // follows from it. Where nothing changes, nothing is written but that the
 // delivery is done.
-func (b *Bridge) settle(ctx context.Context, j store.Job, ask Ask, c card) error {
+func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask Ask, c card) error {
 	before := c
 	change := store.Change{Finish: j.Subject}
 	var failure error
@@ -87,29 +98,33 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, ask Ask, c card) error
 	switch {
 	case c.state() == Closed:
 	case ask.Verb == Close:
-		c.move(chatClosed)
+		c.close()
 	case ask.Agent.ID == "" && c.Version == 0:
 		// A chat that waits in a queue has nobody to show a card to.
 	default:
 		c.serve(ask)
+		if c.Version == 0 {
+			c.about.Opener = j.Subject
+		}
 		if !c.looking() {
 			break
 		}
-		match, err := b.finder.find(ctx, b.within(ask.Clues, c))
-		if err != nil && j.Attempt < patience {
-			return err
-		}
+		match, err := b.search(ctx, &c, ask.Clues, j.Step > 0)
 		if failure = err; err != nil {
-			c.move(upscopeFailed)
+			// Who serves the chat is known all the same; the search goes on.
 			change.Finish = ""
+			if time.Since(d.Received) > patience {
+				c.move(upscopeFailed)
+			}
 			break
 		}
 		c.apply(match)
 		if c.state() == NoVisitor && before.state() == Searching {
 			// The delivery that opened the card looks again; others leave it
 			// to that one.
-			opener := before.Version == 0 || j.Step > 0
-			if !opener || j.Step < len(looks) {
+			opener := c.about.Opener == j.Subject
+			young := before.Version == 0 || time.Since(before.Created) < youth
+			if opener && j.Step < len(looks) || !opener && young {
 				c.State = string(Searching)
 			}
 			if opener && j.Step < len(looks) {
@@ -125,19 +140,44 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, ask Ask, c card) error
 	}
 
 	if reflect.DeepEqual(c, before) {
-		return errors.Join(failure, b.store.Commit(ctx, change))
+		if failure != nil {
+			return failure
+		}
+		return b.store.Commit(ctx, change)
 	}
 	b.follow(&c, before, &change)
 	return errors.Join(failure, b.commit(ctx, &c, change))
 }
 
-// within leaves a lookup code out once a chat has tried too many: visitors type
-// them, and there are only ten thousand.
-func (b *Bridge) within(clues Clues, c card) Clues {
-	if clues.LookupCode != "" && !b.codeTries.allow(c.Connector+"\x00"+c.Chat) {
+// search finds the visitor that clues name. A lookup code is followed once, and
+// again only by the delivery that brought it: later it may be somebody else's.
+// Visitors type codes, of which there are only ten thousand, so each chat and all
+// of them together may be wrong so often; beyond that a code waits.
+func (b *Bridge) search(ctx context.Context, c *card, clues Clues, again bool) (Match, error) {
+	chat, everywhere := c.Connector+"\x00"+c.Chat, ""
+	print := c.codePrint(clues.LookupCode)
+	fresh := print != c.about.Code
+	if !fresh && !again || fresh && (!b.chatCodes.left(chat) || !b.allCodes.left(everywhere)) {
 		clues.LookupCode = ""
 	}
-	return clues
+	m, err := b.finder.find(ctx, clues)
+	if err != nil || clues.LookupCode == "" {
+		return m, err
+	}
+	c.about.Code = print
+	if fresh && len(m.Visitors) == 0 {
+		b.chatCodes.allow(chat)
+		b.allCodes.allow(everywhere)
+	}
+	return m, nil
+}
+
+func (c *card) codePrint(code string) string {
+	if code == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(c.ID + code))
+	return hex.EncodeToString(sum[:8])
 }
 
 // follow adds what a change of the card entails: where it is shown, that it is
@@ -148,18 +188,19 @@ func (b *Bridge) follow(c *card, before card, change *store.Change) {
 	}
 	now := time.Now()
 	moved := before.Version > 0 && c.Agent != before.Agent
+	replaced := before.Version > 0 && c.place() != before.place()
 	if moved {
 		change.Audit = append(change.Audit, b.entry(*c, "moved", "from "+before.Agent))
-		if before.about.Place.Address != "" {
-			change.Posts = append(change.Posts, store.Post{Card: c.ID, Place: before.place(), Current: false})
-		}
+	}
+	if replaced && before.about.Place.Address != "" {
+		change.Posts = append(change.Posts, store.Post{Card: c.ID, Place: before.place(), Current: false})
 	}
 	if c.state() == Closed {
 		change.Audit = append(change.Audit, b.entry(*c, "closed", ""))
 	} else {
 		c.DoorUntil = now.Add(b.doorLife)
 	}
-	if c.about.Place.Address != "" && (moved || !before.visible()) {
+	if c.about.Place.Address != "" && (replaced || !before.visible()) {
 		change.Posts = append(change.Posts, store.Post{Card: c.ID, Place: c.place(), Current: true})
 	}
 	queues := map[string]bool{}
@@ -178,8 +219,7 @@ func (c *card) serve(ask Ask) {
 		if c.Version > 0 {
 			c.Generation++
 		}
-		c.Agent, c.Claimed = agent, false
-		c.about.Renewed = false
+		c.Agent, c.about.Since = agent, c.Generation
 	}
 	c.about.Agent, c.about.Visitor, c.about.ChatURL = ask.Agent, ask.Visitor, ask.ChatURL
 	c.about.Place = ask.Place

@@ -179,8 +179,7 @@ func startServer(b *testing.B) *server {
 	b.Cleanup(upscope.Close)
 	dir := b.TempDir()
 	child := exec.Command(os.Args[0]) // not with the context, which ends before the child is told to
-	// One processor, so that what it uses is what it works.
-	child.Env = append(os.Environ(), childVariable+"=server:"+dir, "UPSCOPE="+upscope.URL, "GOMAXPROCS=1")
+	child.Env = append(os.Environ(), childVariable+"=server:"+dir, "UPSCOPE="+upscope.URL)
 	child.Stderr = os.Stderr
 	input, err := child.StdinPipe()
 	if err != nil {

@@ -56,6 +56,7 @@ type Bridge struct {
 	store      *store.Store
 	upscope    *upscope.Client
 	hosts      upscope.Hosts
+	policy     string // Content-Security-Policy of every page
 	connectors map[string]Connector
 	doors      doorKeys
 	doorLife   time.Duration
@@ -70,9 +71,11 @@ type Bridge struct {
 	// intake bounds the bytes of deliveries that are in memory at once.
 	intake *semaphore.Weighted
 
-	codeTries   *throttle // lookup codes, by chat
+	chatCodes   *throttle // wrong lookup codes, by chat
+	allCodes    *throttle // and altogether
 	handleTries *throttle // unknown handles, by address
 	watches     *throttle // watch links asked for, by agent
+	watchHours  *throttle // and over a longer time
 	renewals    *throttle // fresh doors, by card
 }
 
@@ -120,14 +123,16 @@ func New(c Config) (*Bridge, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	b := &Bridge{
-		origin: c.Origin, store: c.Store, upscope: c.Upscope, hosts: c.WatchHosts,
+		origin: c.Origin, store: c.Store, upscope: c.Upscope, hosts: c.WatchHosts, policy: contentPolicy(c.WatchHosts),
 		connectors: connectors, doors: doors, doorLife: c.LinkLife, proxies: c.TrustedProxies, sites: c.Sites, log: c.Log,
 		finder:      newFinder(c.Upscope, c.MatchEmail),
 		health:      newHealth(connectors),
 		intake:      semaphore.NewWeighted(intakeBytes),
-		codeTries:   newThrottle(5, 10*time.Minute),
+		chatCodes:   newThrottle(5, 10*time.Minute),
+		allCodes:    newThrottle(30, time.Hour),
 		handleTries: newThrottle(20, 10*time.Minute),
 		watches:     newThrottle(6, time.Minute),
+		watchHours:  newThrottle(60, time.Hour),
 		renewals:    newThrottle(1, time.Minute),
 	}
 	b.router = b.routes()

@@ -18,38 +18,41 @@ const browserLife = 12 * time.Hour
 // browser that pressed first is the agent's, for this door and for later ones.
 // It reports whether the request comes from that browser.
 func (b *Bridge) admit(r *http.Request, c card) (mine bool, err error) {
-	mine, other, err := b.store.Remembers(r.Context(), c.Agent, b.browserToken(r, c.Agent), time.Now())
+	mine, other, err := b.store.Remembers(r.Context(), c.Agent, b.browser(r, c), time.Now())
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("%w: %w", errStore, err)
 	case mine:
 		return true, nil
-	case c.Claimed, other && !c.about.Renewed:
+	case c.Claimed, other && !c.renewed():
 		return false, errElsewhere
 	}
 	return false, nil
 }
 
-// browser is the token of the browser that makes the request: the one it is
-// remembered by, or a new one.
-func (b *Bridge) browser(r *http.Request, c card) (string, error) {
-	if token := b.browserToken(r, c.Agent); token != "" {
-		mine, _, err := b.store.Remembers(r.Context(), c.Agent, token, time.Now())
-		if err != nil {
-			return "", fmt.Errorf("%w: %w", errStore, err)
-		}
-		if mine {
-			return token, nil
-		}
-	}
-	return rand.Text() + rand.Text(), nil
-}
-
-func (b *Bridge) browserToken(r *http.Request, agent string) string {
-	if c, err := r.Cookie(b.cookieName(agent)); err == nil {
-		return c.Value
+// browser is the token of the browser that makes the request; empty if it has
+// none for this agent.
+func (b *Bridge) browser(r *http.Request, c card) string {
+	if cookie, err := r.Cookie(b.cookieName(c.Agent)); err == nil && tokenForm.MatchString(cookie.Value) {
+		return cookie.Value
 	}
 	return ""
+}
+
+var tokenForm = regexp.MustCompile(`^[A-Z2-7]{52}$`)
+
+// mark gives the browser a token if it has none, before it presses anything: the
+// answer to a press may never arrive, and the door would belong to nobody. Only
+// a press makes the token worth something.
+func (b *Bridge) mark(w http.ResponseWriter, r *http.Request, c card) (token string) {
+	if token = b.browser(r, c); token == "" {
+		token = rand.Text() + rand.Text()
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: b.cookieName(c.Agent), Value: token, Path: "/", MaxAge: int(browserLife.Seconds()),
+		Secure: b.origin.Scheme == "https", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+	return token
 }
 
 // cookieName gives each agent a cookie of their own, so that a browser shared by
@@ -63,22 +66,17 @@ func (b *Bridge) cookieName(agent string) string {
 	return name
 }
 
-func (b *Bridge) remember(w http.ResponseWriter, c card, token string) {
-	http.SetCookie(w, &http.Cookie{
-		Name: b.cookieName(c.Agent), Value: token, Path: "/", MaxAge: int(browserLife.Seconds()),
-		Secure: b.origin.Scheme == "https", HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	})
-}
-
 // pressed reports whether a person pressed a button on our page. Browsers that
 // send fetch metadata set Sec-Fetch-User only for that; a script cannot.
 func pressed(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Site") == "" || r.Header.Get("Sec-Fetch-User") == "?1"
 }
 
-// navigated reports whether a person followed a link to here.
+// navigated reports whether a person followed a link to here, and not into a
+// frame of somebody's page.
 func navigated(r *http.Request) bool {
-	return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-User") == "?1"
+	h := r.Header
+	return h.Get("Sec-Fetch-Mode") == "navigate" && h.Get("Sec-Fetch-Dest") == "document" && h.Get("Sec-Fetch-User") == "?1"
 }
 
 // prefetching reports whether a browser fetches ahead of its user. The headers

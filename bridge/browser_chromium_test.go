@@ -65,7 +65,7 @@ func (s *site) tab(ctx context.Context, cancel context.CancelFunc) *tab {
 	s.Helper()
 	s.Cleanup(cancel)
 	s.must(chromedp.Do(ctx)) // a tab lives as long as the context of its first use
-	ctx, cancel = context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel = context.WithTimeout(ctx, time.Minute)
 	s.Cleanup(cancel)
 	p := &tab{site: s, ctx: ctx, console: chromedp.Console(ctx)}
 	_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !s.scripts})
@@ -73,7 +73,13 @@ func (s *site) tab(ctx context.Context, cancel context.CancelFunc) *tab {
 	// A headless page otherwise counts as one in the background.
 	_, err = chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 	s.must(err)
+	p.desktop()
 	return p
+}
+
+func (p *tab) desktop() {
+	p.Helper()
+	p.must(chromedp.Do(p.ctx, chromedp.EmulateViewport(1280, 844)))
 }
 
 // does something that leads to a page, and gives the page's status.
@@ -89,19 +95,27 @@ func (p *tab) types(address string) (status int64) {
 	return p.does(chromedp.Navigate(address))
 }
 
-func (p *tab) clicks(selector string) (status int64) {
+// clicks presses the mouse on the link or button with these words.
+func (p *tab) clicks(words string) (status int64) {
 	p.Helper()
-	return p.does(chromedp.Click(chromedp.CSS(selector)))
+	return p.does(chromedp.Click(labelled(words)))
+}
+
+func labelled(words string) chromedp.Search {
+	return chromedp.Search(`//*[self::a or self::button][normalize-space()="` + words + `"]`)
 }
 
 // opens clicks a link that opens a tab of its own, and gives that.
-func (p *tab) opens(selector string) *tab {
+func (p *tab) opens(words string) *tab {
 	p.Helper()
-	opened := chromedp.WaitNewTarget(p.ctx, func(i *target.Info) bool { return i.OpenerID == "" && i.URL != "" || i.OpenerID != "" })
-	p.must(chromedp.Do(p.ctx, chromedp.Click(chromedp.CSS(selector))))
+	self := chromedp.FromContext(p.ctx).Target.TargetID
+	opened := chromedp.WaitNewTarget(p.ctx, func(i *target.Info) bool { return i.OpenerID == self })
+	p.must(chromedp.Do(p.ctx, chromedp.Click(labelled(words))))
 	select {
 	case id := <-opened:
-		return p.tab(chromedp.NewContext(p.ctx, chromedp.WithTargetID(id)))
+		there := p.tab(chromedp.NewContext(p.ctx, chromedp.WithTargetID(id)))
+		p.must(chromedp.Do(there.ctx, chromedp.WaitReady(chromedp.CSS("main"))))
+		return there
 	case <-p.ctx.Done():
 		p.Fatal("no tab was opened")
 		return nil
@@ -202,6 +216,9 @@ func (p *tab) quiet() {
 // writes pictures of it into the directory that BRIDGE_TEST_SCREENSHOTS names.
 func (p *tab) looks(name string) {
 	p.Helper()
+	if !p.scripts {
+		return // pages have none and look the same
+	}
 	shots := os.Getenv("BRIDGE_TEST_SCREENSHOTS")
 	for _, width := range []int64{1280, 390, 320} {
 		p.must(chromedp.Do(p.ctx, chromedp.EmulateViewport(width, 844)))
@@ -213,7 +230,10 @@ func (p *tab) looks(name string) {
 				continue
 			}
 			_, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+				Features: []*emulation.MediaFeature{
+					{Name: "prefers-color-scheme", Value: scheme},
+					{Name: "prefers-reduced-motion", Value: "reduce"}, // or colours are still on their way
+				},
 			})
 			p.must(err)
 			png, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
@@ -222,5 +242,5 @@ func (p *tab) looks(name string) {
 			p.must(os.WriteFile(filepath.Join(shots, fmt.Sprintf("browser-%s-%s-%d.png", name, scheme, width)), png, 0o644))
 		}
 	}
-	p.must(chromedp.Do(p.ctx, chromedp.ResetViewport()))
+	p.desktop()
 }

@@ -145,10 +145,10 @@ func (s *site) fresh(before string) (door string) {
 	return door
 }
 
-// expire lets the time of all doors be over.
+// expire lets the time of all doors be over. The bridge is writing meanwhile.
 func (s *site) expire() {
 	s.Helper()
-	s.sql("UPDATE cards SET door_until = 1")
+	s.sql("PRAGMA busy_timeout = 30000; UPDATE cards SET door_until = 1")
 }
 
 // watched checks which visitors a watch link was asked for.
@@ -230,7 +230,7 @@ func (t *tap) of(address string) []visit {
 // await looks after each visit whether what it waits for is there.
 func (t *tap) await(tb testing.TB, what string, there func() bool) {
 	tb.Helper()
-	patience := time.After(15 * time.Second)
+	patience := time.After(time.Minute)
 	for {
 		t.mu.Lock()
 		next := t.next

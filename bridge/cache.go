@@ -84,6 +84,9 @@ func (c *cache[V]) sweep() bool {
 	return c.items.ItemCount() < c.max
 }
 
+// drop lets a key go.
+func (c *cache[V]) drop(key string) { c.items.Delete(key) }
+
 // keep returns the value of key, or makes one and keeps that. A full cache
 // makes a new one each time.
 func (c *cache[V]) keep(key string, make func() V) V {

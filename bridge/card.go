@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/templates"
@@ -19,14 +20,14 @@ type State string
 
 // The states of a card.
 const (
-	Searching State = "searching"  // nobody found yet, still looking
-	NoVisitor State = "no-visitor" // looked, and found nobody
-	Choose    State = "choose"     // several visitors fit: the agent chooses
-	Offline   State = "offline"    // one visitor, not connected
-	Ready     State = "ready"      // one visitor, connected
-	Opened    State = "opened"     // an agent was led to the watch link
-	Closed    State = "closed"     // the chat is over
-	Failed    State = "failed"     // Upscope cannot be asked; looking goes on
+	Searching State = templates.StateSearching // nobody found yet, still looking
+	NoVisitor State = templates.StateNoVisitor // looked, and found nobody
+	Choose    State = templates.StateChoose    // several visitors fit: the agent chooses
+	Offline   State = templates.StateOffline   // one visitor, not connected
+	Ready     State = templates.StateReady     // one visitor, connected
+	Opened    State = templates.StateOpened    // an agent was led to the watch link
+	Closed    State = templates.StateClosed    // the chat is over
+	Failed    State = templates.StateFailed    // Upscope cannot be asked; looking goes on
 )
 
 // An event is what can move a card from one state to another.
@@ -90,9 +91,15 @@ type detail struct {
 	Sighting *sighting `json:"sighting,omitempty"`
 	// Choices are the short ids the agent may choose from.
 	Choices []string `json:"choices,omitempty"`
-	// Renewed says that this generation of the door was sent to the agent's own
-	// place because the agent asked for it.
-	Renewed bool `json:"renewed,omitempty"`
+	// Opener is the delivery that opened the card. It is the one that looks again
+	// while nobody is found.
+	Opener string `json:"opener,omitempty"`
+	// Code is a print of the lookup code that was followed last, so that it is
+	// not followed again.
+	Code string `json:"code,omitempty"`
+	// Since is the first generation of the door that the present agent had. A
+	// later one was sent to the agent's own place because somebody asked for it.
+	Since int `json:"since,omitempty"`
 }
 
 // A sighting is the little that a card keeps of a visitor.
@@ -128,12 +135,21 @@ func (c *card) row() (*store.Card, error) {
 		return nil, fmt.Errorf("card %s: detail: %w", c.ID, err)
 	}
 	row := c.Card
-	row.Detail = sealed
+	row.Detail, row.Updated = sealed, time.Now()
 	return &row, nil
 }
 
 func (c *card) place() store.Place {
 	return store.Place{Connector: c.about.Place.Connector, Address: c.about.Place.Address}
+}
+
+// renewed reports whether the door was sent to its agent once more.
+func (c *card) renewed() bool { return c.Generation > c.about.Since }
+
+// close ends the card, and forgets what was only good for finding the visitor.
+func (c *card) close() {
+	c.move(chatClosed)
+	c.about.Clues, c.about.Code, c.about.Sighting, c.about.Choices = Clues{}, "", nil, nil
 }
 
 func (c *card) state() State { return State(c.State) }

@@ -48,6 +48,10 @@ func (b *Bridge) peekDoor(w http.ResponseWriter, r *http.Request) error {
 	case r.Method == http.MethodHead, robot(r):
 		return b.render(w, http.StatusOK, neutral)
 	}
+	return again(func() error { return b.peekOnce(w, r) })
+}
+
+func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request) error {
 	c, err := b.doorCard(r)
 	if err != nil {
 		return err
@@ -59,24 +63,40 @@ func (b *Bridge) peekDoor(w http.ResponseWriter, r *http.Request) error {
 	if mine && navigated(r) && c.certain() {
 		return c.told(b.open(w, r, c, press{visitor: c.Visitor, straight: true}))
 	}
+	b.mark(w, r, c)
 	return c.told(b.showDoor(w, r, c))
+}
+
+// again begins anew when the card changed while it was worked on, so that the
+// answer fits what the card has become. Nothing is answered before.
+func again(answer func() error) (err error) {
+	for range 3 {
+		if err = answer(); !errors.Is(err, errAgain) {
+			return err
+		}
+	}
+	return err
 }
 
 // pressDoor answers the button of the door's page.
 func (b *Bridge) pressDoor(w http.ResponseWriter, r *http.Request) error {
 	if !pressed(r) {
-		return errPress
+		return &noticeError{errPress, templates.Notice{Retry: samePage}}
 	}
+	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
+	if err := r.ParseForm(); err != nil {
+		return fmt.Errorf("%w: %w", errBody, err)
+	}
+	return again(func() error { return b.pressOnce(w, r) })
+}
+
+func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request) error {
 	c, err := b.doorCard(r)
 	if err != nil {
 		return err
 	}
 	if _, err := b.admit(r, c); err != nil {
 		return c.told(err)
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
-	if err := r.ParseForm(); err != nil {
-		return c.told(errForm)
 	}
 	if r.PostForm.Get("look") != "" {
 		// By the clues that last, or else at the visitor who is known.
@@ -87,11 +107,8 @@ func (b *Bridge) pressDoor(w http.ResponseWriter, r *http.Request) error {
 		}
 		return c.told(b.showDoor(w, r, c))
 	}
-	return c.told(b.open(w, r, c, press{
-		visitor: r.PostForm.Get("visitor"),
-		confirm: r.PostForm.Get("confirm"),
-		anyway:  r.PostForm.Get("anyway") != "",
-	}))
+	visitor, seen, _ := strings.Cut(r.PostForm.Get("visitor"), ".")
+	return c.told(b.open(w, r, c, press{visitor: visitor, seen: seen, anyway: r.PostForm.Get("anyway") != ""}))
 }
 
 // doorCard finds the card behind an address, if its door opens now. Addresses
@@ -104,7 +121,7 @@ func (b *Bridge) doorCard(r *http.Request) (card, error) {
 	switch {
 	case c.state() == Closed:
 		return c, c.told(errClosed)
-	case generation < c.Generation && !c.about.Renewed:
+	case generation < c.about.Since:
 		return c, c.told(errMoved)
 	case generation < c.Generation:
 		return c, c.told(errReplaced)
@@ -140,7 +157,8 @@ func (b *Bridge) cardAt(r *http.Request) (card, int, error) {
 	return c, generation, err
 }
 
-// told attaches what the error's page may say about the card.
+// told attaches what the error's page may say about the card. Whoever merely
+// holds an address is not told whose it is.
 func (c *card) told(err error) error {
 	if err == nil {
 		return nil
@@ -149,15 +167,15 @@ func (c *card) told(err error) error {
 	if errors.As(err, &already) {
 		return err
 	}
-	n := templates.Notice{Agent: c.about.Agent.Name, Retry: samePage}
-	if c.about.ChatURL != "" {
-		n.Chat = templates.Link{Label: "Back to the chat", Address: c.about.ChatURL}
-	}
+	n := templates.Notice{Chat: c.chatLink()}
 	switch {
-	case errors.Is(err, errClosed), errors.Is(err, errMoved):
-		n.Retry = ""
-	case errors.Is(err, errExpired), errors.Is(err, errReplaced), errors.Is(err, errElsewhere):
-		n.Retry, n.Renew = "", renewPage
+	case errors.Is(err, errClosed), errors.Is(err, errMoved), errors.Is(err, errReplaced):
+	case errors.Is(err, errExpired):
+		n.Renew = renewPage
+	case errors.Is(err, errElsewhere):
+		n.Chat, n.Renew = templates.Link{}, renewPage
+	default:
+		n.Agent, n.Retry = c.about.Agent.Name, samePage
 	}
 	return &noticeError{err, n}
 }
@@ -201,29 +219,34 @@ func (b *Bridge) choices(ctx context.Context, c card) ([]templates.Visitor, erro
 }
 
 func (c *card) door(visitors ...templates.Visitor) templates.Door {
-	d := templates.Door{
-		Path: samePage, Agent: c.about.Agent.Name, Claimed: c.about.Visitor,
+	return templates.Door{
+		Path: samePage, Agent: c.about.Agent.Name, Claimed: c.about.Visitor, Chat: c.chatLink(),
 		Reason: c.about.Reason, Visitors: visitors, Now: time.Now(),
 	}
-	if c.about.ChatURL != "" {
-		d.Chat = templates.Link{Label: "Back to the chat", Address: c.about.ChatURL}
-	}
-	return d
+}
+
+// chatLink leads an agent back to the conversation.
+func (c *card) chatLink() templates.Link {
+	return templates.Link{Label: "Back to the chat", Address: c.about.ChatURL}
 }
 
 // doorOf is the door's page for one visitor. Where that is no longer who was
-// matched, the page says so, and its button carries the agent's word that they
-// have read it.
+// matched, the page says so.
 func (b *Bridge) doorOf(c card, v upscope.Visitor) templates.Door {
 	d := c.door(b.describe(v))
-	if c.changed(v) {
-		d.Changed, d.Before, d.Confirm = true, c.about.Sighting.Name, identity(v)
+	if s := c.about.Sighting; s != nil && v.ShortID == c.Visitor && s.Identity != identity(v) {
+		d.Changed, d.Before = true, s.Name
 	}
 	return d
 }
 
-func (c *card) changed(v upscope.Visitor) bool {
-	return v.ShortID == c.Visitor && c.about.Sighting != nil && c.about.Sighting.Identity != identity(v)
+// seen is the identity of a visitor as the agent knows them: what the page they
+// pressed on showed, or else what the card was made for.
+func (c *card) seen(p press) string {
+	if s := c.about.Sighting; p.seen == "" && s != nil && p.visitor == c.Visitor {
+		return s.Identity
+	}
+	return p.seen
 }
 
 // certain reports whether the card leads to one visitor by a clue that is good
@@ -251,8 +274,12 @@ func describe(v upscope.Visitor) templates.Visitor {
 // describe is a visitor in the words of a page, with a warning where their page
 // is not one of the operator's own: anybody can put our script on a page that is
 // made to be watched.
+//
+// What its button sends back says who was shown, so that a press cannot lead to
+// somebody else who has taken over the id.
 func (b *Bridge) describe(v upscope.Visitor) templates.Visitor {
 	d := describe(v)
+	d.ID += "." + identity(v)
 	d.Foreign = b.foreign(v)
 	return d
 }
@@ -278,6 +305,7 @@ func (b *Bridge) lookAgain(ctx context.Context, c *card) error {
 		return errThrottled
 	}
 	before := *c
+	b.finder.forget(c.about.Clues)
 	m, err := b.finder.find(ctx, c.about.Clues)
 	if err != nil {
 		return err
@@ -286,10 +314,16 @@ func (b *Bridge) lookAgain(ctx context.Context, c *card) error {
 	c.apply(m)
 	change := store.Change{Audit: []store.Entry{b.entry(*c, "asked", m.Trail)}}
 	b.follow(c, before, &change)
-	if err := b.commit(ctx, c, change); err != nil {
-		return fmt.Errorf("%w: %w", errStore, err)
+	return b.keep(ctx, c, change)
+}
+
+// keep commits a change that a person waits for.
+func (b *Bridge) keep(ctx context.Context, c *card, change store.Change) error {
+	err := b.commit(ctx, c, change)
+	if err == nil || errors.Is(err, errAgain) {
+		return err
 	}
-	return nil
+	return fmt.Errorf("%w: %w", errStore, err)
 }
 
 // renewDoor sends a fresh door to the place where the card already is. Whoever
@@ -297,8 +331,12 @@ func (b *Bridge) lookAgain(ctx context.Context, c *card) error {
 // is, or anybody with the address could take it from its agent.
 func (b *Bridge) renewDoor(w http.ResponseWriter, r *http.Request) error {
 	if !pressed(r) {
-		return errPress
+		return &noticeError{errPress, templates.Notice{Retry: samePage}}
 	}
+	return again(func() error { return b.renewOnce(w, r) })
+}
+
+func (b *Bridge) renewOnce(w http.ResponseWriter, r *http.Request) error {
 	c, generation, err := b.cardAt(r)
 	if err != nil {
 		return err
@@ -306,7 +344,7 @@ func (b *Bridge) renewDoor(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case c.state() == Closed:
 		return c.told(errClosed)
-	case generation < c.Generation && !c.about.Renewed:
+	case generation < c.about.Since:
 		return c.told(errMoved)
 	}
 	if generation == c.Generation && time.Now().Before(c.DoorUntil) {
@@ -319,15 +357,10 @@ func (b *Bridge) renewDoor(w http.ResponseWriter, r *http.Request) error {
 	}
 	before := c
 	c.Generation++
-	c.about.Renewed = true
 	change := store.Change{Audit: []store.Entry{b.entry(c, "renewed", "")}}
 	b.follow(&c, before, &change)
-	if err := b.commit(r.Context(), &c, change); err != nil {
-		return c.told(fmt.Errorf("%w: %w", errStore, err))
+	if err := b.keep(r.Context(), &c, change); err != nil {
+		return c.told(err)
 	}
-	n := templates.Notice{Kind: templates.KindRenewed, Agent: c.about.Agent.Name}
-	if c.about.ChatURL != "" {
-		n.Chat = templates.Link{Label: "Back to the chat", Address: c.about.ChatURL}
-	}
-	return b.render(w, http.StatusOK, n)
+	return b.render(w, http.StatusOK, templates.Notice{Kind: templates.KindRenewed, Chat: c.chatLink()})
 }

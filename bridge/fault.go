@@ -17,10 +17,9 @@ var (
 	errMethod      = errors.New("method not allowed")
 	errMisdirected = errors.New("not our host name")
 
-	errNoRoute    = errors.New("no such hook")
-	errForged     = errors.New("forged delivery")
 	errEncoded    = errors.New("encoded body")
 	errTooLarge   = errors.New("body too large")
+	errBody       = errors.New("body did not arrive")
 	errUnreadable = errors.New("unreadable delivery")
 	errBusy       = errors.New("too many large deliveries at once")
 	errStore      = errors.New("store")
@@ -33,7 +32,6 @@ var (
 	errElsewhere = errors.New("door belongs to another browser")
 	errThrottled = errors.New("too many attempts")
 	errPress     = errors.New("not pressed by a person")
-	errForm      = errors.New("form does not fit the door")
 	errGone      = errors.New("visitor is gone")
 )
 
@@ -55,13 +53,14 @@ var verdicts = []struct {
 	verdict
 }{
 	{errNoPage, verdict{status: http.StatusNotFound, kind: templates.KindNotFound}},
-	{errNoRoute, verdict{status: http.StatusNotFound, kind: templates.KindNotFound}},
+	{ErrNoRoute, verdict{status: http.StatusNotFound, kind: templates.KindNotFound}},
 	{errMethod, verdict{status: http.StatusMethodNotAllowed, kind: templates.KindMethod}},
 	{errMisdirected, verdict{status: http.StatusMisdirectedRequest, kind: templates.KindMisdirected}},
 
-	{errForged, verdict{status: http.StatusUnauthorized}},
+	{ErrForged, verdict{status: http.StatusUnauthorized}},
 	{errEncoded, verdict{status: http.StatusUnsupportedMediaType}},
 	{errTooLarge, verdict{status: http.StatusRequestEntityTooLarge}},
+	{errBody, verdict{status: http.StatusBadRequest}},
 	{errUnreadable, verdict{status: http.StatusBadRequest}},
 	{errBusy, verdict{status: http.StatusServiceUnavailable, wait: 5 * time.Second}},
 
@@ -73,11 +72,11 @@ var verdicts = []struct {
 	{errElsewhere, verdict{status: http.StatusForbidden, kind: templates.KindElsewhere}},
 	{errThrottled, verdict{status: http.StatusTooManyRequests, kind: templates.KindThrottled, wait: time.Minute}},
 	{errPress, verdict{status: http.StatusForbidden, kind: templates.KindPress}},
-	{errForm, verdict{status: http.StatusBadRequest, kind: templates.KindUnknown}},
 	{errGone, verdict{status: http.StatusNotFound, kind: templates.KindVisitorGone}},
 
 	// A record that cannot be written stops the act, so the store comes before
 	// what the act would have met.
+	{errAgain, verdict{status: http.StatusServiceUnavailable, kind: templates.KindStore, wait: 5 * time.Second}},
 	{errStore, verdict{status: http.StatusServiceUnavailable, kind: templates.KindStore, fault: true, wait: 5 * time.Second}},
 
 	{upscope.ErrOverPlan, verdict{status: http.StatusPaymentRequired, kind: templates.KindOverPlan, fault: true}},

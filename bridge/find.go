@@ -41,7 +41,7 @@ type finder struct {
 // pages connect late, and people come back.
 const (
 	visitorLife = 4500 * time.Millisecond
-	searchLife  = 10 * time.Second
+	searchLife  = visitorLife
 	nobodyLife  = 2 * time.Second
 	cacheBound  = 10_000
 )
@@ -225,8 +225,22 @@ func fitting(all []upscope.Visitor, proves func(upscope.Visitor) bool) hits {
 	return hits{visitors: fit, sure: len(all) < upscope.MaxResults}
 }
 
+// forget makes the next find by these clues ask Upscope again.
+func (f *finder) forget(c Clues) {
+	if c.ShortID != "" {
+		f.visitors.drop(c.ShortID)
+	}
+	for _, id := range c.IntegrationIDs {
+		f.searches.drop(searchKey(upscope.KindIntegrationID, id))
+	}
+	f.searches.drop(searchKey(upscope.KindUniqueID, c.UniqueID))
+	f.searches.drop(searchKey(upscope.KindEmail, c.Email))
+}
+
+func searchKey(kind upscope.Kind, value string) string { return string(kind) + ":" + value }
+
 func (f *finder) search(ctx context.Context, term upscope.Term, key string) ([]upscope.Visitor, error) {
-	return f.searches.get(ctx, string(term.Kind())+":"+key, func(ctx context.Context) ([]upscope.Visitor, error) {
+	return f.searches.get(ctx, searchKey(term.Kind(), key), func(ctx context.Context) ([]upscope.Visitor, error) {
 		visitors, err := f.upscope.Search(ctx, term, upscope.MaxResults)
 		for i := range visitors {
 			visitors[i].Sessions = nil

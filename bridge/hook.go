@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"cobrowse-bridge/bridge/store"
 
@@ -26,7 +27,7 @@ func (b *Bridge) hook(w http.ResponseWriter, r *http.Request) error {
 	c, ok := b.connectors[mux.Vars(r)["connector"]]
 	switch {
 	case !ok || c.Accept == nil:
-		return errNoRoute
+		return ErrNoRoute
 	case r.Method != http.MethodPost:
 		return errMethod
 	case r.Header.Get("Content-Encoding") != "":
@@ -39,10 +40,8 @@ func (b *Bridge) hook(w http.ResponseWriter, r *http.Request) error {
 	defer free()
 	receipt, err := c.Accept(r, body)
 	switch {
-	case errors.Is(err, ErrForged):
-		return errForged
-	case errors.Is(err, ErrNoRoute):
-		return errNoRoute
+	case errors.Is(err, ErrForged), errors.Is(err, ErrNoRoute):
+		return err
 	case err != nil:
 		return fmt.Errorf("%w: %w", errUnreadable, err)
 	}
@@ -71,6 +70,9 @@ func (b *Bridge) hook(w http.ResponseWriter, r *http.Request) error {
 // accept stores a delivery with the job to answer it, so that what is
 // acknowledged will be done. A delivery whose key is known changes nothing.
 func (b *Bridge) accept(ctx context.Context, connector string, d Delivery) (fresh bool, err error) {
+	if d.Received.IsZero() {
+		d.Received = time.Now()
+	}
 	fresh, err = b.store.Accept(ctx,
 		store.Delivery{Connector: connector, Key: d.Key, Body: d.Body, Received: d.Received},
 		store.Job{Queue: connector, Kind: jobAnswer})
@@ -103,7 +105,7 @@ func (b *Bridge) body(w http.ResponseWriter, r *http.Request, c Connector) (body
 	case errors.Is(err, errBusy):
 		return nil, nil, err
 	}
-	return nil, nil, fmt.Errorf("%w: %w", errUnreadable, err)
+	return nil, nil, fmt.Errorf("%w: %w", errBody, err)
 }
 
 // metered reads a body and pays for it from a budget as the bytes come, so that

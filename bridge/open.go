@@ -1,25 +1,26 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // A press is an agent's wish to see a visitor's screen.
 type press struct {
 	visitor string
-	// confirm is the identity of a visitor who changed, as the page showed it.
-	confirm string
+	// seen is the identity of the visitor as the page showed it.
+	seen string
 	// anyway insists although the visitor reads as offline.
 	anyway bool
 	// straight says that the agent has not seen the door's page.
@@ -36,67 +37,43 @@ const servingWait = 2 * time.Second
 func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) error {
 	ctx := r.Context()
 	if p.visitor == "" || p.visitor != c.Visitor && !slices.Contains(c.about.Choices, p.visitor) {
-		return errForm
+		return b.showDoor(w, r, c)
 	}
-	if !b.watches.allow(c.Agent) {
+	if !b.watches.allow(c.Agent) || !b.watchHours.allow(c.Agent) {
 		return errThrottled
 	}
-	v, confirmed, err := b.lookBefore(ctx, c, p.visitor)
+	v, confirmed, err := b.lookBefore(ctx, c, p)
 	switch {
+	case errors.Is(err, errUnsure):
+		return b.showDoor(w, r, c)
 	case errors.Is(err, upscope.ErrNotFound):
 		return b.followVisitor(w, r, c)
 	case err != nil:
 		return err
 	case !v.IsOnline && !p.anyway && !c.about.Clues.Empty():
 		return b.followVisitor(w, r, c)
-	case !v.IsOnline && !p.anyway, c.changed(v) && p.confirm != identity(v), p.straight && (v.IsInSession || b.foreign(v)):
+	case !v.IsOnline && !p.anyway, c.seen(p) != identity(v), p.straight && (v.IsInSession || b.foreign(v)):
 		return b.render(w, http.StatusOK, b.doorOf(c, v))
 	}
 
 	before := c
 	if v.ShortID != c.Visitor {
-		c.about.Reason = templates.ReasonChosen
-		c.about.Choices = nil
+		c.about.Reason, c.about.Choices = templates.ReasonChosen, nil
 	}
 	c.take(v)
-	browser, err := b.browser(r, c)
-	if err != nil {
+	if err := b.record(ctx, &c, before, b.mark(w, r, c), confirmed); err != nil {
 		return err
 	}
-	watching := b.entry(c, "watching", "by "+joined(", ", string(c.about.Reason), confirmed))
-	claim := &store.Claim{
-		Card: c.ID, Generation: c.Generation, Agent: c.Agent, Browser: browser,
-		Until: time.Now().Add(browserLife), Renewed: c.about.Renewed,
-	}
-	err = b.store.Commit(ctx, store.Change{Claim: claim, Audit: []store.Entry{watching}})
-	switch {
-	case errors.Is(err, store.ErrTaken):
-		return errElsewhere
-	case err != nil:
-		return fmt.Errorf("%w: %w", errStore, err)
-	}
-
-	// The door is this browser's from here on, whatever Upscope says.
-	b.remember(w, c, browser)
 	location, err := b.mint(ctx, c, v)
-	// What came of it is written even if the agent has gone.
-	ctx = context.WithoutCancel(ctx)
+	ctx = context.WithoutCancel(ctx) // what came of it is written even if the agent has gone
 	if err != nil {
-		if e := b.store.Commit(ctx, store.Change{Audit: []store.Entry{b.entry(c, "not opened", outcome(err))}}); e != nil {
-			b.log.ErrorContext(ctx, "outcome not recorded", "card", c.ID, "err", e)
-		}
+		b.note(ctx, c, "not opened", err.Error())
 		if errors.Is(err, upscope.ErrNotFound) {
 			return b.followVisitor(w, r, c)
 		}
 		return err
 	}
-	c.move(watched)
-	change := store.Change{Audit: []store.Entry{b.entry(c, "opened", "")}}
-	b.follow(&c, before, &change)
-	if err := b.commit(ctx, &c, change); err != nil {
-		// That the agent watches is on record; only the card is behind.
-		b.log.WarnContext(ctx, "card not marked as opened", "card", c.ID, "err", err)
-	}
+	b.opened(ctx, c)
 	h := w.Header()
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Location", location)
@@ -104,35 +81,124 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 	return nil
 }
 
-// lookBefore reads the visitor, and makes sure that the agent still serves the
-// chat.
-func (b *Bridge) lookBefore(ctx context.Context, c card, visitor string) (v upscope.Visitor, confirmed string, err error) {
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		v, err = b.finder.visitor(ctx, visitor)
+// record writes down who is about to watch whom, in one transaction with what
+// allows it: that the card is still what was read, and the door the browser's.
+func (b *Bridge) record(ctx context.Context, c *card, before card, browser, confirmed string) error {
+	change := store.Change{
+		Claim: &store.Claim{
+			Card: c.ID, Version: c.Version, Generation: c.Generation, Agent: c.Agent, Browser: browser,
+			Renewed: c.renewed(), Until: time.Now().Add(browserLife),
+		},
+		Audit: []store.Entry{b.entry(*c, "watching", "by "+joined(", ", string(c.about.Reason), confirmed))},
+	}
+	if !reflect.DeepEqual(*c, before) {
+		row, err := c.row()
+		if err != nil {
+			return err
+		}
+		change.Card = row
+	}
+	err := b.store.Commit(ctx, change)
+	switch {
+	case err == nil && change.Card != nil:
+		c.Version = change.Card.Version
+		return nil
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrConflict):
+		return fmt.Errorf("%w: %w", errAgain, err)
+	case errors.Is(err, store.ErrTaken):
+		return errElsewhere
+	}
+	return fmt.Errorf("%w: %w", errStore, err)
+}
+
+// opened shows on the card that the agent was led to the visitor, unless it says
+// so already. The card may have changed while Upscope was asked.
+func (b *Bridge) opened(ctx context.Context, c card) {
+	if c.state() == Opened {
+		return
+	}
+	err := again(func() error {
+		before := c
+		c.move(watched)
+		change := store.Change{Audit: []store.Entry{b.entry(c, "opened", "")}}
+		b.follow(&c, before, &change)
+		err := b.commit(ctx, &c, change)
+		if errors.Is(err, errAgain) {
+			row, e := b.store.Card(ctx, c.ID)
+			if e != nil {
+				return e
+			}
+			if c, e = openCard(row); e != nil {
+				return e
+			}
+		}
 		return err
 	})
-	group.Go(func() error {
-		serving := b.connectors[c.Connector].Serving
-		if serving == nil {
-			return nil
-		}
-		ctx, cancel := context.WithTimeout(ctx, servingWait)
-		defer cancel()
-		agent, open, err := serving(ctx, c.Chat)
-		switch {
-		case err != nil:
-			confirmed = "chat not confirmed"
-			b.log.WarnContext(ctx, "chat service did not say who serves the chat", "connector", c.Connector, "card", c.ID, "err", err)
-		case !open:
-			return errClosed
-		case agentID(c.Connector, Agent{ID: agent}) != c.Agent:
-			return errMoved
-		}
-		return nil
-	})
-	err = group.Wait()
-	return v, confirmed, err
+	if err != nil {
+		// That the agent watches is on record; only the card is behind.
+		b.log.WarnContext(ctx, "card not marked as opened", "card", c.ID, "err", err)
+	}
+}
+
+// note adds to the record what came of a press.
+func (b *Bridge) note(ctx context.Context, c card, action, detail string) {
+	if err := b.store.Commit(ctx, store.Change{Audit: []store.Entry{b.entry(c, action, detail)}}); err != nil {
+		b.log.ErrorContext(ctx, "outcome not recorded", "card", c.ID, "err", err)
+	}
+}
+
+// errUnsure means that the card's visitor is not, or no longer, the only one.
+var errUnsure = errors.New("several visitors fit")
+
+// lookBefore reads the visitor, and makes sure that the agent still serves the
+// chat. Whether they do decides before anything that Upscope says.
+func (b *Bridge) lookBefore(ctx context.Context, c card, p press) (v upscope.Visitor, confirmed string, err error) {
+	var reading sync.WaitGroup
+	reading.Go(func() { v, err = b.meant(ctx, c, p) })
+	confirmed, refused := b.confirm(ctx, c)
+	reading.Wait()
+	return v, confirmed, cmp.Or(refused, err)
+}
+
+// meant reads the visitor whom a press is for. An agent who goes straight on
+// sees no page that would show others, so there must be none.
+func (b *Bridge) meant(ctx context.Context, c card, p press) (upscope.Visitor, error) {
+	if !p.straight || c.about.Clues.Empty() || c.about.Reason == templates.ReasonChosen {
+		return b.finder.visitor(ctx, p.visitor)
+	}
+	m, err := b.finder.find(ctx, c.about.Clues)
+	if err != nil {
+		return upscope.Visitor{}, err
+	}
+	if !m.Sure || m.Visitors[0].ShortID != c.Visitor {
+		return upscope.Visitor{}, errUnsure
+	}
+	return m.Visitors[0], nil
+}
+
+// confirm asks the chat service whether the agent still serves the chat. A
+// service that does not answer must not stop a session: then the deliveries are
+// believed, and the record says so.
+func (b *Bridge) confirm(ctx context.Context, c card) (confirmed string, refused error) {
+	serving := b.connectors[c.Connector].Serving
+	if serving == nil {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, servingWait)
+	defer cancel()
+	agent, open, err := serving(ctx, c.Chat)
+	switch {
+	case err != nil:
+		b.log.WarnContext(ctx, "chat service did not say who serves the chat", "connector", c.Connector, "card", c.ID, "err", err)
+		return "chat not confirmed", nil
+	case !open:
+		return "", errClosed
+	case agentID(c.Connector, Agent{ID: agent}) != c.Agent:
+		return "", errMoved
+	}
+	return "", nil
 }
 
 // followVisitor looks for a visitor who may go on under another short id, as
@@ -154,7 +220,7 @@ func (b *Bridge) mint(ctx context.Context, c card, v upscope.Visitor) (location 
 		Agent:    upscope.Agent{ID: c.Agent, Name: c.about.Agent.Name},
 		Metadata: map[string]any{"bridge_card": c.ID},
 	})
-	if errors.Is(err, upscope.ErrOverPlan) && v.WatchLink != "" {
+	if errors.Is(err, upscope.ErrOverPlan) {
 		return "", &noticeError{err, c.overPlan(v, b.hosts)}
 	}
 	if err != nil {
@@ -166,21 +232,9 @@ func (b *Bridge) mint(ctx context.Context, c card, v upscope.Visitor) (location 
 // overPlan offers Upscope's own link, which needs an Upscope login and is no
 // secret, where the plan allows no more sessions of ours.
 func (c *card) overPlan(v upscope.Visitor, hosts upscope.Hosts) templates.Notice {
-	n := templates.Notice{Agent: c.about.Agent.Name, Retry: samePage}
-	if c.about.ChatURL != "" {
-		n.Chat = templates.Link{Label: "Back to the chat", Address: c.about.ChatURL}
-	}
+	n := templates.Notice{Agent: c.about.Agent.Name, Chat: c.chatLink()}
 	if hosts.Allow(v.WatchLink) {
 		n.Other = templates.Link{Label: "Open in Upscope", Address: v.WatchLink}
 	}
 	return n
-}
-
-// outcome names what stopped a session, for the record.
-func outcome(err error) string {
-	var e *upscope.Error
-	if errors.As(err, &e) {
-		return e.Error()
-	}
-	return err.Error()
 }

@@ -26,17 +26,34 @@ func (b *Bridge) show(ctx context.Context, conn Connector, cardID string) error 
 	if err != nil {
 		return err
 	}
-	var failed error
+	// One place that fails for good must not end the job for the others, and one
+	// that is held by somebody must not hurry those that want to be left alone.
+	var passing, held, permanent []error
 	for _, p := range posts {
-		if p.Place.Connector == conn.Name {
-			failed = errors.Join(failed, b.showAt(ctx, conn, cardID, p.Place))
+		if p.Place.Connector != conn.Name {
+			continue
+		}
+		switch err := b.showAt(ctx, conn, cardID, p.Place); {
+		case err == nil:
+		case errors.Is(err, errAgain):
+			held = append(held, err)
+		case IsPermanent(err):
+			permanent = append(permanent, err)
+		default:
+			passing = append(passing, err)
 		}
 	}
-	return failed
+	for _, errs := range [][]error{passing, held, permanent} {
+		if len(errs) > 0 {
+			return errors.Join(errs...)
+		}
+	}
+	return nil
 }
 
 func (b *Bridge) showAt(ctx context.Context, conn Connector, cardID string, place store.Place) (err error) {
-	if err := b.store.LeasePost(ctx, cardID, place, time.Now().Add(leaseLife)); err != nil {
+	shown, err := b.store.LeasePost(ctx, cardID, place, time.Now().Add(leaseLife))
+	if err != nil {
 		if errors.Is(err, store.ErrLeased) {
 			return fmt.Errorf("%w: %w", errAgain, err)
 		}
@@ -56,9 +73,10 @@ func (b *Bridge) showAt(ctx context.Context, conn Connector, cardID string, plac
 	if err != nil {
 		return err
 	}
+	p.Shown = shown
 	unwanted := p.Shown == "" && (!p.Current || !c.visible())
 	if unwanted || p.Shown == words.print() {
-		return b.store.ReleasePost(ctx, cardID, place)
+		return b.store.SavePost(ctx, p)
 	}
 	ref, err := conn.Show(ctx, Place{Connector: place.Connector, Address: place.Address}, words)
 	if err != nil {
@@ -107,13 +125,13 @@ func (c Card) print() string {
 func (b *Bridge) words(c card, p store.Post) (Card, error) {
 	text := templates.Card{
 		State: c.State, Visitor: c.about.Visitor, Agent: c.about.Agent.Name,
-		Reason: c.about.Reason, Found: len(c.about.Choices), DoorUntil: c.DoorUntil,
+		Reason: c.about.Reason, Found: len(c.about.Choices),
 	}
 	if s := c.about.Sighting; s != nil {
 		text.Page, text.Where, text.Device = s.Page, s.Where, s.Device
 	}
 	if !p.Current {
-		text = templates.Card{State: "moved", Visitor: c.about.Visitor, To: c.about.Agent.Name}
+		text = templates.Card{State: templates.StateMoved, Visitor: c.about.Visitor, To: c.about.Agent.Name}
 	}
 	said := text.Text()
 	shown := Card{ID: c.ID, Ref: Ref(p.Ref), Title: said.Title}

@@ -24,8 +24,14 @@ func newThrottle(acts int, while time.Duration) *throttle {
 	}
 }
 
-func (t *throttle) allow(subject string) bool {
+// allow counts an act of the subject, and reports whether it may be done.
+func (t *throttle) allow(subject string) bool { return t.limit(subject).Allow() }
+
+// left reports whether another act of the subject would be allowed.
+func (t *throttle) left(subject string) bool { return t.limit(subject).Tokens() >= 1 }
+
+func (t *throttle) limit(subject string) *rate.Limiter {
 	return t.limits.keep(subject, func() *rate.Limiter {
 		return rate.NewLimiter(rate.Every(t.every), t.burst)
-	}).Allow()
+	})
 }

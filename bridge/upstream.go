@@ -22,7 +22,8 @@ func Upstream(name string, next http.RoundTripper, log *slog.Logger) http.RoundT
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			return c.ConsecutiveFailures >= 10
 		},
-		IsSuccessful: func(err error) bool { return err == nil },
+		// That a caller left says nothing about the service.
+		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 		OnStateChange: func(name string, _, to gobreaker.State) {
 			log.Warn("way to service changed", "service", name, "state", to.String())
 		},
@@ -41,9 +42,6 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	_, err := u.breaker.Execute(func() (*http.Response, error) {
 		var err error
 		if answer, err = u.next.RoundTrip(r); err != nil {
-			if errors.Is(r.Context().Err(), context.Canceled) {
-				return nil, nil // the caller left, which says nothing about the service
-			}
 			return nil, err
 		}
 		if answer.StatusCode >= 500 {
@@ -51,11 +49,8 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return answer, nil
 	})
-	switch {
-	case answer != nil:
+	if answer != nil {
 		return answer, nil
-	case err != nil:
-		return nil, err
 	}
-	return nil, r.Context().Err()
+	return nil, err
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/templates"
+	"cobrowse-bridge/upscope"
 
 	"github.com/gorilla/mux"
 )
@@ -33,7 +34,7 @@ func (b *Bridge) machine(h handler) http.Handler {
 			v := judge(err)
 			retryAfter(w, v)
 			w.WriteHeader(v.status)
-			if v.status == http.StatusBadRequest {
+			if errors.Is(err, errUnreadable) {
 				_, _ = fmt.Fprintln(w, "This delivery is genuine but could not be read.")
 			}
 		}
@@ -86,14 +87,19 @@ func (b *Bridge) render(w http.ResponseWriter, status int, p templates.Page) err
 	return unanswered(templates.Render(w, p))
 }
 
-// pageHeaders keep a page out of caches, frames, indexes and other sites. The
-// policy lists the hosts of watch links, since browsers apply form-action to
-// where a form's answer redirects as well. Referrer-Policy is same-origin, not
-// no-referrer, under which browsers would call the origin of our own form null.
+// contentPolicy lists the hosts of watch links, since browsers apply form-action
+// to where a form's answer redirects as well.
+func contentPolicy(watch upscope.Hosts) string {
+	return "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' " +
+		strings.Join(watch.CSPSources(), " ") + "; frame-ancestors 'none'; base-uri 'none'"
+}
+
+// pageHeaders keep a page out of caches, frames, indexes and other sites.
+// Referrer-Policy is same-origin, not no-referrer, under which browsers would
+// call the origin of our own form null.
 func (b *Bridge) pageHeaders(h http.Header) {
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' "+
-		strings.Join(b.hosts.CSPSources(), " ")+"; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Content-Security-Policy", b.policy)
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
@@ -212,6 +218,17 @@ func (b *Bridge) address(r *http.Request) string {
 			break
 		}
 		host = last
+	}
+	return network(host)
+}
+
+// network is what a limit by address applies to. With version 6 everybody has a
+// whole network of addresses, the last 64 bits of each.
+func network(host string) string {
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Unmap().Is6() {
+		if p, err := addr.WithZone("").Prefix(64); err == nil {
+			return p.String()
+		}
 	}
 	return host
 }

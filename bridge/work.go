@@ -40,7 +40,9 @@ func (b *Bridge) work(ctx context.Context, j store.Job) error {
 	if errors.Is(err, errAgain) {
 		return store.Snooze(err, againWait)
 	}
-	b.health.note(c.Name, err)
+	if e := (*upscope.Error)(nil); !errors.As(err, &e) {
+		b.health.note(c.Name, err) // Upscope's failures are not the chat service's
+	}
 	if err == nil {
 		return nil
 	}
@@ -81,7 +83,6 @@ func (b *Bridge) commit(ctx context.Context, c *card, change store.Change) error
 	if err != nil {
 		return err
 	}
-	row.Updated = time.Now()
 	change.Card = row
 	if err := b.store.Commit(ctx, change); err != nil {
 		if errors.Is(err, store.ErrConflict) {

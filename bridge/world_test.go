@@ -274,6 +274,7 @@ func (b *browser) follow(path string) *answer {
 	r := request(http.MethodGet, path, nil)
 	r.Header.Set("Sec-Fetch-Site", "cross-site")
 	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.Header.Set("Sec-Fetch-Dest", "document")
 	r.Header.Set("Sec-Fetch-User", "?1")
 	return b.send(r)
 }

@@ -1,9 +1,6 @@
 package templates
 
-import (
-	"strings"
-	"time"
-)
+import "strings"
 
 // The states of a Card.
 const (
@@ -33,8 +30,6 @@ type Card struct {
 	Agent string
 	// To is who has the chat now, for moved; may be empty.
 	To string
-	// DoorUntil is when the button stops working; zero leaves it out.
-	DoorUntil time.Time
 }
 
 // A Line is one fact. Text may hold words that a visitor typed.
@@ -66,11 +61,6 @@ func (c Card) Text() CardText {
 		add("Page", message(place(c.Page)))
 		add("From", message(joined(clean(c.Where, maxFact), clean(c.Device, maxFact))))
 	}
-	until := func() {
-		if !c.DoorUntil.IsZero() {
-			add("Works until", c.DoorUntil.UTC().Format("2 Jan, 15:04 UTC"))
-		}
-	}
 	switch c.State {
 	case StateSearching:
 		t.Title = "Looking for " + who
@@ -79,7 +69,6 @@ func (c Card) Text() CardText {
 		t.Title = "Can’t find " + who + " yet"
 		add("Why", "Nobody on your site matches this chat so far.")
 		add("Next", "Ask them to reload your page, then check again.")
-		until()
 		t.Button = "Check again"
 	case StateChoose:
 		t.Title = "Several visitors match"
@@ -88,30 +77,26 @@ func (c Card) Text() CardText {
 			add("Found", count(c.Found, "visitor"))
 		}
 		add("Next", "Open the list and choose the right one.")
-		until()
 		t.Button = "Open"
 	case StateOffline:
 		t.Title = capital(who) + " is offline"
 		visitor()
 		add("Next", "A tab left idle counts as offline. Ask them to click in the page, then check again.")
-		until()
 		t.Button = "Check again"
 	case StateReady:
 		t.Title = "Co-browse with " + who
 		visitor()
 		add("How we know", c.Reason.Sentence())
-		until()
 		t.Button = "Co-browse"
 	case StateOpened:
 		t.Title = "Co-browsing with " + who
 		add("Opened by", message(clean(c.Agent, maxName)))
 		visitor()
-		until()
 		t.Button = "Co-browse"
 	case StateClosed:
 		t.Title = "Chat closed"
 		add("Visitor", name)
-		add("Note", "Co-browsing ended with the chat.")
+		add("Note", "Its co-browse button no longer works. A session that is still running goes on until one of you ends it.")
 	case StateMoved:
 		to := message(clean(c.To, maxShort))
 		if to == "" {

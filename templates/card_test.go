@@ -31,18 +31,6 @@ func TestACardOfAnUnknownStateReadsAsFailed(t *testing.T) {
 	}
 }
 
-func TestACardSaysHowLongItsButtonWorks(t *testing.T) {
-	zone := time.FixedZone("", -5*60*60)
-	c := Card{State: StateReady, DoorUntil: time.Date(2031, 5, 6, 23, 59, 0, 0, zone)}
-	if !slices.Contains(c.Text().Lines, Line{"Works until", "7 May, 04:59 UTC"}) {
-		t.Errorf("lines %q", c.Text().Lines)
-	}
-	c.State = StateClosed
-	if text := plain(c.Text()); strings.Contains(text, "Works") {
-		t.Errorf("a card without a button says %q", text)
-	}
-}
-
 func TestACardShortensAddresses(t *testing.T) {
 	for page, want := range map[string]string{
 		"https://shop.example/checkout?token=s3cr3t#x":     "shop.example/checkout",

@@ -36,7 +36,6 @@ type Visitor struct {
 // Its form is posted to Path with the fields
 //
 //	visitor=ID       the visitor whose screen to open
-//	confirm=Confirm  if Confirm is set
 //	anyway=1         if the visitor is offline and the agent insists
 //	look=1           if there is no visitor, or none online: look again, whatever else there is
 type Door struct {
@@ -52,10 +51,9 @@ type Door struct {
 	// shown in this order.
 	Visitors []Visitor
 	// Changed says that the visitor is not the one the card was made for. Before
-	// is what that one was called, Confirm what the form returns to show that
-	// the agent has seen it.
-	Changed         bool
-	Before, Confirm string
+	// is what that one was called.
+	Changed bool
+	Before  string
 	// Now is what LastSeen is compared with; zero is the time of the call.
 	Now time.Time
 }
@@ -67,7 +65,6 @@ type doorView struct {
 	State   string
 	Heading heading
 	Path    string
-	Confirm string
 	// Who is the visitor's name, for use in the middle of a sentence.
 	Who     string
 	Claimed string
@@ -111,7 +108,6 @@ func (d Door) view() (string, any, error) {
 	v := doorView{
 		frame:    frame{Agent: clean(d.Agent, maxName), AgentSeen: true, Chat: cleanLink(d.Chat, "Back to the chat")},
 		Path:     d.Path,
-		Confirm:  strings.ToValidUTF8(d.Confirm, "\ufffd"),
 		Claimed:  clean(d.Claimed, maxName),
 		Reason:   d.Reason.Sentence(),
 		Doubtful: d.Reason.doubtful(),

@@ -51,12 +51,12 @@ func samplePages() map[string]Page {
 		"door-none":             door(nil),
 		"door-none-nameless":    door(func(d *Door) { d.Claimed, d.Chat = "", Link{} }),
 		"door-choose":           door(func(d *Door) { d.Reason = ReasonUnique }, ann, annPhone, nobody),
-		"door-changed":          door(func(d *Door) { d.Changed, d.Before, d.Confirm = true, "Bob Marsh", "c0nf1rm" }, ann),
-		"door-changed-namesake": door(func(d *Door) { d.Changed, d.Before, d.Confirm = true, "Ann Silva", "c0nf1rm" }, ann),
+		"door-changed":          door(func(d *Door) { d.Changed, d.Before = true, "Bob Marsh" }, ann),
+		"door-changed-namesake": door(func(d *Door) { d.Changed, d.Before = true, "Ann Silva" }, ann),
 		"door-changed-all": door(func(d *Door) {
-			d.Changed, d.Confirm, d.Reason, d.Claimed = true, "c0nf1rm", ReasonEmail, "Bob Marsh"
+			d.Changed, d.Reason, d.Claimed = true, ReasonEmail, "Bob Marsh"
 		}, with(nobody, func(v *Visitor) { v.Name = "Kim Larsen" })),
-		"door-changed-choose": door(func(d *Door) { d.Changed, d.Before, d.Confirm = true, "Bob Marsh", "c0nf1rm" }, ann, nobody),
+		"door-changed-choose": door(func(d *Door) { d.Changed, d.Before = true, "Bob Marsh" }, ann, nobody),
 		"door-changed-none":   door(func(d *Door) { d.Changed, d.Before = true, "Bob Marsh" }),
 	}
 	for kind := range kinds {
@@ -89,7 +89,6 @@ func sampleCards() map[string]Card {
 		return Card{
 			State: state, Visitor: "Ann", Reason: ReasonIntegration, Page: "shop.example/checkout/delivery",
 			Where: "Lisbon, Portugal", Device: "Chrome on Windows", Found: 3, Agent: "Sam Okoro", To: "Kim Larsen",
-			DoorUntil: noon.Add(30 * time.Minute),
 		}
 	}
 	cards := make(map[string]Card)

@@ -2,7 +2,6 @@ package upscope
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -31,13 +30,14 @@ func (a *Agent) UnmarshalJSON(b []byte) error {
 	type plain Agent
 	in := struct {
 		*plain
-		ID         text `json:"id"`
-		ExternalID text `json:"external_id"`
+		ID         text          `json:"id"`
+		ExternalID text          `json:"external_id"`
+		Sessions   list[Session] `json:"sessions"`
 	}{plain: (*plain)(a)}
-	if err := json.Unmarshal(b, &in); err != nil {
+	if err := informing(b, &in); err != nil {
 		return err
 	}
-	a.ID, a.ExternalID = string(in.ID), string(in.ExternalID)
+	a.ID, a.ExternalID, a.Sessions = string(in.ID), string(in.ExternalID), in.Sessions
 	return nil
 }
 
@@ -68,7 +68,7 @@ func (c *Client) agent(ctx context.Context, by, value string) (Agent, error) {
 	// The page does not show where the sessions are; beside the agent is understood as well.
 	var answer struct {
 		Agent    *Agent
-		Sessions []Session
+		Sessions list[Session]
 	}
 	if err := c.wire.call(ctx, r, &answer); err != nil {
 		return Agent{}, err

@@ -294,8 +294,9 @@ func TestOnPremiseTokenIsRevealedButNotShown(t *testing.T) {
 		}
 	}
 	f.SetOverPlan(true)
-	if _, err := f.client.AuthorizeOnPremise(t.Context(), onlineID, upscope.Agent{ID: "a", Name: "b"}); !errors.Is(err, upscope.ErrOverPlan) {
-		t.Errorf("over plan: %v", err)
+	_, err = f.client.AuthorizeOnPremise(t.Context(), onlineID, upscope.Agent{ID: "a", Name: "b"})
+	if !errors.Is(err, upscope.ErrOverPlan) || !strings.Contains(err.Error(), "the session is not authorised") {
+		t.Errorf("402: %v", err)
 	}
 	client, _ := clients(t, upscope.Config{Key: key, Transport: &answering{body: `{"authorized":false,"token":"x"}`}})
 	if _, err := client.AuthorizeOnPremise(t.Context(), onlineID, upscope.Agent{ID: "a", Name: "b"}); !errors.Is(err, upscope.ErrUpstream) {

@@ -9,7 +9,41 @@ import (
 	"time"
 )
 
-// Types that read the fields in which versions of the API differ. Each takes null as its zero value.
+// Types that read the fields in which versions of the API differ. Each takes null as its zero value. Those that
+// only inform take anything else they cannot read for zero as well, and never fail: one odd field of a past
+// session must not hide a visitor.
+
+// informing reads an object of which no field matters on its own: one of another type than v's is left zero.
+// Types of v's fields that fail in UnmarshalJSON still do.
+func informing(b []byte, v any) error {
+	if b[0] != '{' && string(b) != "null" {
+		return errors.New("not an object")
+	}
+	err := json.Unmarshal(b, v)
+	if _, odd := errors.AsType[*json.UnmarshalTypeError](err); odd {
+		return nil
+	}
+	return err
+}
+
+// list reads what can be read of a list that only informs.
+type list[T any] []T
+
+func (l *list[T]) UnmarshalJSON(b []byte) error {
+	*l = nil
+	var raw []json.RawMessage
+	if json.Unmarshal(b, &raw) != nil || raw == nil {
+		return nil
+	}
+	*l = make(list[T], 0, len(raw))
+	for _, element := range raw {
+		var v T
+		if string(element) != "null" && json.Unmarshal(element, &v) == nil {
+			*l = append(*l, v)
+		}
+	}
+	return nil
+}
 
 // text reads an id: a string, or a number as v1.1 had them.
 type text string
@@ -31,19 +65,15 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// whole reads a count: a number, or a string of one. Fractions are cut.
+// whole reads a count that only informs: a number, or a string of one. Fractions are cut.
 type whole int
 
 func (n *whole) UnmarshalJSON(b []byte) error {
 	*n = 0
-	if string(b) == "null" {
-		return nil
-	}
 	f, err := strconv.ParseFloat(string(bytes.Trim(b, `"`)), 64)
-	if err != nil || math.IsNaN(f) || math.Abs(f) > 1<<53 {
-		return errors.New("not a number in range")
+	if err == nil && math.Abs(f) <= 1<<53 { // which NaN is not
+		*n = whole(f)
 	}
-	*n = whole(f)
 	return nil
 }
 
@@ -56,6 +86,18 @@ func (s *stamp) UnmarshalJSON(b []byte) error {
 		return nil
 	}
 	return (*time.Time)(s).UnmarshalJSON(b)
+}
+
+// when reads a moment that only informs.
+type when time.Time
+
+func (w *when) UnmarshalJSON(b []byte) error {
+	var s stamp
+	if s.UnmarshalJSON(b) != nil {
+		s = stamp{}
+	}
+	*w = when(s)
+	return nil
 }
 
 // flat reads metadata: string, bool and json.Number are kept as they came, anything else is left out. Part of

@@ -21,7 +21,8 @@ var (
 	// of the configuration, whatever Error.Code says: invalid_api_key, no_subscription (formerly
 	// subscription_expired), api_not_enabled, please_contact_team, or a word not known yet.
 	ErrUnauthorized = errors.New("key not accepted")
-	// ErrOverPlan (402): one more session would exceed the subscription. Repeating does not help.
+	// ErrOverPlan (402): one more session would exceed the subscription; of AuthorizeOnPremise, the session is
+	// not authorised, which the vendor does not explain further. Repeating does not help.
 	ErrOverPlan = errors.New("plan limit reached")
 	// ErrNotFound (404): no such visitor or agent.
 	ErrNotFound = errors.New("not found")

@@ -2,6 +2,7 @@ package upscope
 
 import (
 	"context"
+	"errors"
 	"net/http"
 )
 
@@ -13,8 +14,8 @@ type OnPremiseToken struct{ secret }
 func (t OnPremiseToken) Reveal() string { return t.open() }
 
 // AuthorizeOnPremise asks the cloud to admit an agent, whose id and name are both required, to a visitor of an
-// on-premise installation: POST /onpremise/token. ErrOverPlan when it is not authorised. How the token reaches
-// the installation is not documented publicly.
+// on-premise installation: POST /onpremise/token. ErrOverPlan, with a Reason of its own, when the session is not
+// authorised. How the token reaches the installation is not documented publicly.
 func (c *Client) AuthorizeOnPremise(ctx context.Context, shortID string, a Agent) (OnPremiseToken, error) {
 	const op = "authorize on-premise"
 	if !ValidShortID(shortID) {
@@ -39,6 +40,9 @@ func (c *Client) AuthorizeOnPremise(ctx context.Context, shortID string, a Agent
 		Token      string
 	}
 	if err := c.wire.call(ctx, r, &answer); err != nil {
+		if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusPaymentRequired {
+			e.Reason = "the session is not authorised"
+		}
 		return OnPremiseToken{}, err
 	}
 	if !answer.Authorized || answer.Token == "" {

@@ -12,7 +12,7 @@ import (
 )
 
 // Session is one co-browsing session (cobrowsingapi.com/docs/rest-api/object-types). Fields the service left
-// out or sent as null are zero.
+// out, sent as null, or, except ID and VisitorID, wrote otherwise than documented are zero.
 //
 // Two documented fields are dropped when read, because whoever has them can act: secret_video_url, which plays
 // the recording without signing in, and webhook_logs[].webhook_url, which is where the caller wanted to be told.
@@ -61,21 +61,23 @@ func (s *Session) UnmarshalJSON(b []byte) error {
 	type plain Session
 	in := struct {
 		*plain
-		ID                 text  `json:"id"`
-		VisitorID          text  `json:"visitor_id"`
-		StartedAt          stamp `json:"started_at"`
-		EndedAt            stamp `json:"ended_at"`
-		LengthSeconds      whole `json:"length_seconds"`
-		Metadata           flat  `json:"metadata"`
-		VisitorAgentRating whole `json:"visitor_agent_rating"`
+		ID                 text             `json:"id"`
+		VisitorID          text             `json:"visitor_id"`
+		StartedAt          when             `json:"started_at"`
+		EndedAt            when             `json:"ended_at"`
+		LengthSeconds      whole            `json:"length_seconds"`
+		Agents             list[Agent]      `json:"agents"`
+		Metadata           flat             `json:"metadata"`
+		VisitorAgentRating whole            `json:"visitor_agent_rating"`
+		WebhookLogs        list[WebhookLog] `json:"webhook_logs"`
 	}{plain: (*plain)(s)}
-	if err := json.Unmarshal(b, &in); err != nil {
+	if err := informing(b, &in); err != nil {
 		return err
 	}
 	s.ID, s.VisitorID = string(in.ID), string(in.VisitorID)
 	s.StartedAt, s.EndedAt = time.Time(in.StartedAt), time.Time(in.EndedAt)
 	s.LengthSeconds, s.VisitorAgentRating = int(in.LengthSeconds), int(in.VisitorAgentRating)
-	s.Metadata = in.Metadata
+	s.Agents, s.Metadata, s.WebhookLogs = in.Agents, in.Metadata, in.WebhookLogs
 	return nil
 }
 
@@ -85,12 +87,12 @@ func (l *WebhookLog) UnmarshalJSON(b []byte) error {
 	type plain WebhookLog
 	in := struct {
 		*plain
-		ID          text  `json:"id"`
-		CreatedAt   stamp `json:"created_at"`
-		UpdatedAt   stamp `json:"updated_at"`
-		WillRetryAt stamp `json:"will_retry_at"`
+		ID          text `json:"id"`
+		CreatedAt   when `json:"created_at"`
+		UpdatedAt   when `json:"updated_at"`
+		WillRetryAt when `json:"will_retry_at"`
 	}{plain: (*plain)(l)}
-	if err := json.Unmarshal(b, &in); err != nil {
+	if err := informing(b, &in); err != nil {
 		return err
 	}
 	l.ID, l.CreatedAt, l.UpdatedAt = string(in.ID), time.Time(in.CreatedAt), time.Time(in.UpdatedAt)

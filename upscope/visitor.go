@@ -17,6 +17,10 @@ const MaxResults = 10
 // (cobrowsingapi.com/docs/rest-api/object-types). Everything that identifies the person was claimed by the
 // page or typed into it: it says where to look, never who somebody is. Fields the service left out or sent as
 // null are zero. The ids given as integrationIds are never returned.
+//
+// ShortID, UniqueID, Identities, LookupCode and IsOnline decide whose screen somebody sees: of another type than
+// documented, they make the answer ErrUpstream. All other fields inform, and are then zero, and sessions that
+// cannot be read are left out.
 type Visitor struct {
 	ShortID    string   `json:"short_id"`  // Upscope's id, the key of all calls; replaced when the page resets
 	UniqueID   string   `json:"unique_id"` // the page's own id for the person
@@ -60,16 +64,27 @@ type Visitor struct {
 // UnmarshalJSON reads a visitor as the service writes it, replacing what v held.
 func (v *Visitor) UnmarshalJSON(b []byte) error {
 	*v = Visitor{}
+	var decisive struct {
+		ShortID    string   `json:"short_id"`
+		UniqueID   string   `json:"unique_id"`
+		Identities []string `json:"identities"`
+		LookupCode string   `json:"lookup_code"`
+		IsOnline   bool     `json:"is_online"`
+	}
+	if err := json.Unmarshal(b, &decisive); err != nil {
+		return err
+	}
 	type plain Visitor
 	in := struct {
 		*plain
-		LastSeenAt stamp `json:"last_seen_at"`
-		AddedAt    stamp `json:"added_at"`
+		LastSeenAt when          `json:"last_seen_at"`
+		AddedAt    when          `json:"added_at"`
+		Sessions   list[Session] `json:"sessions"`
 	}{plain: (*plain)(v)}
-	if err := json.Unmarshal(b, &in); err != nil {
+	if err := informing(b, &in); err != nil {
 		return err
 	}
-	v.LastSeenAt, v.AddedAt = time.Time(in.LastSeenAt), time.Time(in.AddedAt)
+	v.LastSeenAt, v.AddedAt, v.Sessions = time.Time(in.LastSeenAt), time.Time(in.AddedAt), in.Sessions
 	return nil
 }
 

@@ -111,16 +111,84 @@ func TestFieldsOfAVisitorMayBeNullOrAbsent(t *testing.T) {
 	}
 }
 
-func TestAFieldOfTheWrongTypeIsAnUpstreamFault(t *testing.T) {
+// What says who somebody is and whether they are there decides whose screen an agent sees.
+func TestWhatDecidesWhoIsMeantIsReadStrictly(t *testing.T) {
 	t.Parallel()
-	for _, field := range []string{
-		`"name":7`, `"is_online":"true"`, `"identities":"joe"`, `"identities":[1]`, `"added_at":"yesterday"`, `"added_at":7`,
-		`"sessions":{}`, `"sessions":[7]`, `"sessions":[{"length_seconds":"long"}]`, `"sessions":[{"id":{}}]`,
-		`"sessions":[{"length_seconds":1e300}]`, `"sessions":[{"agents":{}}]`, `"lookup_code":42`, `"is_online":true,"is_online":false`,
-		`"sessions":[{"id":"a","id":"b"}]`, `"\u006eame":"a","name":"b"`,
+	for _, visitor := range []string{
+		`{"short_id":7}`, `{"short_id":["AB12"]}`, `{"short_id":"AB12","is_online":"true"}`, `{"short_id":"AB12","is_online":1}`,
+		`{"short_id":"AB12","unique_id":7}`, `{"short_id":"AB12","identities":"joe"}`, `{"short_id":"AB12","identities":[1]}`,
+		`{"short_id":"AB12","lookup_code":42}`, `{"short_id":"AB12","is_online":true,"is_online":false}`,
+		`{"short_id":"AB12","sessions":[{"id":"a","id":"b"}]}`, `{"short_id":"AB12","\u006eame":"a","name":"b"}`,
+		`{"name":7,"short_id":"AB12","sessions":[7],"is_online":"true"}`, `7`, `"AB12"`, `[]`, `null`, `{}`,
 	} {
-		if _, err := answered(t, `{"visitor":{"short_id":"AB12",`+field+`}}`).Visitor(t.Context(), "AB12"); !errors.Is(err, upscope.ErrUpstream) {
-			t.Errorf("%s: %v", field, err)
+		if _, err := answered(t, `{"visitor":`+visitor+`}`).Visitor(t.Context(), "AB12"); !errors.Is(err, upscope.ErrUpstream) {
+			t.Errorf("%s: %v", visitor, err)
+		}
+		// Whether somebody is the only one shows only where all can be read.
+		if all, err := answered(t, `{"visitors":[{"short_id":"CD34"},`+visitor+`]}`).Latest(t.Context(), 10); !errors.Is(err, upscope.ErrUpstream) {
+			t.Errorf("beside another, %s: %+v, %v", visitor, all, err)
+		}
+	}
+	for _, list := range []string{`{}`, `"none"`, `7`, `[[]]`} {
+		if _, err := answered(t, `{"visitors":`+list+`}`).Latest(t.Context(), 10); !errors.Is(err, upscope.ErrUpstream) {
+			t.Errorf("visitors %s: %v", list, err)
+		}
+	}
+}
+
+// What only informs is missing when it is of another type, and costs nothing else.
+func TestAFieldThatOnlyInformsCannotMakeAVisitorUnreadable(t *testing.T) {
+	t.Parallel()
+	known := `"unique_id":"u","identities":["joe"],"lookup_code":"0042","is_online":true,"name":"Joe"`
+	want := upscope.Visitor{ShortID: "AB12", UniqueID: "u", Identities: []string{"joe"}, LookupCode: "0042", IsOnline: true, Name: "Joe"}
+	for _, odd := range []string{
+		`"nickname":7`, `"email":{}`, `"call_name":false`, `"is_in_session":0`, `"is_supported":"yes"`, `"is_waiting_for_call":[]`,
+		`"last_url":["https://shop.example/"]`, `"last_seen_at":"2022-01-11 18:01:49 UTC"`, `"last_seen_at":1700000000`,
+		`"added_at":"yesterday"`, `"added_at":{}`, `"browser_name":65`, `"device_name":true`, `"device_type":{}`, `"ip_address":1`,
+		`"location_city":{"name":"Lisbon"}`, `"location_country":351`, `"location_country_name":[]`, `"integration":["zendesk"]`,
+		`"sdk":2`, `"api_key":1`, `"js_configuration":{}`, `"watch_link":{}`, `"tags":"#a"`, `"sessions":{}`, `"sessions":"many"`,
+	} {
+		for _, visitor := range []string{`{"short_id":"AB12",` + odd + `,` + known + `}`, `{"short_id":"AB12",` + known + `,` + odd + `}`} {
+			v, err := answered(t, `{"visitor":`+visitor+`}`).Visitor(t.Context(), "AB12")
+			if diff := cmp.Diff(want, v); err != nil || diff != "" {
+				t.Errorf("%s: %v\n%s", odd, err, diff)
+			}
+			all, err := answered(t, `{"visitors":[{"short_id":"CD34"},`+visitor+`]}`).Latest(t.Context(), 10)
+			if diff := cmp.Diff([]upscope.Visitor{{ShortID: "CD34"}, want}, all); err != nil || diff != "" {
+				t.Errorf("beside another, %s: %v\n%s", odd, err, diff)
+			}
+		}
+	}
+}
+
+func TestAPastSessionCannotMakeAVisitorUnreadable(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		session string
+		want    []upscope.Session
+	}{
+		"a note by an object":      {`{"id":"s1","agent_notes":[{"text":"x","by":{"id":"ea_1"}}]}`, []upscope.Session{{ID: "s1", AgentNotes: []upscope.Note{{Text: "x"}}}}},
+		"a note in one word":       {`{"id":"s1","agent_notes":["x"]}`, []upscope.Session{{ID: "s1", AgentNotes: []upscope.Note{{}}}}},
+		"a rating in words":        {`{"id":"s1","visitor_agent_rating":"good"}`, []upscope.Session{{ID: "s1"}}},
+		"a length in words":        {`{"id":"s1","length_seconds":"long","source":"api"}`, []upscope.Session{{ID: "s1", Source: "api"}}},
+		"a length beyond numbers":  {`{"id":"s1","length_seconds":1e300}`, []upscope.Session{{ID: "s1"}}},
+		"a time as a number":       {`{"id":"s1","started_at":1700000000}`, []upscope.Session{{ID: "s1"}}},
+		"a flag as a number":       {`{"id":"s1","went_live":1}`, []upscope.Session{{ID: "s1"}}},
+		"agents that are no list":  {`{"id":"s1","agents":{}}`, []upscope.Session{{ID: "s1"}}},
+		"an agent that is a name":  {`{"id":"s1","agents":["Bob",{"id":"ea_1","name":7}]}`, []upscope.Session{{ID: "s1", Agents: []upscope.Agent{{ID: "ea_1"}}}}},
+		"a log entry that is none": {`{"id":"s1","webhook_logs":[7,{"id":1,"status_code":"ok"}]}`, []upscope.Session{{ID: "s1", WebhookLogs: []upscope.WebhookLog{{ID: "1"}}}}},
+		"an id that is none":       {`{"id":{}}`, []upscope.Session{}},
+		"a number":                 {`7`, []upscope.Session{}},
+		"nothing":                  {`null`, []upscope.Session{}},
+	} {
+		body := `{"visitor":{"short_id":"AB12","sessions":[` + tt.session + `,` + documentedSession + `],"is_online":true}}`
+		v, err := answered(t, body).Visitor(t.Context(), "AB12")
+		if err != nil || !v.IsOnline {
+			t.Errorf("%s: %+v, %v", name, v, err)
+			continue
+		}
+		if diff := cmp.Diff(append(tt.want, wantedSession()), v.Sessions); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
 		}
 	}
 }
@@ -186,6 +254,7 @@ func FuzzVisitorJSON(f *testing.F) {
 	f.Add([]byte(documentedVisitor))
 	f.Add([]byte(`{"short_id":"AB12"}`))
 	f.Add([]byte(`{"short_id":"AB12","identities":null,"sessions":[{"id":1,"metadata":{"a":1e9}}]}`))
+	f.Add([]byte(`{"short_id":"AB12","name":7,"last_seen_at":7,"sessions":[7,{"id":"s1","agents":[7],"agent_notes":["x"]}]}`))
 	f.Add([]byte(`{"short_id":"AB12","short_id":"CD34"}`))
 	f.Add([]byte(`null`))
 	f.Add([]byte(strings.Repeat("[", 10_001)))

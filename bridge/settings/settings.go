@@ -121,9 +121,9 @@ func Variables(prefix string, spec any) []Variable {
 // nobody: most likely misspelt, and dangerous where a default then applies.
 func (r *Reader) Unknown(prefixes ...string) {
 	for _, pair := range os.Environ() {
-		name, _, _ := strings.Cut(pair, "=")
+		name, value, _ := strings.Cut(pair, "=")
 		ours := slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
-		if ours && !slices.Contains(r.known, name) && !strings.HasPrefix(name, "BRIDGE_TEST_") {
+		if ours && strings.TrimSpace(value) != "" && !slices.Contains(r.known, name) && !strings.HasPrefix(name, "BRIDGE_TEST_") {
 			r.Fault(name, "is not a setting of this program: see `bridge env` for those that are")
 		}
 	}

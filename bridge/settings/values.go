@@ -54,9 +54,13 @@ func (r *Reader) Key(variable, value string) []byte {
 	return key
 }
 
+// minHidden is the shortest value that is hidden, in bytes: to take a word like
+// "bridge" out of every line would hide the lines.
+const minHidden = 8
+
 // Hide adds a value that is part of a setting to Secrets.
 func (r *Reader) Hide(value string) {
-	if value != "" {
+	if len(value) >= minHidden {
 		r.hidden = append(r.hidden, value)
 	}
 }

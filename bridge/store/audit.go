@@ -48,16 +48,18 @@ type AuditHead struct {
 // sum is the SHA-256 of the record's fields in order, each with its length
 // before it, so that no two records have the same encoding.
 func (r Record) sum() [32]byte {
-	var b []byte
+	b := make([]byte, 0, 512)
 	field := func(f string) {
 		b = append(binary.BigEndian.AppendUint64(b, uint64(len(f))), f...)
 	}
-	number := func(n int64) { field(string(binary.BigEndian.AppendUint64(nil, uint64(n)))) }
+	number := func(n int64) {
+		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, 8), uint64(n))
+	}
 	field("cobrowse-bridge audit 1")
 	field(string(r.Prev[:]))
 	number(r.Seq)
 	number(micros(r.At))
-	for _, f := range []string{r.Action, r.Agent, r.Visitor, r.Card, r.Connector, r.Chat, r.Detail} {
+	for _, f := range [...]string{r.Action, r.Agent, r.Visitor, r.Card, r.Connector, r.Chat, r.Detail} {
 		field(f)
 	}
 	return sha256.Sum256(b)

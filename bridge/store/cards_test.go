@@ -127,7 +127,7 @@ func TestADoorBelongsToTheFirstBrowserThatMayHaveIt(t *testing.T) {
 		marked     bool   // the door counts as pressed after
 	}{
 		{"first press", "", false, false, 0, 0, false, nil, this, true},
-		{"the agent's own browser", this, false, false, 0, 0, false, nil, this, false},
+		{"the agent's own browser", this, false, false, 0, 0, false, nil, this, true},
 		{"the agent's own browser, again", this, false, true, 0, 0, false, nil, this, true},
 		{"another browser of the agent", other, false, false, 0, 0, false, ErrTaken, other, false},
 		{"another browser of the agent, second press", other, false, true, 0, 0, false, ErrTaken, other, true},
@@ -164,16 +164,16 @@ func TestADoorBelongsToTheFirstBrowserThatMayHaveIt(t *testing.T) {
 						until = time.Now().Add(-time.Second)
 					}
 					commit(Change{Card: &Card{ID: "before " + test.name, Connector: "c", Chat: "before " + test.name}})
-					commit(Change{Claim: &Claim{"before " + test.name, 0, agent, test.remembered, false, until}})
+					commit(Change{Claim: &Claim{"before " + test.name, 1, 0, agent, test.remembered, false, until}})
 				}
 				if test.claimed {
-					commit(Change{Claim: &Claim{card.ID, test.generation, "somebody " + test.name, "their browser", false, later}})
+					commit(Change{Claim: &Claim{card.ID, 1, test.generation, "somebody " + test.name, "their browser", false, later}})
 				}
 				head, _ := s.AuditHead(ctx)
 
 				card.State = "opened"
 				err := s.Commit(ctx, Change{
-					Claim: &Claim{card.ID, test.with, agent, this, test.renewed, later},
+					Claim: &Claim{card.ID, 1, test.with, agent, this, test.renewed, later},
 					Card:  &card,
 					Audit: []Entry{{Action: "watching", Agent: agent}},
 				})
@@ -211,7 +211,7 @@ func TestOfManyBrowsersAtOnceOneGetsTheDoor(t *testing.T) {
 		var presses []func() error
 		for i := range 20 {
 			presses = append(presses, func() error {
-				return s.Commit(ctx, Change{Claim: &Claim{"id", 0, "agent", string(rune('a' + i)), false, time.Now().Add(time.Hour)}})
+				return s.Commit(ctx, Change{Claim: &Claim{"id", 1, 0, "agent", string(rune('a' + i)), false, time.Now().Add(time.Hour)}})
 			})
 		}
 		errs := together(t, s, gate(s), presses...)
@@ -234,7 +234,7 @@ func TestAForgottenBrowserIsNoLongerTheAgents(t *testing.T) {
 		if err := s.Commit(ctx, Change{Card: &Card{ID: "id", Connector: "c", Chat: "chat"}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Commit(ctx, Change{Claim: &Claim{"id", 0, "agent", "browser", false, now.Add(time.Hour)}}); err != nil {
+		if err := s.Commit(ctx, Change{Claim: &Claim{"id", 1, 0, "agent", "browser", false, now.Add(time.Hour)}}); err != nil {
 			t.Fatal(err)
 		}
 		for at, want := range map[time.Duration]bool{0: true, 59 * time.Minute: true, time.Hour + time.Millisecond: false} {
@@ -253,7 +253,7 @@ func TestAForgottenBrowserIsNoLongerTheAgents(t *testing.T) {
 		if err := s.Commit(ctx, Change{Card: &Card{ID: "id2", Connector: "c", Chat: "chat2"}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Commit(ctx, Change{Claim: &Claim{"id2", 0, "agent", "browser", false, now.Add(-time.Minute)}}); err != nil {
+		if err := s.Commit(ctx, Change{Claim: &Claim{"id2", 1, 0, "agent", "browser", false, now.Add(-time.Minute)}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Purge(ctx, now); err != nil {

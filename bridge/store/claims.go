@@ -15,15 +15,16 @@ import (
 // A Claim is made when an agent's browser presses a door where nobody signs in.
 // It holds if the door's generation is the card's, and
 //
-//   - this browser is remembered as the agent's and has not expired, in which
-//     case nothing changes; or
+//   - this browser is remembered as the agent's and has not expired; or
 //   - nobody pressed this generation's door before, and the agent has no
-//     remembered browser or the door is Renewed. The door is then marked as
-//     claimed, and this browser remembered as the agent's in place of any other.
+//     remembered browser or the door is Renewed.
 //
-// Otherwise it fails with ErrTaken.
+// The door is then marked as claimed, and this browser remembered as the agent's
+// until Until, in place of any other. Otherwise it fails with ErrTaken.
 type Claim struct {
-	Card       string
+	Card string
+	// Version is the card's as it was read; another is ErrConflict.
+	Version    int64
 	Generation int
 	Agent      string
 	// Browser is the browser's token. Only its SHA-256 is stored.
@@ -36,30 +37,37 @@ type Claim struct {
 	Until time.Time
 }
 
+// refresh is how much longer a browser must be remembered for it to be written.
+const refresh = 5 * time.Minute
+
 // claim prepares the decision, which only refuses, and what it makes of the
 // door and the browser, which only writes.
 func (s *Store) claim(c Claim) (decide, apply func(context.Context, engine.Tx) error) {
 	browser := sha256.Sum256([]byte(c.Browser))
-	known := false
+	settled := false
 	decide = func(ctx context.Context, tx engine.Tx) error {
-		var generation, claimed int64
-		err := tx.QueryRow(ctx, queryLockDoor, c.Card).Scan(&generation, &claimed)
+		var generation, claimed, version int64
+		err := tx.QueryRow(ctx, queryLockDoor, c.Card).Scan(&generation, &claimed, &version)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrNotFound
 		} else if err != nil {
 			return fmt.Errorf("claim: %w", err)
 		}
+		if version != c.Version {
+			return ErrConflict
+		}
 		if generation != int64(c.Generation) {
 			return ErrTaken
 		}
 		var remembered []byte
-		err = tx.QueryRow(ctx, queryBrowser, c.Agent, time.Now().UnixMicro()).Scan(&remembered)
+		var expires int64
+		err = tx.QueryRow(ctx, queryBrowser, c.Agent, time.Now().UnixMicro()).Scan(&remembered, &expires)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("claim: %w", err)
 		}
-		known = bytes.Equal(remembered, browser[:])
 		switch {
-		case known:
+		case bytes.Equal(remembered, browser[:]):
+			settled = claimed == generation && c.Until.Sub(fromMicros(expires)) < refresh
 			return nil
 		case claimed == generation:
 			return ErrTaken
@@ -69,7 +77,7 @@ func (s *Store) claim(c Claim) (decide, apply func(context.Context, engine.Tx) e
 		return nil
 	}
 	apply = func(ctx context.Context, tx engine.Tx) error {
-		if known {
+		if settled {
 			return nil
 		}
 		if _, err := tx.Exec(ctx, queryClaim, c.Card, int64(c.Generation)); err != nil {
@@ -87,7 +95,8 @@ func (s *Store) claim(c Claim) (decide, apply func(context.Context, engine.Tx) e
 // given time, or else whether another one is.
 func (s *Store) Remembers(ctx context.Context, agent, browser string, now time.Time) (this, other bool, err error) {
 	var remembered []byte
-	err = s.engine.QueryRow(ctx, queryBrowser, agent, micros(now)).Scan(&remembered)
+	var expires int64
+	err = s.engine.QueryRow(ctx, queryBrowser, agent, micros(now)).Scan(&remembered, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, false, nil
 	} else if err != nil {

@@ -77,14 +77,18 @@ func (s *Store) Delivery(ctx context.Context, id string) (Delivery, error) {
 }
 
 // Purge removes deliveries that were finished before the given time, whose
-// repeats are new deliveries from then on, and what is left of remembered
-// browsers that have expired.
+// repeats are new deliveries from then on; those that came before it and never
+// were; and what is left of remembered browsers that have expired.
 func (s *Store) Purge(ctx context.Context, before time.Time) error {
 	// In portions, so that nobody waits behind a large one.
 	for more := true; more; {
 		err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-			n, err := tx.Exec(ctx, queryPurge, micros(before))
-			more = n > 0
+			done, err := tx.Exec(ctx, queryPurge, micros(before))
+			if err != nil {
+				return err
+			}
+			dead, err := tx.Exec(ctx, queryPurgeDead, idsFrom(before))
+			more = done+dead > 0
 			return err
 		}})
 		if err != nil {
@@ -99,4 +103,11 @@ func (s *Store) Purge(ctx context.Context, before time.Time) error {
 		return fmt.Errorf("store: purge: %w", err)
 	}
 	return nil
+}
+
+// idsFrom is where the ids of deliveries that came at t begin: a UUIDv7 starts
+// with the milliseconds of its time (RFC 9562, section 5.7).
+func idsFrom(t time.Time) string {
+	ms := fmt.Sprintf("%012x", t.UnixMilli())
+	return ms[:8] + "-" + ms[8:]
 }

@@ -19,6 +19,7 @@ func TestEveryQueryFindsItsRowsThroughAnIndex(t *testing.T) {
 	s := openAt(t, newDatabase(t, "sqlite"), Options{})
 	queries := queryConstants(t)
 	queries["QueryRecoverJobs"] = sqlite.QueryRecoverJobs
+	queries["QueryRecoverPosts"] = sqlite.QueryRecoverPosts
 	queries["QueryRecoverLeader"] = sqlite.QueryRecoverLeader
 	scan := regexp.MustCompile(`SCAN (deliveries|cards|posts|browsers|audit|audit_head|probe|river_\w+)`)
 	for name, query := range queries {

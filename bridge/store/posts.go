@@ -24,10 +24,15 @@ type Post struct {
 	Current bool
 	// Ref is the connector's name of what it posted.
 	Ref string
-	// Shown tells what the post shows, in the caller's terms; empty means that
-	// nothing was posted.
+	// Shown tells what the post shows, in the caller's terms. Empty means that
+	// nobody ever tried to post, and PerhapsShown that somebody did and never
+	// said how it went.
 	Shown string
 }
+
+// PerhapsShown is what Post.Shown is from LeasePost to SavePost, and after a
+// worker that did not come back.
+const PerhapsShown = "?"
 
 const (
 	purposePlace   = "place"
@@ -70,12 +75,20 @@ func (s *Store) Posts(ctx context.Context, card string) ([]Post, error) {
 }
 
 // LeasePost makes the caller the only one to show a post, until SavePost,
-// ReleasePost, or the given time. It fails with ErrLeased while another holds
-// the post, and with ErrNotFound if there is no such post.
-func (s *Store) LeasePost(ctx context.Context, card string, p Place, until time.Time) error {
-	return s.onPost(ctx, "lease post", card, p, func(ctx context.Context, tx engine.Tx, place []byte) error {
+// ReleasePost, or the given time, and returns what the post showed before. From
+// here on it counts as PerhapsShown. LeasePost fails with ErrLeased while another
+// holds the post, and with ErrNotFound if there is no such post.
+func (s *Store) LeasePost(ctx context.Context, card string, p Place, until time.Time) (shown string, err error) {
+	err = s.onPost(ctx, "lease post", card, p, func(ctx context.Context, tx engine.Tx, place []byte) error {
 		n, err := tx.Exec(ctx, queryLeasePost, card, place, micros(until), time.Now().UnixMicro())
-		if err != nil || n > 0 {
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			if err := tx.QueryRow(ctx, queryPostShown, card, place).Scan(&shown); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, queryPerhapsShown, card, place, PerhapsShown)
 			return err
 		}
 		var id int64
@@ -86,6 +99,7 @@ func (s *Store) LeasePost(ctx context.Context, card string, p Place, until time.
 		}
 		return ErrLeased
 	})
+	return shown, err
 }
 
 // SavePost stores Ref and Shown of a post, and ends its lease. It fails with ErrNotFound if there is no such post.

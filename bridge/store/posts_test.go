@@ -52,13 +52,13 @@ func TestOneWorkerAtATimeShowsAPost(t *testing.T) {
 		}
 		lease := func(until time.Duration, want error) {
 			t.Helper()
-			if err := s.LeasePost(ctx, "card", place, time.Now().Add(until)); !errors.Is(err, want) {
+			if _, err := s.LeasePost(ctx, "card", place, time.Now().Add(until)); !errors.Is(err, want) {
 				t.Errorf("LeasePost = %v, want %v", err, want)
 			}
 		}
 		lease(time.Minute, nil)
 		lease(time.Minute, ErrLeased)
-		if err := s.LeasePost(ctx, "other", place, time.Now().Add(time.Minute)); err != nil {
+		if _, err := s.LeasePost(ctx, "other", place, time.Now().Add(time.Minute)); err != nil {
 			t.Errorf("the post of another card: %v", err)
 		}
 		if err := s.SavePost(ctx, Post{Card: "card", Place: place, Ref: "r", Shown: "one"}); err != nil {
@@ -70,7 +70,7 @@ func TestOneWorkerAtATimeShowsAPost(t *testing.T) {
 		}
 		lease(-time.Second, nil) // has expired at once
 		lease(time.Minute, nil)
-		if err := s.LeasePost(ctx, "card", Place{"slack", "C2"}, time.Now()); !errors.Is(err, ErrNotFound) {
+		if _, err := s.LeasePost(ctx, "card", Place{"slack", "C2"}, time.Now()); !errors.Is(err, ErrNotFound) {
 			t.Errorf("an unknown post: %v", err)
 		}
 
@@ -79,7 +79,7 @@ func TestOneWorkerAtATimeShowsAPost(t *testing.T) {
 		}
 		var workers []func() error
 		for range 20 {
-			workers = append(workers, func() error { return s.LeasePost(ctx, "card", place, time.Now().Add(time.Minute)) })
+			workers = append(workers, func() error { _, err := s.LeasePost(ctx, "card", place, time.Now().Add(time.Minute)); return err })
 		}
 		free := 0
 		for _, err := range together(t, s, gate(s), workers...) {

@@ -10,6 +10,7 @@ const (
 	queryDelivery         = `SELECT connector, dedupe, body, received FROM deliveries WHERE id = $1 AND finished IS NULL`
 	queryFinish           = `UPDATE deliveries SET body = NULL, finished = $2 WHERE id = $1 AND finished IS NULL`
 	queryPurge            = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE finished < $1 LIMIT 1000)`
+	queryPurgeDead        = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE id < $1 AND finished IS NULL LIMIT 1000)`
 	queryPurgeBrowsers    = `DELETE FROM browsers WHERE expires <= $1`
 
 	cardColumns       = `id, connector, chat, agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, detail`
@@ -22,15 +23,17 @@ const (
 		WHERE id = $1 AND connector = $2 AND chat = $3 AND version = $14`
 
 	// Locks the card's row on engines that have several writers.
-	queryLockDoor     = `UPDATE cards SET claimed = claimed WHERE id = $1 RETURNING generation, claimed`
+	queryLockDoor     = `UPDATE cards SET claimed = claimed WHERE id = $1 RETURNING generation, claimed, version`
 	queryClaim        = `UPDATE cards SET claimed = $2 WHERE id = $1`
-	queryBrowser      = `SELECT browser FROM browsers WHERE agent = $1 AND expires > $2`
+	queryBrowser      = `SELECT browser, expires FROM browsers WHERE agent = $1 AND expires > $2`
 	queryRemember     = `INSERT INTO browsers (agent, browser, expires) VALUES ($1, $2, $3) ON CONFLICT (agent) DO UPDATE SET browser = excluded.browser, expires = excluded.expires`
 	queryForget       = `DELETE FROM browsers WHERE agent = $1`
 	queryPosts        = `SELECT connector, address, ref, shown, is_current FROM posts WHERE card = $1 ORDER BY id`
 	queryUpsertPost   = `INSERT INTO posts (card, place, connector, address, ref, shown, is_current) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (card, place) DO UPDATE SET is_current = excluded.is_current`
 	queryRekeyPost    = `UPDATE posts SET place = $2 WHERE card = $1 AND place = $3`
 	queryLeasePost    = `UPDATE posts SET leased = $3 WHERE card = $1 AND place = $2 AND leased <= $4`
+	queryPostShown    = `SELECT shown FROM posts WHERE card = $1 AND place = $2`
+	queryPerhapsShown = `UPDATE posts SET shown = $3 WHERE card = $1 AND place = $2 AND shown = ''`
 	queryPostExists   = `SELECT id FROM posts WHERE card = $1 AND place = $2`
 	querySavePost     = `UPDATE posts SET ref = $3, shown = $4, leased = 0 WHERE card = $1 AND place = $2`
 	queryReleasePost  = `UPDATE posts SET leased = 0 WHERE card = $1 AND place = $2`

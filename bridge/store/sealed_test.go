@@ -29,7 +29,7 @@ func fill(t *testing.T, s *Store) (canaries []string) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Commit(ctx, Change{Claim: &Claim{"card", 0, "agent", "canary-browser", false, time.Now().Add(time.Hour)}}); err != nil {
+	if err := s.Commit(ctx, Change{Claim: &Claim{"card", 1, 0, "agent", "canary-browser", false, time.Now().Add(time.Hour)}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.SavePost(ctx, Post{Card: "card", Place: place, Ref: "canary-ref", Shown: "one"}); err != nil {
@@ -134,10 +134,10 @@ func TestAnOldSecretStillOpensAndIsNotUsedAgain(t *testing.T) {
 		}
 		// The place is still the same place, in every call.
 		place := Place{"c", "canary-address"}
-		if err := s.LeasePost(ctx, "card", place, time.Now().Add(time.Hour)); err != nil {
+		if _, err := s.LeasePost(ctx, "card", place, time.Now().Add(time.Hour)); err != nil {
 			t.Error(err)
 		}
-		if err := s.LeasePost(ctx, "card", place, time.Now()); !errors.Is(err, ErrLeased) {
+		if _, err := s.LeasePost(ctx, "card", place, time.Now()); !errors.Is(err, ErrLeased) {
 			t.Errorf("a second lease: %v", err)
 		}
 		c.Detail = []byte("new detail")

@@ -2,12 +2,8 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,42 +11,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
 
+	"cobrowse-bridge/bridge/benchtest"
 	"cobrowse-bridge/bridge/store/engine"
 )
 
 var kilobyte = []byte(strings.Repeat("b", 1024))
 
-// inParallel calls f n times in so many goroutines, and returns how long each
-// call and all of them took.
-func inParallel(b *testing.B, goroutines, n int, f func(i int) error) (each []time.Duration, all time.Duration) {
-	b.Helper()
-	each = make([]time.Duration, n)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	begun := time.Now()
-	for range goroutines {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				at := time.Now()
-				if err := f(i); err != nil {
-					b.Error(err)
-					return
-				}
-				each[i] = time.Since(at)
-			}
-		})
-	}
-	wg.Wait()
-	return each, time.Since(begun)
-}
-
-func perSecond(n int, d time.Duration) float64 { return float64(n) / d.Seconds() }
+const (
+	parallel = 64
+	perRound = 2000
+)
 
 func accept(s *Store, prefix string) func(int) error {
 	return func(i int) error {
@@ -59,42 +30,53 @@ func accept(s *Store, prefix string) func(int) error {
 	}
 }
 
-// bareSQLite is the floor: a row and River's InsertTx, each in a transaction of
-// its own, on a file with the same settings.
-func bareSQLite(b *testing.B) func(int) error {
-	address := newDatabase(b, "sqlite")
-	openAt(b, address, Options{}).Close()
-	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(address, "sqlite:")+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_txlock=immediate")
-	if err != nil {
-		b.Fatal(err)
+// rate returns how many calls of f are done in a second, 64 at a time. Each
+// measurement has numbers of its own.
+func rate(b *testing.B, f func(i int) error) func() float64 {
+	first := 0
+	return func() float64 {
+		first += perRound
+		_, all := benchtest.Parallel(b, parallel, perRound, func(i int) error { return f(first + i) })
+		return benchtest.PerSecond(perRound, all)
 	}
-	db.SetMaxOpenConns(1)
-	b.Cleanup(func() { db.Close() })
-	client, err := river.NewClient(riversqlite.New(db), &river.Config{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return func(i int) error {
-		ctx := context.Background()
-		tx, err := db.BeginTx(ctx, nil)
-		if err != nil {
-			return err
+}
+
+func BenchmarkP6OverRawGroup(b *testing.B) {
+	raw := openAt(b, newDatabase(b, "sqlite"), Options{})
+	floor := rate(b, func(i int) error {
+		id := fmt.Sprint(i)
+		return raw.write(context.Background(), &write{delivery: &deliveryRow{id: id, connector: "c", key: id, body: kilobyte}})
+	})
+	benchtest.Rates(b, "P6", floor, rate(b, accept(openAt(b, newDatabase(b, "sqlite"), Options{}), "")))
+}
+
+func BenchmarkP7OverBareRiver(b *testing.B) {
+	b.Run("SQLite", func(b *testing.B) {
+		address := newDatabase(b, "sqlite")
+		if err := openAt(b, address, Options{}).Close(); err != nil {
+			b.Fatal(err)
 		}
-		defer tx.Rollback()
-		if _, err := tx.ExecContext(ctx, queryInsertDeliveries+`(?, 'c', ?, ?, 0)`, fmt.Sprint(i), fmt.Sprint(i), kilobyte); err != nil {
-			return err
-		}
-		if _, err := client.InsertTx(ctx, tx, jobArgs{Name: "read", Subject: fmt.Sprint(i)}, nil); err != nil {
-			return err
-		}
-		return tx.Commit()
-	}
+		bare := benchtest.BareSQLite(b, strings.TrimPrefix(address, "sqlite:"))
+		floor := rate(b, func(i int) error { return bare(fmt.Sprint(i), kilobyte) })
+		benchtest.Rates(b, "P7-sqlite", floor, rate(b, accept(openAt(b, newDatabase(b, "sqlite"), Options{}), "")))
+	})
+	b.Run("PostgreSQL", func(b *testing.B) {
+		floor := rate(b, barePostgres(b))
+		benchtest.Rates(b, "P7", floor, rate(b, accept(openAt(b, newDatabase(b, "postgres"), Options{}), "")))
+	})
 }
 
 func barePostgres(b *testing.B) func(int) error {
 	address := newDatabase(b, "postgres")
-	openAt(b, address, Options{}).Close()
-	pool, err := pgxpool.New(context.Background(), address+"?pool_max_conns=16")
+	if err := openAt(b, address, Options{}).Close(); err != nil {
+		b.Fatal(err)
+	}
+	config, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	config.MaxConns = 16
+	pool, err := pgxpool.NewWithConfig(b.Context(), config)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -104,66 +86,29 @@ func barePostgres(b *testing.B) func(int) error {
 		b.Fatal(err)
 	}
 	return func(i int) error {
-		ctx := context.Background()
+		ctx, id := context.Background(), fmt.Sprint(i)
 		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, queryInsertDeliveries+`($1, 'c', $2, $3, 0)`, fmt.Sprint(i), fmt.Sprint(i), kilobyte); err != nil {
+			if _, err := tx.Exec(ctx, benchtest.InsertDelivery, id, kilobyte); err != nil {
 				return err
 			}
-			_, err := client.InsertTx(ctx, tx, jobArgs{Name: "read", Subject: fmt.Sprint(i)}, nil)
+			_, err := client.InsertTx(ctx, tx, benchtest.BareJob{Subject: id}, nil)
 			return err
 		})
 	}
 }
 
-// rawGroup inserts rows only, through the same committer.
-func rawGroup(b *testing.B) func(int) error {
-	s := openAt(b, newDatabase(b, "sqlite"), Options{})
-	return func(i int) error {
-		id := fmt.Sprint(i)
-		return s.write(context.Background(), &write{delivery: &deliveryRow{id: id, connector: "c", key: id, body: kilobyte}})
-	}
-}
-
-// BenchmarkAccept compares Accept at 64 parallel with what it stands on.
-func BenchmarkAccept(b *testing.B) {
-	for _, c := range []struct {
-		name, engine, ratio string
-		floor               func(*testing.B) func(int) error
-	}{
-		{"SQLite/OverBareRiver", "sqlite", "×bare", bareSQLite},
-		{"SQLite/OverRawGroup", "sqlite", "×raw", rawGroup},
-		{"PostgreSQL/OverBareRiver", "postgres", "×bare", barePostgres},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			floor := c.floor(b)
-			s := openAt(b, newDatabase(b, c.engine), Options{})
-			accept := accept(s, "")
-			b.ResetTimer()
-			_, floorTook := inParallel(b, 64, b.N, floor)
-			_, took := inParallel(b, 64, b.N, accept)
-			b.ReportMetric(perSecond(b.N, floorTook), "floor/s")
-			b.ReportMetric(perSecond(b.N, took), "accept/s")
-			b.ReportMetric(floorTook.Seconds()/took.Seconds(), c.ratio)
-		})
-	}
-}
-
-// BenchmarkAcceptLatency compares p99 at 64 parallel with p50 alone.
-func BenchmarkAcceptLatency(b *testing.B) {
-	for _, name := range []string{"sqlite", "postgres"} {
+func BenchmarkP8CrowdOverAlone(b *testing.B) {
+	for name, id := range map[string]string{"sqlite": "P8", "postgres": "P8-postgres"} {
 		b.Run(name, func(b *testing.B) {
-			s := openAt(b, newDatabase(b, name), Options{})
-			b.ResetTimer()
-			alone, _ := inParallel(b, 1, b.N, accept(s, "alone "))
-			crowd, _ := inParallel(b, 64, b.N, accept(s, "crowd "))
-			slices.Sort(alone)
-			slices.Sort(crowd)
-			p50, p99 := alone[len(alone)/2], crowd[len(crowd)*99/100]
-			b.ReportMetric(float64(p50.Microseconds()), "µs-p50-of-1")
-			b.ReportMetric(float64(alone[len(alone)*99/100].Microseconds()), "µs-p99-of-1")
-			b.ReportMetric(float64(crowd[len(crowd)/2].Microseconds()), "µs-p50-of-64")
-			b.ReportMetric(float64(p99.Microseconds()), "µs-p99-of-64")
-			b.ReportMetric(float64(p99)/float64(p50), "p99of64/p50of1")
+			s, round := openAt(b, newDatabase(b, name), Options{}), 0
+			percentile := func(goroutines, n, percent int) func() time.Duration {
+				return func() time.Duration {
+					round++
+					each, _ := benchtest.Parallel(b, goroutines, n, accept(s, fmt.Sprint(round, "-")))
+					return benchtest.Percentile(each, percent)
+				}
+			}
+			benchtest.Costs(b, id, percentile(1, perRound/4, 50), percentile(parallel, 2*perRound, 99))
 		})
 	}
 }
@@ -178,11 +123,14 @@ func BenchmarkStart(b *testing.B) {
 			go func() {
 				ended <- s.Work(ctx, map[string]int{"default": 10}, func(context.Context, Job) error { started <- struct{}{}; return nil })
 			}()
-			accept := accept(s, "")
-			each, _ := inParallel(b, 1, b.N, func(i int) error { err := accept(i); <-started; return err })
-			slices.Sort(each)
-			b.ReportMetric(float64(each[len(each)/2].Microseconds()), "µs-p50")
-			b.ReportMetric(float64(each[len(each)*95/100].Microseconds()), "µs-p95")
+			var all []time.Duration
+			for round := 0; b.Loop(); round++ {
+				accept := accept(s, fmt.Sprint(round, "-"))
+				each, _ := benchtest.Parallel(b, 1, 50, func(i int) error { err := accept(i); <-started; return err })
+				all = append(all, each...)
+			}
+			b.ReportMetric(float64(benchtest.Percentile(all, 50).Microseconds()), "µs-p50")
+			b.ReportMetric(float64(benchtest.Percentile(all, 95).Microseconds()), "µs-p95")
 			cancel()
 			if err := <-ended; err != nil {
 				b.Error(err)
@@ -191,40 +139,33 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// BenchmarkGrowth compares the costs at a million pending deliveries with those
-// at a thousand.
-func BenchmarkGrowth(b *testing.B) {
+// BenchmarkP12Growth compares the costs at a million pending deliveries, jobs
+// and cards with those at a thousand.
+func BenchmarkP12Growth(b *testing.B) {
 	if testing.Short() {
 		b.Skip("a million rows take a while")
 	}
-	s := openAt(b, newDatabase(b, "sqlite"), Options{})
-	have := 0
-	measure := func(pending int) (insert, claim, door time.Duration) {
-		pend(b, s, have, pending)
-		have = pending
-		const n = 300
-		inserts, _ := inParallel(b, 1, n, accept(s, fmt.Sprint(pending, " ")))
-		claims, _ := inParallel(b, 1, n, func(int) error { return claimJob(s) })
-		doors, _ := inParallel(b, 1, n, func(i int) error {
-			_, err := s.CardByHandle(b.Context(), handleOf(i))
-			return err
-		})
-		for _, each := range [][]time.Duration{inserts, claims, doors} {
-			slices.Sort(each)
+	few := openAt(b, newDatabase(b, "sqlite"), Options{})
+	many := openAt(b, newDatabase(b, "sqlite"), Options{})
+	pend(b, few, 0, 1000)
+	pend(b, many, 0, 1_000_000)
+	round := 0
+	typical := func(f func(i int) error) func() time.Duration {
+		return func() time.Duration {
+			each, _ := benchtest.Parallel(b, 1, 200, f)
+			return benchtest.Percentile(each, 50)
 		}
-		return inserts[n/2], claims[n/2], doors[n/2]
 	}
-	b.ResetTimer()
-	for range b.N {
-		insert1, claim1, door1 := measure(1000)
-		insert2, claim2, door2 := measure(1000000)
-		b.ReportMetric(float64(insert2)/float64(insert1), "insert-1M/1k")
-		b.ReportMetric(float64(claim2)/float64(claim1), "claim-1M/1k")
-		b.ReportMetric(float64(door2)/float64(door1), "card-1M/1k")
-		b.ReportMetric(float64(insert2.Microseconds()), "µs-insert-1M")
-		b.ReportMetric(float64(claim2.Microseconds()), "µs-claim-1M")
-		b.ReportMetric(float64(door2.Microseconds()), "µs-card-1M")
+	insert := func(s *Store) func() time.Duration {
+		return typical(func(int) error { round++; return accept(s, "new-")(round) })
 	}
+	claim := func(s *Store) func() time.Duration { return typical(func(int) error { return claimJob(s) }) }
+	card := func(s *Store) func() time.Duration {
+		return typical(func(i int) error { _, err := s.CardByHandle(context.Background(), handleOf(i)); return err })
+	}
+	b.Run("Insert", func(b *testing.B) { benchtest.Costs(b, "P12-insert", insert(few), insert(many)) })
+	b.Run("Claim", func(b *testing.B) { benchtest.Costs(b, "P12-claim", claim(few), claim(many)) })
+	b.Run("Card", func(b *testing.B) { benchtest.Costs(b, "P13", card(few), card(many)) })
 }
 
 func handleOf(i int) (h [32]byte) {

@@ -30,6 +30,11 @@ type Harness struct {
 	// Verdict is what an error for an answer of each status, without a body
 	// that says more, must be.
 	Verdict func(status int) Verdict
+
+	// Optional reports whether a connector does well without the answer to a
+	// request: a status from 400 on may then be no error. Nil means that every
+	// answer is needed.
+	Optional func(r *http.Request) bool
 }
 
 // A Verdict says what the bridge is to do about a failure.
@@ -110,40 +115,82 @@ func Run(t *testing.T, h Harness) {
 	if s.Connector.Accept != nil {
 		t.Run("Accept", h.accept)
 	}
+	if s.Connector.Serving != nil && s.Connector.Read == nil {
+		t.Error("Serving is asked about chats that Read named")
+	} else if s.Connector.Serving != nil {
+		t.Run("Serving", h.serving)
+	}
 	if s.Connector.Show != nil {
 		t.Run("Show", h.show)
 	}
 	t.Run("Failures", h.failures)
 }
 
+func (h Harness) serving(t *testing.T) {
+	t.Run("it names the agent that Read names", func(t *testing.T) {
+		s := h.New(t, (&wire{}).wrap)
+		ask, err := s.read(t.Context())
+		if err != nil || ask.Chat == "" || ask.Agent.ID == "" {
+			t.Fatalf("Read: %+v, %v", ask, err)
+		}
+		agent, open, err := s.Connector.Serving(t.Context(), ask.Chat)
+		if agent != ask.Agent.ID || !open || err != nil {
+			t.Errorf("got %q, open %v, error %v; Read says %q serves", agent, open, err, ask.Agent.ID)
+		}
+	})
+}
+
+// read takes the event all the way through Read.
+func (s Service) read(ctx context.Context) (bridge.Ask, error) {
+	r, err := s.Genuine(s.Event()).accept(s.Connector)
+	if err != nil {
+		return bridge.Ask{}, fmt.Errorf("deliver: %w", err)
+	}
+	return s.Connector.Read(ctx, bridge.Delivery{Key: r.Key, Body: kept(r, s.Event())})
+}
+
 // A call is one capability that talks to the chat service.
 type call struct {
 	name string
-	do   func(context.Context) error
+	// prepare finds out what do needs, before anything goes wrong; it may be nil.
+	prepare func(context.Context) error
+	do      func(context.Context) error
 }
 
 // calls are the capabilities of a fresh service. Check has findings instead of
-// errors; they are held to the same.
+// errors; they are held to the same, save that which statuses are none of its
+// problems is its own affair.
 func (s Service) calls() []call {
 	var all []call
 	if s.Connector.Read != nil {
-		all = append(all, call{"Read", func(ctx context.Context) error {
-			r, err := s.Genuine(s.Event()).accept(s.Connector)
-			if err != nil {
-				return fmt.Errorf("deliver: %w", err)
-			}
-			_, err = s.Connector.Read(ctx, bridge.Delivery{Key: r.Key, Body: kept(r, s.Event())})
+		all = append(all, call{name: "Read", do: func(ctx context.Context) error {
+			_, err := s.read(ctx)
 			return err
 		}})
 	}
+	if s.Connector.Serving != nil && s.Connector.Read != nil {
+		var chat string
+		all = append(all, call{
+			name: "Serving",
+			prepare: func(ctx context.Context) error {
+				ask, err := s.read(ctx)
+				chat = ask.Chat
+				return err
+			},
+			do: func(ctx context.Context) error {
+				_, _, err := s.Connector.Serving(ctx, chat)
+				return err
+			},
+		})
+	}
 	if s.Connector.Show != nil {
-		all = append(all, call{"Show", func(ctx context.Context) error {
+		all = append(all, call{name: "Show", do: func(ctx context.Context) error {
 			_, err := s.Connector.Show(ctx, s.Place, card())
 			return err
 		}})
 	}
 	if s.Connector.Check != nil {
-		all = append(all, call{"Check", func(ctx context.Context) error {
+		all = append(all, call{name: "Check", do: func(ctx context.Context) error {
 			var said []string
 			for _, f := range s.Connector.Check(ctx) {
 				if f.Problem != "" {

@@ -36,11 +36,19 @@ func (h Harness) failures(t *testing.T) {
 		h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
 			for status := 200; status < 600; status++ {
 				_, w, c := fresh()
+				needed := true
 				w.at(n, func(req *http.Request) (*http.Response, error) {
+					needed = h.Optional == nil || !h.Optional(req)
 					return respond(req, status, "text/html", "<html></html>"), nil
 				})
 				err := c.do(t.Context())
-				if status < 300 || name == "Check" || err == nil {
+				if status < 300 || name == "Check" {
+					continue
+				}
+				if err == nil {
+					if status >= 400 && needed {
+						t.Errorf("%s, request %d, %d: no error", name, n, status)
+					}
 					continue
 				}
 				if got, want := verdict(err), h.Verdict(status); got != want {
@@ -86,6 +94,7 @@ func (h Harness) each(t *testing.T, f func(name string, n int, fresh func() (Ser
 	t.Helper()
 	var probe wire
 	for k, c := range h.New(t, probe.wrap).calls() {
+		c.ready(t)
 		probe.set(nil)
 		if err := c.do(t.Context()); err != nil {
 			t.Fatalf("%s fails by itself: %v", c.name, err)
@@ -94,9 +103,21 @@ func (h Harness) each(t *testing.T, f func(name string, n int, fresh func() (Ser
 			f(c.name, n, func() (Service, *wire, call) {
 				w := new(wire)
 				s := h.New(t, w.wrap)
-				return s, w, s.calls()[k]
+				c := s.calls()[k]
+				c.ready(t)
+				return s, w, c
 			})
 		}
+	}
+}
+
+func (c call) ready(t *testing.T) {
+	t.Helper()
+	if c.prepare == nil {
+		return
+	}
+	if err := c.prepare(t.Context()); err != nil {
+		t.Fatalf("%s cannot be prepared: %v", c.name, err)
 	}
 }
 

@@ -96,9 +96,10 @@ func TestMessagesOfAnUnchangedChatAreOneEventForAWhile(t *testing.T) {
 		change func(map[string]any)
 	}{
 		"the next message": {true, func(m map[string]any) {
-			message(m)["_id"], message(m)["ts"] = "another", "2026-11-20T10:01:59.000Z"
+			message(m)["_id"], message(m)["ts"] = "another", "2026-11-20T10:00:29.999Z"
 		}},
 		"an answer of the agent": {true, func(m map[string]any) { message(m)["agentId"] = "gXb7CZyTf5Cy2bJxm" }},
+		"half a minute later":    {false, func(m map[string]any) { message(m)["ts"] = "2026-11-20T10:00:33.000Z" }},
 		"a message much later":   {false, func(m map[string]any) { message(m)["ts"] = "2026-11-20T10:20:00.000Z" }},
 		"another agent":          {false, func(m map[string]any) { m["agent"].(map[string]any)["_id"] = "k2b7CZyTf5Cy2bJxm" }},
 		"nobody any more":        {false, func(m map[string]any) { delete(m, "agent") }},

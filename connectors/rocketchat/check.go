@@ -91,7 +91,7 @@ func (k *checkup) signedIn(ctx context.Context, who string, client *rest.Client)
 }
 
 // fields looks for the two custom fields: the server refuses one that is not
-// there, and the page is not told.
+// there, and the page is not told. Without lookup codes a site does well.
 func (k *checkup) fields(ctx context.Context) {
 	var answer struct {
 		Fields []struct {
@@ -108,10 +108,15 @@ func (k *checkup) fields(ctx context.Context) {
 	for _, f := range answer.Fields {
 		scopes[f.ID] = f.Scope
 	}
-	for _, f := range []struct{ field, variable string }{{k.keyField, "FIELD"}, {k.codeField, "CODE_FIELD"}} {
+	for _, f := range []struct {
+		field, variable string
+		optional        bool
+	}{{k.keyField, "FIELD", false}, {k.codeField, "CODE_FIELD", true}} {
 		scope, there := scopes[f.field]
 		remedy := fmt.Sprintf("Create it in Omnichannel, Custom Fields, with scope Visitor, or name another one in %s.", k.env(f.variable))
 		switch {
+		case !there && f.optional:
+			k.ok("The optional custom field %s is not there: pages cannot hand over lookup codes.", f.field)
 		case !there:
 			k.problem(remedy, "The custom field %s does not exist.", f.field)
 		case scope != "visitor":

@@ -2,6 +2,7 @@ package rocketchat
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,9 +72,24 @@ func TestEachFaultOfAWorkspaceIsFound(t *testing.T) {
 		}
 		clean(t, name, got)
 	}
-	d := newDesk(t, func(c *Config) { c.CodeField, c.Name = "no_such_field", "rocketchat-emea" })
-	if got := problems(d.Check(t.Context())); !strings.Contains(got, "no_such_field does not exist") || !strings.Contains(got, "ROCKETCHAT_EMEA_CODE_FIELD") {
+	d := newDesk(t, func(c *Config) { c.KeyField, c.Name = "no_such_field", "rocketchat-emea" })
+	if got := problems(d.Check(t.Context())); !strings.Contains(got, "no_such_field does not exist") || !strings.Contains(got, "ROCKETCHAT_EMEA_FIELD") {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestTheFieldForLookupCodesIsOptional(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, func(c *Config) { c.CodeField = "no_such_field" })
+	found := d.Check(t.Context())
+	want := bridge.Finding{OK: "The optional custom field no_such_field is not there: pages cannot hand over lookup codes."}
+	if p := problems(found); p != "" || !slices.Contains(found, want) {
+		t.Errorf("problems %q in %+v", p, found)
+	}
+	d = newDesk(t)
+	d.AddField("upscope_code", "room")
+	if p := problems(d.Check(t.Context())); !strings.Contains(p, "upscope_code is not of scope Visitor") || !strings.Contains(p, "ROCKETCHAT_CODE_FIELD") {
+		t.Errorf("of a room: %q", p)
 	}
 }
 
@@ -96,7 +112,6 @@ func TestAnUnfitConfigurationIsRefused(t *testing.T) {
 		"no URL":              {func(c *Config) { c.URL = nil }, "no host"},
 		"plain http":          {func(c *Config) { c.URL = mustURL("http://chat.example.org") }, "https"},
 		"a password":          {func(c *Config) { c.URL = mustURL("https://u:pass-word@chat.example.org") }, "scheme, host and path"},
-		"a public ftp":        {func(c *Config) { c.PublicURL = mustURL("ftp://chat.example.org") }, "public URL"},
 		"no name":             {func(c *Config) { c.Name = "" }, "no name"},
 	} {
 		conf := config(t, "https://chat.example.org/chat")

@@ -26,9 +26,9 @@ type refusal struct {
 	Status int
 	Error  string
 	Type   string
-	// Named is set when the API itself answered about the thing asked for,
-	// unlike a missing route or a page of the web app.
-	Named bool
+	// Failed is set by "success": false. Only the API itself says so of a thing
+	// asked for; a missing route, the web app or a proxy does not.
+	Failed bool
 }
 
 func refused(err error) (refusal, *rest.StatusError) {
@@ -39,13 +39,16 @@ func refused(err error) (refusal, *rest.StatusError) {
 	var body struct {
 		Error     any    `json:"error"`
 		ErrorType string `json:"errorType"`
+		Success   any    `json:"success"`
 	}
-	known := rest.Decode(se.Body, &body) == nil && !strings.Contains(asString(body.Error), "endpoint does not exist")
+	if rest.Decode(se.Body, &body) != nil {
+		return refusal{Status: se.Status}, se
+	}
 	return refusal{
 		Status: se.Status,
 		Error:  asString(body.Error),
 		Type:   body.ErrorType,
-		Named:  known && (body.Error != nil || body.ErrorType != ""),
+		Failed: body.Success == false,
 	}, se
 }
 
@@ -84,13 +87,21 @@ func (r refusal) noVisitor() bool {
 }
 
 func (r refusal) noRoom() bool {
-	return r.Status == http.StatusNotFound && r.Named || r.Status == http.StatusBadRequest &&
-		r.says("error-room-not-found", "room-not-found", "error-invalid-room", "invalid-room", "error-room-does-not-exist")
+	return r.absent("error-room-not-found", "room-not-found", "error-invalid-room", "invalid-room", "error-room-does-not-exist")
 }
 
-func (r refusal) noUser() bool {
-	return r.Status == http.StatusNotFound && r.Named || r.Status == http.StatusBadRequest &&
-		(r.says("error-invalid-user", "invalid-user", "error-user-not-found") || r.Error == "User not found.")
+// absent means that the API says that there is no such thing, by one of codes or
+// by its text for a 404. A 404 of anything else may be over in a minute, so it
+// must not end a chat.
+func (r refusal) absent(codes ...string) bool {
+	return r.Status == http.StatusBadRequest && r.says(codes...) ||
+		r.Status == http.StatusNotFound && r.Failed && (r.says(codes...) || r.Error == "Resource not found")
+}
+
+// declined is any 4xx but a credential that is not accepted and a rate limit. It
+// is for questions that one can do without an answer to.
+func (r refusal) declined() bool {
+	return r.Status >= 400 && r.Status < 500 && r.Status != http.StatusUnauthorized && !r.tooMany()
 }
 
 // classify says what the bridge should do about a failed call. An operator can

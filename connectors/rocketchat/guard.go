@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"unicode"
 
 	"cobrowse-bridge/bridge"
 )
@@ -52,12 +54,11 @@ func (c *connector) dm(ctx context.Context, agent string) (rid string, err error
 	members := slices.Sorted(slices.Values(room.Usernames))
 	wanted := []string{own, agent}
 	slices.Sort(wanted)
-	if room.Type != "d" || rid == "" || room.ID != "" && room.ID != rid || !slices.Equal(members, wanted) {
+	if room.Type != "d" || rid == "" || room.ID != "" && room.ID != rid || !slices.Equal(members, wanted) || !c.direct.allow(rid) {
 		// Perhaps the poster was renamed; the next try asks again.
 		c.posterName.Store(nil)
 		return "", fmt.Errorf("im.create did not give the direct message with that agent: %w", errTarget)
 	}
-	c.direct.allow(rid)
 	return rid, nil
 }
 
@@ -78,25 +79,69 @@ func (c *connector) ownName(ctx context.Context) (string, error) {
 }
 
 // username reports whether s can be the name of one user: im.create and its
-// relatives read separators and prefixes as something else.
+// relatives read separators as several names and a leading @ or # as a prefix.
+// Further in those are part of a name; directories give names like ann@corp.
 func username(s string) bool {
-	return s != "" && len(s) <= 256 && !strings.ContainsAny(s, " ,@#/\\\"'\t\r\n")
+	return s != "" && len(s) <= 256 && s[0] != '@' && s[0] != '#' &&
+		!strings.ContainsAny(s, `,/\"'`) &&
+		!strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
 }
 
-func (d *directOnly) allow(rid string) {
+// directOnly is the poster's transport and the last line of defence: whatever
+// the code above it does, no request leaves that could put a message anywhere
+// but into a direct message between the poster and one agent.
+type directOnly struct {
+	next http.RoundTripper
+
+	mu    sync.Mutex
+	rooms map[string]bool // proven direct messages by room id; only dm adds to it
+	// young and old are the livechat rooms that were read of late. They are
+	// never written to, whatever else is said of them.
+	young, old map[string]bool
+}
+
+// remembered is how many livechat rooms are remembered at least; at most it is
+// twice as many, a few megabytes.
+const remembered = 8192
+
+// livechat notes that a room is one where the visitor reads.
+func (d *directOnly) livechat(rid string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.young[rid] {
+		return
+	}
+	if len(d.young) == remembered {
+		d.old, d.young = d.young, nil
+	}
+	if d.young == nil {
+		d.young = make(map[string]bool)
+	}
+	d.young[rid] = true
+}
+
+// allow takes a proven direct message as a target, unless it is known as a
+// livechat room.
+func (d *directOnly) allow(rid string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.young[rid] || d.old[rid] {
+		return false
+	}
 	d.rooms[rid] = true
+	return true
 }
 
 func (d *directOnly) allowed(rid string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.rooms[rid]
+	return d.rooms[rid] && !d.young[rid] && !d.old[rid]
 }
 
-// RoundTrip sends a GET, and a POST whose very bytes were read and found
-// harmless.
+// RoundTrip sends a GET as it is. Of a POST it sends what was read from its body
+// and found harmless, encoded anew: decoders differ in what they make of names
+// in another case, of names that come twice and of what follows a value, so the
+// bytes that came in could mean something else to the server.
 func (d *directOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodGet {
 		return d.next.RoundTrip(req)
@@ -110,32 +155,47 @@ func (d *directOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	_, route, _ := strings.Cut(req.URL.Path, "/"+api)
-	if req.Method != http.MethodPost || !d.harmless(route, body) {
+	checked := d.harmless(route, body)
+	if req.Method != http.MethodPost || checked == nil {
 		return nil, errTarget
 	}
+	if body, err = json.Marshal(checked); err != nil {
+		return nil, err
+	}
 	sent := req.Clone(req.Context())
-	sent.Body = io.NopCloser(bytes.NewReader(body))
+	// A transport that has to begin anew takes the body from GetBody.
+	sent.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	sent.Body, _ = sent.GetBody()
+	sent.ContentLength = int64(len(body))
 	return d.next.RoundTrip(sent)
 }
 
-// harmless reports whether a body holds the fields that we use and no others,
-// aims at a proven direct message, and switches link previews off: a preview
-// would let the server open the card's door.
-func (d *directOnly) harmless(route string, body []byte) bool {
+// harmless decodes a body that holds the fields that we use and no others, aims
+// at a proven direct message, and switches link previews off: a preview would
+// let the server open the card's door. It is nil for any other.
+func (d *directOnly) harmless(route string, body []byte) any {
 	switch route {
 	case "im.create":
 		var in imCreate
-		return strict(body, &in) && username(in.Username)
+		if strict(body, &in) && username(in.Username) {
+			return in
+		}
 	case "chat.sendMessage":
 		var in sendMessage
-		return strict(body, &in) && d.allowed(in.Message.RID) && !in.Message.ParseURLs &&
-			in.PreviewURLs != nil && len(in.PreviewURLs) == 0
+		if strict(body, &in) && d.allowed(in.Message.RID) && !in.Message.ParseURLs && none(in.PreviewURLs) {
+			return in
+		}
 	case "chat.update":
 		var in update
-		return strict(body, &in) && d.allowed(in.RoomID) && in.PreviewURLs != nil && len(in.PreviewURLs) == 0
+		if strict(body, &in) && d.allowed(in.RoomID) && none(in.PreviewURLs) {
+			return in
+		}
 	}
-	return false
+	return nil
 }
+
+// none reports whether a list is there and empty.
+func none(list []string) bool { return list != nil && len(list) == 0 }
 
 func strict(body []byte, out any) bool {
 	dec := json.NewDecoder(bytes.NewReader(body))

@@ -2,8 +2,10 @@ package rocketchat
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -99,6 +101,16 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 		}
 	})
 
+	t.Run("an edit that turned up elsewhere is an error for good", func(t *testing.T) {
+		d := newDesk(t)
+		c := exampleCard()
+		c.Ref = d.show(t, "bob", c)
+		d.Fail("chat.update", rocketchattest.Fault{Status: 200, Body: `{"success":true,"message":{"_id":"m","rid":"elsewhere"}}`}, 1)
+		if _, err := d.Show(t.Context(), bridge.Place{Address: "bob"}, c); !bridge.IsPermanent(err) || len(d.Posts("bob")) != 1 {
+			t.Errorf("got %v, %d posts", err, len(d.Posts("bob")))
+		}
+	})
+
 	t.Run("a post that turned up elsewhere is an error for good", func(t *testing.T) {
 		d := newDesk(t)
 		d.Fail("chat.sendMessage", rocketchattest.Fault{Status: 200, Body: `{"success":true,"message":{"_id":"m","rid":"elsewhere"}}`}, 1)
@@ -110,7 +122,8 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 	t.Run("whatever the code does, the transport lets no other body out", func(t *testing.T) {
 		w, chat := workspace(t.Errorf)
 		c := config(t, "https://chat.example.org/chat")
-		direct := &directOnly{next: inMemory(w), rooms: map[string]bool{"posterIda1": true}}
+		direct := &directOnly{next: inMemory(w), rooms: map[string]bool{"posterIda1": true, "was-a-dm": true}}
+		direct.livechat("was-a-dm")
 		send := func(rt http.RoundTripper, method, route, body string) error {
 			req, err := http.NewRequest(method, c.URL.String()+"/api/v1/"+route, strings.NewReader(body))
 			if err != nil {
@@ -132,7 +145,11 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 			{"POST", "chat.update", `{"roomId":"posterIda1","msgId":"m","text":"x"}`},
 			{"POST", "chat.postMessage", `{"roomId":"posterIda1","text":"x","parseUrls":false}`},
 			{"POST", "chat.postMessage", `{"channel":"@bob","text":"x"}`},
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"was-a-dm","msg":"x","parseUrls":false},"previewUrls":[]}`},
+			{"POST", "chat.update", `{"roomId":"was-a-dm","msgId":"m","text":"x","previewUrls":[]}`},
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","RID":"posterIda1","rid":"` + chat + `","msg":"x","parseUrls":false},"previewUrls":[]}`},
 			{"POST", "im.create", `{"usernames":"bob,eve"}`},
+			{"POST", "im.create", `{"username":"@bob"}`},
 			{"POST", "livechat/room.saveInfo", `{}`},
 			{"PUT", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1"},"previewUrls":[]}`},
 			{"DELETE", "livechat/rooms", `{}`},
@@ -147,7 +164,7 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 		if n := len(w.Requests()); n != 0 {
 			t.Errorf("%d requests left", n)
 		}
-		k := &connector{name: "rocketchat"}
+		k := &connector{name: "rocketchat", direct: direct}
 		var err error
 		if k.poster, err = rest.New(rest.Config{Base: c.URL, Transport: direct}); err != nil {
 			t.Fatal(err)
@@ -160,6 +177,99 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 			t.Errorf("a proven direct message: %v", err)
 		}
 	})
+}
+
+// JSON decoders disagree about names in another case and about what follows a
+// value, so what was checked is what leaves.
+func TestWhatWasCheckedIsWhatIsSent(t *testing.T) {
+	t.Parallel()
+	w, chat := workspace(t.Errorf)
+	for route, c := range map[string]struct{ want, other string }{
+		"chat.sendMessage": {
+			`{"message":{"_id":"m","rid":"posterIda1","msg":"x","parseUrls":false},"previewUrls":[]}`,
+			`{"message":{"_id":"m","rid":"CHAT","RID":"posterIda1","msg":"x","parseUrls":true,"ParseUrls":false},"previewUrls":["https://x"],"PREVIEWURLS":[]} {"message":{"rid":"CHAT"}}`,
+		},
+		"chat.update": {
+			`{"roomId":"posterIda1","msgId":"m","text":"x","previewUrls":[]}`,
+			`{"roomId":"CHAT","roomid":"posterIda1","msgId":"m","text":"x","previewUrls":[]}{}`,
+		},
+		"im.create": {`{"username":"bob"}`, ` {"username":"bob,eve","USERNAME":"bob"} "CHAT"`},
+	} {
+		for _, body := range []string{c.want, strings.ReplaceAll(c.other, "CHAT", chat)} {
+			req, err := http.NewRequest(http.MethodPost, "https://chat.example.org/chat/api/v1/"+route, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sent *http.Request
+			direct := &directOnly{rooms: map[string]bool{"posterIda1": true}, next: transportFunc(func(r *http.Request) (*http.Response, error) {
+				sent = r
+				return inMemory(w).RoundTrip(r)
+			})}
+			from := len(w.Requests())
+			resp, err := direct.RoundTrip(req)
+			if err != nil {
+				t.Errorf("%s: %v", body, err)
+				continue
+			}
+			resp.Body.Close()
+			if got := w.Requests()[from].Body; got != c.want {
+				t.Errorf("%s left as %s", body, got)
+			}
+			// The transport asks for the body once more where a connection broke.
+			again, err := sent.GetBody()
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(again)
+			if string(text) != c.want || sent.ContentLength != int64(len(c.want)) {
+				t.Errorf("%s would leave again as %s, %d bytes long", body, text, sent.ContentLength)
+			}
+		}
+	}
+}
+
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestARoomReadAsALivechatIsNeverATarget(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	c := exampleCard()
+	c.Ref = d.show(t, "bob", c) // proven before, and still refused
+	d.Fail("rooms.info", rocketchattest.Fault{Status: 200, Body: `{"room":{"_id":"posterIda1","t":"l","open":true},"success":true}`}, 1)
+	if _, _, err := d.Serving(t.Context(), "posterIda1"); err != nil {
+		t.Fatal(err)
+	}
+	from := len(d.Requests())
+	for range 2 {
+		if _, err := d.Show(t.Context(), bridge.Place{Address: "bob"}, c); !errors.Is(err, errTarget) {
+			t.Errorf("got %v", err)
+		}
+	}
+	for _, r := range d.routes(from) {
+		if r != "GET me" && r != "POST im.create" {
+			t.Errorf("asked %s", r)
+		}
+	}
+	d.show(t, "eve", exampleCard())
+}
+
+func TestTheLastLivechatRoomsAreRemembered(t *testing.T) {
+	t.Parallel()
+	var d directOnly
+	for i := range 5 * remembered {
+		d.livechat("held")
+		d.livechat(strconv.Itoa(i))
+		for _, id := range []string{"held", strconv.Itoa(max(0, i-remembered+2))} {
+			if !d.young[id] && !d.old[id] {
+				t.Fatalf("%s is forgotten at %d", id, i)
+			}
+		}
+		if n := len(d.young) + len(d.old); n > 2*remembered {
+			t.Fatalf("%d ids are kept", n)
+		}
+	}
 }
 
 func TestTheWorkspaceWouldHaveNoticed(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 //
 // Every sign that its grammar gives a meaning is replaced by the full-width sign
 // of the same shape, and the dot inside a name like evil.com by a leader dot.
+// Only a colon between digits stays, so that times look like times.
 // There is no escape character that all clients honour, and an invisible sign
 // put between would be carried along when an agent copies the words; a look-alike
 // is never in the grammar, and reads the same.
@@ -36,8 +37,9 @@ func neutral(s string, limit int) string {
 			b.WriteRune(r)
 		}
 	}
-	// The cut puts a sign behind a dot that ended a word.
-	return undotted(clip(strings.Join(strings.Fields(b.String()), " "), limit))
+	// The cut puts a sign behind a dot that ended a word, and may take the digit
+	// behind a colon.
+	return undotted(timed(clip(strings.Join(strings.Fields(b.String()), " "), limit)))
 }
 
 var lookalike = map[rune]rune{
@@ -56,6 +58,26 @@ func invisible(r rune) bool {
 	}
 	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp)
 }
+
+// timed gives the colons between ASCII digits back, as in 03:45. Between two of
+// them there are two digits, as in 03:45:10, and no other number: :100: is an
+// emoji.
+func timed(s string) string {
+	r := []rune(s)
+	before := -1 // the colon that began this number
+	for i := range r {
+		switch {
+		case digit(r[i]):
+		case r[i] == lookalike[':'] && i > 0 && digit(r[i-1]) && i+1 < len(r) && digit(r[i+1]) && (before < 0 || i-before == 3):
+			r[i], before = ':', i
+		default:
+			before = -1
+		}
+	}
+	return string(r)
+}
+
+func digit(r rune) bool { return r >= '0' && r <= '9' }
 
 // undotted replaces every dot that something follows, so that no domain, e-mail
 // address or IP address is left to be linked by itself.

@@ -57,7 +57,7 @@ func (c *connector) read(ctx context.Context, d bridge.Delivery) (bridge.Ask, er
 	if err != nil {
 		return bridge.Ask{}, err
 	}
-	ask := bridge.Ask{Chat: e.Room, ChatURL: c.public.JoinPath("live", url.PathEscape(e.Room)).String()}
+	ask := bridge.Ask{Chat: e.Room, ChatURL: c.site.JoinPath("live", url.PathEscape(e.Room)).String()}
 	if !r.Open {
 		ask.Verb = bridge.Close
 		return ask, nil
@@ -99,21 +99,21 @@ func (c *connector) room(ctx context.Context, id string) (room, error) {
 	case r.Type != "l":
 		return room{}, bridge.Permanent(errors.New("GET rooms.info: not a livechat room"))
 	default:
+		c.direct.livechat(id)
 		return r, nil
 	}
 }
 
-// serve fills in who serves the chat. The room's record is written when the
-// agent takes it; the user's own knows the present names.
+// serve fills in who serves the chat. The room's record, written when the agent
+// took it, is enough; the user's own only knows the present names. So whatever
+// the workspace has against telling those, the agent still gets a card.
 func (c *connector) serve(ctx context.Context, ask *bridge.Ask, by served) error {
 	var answer struct {
 		User user `json:"user"`
 	}
 	_, err := c.reader.Get(ctx, api+"users.info", url.Values{"userId": {by.ID}}, &answer)
-	u := answer.User
-	if r, se := refused(err); se != nil && r.noUser() {
-		u = user{} // deleted meanwhile: the room's record has to do
-	} else if err != nil {
+	u := answer.User // empty after a refusal
+	if r, se := refused(err); err != nil && (se == nil || !r.declined()) {
 		return c.classify(err, "READER", "the right to see users")
 	}
 	if u.ID != by.ID {
@@ -121,9 +121,12 @@ func (c *connector) serve(ctx context.Context, ask *bridge.Ask, by served) error
 	}
 	name := cmp.Or(u.Username, by.Username)
 	ask.Agent = bridge.Agent{ID: by.ID, Name: cmp.Or(u.Name, name)}
-	if username(name) {
-		ask.Place = bridge.Place{Address: name}
+	if !username(name) {
+		c.log.WarnContext(ctx, "no card is shown: the agent's user name cannot be written to",
+			"connector", c.name, "chat", ask.Chat, "agent", by.ID)
+		return nil
 	}
+	ask.Place = bridge.Place{Address: name}
 	return nil
 }
 

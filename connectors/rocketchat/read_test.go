@@ -1,16 +1,12 @@
 package rocketchat
 
 import (
-	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
@@ -159,115 +155,6 @@ func TestTheSingularRouteIsTriedOnceAndRemembered(t *testing.T) {
 	}
 }
 
-func TestARoomThatIsGone(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t)
-	closing, header := d.Event(typeClose, d.chat)
-	taken, _ := d.Event(typeTaken, d.chat)
-	d.RemoveRoom(d.chat)
-	read := func(body []byte) (bridge.Ask, error) {
-		r, err := d.receipt(t, body, header)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d.Read(t.Context(), bridge.Delivery{Body: r.Body})
-	}
-	for _, status := range []int{http.StatusBadRequest, http.StatusNotFound} {
-		gone := rocketchattest.Fault{Status: status, Body: `{"success":false,"error":"Resource not found","errorType":"error-room-not-found"}`}
-		d.Fail("rooms.info", gone, 2)
-		if a, err := read(closing); err != nil || a.Verb != bridge.Close || a.Chat != d.chat {
-			t.Errorf("%d, closed: %+v, %v", status, a, err)
-		}
-		if _, err := read(taken); !bridge.IsPermanent(err) {
-			t.Errorf("%d, taken: %v", status, err)
-		}
-	}
-	d.Fail("rooms.info", rocketchattest.Fault{Status: 404, Body: `{"status":"error","message":"API endpoint does not exist"}`}, 1)
-	if a, err := read(closing); err == nil || bridge.IsPermanent(err) || !strings.Contains(err.Error(), "ROCKETCHAT_URL") {
-		t.Errorf("a missing route closed the chat: %+v, %v", a, err)
-	}
-}
-
-func TestARefusedReaderSaysWhatItLacks(t *testing.T) {
-	t.Parallel()
-	for _, version := range []string{"7.0", "7.10", "8.8", "9.0"} {
-		d := newDesk(t)
-		d.Version = version
-		d.AddUser(rocketchattest.User{ID: "readerId", Username: "cobrowse.reader", Token: readerToken, Roles: []string{"bot"}})
-		if _, err := d.ask(t, typeTaken); err == nil || bridge.IsPermanent(err) || !strings.Contains(err.Error(), "reader lacks view-livechat-rooms") {
-			t.Errorf("%s, no role: %v", version, err)
-		}
-		d.AddUser(rocketchattest.User{ID: "readerId", Username: "cobrowse.reader", Token: "changed", Roles: []string{"bot"}})
-		if _, err := d.ask(t, typeTaken); err == nil || bridge.IsPermanent(err) || !strings.Contains(err.Error(), "ROCKETCHAT_READER_TOKEN") {
-			t.Errorf("%s, wrong token: %v", version, err)
-		}
-	}
-}
-
-func TestARateLimitSaysWhenToComeBack(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		now := time.Now()
-		ms := func(d time.Duration) string { return strconv.FormatInt(now.Add(d).UnixMilli(), 10) }
-		for _, c := range []struct {
-			reset, after string
-			want         time.Duration
-		}{
-			{reset: ms(20 * time.Second), want: 20 * time.Second},
-			{reset: ms(-time.Hour), want: time.Second},
-			{reset: ms(0), want: time.Second},
-			{reset: ms(48 * time.Hour), want: 120 * time.Second},
-			{reset: "9223372036854775807", want: 120 * time.Second},
-			{reset: "-9223372036854775808", want: time.Second},
-			{reset: "soon", want: 30 * time.Second},
-			{want: 30 * time.Second},
-			{after: "7", want: 7 * time.Second},
-			{after: "99999999999", want: 120 * time.Second},
-			{after: "-5", want: time.Second},
-		} {
-			d := newDesk(t)
-			h := http.Header{}
-			if c.reset != "" {
-				h["X-Ratelimit-Reset"] = []string{c.reset}
-			}
-			if c.after != "" {
-				h["Retry-After"] = []string{c.after}
-			}
-			d.Fail("rooms.info", rocketchattest.Fault{Status: 429, Header: h, Body: "{}"}, 1)
-			_, err := d.ask(t, typeTaken)
-			if wait, ok := bridge.RetryWait(err); !ok || wait != c.want || bridge.IsPermanent(err) {
-				t.Errorf("%s: waits %v (%v), want %v", cmp.Or(c.reset, c.after, "nothing"), wait, ok, c.want)
-			}
-		}
-	})
-}
-
-func TestAReaderWithoutTheBotRoleIsLimitedAndWaits(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t)
-	d.AddUser(rocketchattest.User{ID: "readerId", Username: "cobrowse.reader", Token: readerToken, Roles: []string{"livechat-monitor"}})
-	var err error
-	for range 11 {
-		_, err = d.ask(t, typeTaken)
-	}
-	if wait, ok := bridge.RetryWait(err); !ok || wait < 50*time.Second || !strings.Contains(err.Error(), "role bot") {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestAWorkspaceThatHangsIsLeftAfterTheTimeout(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
-		d.Fail("rooms.info", rocketchattest.Fault{Hang: true}, 1)
-		begin := time.Now()
-		_, err := d.ask(t, typeTaken)
-		if err == nil || bridge.IsPermanent(err) || time.Since(begin) != 10*time.Second || !strings.Contains(err.Error(), "timed out") {
-			t.Errorf("after %v: %v", time.Since(begin), err)
-		}
-	})
-}
-
 func TestARoomOfAnotherKindIsNeverAsked(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -288,6 +175,68 @@ func TestAnAgentWhoIsGoneIsNamedByTheRoom(t *testing.T) {
 	d.Fail("users.info", rocketchattest.Fault{Status: 400, Body: `{"success":false,"error":"User not found."}`}, 1)
 	if a := d.mustAsk(t, typeTaken); a.Agent != (bridge.Agent{ID: "a1", Name: "bob"}) || a.Place.Address != "bob" {
 		t.Errorf("got %+v", a)
+	}
+}
+
+func TestOnlyTheNamesAreLostWhereUsersCannotBeSeen(t *testing.T) {
+	t.Parallel()
+	for status := 400; status < 500; status++ {
+		d := newDesk(t)
+		d.Take(d.chat, "bob")
+		d.Fail("users.info", rocketchattest.Fault{Status: status, Body: `{"success":false,"error":"x","errorType":"error-of-a-new-version"}`}, 1)
+		a, err := d.ask(t, typeTaken)
+		_, waits := bridge.RetryWait(err)
+		switch status {
+		case http.StatusUnauthorized:
+			if err == nil || waits || bridge.IsPermanent(err) || !strings.Contains(err.Error(), "ROCKETCHAT_READER_TOKEN") {
+				t.Errorf("%d: %+v, %v", status, a, err)
+			}
+		case http.StatusTooManyRequests:
+			if !waits {
+				t.Errorf("%d: %+v, %v", status, a, err)
+			}
+		default:
+			if err != nil || a.Agent != (bridge.Agent{ID: "a1", Name: "bob"}) || a.Place.Address != "bob" {
+				t.Errorf("%d: %+v, %v", status, a, err)
+			}
+		}
+	}
+	d := newDesk(t)
+	d.Take(d.chat, "bob")
+	for _, f := range []rocketchattest.Fault{
+		{Status: 400, Body: `{"success":false,"error":"Error, too many requests. [error-too-many-requests]"}`}, {Status: 500}, {Status: 302},
+	} {
+		d.Fail("users.info", f, 1)
+		if a, err := d.ask(t, typeTaken); err == nil || bridge.IsPermanent(err) {
+			t.Errorf("%d: %+v, %v", f.Status, a, err)
+		}
+	}
+}
+
+func TestAnAgentWhoseNameCannotBeWrittenToIsTold(t *testing.T) {
+	t.Parallel()
+	for name, fit := range map[string]bool{
+		"bob@example.org": true, "b#b": true, "jörg": true, "山田": true, "b.o_b-1": true,
+		"@bob": false, "#bob": false, "bob eve": false, "bob,eve": false, "bob/eve": false, `corp\bob`: false,
+		"bob\x00": false, "bob\u0085": false, "bob\u00a0eve": false, "bob\u2028": false,
+	} {
+		d := newDesk(t)
+		d.AddUser(rocketchattest.User{ID: "a1", Username: name, Name: "Bob Baker", Roles: []string{"user", "livechat-agent"}})
+		d.Take(d.chat, name)
+		a := d.mustAsk(t, typeTaken)
+		if a.Verb != bridge.Start || a.Agent != (bridge.Agent{ID: "a1", Name: "Bob Baker"}) || (a.Place.Address == name) != fit || (a.Place == bridge.Place{}) == fit {
+			t.Errorf("%q: %+v", name, a)
+		}
+		told := d.log.String()
+		if warned := strings.Contains(told, "level=WARN") && strings.Contains(told, "agent=a1") && strings.Contains(told, "user name"); warned == fit {
+			t.Errorf("%q: the log says %q", name, told)
+		}
+		if fit {
+			d.show(t, name, exampleCard())
+			if n := len(d.Posts(name)); n != 1 {
+				t.Errorf("%q sees %d posts", name, n)
+			}
+		}
 	}
 }
 

@@ -18,7 +18,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"cobrowse-bridge/bridge"
@@ -39,10 +38,9 @@ const (
 type Config struct {
 	// Name is the connector's configured name, such as "rocketchat".
 	Name string
-	// URL is the workspace's address, possibly with a path prefix.
+	// URL is the workspace's address, possibly with a path prefix. Agents open
+	// chats there too.
 	URL *url.URL
-	// PublicURL is where agents open the workspace; nil means URL.
-	PublicURL *url.URL
 	// Secrets are accepted as X-RocketChat-Livechat-Token: one, or two while
 	// the secret is being changed. Each has at least 16 bytes.
 	Secrets []string
@@ -76,7 +74,7 @@ func (c Credential) header() http.Header {
 // connector is what the functions of a bridge.Connector share.
 type connector struct {
 	name      string
-	public    *url.URL
+	site      *url.URL
 	secrets   [][32]byte
 	keyField  string
 	codeField string
@@ -106,7 +104,7 @@ func New(c Config) (bridge.Connector, error) {
 	}
 	k := &connector{
 		name:      c.Name,
-		public:    cmp.Or(c.PublicURL, c.URL),
+		site:      c.URL,
 		keyField:  cmp.Or(c.KeyField, "upscope_key"),
 		codeField: cmp.Or(c.CodeField, "upscope_code"),
 		log:       cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
@@ -153,11 +151,6 @@ func (c Config) validate() error {
 	if err := rest.CheckBase(c.URL); err != nil {
 		faults = append(faults, fmt.Errorf("rocketchat: URL: %w", err))
 	}
-	if c.PublicURL != nil {
-		if err := rest.CheckBase(c.PublicURL); err != nil {
-			faults = append(faults, fmt.Errorf("rocketchat: public URL: %w", err))
-		}
-	}
 	fault(len(c.Secrets) == 0 || len(c.Secrets) > 2, "rocketchat: one webhook secret is needed, or two during a change")
 	for _, s := range c.Secrets {
 		fault(len(strings.TrimSpace(s)) < minSecret, "rocketchat: a webhook secret is shorter than %d bytes", minSecret)
@@ -189,14 +182,4 @@ func headerValue(s string) bool {
 // env names a variable of this connector's configuration.
 func (c *connector) env(suffix string) string {
 	return strings.ToUpper(strings.ReplaceAll(c.name, "-", "_")) + "_" + suffix
-}
-
-// directOnly is the poster's transport and the last line of defence: whatever
-// the code above it does, no request leaves that could put a message anywhere
-// but into a direct message between the poster and one agent.
-type directOnly struct {
-	next http.RoundTripper
-
-	mu    sync.Mutex
-	rooms map[string]bool // by room id; only the guard adds to it
 }

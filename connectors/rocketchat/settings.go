@@ -3,6 +3,7 @@ package rocketchat
 import (
 	"log/slog"
 	"net/http"
+	"regexp"
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/settings"
@@ -22,10 +23,15 @@ type Settings struct {
 	CodeField        string `split_words:"true" default:"upscope_code" desc:"visitor custom field that holds a lookup code"`
 }
 
+// idForm is that of user ids, and of custom fields (RocketChat/Rocket.Chat-Open-API,
+// omnichannel.yaml, custom-fields.save).
+var idForm = regexp.MustCompile(`^[0-9A-Za-z_-]+$`)
+
 // Open makes a connector from the variables below prefix. Faults go to the
 // reader; with any, the connector is not usable.
 func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, log *slog.Logger) bridge.Connector {
 	var s Settings
+	before := len(r.Faults())
 	r.Group(prefix, &s)
 	variable := func(suffix string) string { return prefix + "_" + suffix }
 	c := Config{
@@ -50,12 +56,17 @@ func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, 
 	if s.ReaderID != "" && s.ReaderID == s.PosterID {
 		r.Fault(variable("POSTER_ID"), "is the reader as well: it could write where visitors read, so two users are needed")
 	}
-	if len(r.Faults()) > 0 {
+	for suffix, value := range map[string]string{"READER_ID": s.ReaderID, "POSTER_ID": s.PosterID, "FIELD": s.Field, "CODE_FIELD": s.CodeField} {
+		if value != "" && !idForm.MatchString(value) {
+			r.Fault(variable(suffix), "may hold letters, digits, - and _ only")
+		}
+	}
+	if len(r.Faults()) > before {
 		return bridge.Connector{Name: name}
 	}
 	k, err := New(c)
 	if err != nil {
-		r.Fault(prefix+"_…", "does not fit together: "+err.Error())
+		r.Fault(variable("URL"), "and the settings beside it do not fit together: "+err.Error())
 	}
 	return k
 }

@@ -50,6 +50,11 @@ type posted struct {
 	} `json:"message"`
 }
 
+// elsewhere reports whether the answer names another room than rid.
+func (p posted) elsewhere(rid string) bool {
+	return p.Message.RID != "" && p.Message.RID != rid
+}
+
 // show posts the card to the agent, or edits it. A message's id is derived from
 // the card and the place, and the server does not insert an id twice, so
 // showing a card again after a doubtful failure finds the earlier post.
@@ -71,7 +76,7 @@ func (c *connector) show(ctx context.Context, p bridge.Place, card bridge.Card) 
 		// message now.
 		if in == rid && id != "" {
 			err := c.edit(ctx, rid, id, body)
-			if !uneditable(err) {
+			if !denied(err) {
 				return card.Ref, c.classifyPost(err)
 			}
 			c.log.InfoContext(ctx, "the message cannot be edited, posting a new one",
@@ -101,11 +106,10 @@ func (c *connector) send(ctx context.Context, rid, id, body string) error {
 		Message:     message{ID: id, RID: rid, Msg: body},
 		PreviewURLs: []string{},
 	}, &answer)
-	got := answer.Message
 	switch r, se := refused(err); {
-	case err == nil && got.RID != "" && got.RID != rid:
+	case err == nil && answer.elsewhere(rid):
 		return bridge.Permanent(errors.New("POST chat.sendMessage: the server posted in another room"))
-	case err == nil && got.ID == id:
+	case err == nil && answer.Message.ID == id:
 		return nil
 	case err != nil && (se == nil || r.tooMany() || r.Status == http.StatusUnauthorized):
 		// Nobody knows whether it was posted, or it certainly was not. The next
@@ -131,13 +135,13 @@ func (c *connector) join(ctx context.Context, rid, id, body string) (bool, error
 	if err == nil {
 		return true, nil
 	}
-	if !uneditable(err) {
+	if !denied(err) {
 		return false, c.classifyPost(err)
 	}
 	// Editing may be switched off: then the message stays as it is.
 	var answer posted
 	_, err = c.poster.Get(ctx, api+"chat.getMessage", url.Values{"msgId": {id}}, &answer)
-	if r, se := refused(err); se != nil && !r.tooMany() && r.Status < 500 && r.Status != http.StatusUnauthorized {
+	if denied(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -150,18 +154,22 @@ func (c *connector) join(ctx context.Context, rid, id, body string) (bool, error
 // edit changes the text of a message: attachments cannot be changed, so all of a
 // card is in its text.
 func (c *connector) edit(ctx context.Context, rid, id, body string) error {
+	var answer posted
 	_, err := c.poster.Post(ctx, api+"chat.update", update{
 		RoomID: rid, MsgID: id, Text: body, PreviewURLs: []string{},
-	}, nil)
+	}, &answer)
+	if err == nil && answer.elsewhere(rid) {
+		return bridge.Permanent(errors.New("POST chat.update: the server edited in another room"))
+	}
 	return err
 }
 
-// uneditable means that the server will not let this message be changed: it is
-// gone, too old, or Message_AllowEditing is off.
-func uneditable(err error) bool {
+// denied means that the server will not let the poster change or see this
+// message: it is gone, too old, or Message_AllowEditing is off.
+func denied(err error) bool {
 	r, se := refused(err)
 	return se != nil && !r.tooMany() &&
-		(r.Status == http.StatusBadRequest || r.Status == http.StatusForbidden || r.Status == http.StatusNotFound && r.Named)
+		(r.Status == http.StatusBadRequest || r.Status == http.StatusForbidden || r.absent())
 }
 
 func (c *connector) classifyPost(err error) error {

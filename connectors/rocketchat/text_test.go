@@ -23,6 +23,9 @@ var hostile = []string{
 
 var markup = "[](){}*_~`|\\$@#<>:+&"
 
+// clock is what may keep its colons: a colon between digits, and seconds.
+var clock = regexp.MustCompile(`[0-9]:([0-9]{2}:)*[0-9]`)
+
 func TestWordsOfAVisitorAreWordsAndNothingElse(t *testing.T) {
 	t.Parallel()
 	for _, s := range hostile {
@@ -35,7 +38,13 @@ func TestWordsOfAVisitorAreWordsAndNothingElse(t *testing.T) {
 		"Ann (mobile)":                  "Ann （mobile）",
 		"[Start](https://evil.example)": "［Start］（https：//evil․example）",
 		"@all":                          "＠all",
-		"12:30":                         "12：30",
+		"12:30":                         "12:30",
+		"at 03:45, 3:4, or 23:59:07":    "at 03:45, 3:4, or 23:59:07",
+		"12: 30, 12 :30, :30, 12:":      "12： 30, 12 ：30, ：30, 12：",
+		"a:1 1:a ١:٢ :1:":               "a：1 1：a ١：٢ ：1：",
+		"1:100:1 2:1234:5 9:8ball:9":    "1:100：1 2:1234：5 9:8ball：9",
+		"03:45-04:10, 1:100:1:100":      "03:45-04:10, 1:100：1:100",
+		"::1 1::1 10.0.0.1:80":          "：：1 1：：1 10․0․0․1:80",
 		"a\nb":                          "a b",
 		"\u202egnp.exe":                 "gnp․exe",
 	} {
@@ -52,7 +61,8 @@ func plain(t *testing.T, s string) {
 		if n := utf8.RuneCountInString(got); n > limit {
 			t.Errorf("%.60q: %d runes, limit %d", s, n, limit)
 		}
-		if !utf8.ValidString(got) || strings.ContainsAny(got, markup) || strings.TrimSpace(got) != got {
+		signs := clock.ReplaceAllString(got, "")
+		if !utf8.ValidString(got) || strings.ContainsAny(signs, markup) || strings.TrimSpace(got) != got {
 			t.Errorf("%.60q became %q", s, got)
 		}
 		if regexp.MustCompile(`\.[^ ]`).MatchString(got) {
@@ -106,7 +116,7 @@ func TestCardsLookAsRecorded(t *testing.T) {
 			{Label: "Found by", Text: "the page's key"},
 		}},
 		"choose":    {Title: "Several visitors may be Ann", Button: bridge.Link{Label: "Choose", Address: door.Address}, Chat: chat},
-		"ended":     {Title: "Co-browsing ended", Lines: []bridge.Line{{Label: "Time", Text: "12 min"}, {Text: "Rated 5 of 5."}}},
+		"ended":     {Title: "Co-browsing ended", Lines: []bridge.Line{{Label: "Since", Text: "03:45"}, {Label: "Time", Text: "12 min"}, {Text: "Rated 5 of 5."}}},
 		"moved":     {Title: "Eve Evans took over"},
 		"hostile":   {Title: "Co-browse with [Start](https://evil.example)", Button: door, Lines: []bridge.Line{{Label: "Visitor", Text: "@all\n*now* :rocket: evil.com"}, {Text: "- 1. <t:1>"}}},
 		"odd links": {Title: "Links", Button: bridge.Link{Label: "Watch", Address: "https://bridge.example.org/w/a(b)c*d"}},

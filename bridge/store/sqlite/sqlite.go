@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -29,10 +30,11 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// A crash leaves jobs marked as running and a leader that nobody elected since.
-// The lock file proves that neither is true any more.
+// A crash leaves jobs marked as running, posts as held, and a leader that nobody
+// elected since. The lock file proves that none of it is true any more.
 const (
 	QueryRecoverJobs   = `UPDATE river_job SET state = 'available' WHERE state = 'running'`
+	QueryRecoverPosts  = `UPDATE posts SET leased = 0 WHERE leased > 0`
 	QueryRecoverLeader = `DELETE FROM river_leader WHERE name = 'default'`
 )
 
@@ -41,8 +43,9 @@ const readers = 4
 // DB is an open SQLite file.
 type DB struct {
 	lock   *flock.Flock
-	writer *sql.DB // one connection: SQLite has one writer at a time
-	reader *sql.DB // read-only
+	writer *sql.DB  // one connection: SQLite has one writer at a time
+	reader *sql.DB  // read-only
+	reads  sync.Map // query to its *sql.Stmt on reader
 	driver *riversqlite.Driver
 	insert *river.Client[*sql.Tx]
 }
@@ -92,7 +95,7 @@ func Open(ctx context.Context, url string, c engine.Config) (_ engine.Engine, er
 	if err := engine.Migrate(ctx, goose.DialectSQLite3, db.writer, files, db.driver, c.Log); err != nil {
 		return nil, err
 	}
-	for _, q := range []string{QueryRecoverJobs, QueryRecoverLeader} {
+	for _, q := range []string{QueryRecoverJobs, QueryRecoverPosts, QueryRecoverLeader} {
 		if _, err := db.writer.ExecContext(ctx, q); err != nil {
 			return nil, fmt.Errorf("recover jobs: %w", err)
 		}
@@ -163,7 +166,7 @@ func (db *DB) Write(ctx context.Context, f func(context.Context, engine.Tx) erro
 		return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
 	}
 	defer t.Rollback()
-	if err := f(ctx, tx{queries{t}, t, db.insert}); err != nil {
+	if err := f(unwatched(ctx), tx{queries{t}, t, db.insert}); err != nil {
 		return err
 	}
 	return t.Commit()
@@ -171,12 +174,52 @@ func (db *DB) Write(ctx context.Context, f func(context.Context, engine.Tx) erro
 
 // Query implements engine.Reader.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (engine.Rows, error) {
-	return queries{db.reader}.Query(ctx, query, args...)
+	s, err := db.compiled(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.QueryContext(unwatched(ctx), args...)
+	if err != nil {
+		return nil, err
+	}
+	return rows{r}, nil
 }
 
 // QueryRow implements engine.Reader.
 func (db *DB) QueryRow(ctx context.Context, query string, args ...any) engine.Row {
-	return queries{db.reader}.QueryRow(ctx, query, args...)
+	s, err := db.compiled(ctx, query)
+	if err != nil {
+		return noRow{err}
+	}
+	return s.QueryRowContext(unwatched(ctx), args...)
+}
+
+type noRow struct{ err error }
+
+func (r noRow) Scan(...any) error { return r.err }
+
+// compiled returns the compiled form of a query to read with, of which the store
+// has a few constant ones. To compile one costs about as much as to run it.
+func (db *DB) compiled(ctx context.Context, query string) (*sql.Stmt, error) {
+	if s, ok := db.reads.Load(query); ok {
+		return s.(*sql.Stmt), nil
+	}
+	s, err := db.reader.PrepareContext(ctx, numbered(query))
+	if err != nil {
+		return nil, err
+	}
+	if first, twice := db.reads.LoadOrStore(query, s); twice {
+		return first.(*sql.Stmt), s.Close()
+	}
+	return s, nil
+}
+
+// unwatched takes the end off a context. The driver starts a goroutine for each
+// statement to watch for it, which costs more than most statements do; and they
+// end by themselves: what takes long on a local file is to wait for a lock, which
+// busy_timeout bounds.
+func unwatched(ctx context.Context) context.Context {
+	return context.WithoutCancel(ctx)
 }
 
 // Work implements engine.Engine.

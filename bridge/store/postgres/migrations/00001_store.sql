@@ -43,6 +43,8 @@ CREATE TABLE posts (
     UNIQUE (card, place)
 );
 
+CREATE INDEX posts_leased ON posts (leased) WHERE leased > 0;
+
 CREATE TABLE browsers (
     agent   TEXT PRIMARY KEY NOT NULL,
     browser BYTEA NOT NULL,

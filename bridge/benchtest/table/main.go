@@ -1,0 +1,112 @@
+// Command table reads the output of go test -bench and prints what was measured
+// beside its goal. It never fails: how fast something is depends on the machine.
+//
+//	go test -run '^$' -bench . -benchtime 5x ./bridge/... | go run ./bridge/benchtest/table
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// A goal is what a measurement should come to. Its id is the unit under which a
+// benchmark reports it.
+type goal struct {
+	id, what, floor string
+	limit           float64 // 0: there is none
+	least           bool    // the limit is the least rather than the most
+}
+
+var goals = []goal{
+	{"P1", "upstream part of a click, per CPU second", "httputil.ReverseProxy, tuned", 0.85, true},
+	{"P2", "whole click, per CPU second", "net/http making the same two calls", 0.20, true},
+	{"P3-p50", "added to a click at 200/s, p50 ms less one flush", "the same", 0.5, false},
+	{"P3-p99", "added to a click at 200/s, p99 ms less one flush", "the same", 1.5, false},
+	{"P4", "door page, per CPU second", "net/http answering the same bytes", 0.10, true},
+	{"P5", "delivery over HTTP, 64 parallel, SQLite", "bare River InsertTx and row", 4, true},
+	{"P6", "delivery into the store, 64 parallel, SQLite", "the row alone, grouped", 0.20, true},
+	{"P7-sqlite", "delivery into the store, 64 parallel, SQLite", "bare River InsertTx and row", 4, true},
+	{"P7", "delivery into the store, 64 parallel, PostgreSQL", "bare River InsertTx and row", 0.7, true},
+	{"P8", "p99 of a delivery, 64 parallel, SQLite", "p50 of one alone", 30, false},
+	{"P8-postgres", "p99 of a delivery, 64 parallel, PostgreSQL", "p50 of one alone", 30, false},
+	{"P9-forged", "forged delivery refused, per CPU second", "net/http answering 401", 0.6, true},
+	{"P9-unknown", "unknown handle refused, per CPU second", "net/http answering the same bytes", 0, true},
+	{"P11", "visitor from a cache of 100,000", "bare go-cache Get", 3, false},
+	{"P11/µs", "the same in µs", "", 1, false},
+	{"P11-match/µs", "match of clues by that visitor, in µs", "", 0, false},
+	{"P12-insert", "delivery with a million pending", "with a thousand", 1.5, false},
+	{"P12-claim", "job claimed with a million pending", "with a thousand", 1.5, false},
+	{"P13", "card by its handle among a million", "among a thousand", 1.5, false},
+	{"P14", "log line through the redactor", "without it", 2, false},
+}
+
+func main() {
+	seen, err := read(io.TeeReader(os.Stdin, os.Stderr))
+	if err == nil {
+		err = write(os.Stdout, seen)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "table:", err)
+		os.Exit(1)
+	}
+}
+
+// read collects the metrics of every benchmark line: a name, a count, and pairs
+// of value and unit.
+func read(r io.Reader) (map[string]float64, error) {
+	seen := map[string]float64{}
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
+			continue
+		}
+		for i := 2; i+1 < len(fields); i += 2 {
+			value, err := strconv.ParseFloat(fields[i], 64)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", fields[0], err)
+			}
+			seen[fields[i+1]] = value
+		}
+	}
+	return seen, lines.Err()
+}
+
+func write(w io.Writer, seen map[string]float64) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tWHAT\tFLOOR\tSEEN\tGOAL\t")
+	for _, g := range goals {
+		value, ok := seen[g.id]
+		if !ok {
+			fmt.Fprintf(table, "%s\t%s\t%s\t-\t%s\tnot measured\n", g.id, g.what, g.floor, g.text())
+			continue
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%.3g\t%s\t%s\n", g.id, g.what, g.floor, value, g.text(), g.verdict(value))
+	}
+	return table.Flush()
+}
+
+func (g goal) text() string {
+	switch {
+	case g.limit == 0:
+		return "report"
+	case g.least:
+		return fmt.Sprintf("≥ %g", g.limit)
+	}
+	return fmt.Sprintf("≤ %g", g.limit)
+}
+
+func (g goal) verdict(value float64) string {
+	switch {
+	case g.limit == 0:
+		return ""
+	case g.least == (value >= g.limit) || value == g.limit:
+		return "ok"
+	}
+	return "short"
+}

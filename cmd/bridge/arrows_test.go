@@ -1,0 +1,109 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// arrows are who may import whom of us. A package that is not here imports
+// nothing of ours.
+var arrows = map[string][]string{
+	"cmd/bridge":                           {"bridge", "bridge/settings", "bridge/store", "connectors", "connectors/demo", "upscope", "upscope/upscopetest"},
+	"connectors":                           {"bridge", "bridge/settings", "connectors/rest", "connectors/rocketchat"},
+	"connectors/rocketchat":                {"bridge", "bridge/settings", "connectors/rest"},
+	"connectors/demo":                      {"bridge", "connectors/rest"},
+	"connectors/connectortest":             {"bridge"},
+	"bridge":                               {"bridge/store", "templates", "upscope"},
+	"bridge/store":                         {"bridge/store/engine", "bridge/store/postgres", "bridge/store/seal", "bridge/store/sqlite"},
+	"bridge/store/postgres":                {"bridge/store/engine"},
+	"bridge/store/sqlite":                  {"bridge/store/engine"},
+	"upscope/upscopetest":                  {"upscope"},
+	"bridge/settings":                      nil,
+	"bridge/benchtest":                     nil,
+	"bridge/benchtest/table":               nil,
+	"bridge/store/engine":                  nil,
+	"bridge/store/seal":                    nil,
+	"connectors/rest":                      nil,
+	"templates":                            nil,
+	"upscope":                              nil,
+	"connectors/rocketchat/rocketchattest": nil,
+}
+
+// modules are the outside modules that may be used, and where. Tests may use
+// what they like.
+var modules = map[string][]string{
+	"github.com/alecthomas/kong":           {"cmd/bridge"},
+	"github.com/gofrs/flock":               {"bridge/store/sqlite"},
+	"github.com/google/uuid":               {"bridge", "bridge/store"},
+	"github.com/gorilla/mux":               {"bridge"},
+	"github.com/jackc/pgx/v5":              {"bridge/store/postgres"},
+	"github.com/kelseyhightower/envconfig": {"bridge/settings"},
+	"github.com/patrickmn/go-cache":        {"bridge"},
+	"github.com/pressly/goose/v3":          {"bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
+	"github.com/riverqueue/river":          {"bridge/benchtest", "bridge/store", "bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
+	"github.com/sony/gobreaker/v2":         {"bridge"},
+	"golang.org/x/sync":                    {"bridge", "cmd/bridge"},
+	"golang.org/x/time":                    {"bridge"},
+	"modernc.org/sqlite":                   {"bridge/store/sqlite"},
+}
+
+const ours = "cobrowse-bridge/"
+
+func TestImportsFollowTheArrows(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, ours+"...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		from := strings.TrimPrefix(fields[0], ours)
+		permitted, known := arrows[from]
+		if !known {
+			t.Errorf("package %s is not in the picture", from)
+		}
+		for _, to := range fields[1:] {
+			if mine, ok := strings.CutPrefix(to, ours); ok {
+				if !slices.Contains(permitted, mine) {
+					t.Errorf("%s must not import %s", from, mine)
+				}
+				used[from+mine] = true
+				continue
+			}
+			if first, _, _ := strings.Cut(to, "/"); !strings.Contains(first, ".") {
+				continue // the standard library
+			}
+			module := moduleOf(to)
+			if !slices.Contains(modules[module], from) {
+				t.Errorf("%s must not import %s (module %q)", from, to, module)
+			}
+			used[module+from] = true
+		}
+	}
+	for from, all := range arrows {
+		for _, to := range all {
+			if !used[from+to] {
+				t.Errorf("the picture has an arrow from %s to %s that nobody uses", from, to)
+			}
+		}
+	}
+	for module, all := range modules {
+		for _, from := range all {
+			if !used[module+from] {
+				t.Errorf("%s may be used in %s, and is not", module, from)
+			}
+		}
+	}
+}
+
+func moduleOf(path string) string {
+	for module := range modules {
+		if path == module || strings.HasPrefix(path, module+"/") {
+			return module
+		}
+	}
+	return ""
+}

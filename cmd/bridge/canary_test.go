@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
+	"cobrowse-bridge/upscope"
+	"cobrowse-bridge/upscope/upscopetest"
+)
+
+// A canary run is one bridge, everything that it meets, and everything that it
+// said to anybody.
+type canaryRun struct {
+	*testing.T
+	*services
+	env     map[string]string
+	program *program
+	browser *browser
+	heard   *transcript
+	visitor string // short id
+	person  struct{ token, email, ip, words string }
+	agents  int
+	marks   []mark
+	cookies []string
+}
+
+func TestPromise10NoSecretAnywhere(t *testing.T) {
+	t.Parallel()
+	r := newCanaryRun(t)
+	r.chatFromStartToEnd()
+	r.whatUpscopeMayAnswer()
+	r.whatRocketChatMayAnswer()
+	r.whatStrangersSend()
+	r.aSessionWithARecording()
+	r.collect()
+
+	// The search sees what is there.
+	planted := mark{"planted", "PLANTED/" + rand.Text()}
+	r.browser.do(http.MethodPost, "/hooks/rocketchat", http.Header{"X-Rocketchat-Livechat-Token": {r.webhook}},
+		strings.NewReader(`{"type":"`+planted.value+`"}`)).want(t, http.StatusOK)
+	eventually(t, "what was planted in the log is found there", patience, func() bool {
+		return found(r.program.err.String(), []mark{planted}) != nil
+	})
+
+	// A crash that prints every stack, after which the database has its WAL.
+	r.program.signal(syscall.SIGQUIT)
+	r.program.wait(patience)
+	if !strings.Contains(r.program.err.String(), "goroutine ") {
+		t.Error("there was no crash")
+	}
+	r.nothingIn("the log", r.program.err.String())
+	r.nothingIn("what the program printed", r.program.out.String())
+	r.nothingIn("the answers", r.heard.String())
+	r.database()
+	r.upstreams()
+	r.otherCommands()
+
+	p, _ := startServe(t, r.env)
+	p.terminate()
+	r.nothingIn("the log after the crash", p.err.String())
+	r.database()
+	t.Logf("%d secrets; searched %d bytes of log, %d of answers, %d requests to Rocket.Chat, %d to Upscope",
+		len(r.marks), len(r.program.err.String()), len(r.heard.String()), len(r.chat.Requests()), len(r.upscope.Calls()))
+}
+
+func newCanaryRun(t *testing.T) *canaryRun {
+	r := &canaryRun{T: t, services: newServices(t), heard: &transcript{}}
+	r.person.token, r.person.email = "visitor-token-"+rand.Text(), "canary+"+strings.ToLower(rand.Text())+"@example.org"
+	r.person.ip, r.person.words = "2001:db8::ca4a:7e57", "my card number is "+rand.Text()
+	r.visitor = r.upscope.Come(upscope.Visitor{
+		Name: "Ann Silva", Email: r.person.email, IPAddress: r.person.ip, Identities: []string{"rocketchat:" + pageKey},
+		LastURL: "https://shop.example.org/basket", LocationCity: "Lisbon",
+	})
+	r.upscope.SetIntegrationIDs(r.visitor, "rocketchat:"+pageKey)
+	r.env = r.services.env(t)
+	r.env["GOTRACEBACK"] = "all"
+	r.marks = []mark{
+		{"UPSCOPE_API_KEY", r.secrets.upscope}, {"the webhook secret", r.webhook}, {"the reader's token", r.reader},
+		{"the poster's token", r.poster}, {"BRIDGE_SECRET", r.env["BRIDGE_SECRET"]}, {"the bytes of BRIDGE_SECRET", string(r.bridge)},
+		{"the visitor's token", r.person.token}, {"the visitor's e-mail", r.person.email}, {"the visitor's address", r.person.ip},
+		{"the visitor's address at the chat", "203.0.113.5"}, {"the visitor's words", r.person.words}, {"the page key", pageKey},
+	}
+	var address string
+	r.program, address = startServe(t, r.env)
+	r.browser = r.newBrowser(address)
+	return r
+}
+
+func (r *canaryRun) newBrowser(address string) *browser {
+	b := newBrowser(r.T, address)
+	b.heard = r.heard
+	return b
+}
+
+func (r *canaryRun) opens() (room string) {
+	room = r.chat.OpenChat(rocketchattest.Visitor{
+		ID: rand.Text(), Username: "guest-7", Name: "Ann", Token: r.person.token, Email: r.person.email, Fields: keyed(),
+	})
+	r.chat.Say(room, "", r.person.words)
+	return room
+}
+
+// card gives a new agent a card and returns its door and the agent's browser.
+func (r *canaryRun) card() (door, room string, b *browser) {
+	r.Helper()
+	r.agents++
+	name := fmt.Sprintf("agent%d", r.agents)
+	r.chat.AddUser(rocketchattest.User{ID: name + "Id", Username: name, Name: "Agent", Roles: []string{"livechat-agent"}})
+	room = r.opens()
+	r.chat.Take(room, name)
+	b = r.newBrowser(r.browser.address)
+	b.tells(r.services, "LivechatSessionTaken", room)
+	eventually(r, name+" has a card", patience, func() bool { return len(r.chat.Posts(name)) > 0 })
+	return r.door(r, name), room, b
+}
+
+func (r *canaryRun) watch(b *browser, door string) answer {
+	r.Helper()
+	a := b.press(door, url.Values{"visitor": {r.visitor}})
+	for _, value := range b.cookies {
+		r.cookies = append(r.cookies, value)
+	}
+	return a
+}
+
+// chatFromStartToEnd sends every event there is, and uses the door as agents and
+// others do.
+func (r *canaryRun) chatFromStartToEnd() {
+	t, b := r.T, r.browser
+	room := r.opens()
+	b.tells(r.services, "LivechatSessionStart", room)
+	r.chat.Queue(room)
+	b.tells(r.services, "LivechatSessionQueued", room)
+	r.chat.Take(room, "bob")
+	for _, event := range []string{"LivechatSessionTaken", "Message", "LeadCapture", "LivechatEdit", "LivechatOfflineMessage", "test"} {
+		b.tells(r.services, event, room)
+	}
+	eventually(t, "bob has a card", patience, func() bool { return len(r.chat.Posts("bob")) > 0 })
+	bobs := r.door(t, "bob")
+	b.follow(bobs).want(t, http.StatusOK, "Ann Silva")
+	b.do(http.MethodHead, bobs, nil, nil).want(t, http.StatusOK)
+	b.do(http.MethodGet, bobs, http.Header{"Sec-Purpose": {"prefetch"}}, nil).want(t, http.StatusServiceUnavailable)
+	r.watch(b, bobs).wantWatch(t)
+	b.follow(bobs).wantWatch(t)
+	thief := r.newBrowser(b.address)
+	thief.follow(bobs).want(t, http.StatusForbidden)
+	thief.press(bobs+"/renew", nil).want(t, http.StatusOK)
+	eventually(t, "bob has a fresh door", patience, func() bool { return r.door(t, "bob") != bobs })
+	b.follow(bobs).want(t, http.StatusGone)
+	r.chat.Forward(room, "eve")
+	b.tells(r.services, "LivechatSessionForwarded", room)
+	eventually(t, "eve has a card", patience, func() bool { return len(r.chat.Posts("eve")) > 0 })
+	eves := r.door(t, "eve")
+	r.chat.CloseChat(room)
+	b.tells(r.services, "LivechatSession", room)
+	eventually(t, "the card is closed", patience, func() bool { return strings.Contains(r.chat.Posts("eve")[0].Text, "Chat closed") })
+	b.press(eves, url.Values{"visitor": {r.visitor}}).want(t, http.StatusGone)
+}
+
+// whatUpscopeMayAnswer has Upscope fail in ways that quote secrets.
+func (r *canaryRun) whatUpscopeMayAnswer() {
+	t := r.T
+	quoting := "you sent " + r.secrets.upscope + " for " + r.person.email + " at " + r.person.ip
+	foreign := "https://evil.example/session/" + rand.Text()
+	r.marks = append(r.marks, mark{"a watch link that leads elsewhere", foreign})
+	for _, c := range []struct {
+		fault  upscopetest.Fault
+		status int
+	}{
+		{upscopetest.Fault{Status: 401, Body: `{"status":"error","error":"invalid_api_key","key":"` + r.person.email + `"}`}, http.StatusBadGateway},
+		{upscopetest.Fault{Status: 401, Code: quoting}, http.StatusBadGateway},
+		{upscopetest.Fault{Status: 402, Body: quoting}, http.StatusPaymentRequired},
+		{upscopetest.Fault{Status: 404, Body: quoting}, http.StatusOK}, // the visitor is still there: the door again
+		{upscopetest.Fault{Status: 429, Body: quoting, RetryAfter: "7"}, http.StatusServiceUnavailable},
+		{upscopetest.Fault{Status: 500, Body: "<h1>" + quoting + "</h1>"}, http.StatusServiceUnavailable},
+		{upscopetest.Fault{Status: 302, RedirectTo: foreign}, http.StatusServiceUnavailable},
+		{upscopetest.Fault{WatchURL: foreign}, http.StatusBadGateway},
+		{upscopetest.Fault{Truncate: true}, http.StatusServiceUnavailable},
+		{upscopetest.Fault{Drop: true}, http.StatusServiceUnavailable},
+		{upscopetest.Fault{Hang: true}, http.StatusServiceUnavailable},
+	} {
+		door, _, b := r.card()
+		r.upscope.Fail(upscopetest.Watch, c.fault, 1)
+		if a := r.watch(b, door); a.StatusCode != c.status {
+			t.Errorf("%+v was answered %d, want %d: %s", c.fault, a.StatusCode, c.status, a.body)
+		}
+	}
+	door, _, b := r.card()
+	r.upscope.Fail(upscopetest.Visitor, upscopetest.Fault{Status: 500, Body: quoting}, 1)
+	r.watch(b, door) // fails, or finds what was read for the card before
+	r.upscope.Heal()
+}
+
+// whatRocketChatMayAnswer has Rocket.Chat fail in ways that quote secrets.
+func (r *canaryRun) whatRocketChatMayAnswer() {
+	t := r.T
+	quoting := `{"success":false,"error":"no ` + r.person.token + ` or ` + r.person.email + `"}`
+	for _, route := range []string{"rooms.info", "users.info", "livechat/visitors.info", "im.create", "chat.sendMessage"} {
+		for _, f := range []rocketchattest.Fault{{Status: 500, Body: quoting}, {Status: 401, Body: quoting}, {Cut: true}, {Status: 200, Body: quoting}} {
+			r.chat.Fail(route, f, 1)
+			room := r.opens()
+			r.chat.Take(room, "bob")
+			before := len(r.chat.Requests())
+			r.browser.tells(r.services, "LivechatSessionTaken", room)
+			eventually(t, route+" is asked", patience, func() bool {
+				return slices.ContainsFunc(r.chat.Requests()[before:], func(q rocketchattest.Request) bool { return strings.HasSuffix(q.Path, "/"+route) })
+			})
+		}
+	}
+	// One that hangs, while an agent presses: the press goes on without it.
+	door, _, b := r.card()
+	r.chat.Fail("rooms.info", rocketchattest.Fault{Hang: true}, 1)
+	r.watch(b, door)
+}
+
+// whatStrangersSend is what arrives at a public address.
+func (r *canaryRun) whatStrangersSend() {
+	t, b := r.T, r.browser
+	room := r.opens()
+	body, header := r.chat.Event("LivechatSessionTaken", room)
+	post := func(status int, token string, body []byte) {
+		t.Helper()
+		header := header.Clone()
+		header["X-Rocketchat-Livechat-Token"] = []string{token}
+		b.do(http.MethodPost, "/hooks/rocketchat", header, bytes.NewReader(body)).want(t, status)
+	}
+	post(http.StatusUnauthorized, r.webhook+"x", body)
+	post(http.StatusUnauthorized, r.reader, body)
+	post(http.StatusBadRequest, r.webhook, append([]byte(`{"_id":`), body...))
+	post(http.StatusBadRequest, r.webhook, body[:len(body)-1])
+	for _, path := range []string{
+		"/hooks/" + url.PathEscape(r.webhook), "/w/" + url.PathEscape(r.secrets.upscope), "/" + url.PathEscape(r.person.email),
+		"/static/" + url.PathEscape(r.webhook), "/?key=" + url.QueryEscape(r.secrets.upscope),
+	} {
+		b.do(http.MethodGet, path, nil, nil)
+		b.do("PURGE", path, http.Header{"Authorization": {r.reader}, "Referer": {r.poster}, "User-Agent": {r.webhook}}, nil)
+	}
+	b.do(http.MethodGet, "/readyz", nil, nil).want(t, http.StatusOK)
+	b.do(http.MethodGet, "/healthz", nil, nil).want(t, http.StatusOK)
+}
+
+// aSessionWithARecording has Upscope tell of a session's recording whenever its
+// visitor is read.
+func (r *canaryRun) aSessionWithARecording() {
+	t := r.T
+	door, _, b := r.card()
+	r.watch(b, door).wantWatch(t)
+	all := r.upscope.Watches()
+	id, err := r.upscope.Open(all[len(all)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.upscope.End(id, 5, "was helpful")
+	r.marks = append(r.marks, mark{"secret_video_url", upscopetest.SecretVideoURL(id)}, mark{"part of secret_video_url", "CANARY-SECRET-VIDEO"})
+	before := r.upscope.Requests()[upscopetest.Visitor]
+	eventually(t, "the visitor is read again", patience, func() bool {
+		door, _, b := r.card()
+		b.follow(door).want(t, http.StatusOK)
+		return r.upscope.Requests()[upscopetest.Visitor] > before
+	})
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
+	"cobrowse-bridge/upscope/upscopetest"
+)
+
+func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		spoil  func(s *services, env map[string]string)
+		status int
+		says   []string
+	}{
+		{"all is sound", func(*services, map[string]string) {}, 0, []string{
+			"ok       The settings are sound.", "ok       Upscope answers; visitors online now: 1.",
+			"answers.", "ok       The server keeps the poster out of livechat rooms.",
+			"whoever presses a card's button first is taken for its agent",
+		}},
+		{"the poster sees livechat rooms", func(s *services, _ map[string]string) {
+			s.chat.AddUser(rocketchattest.User{ID: "posterId", Username: "cobrowse", Token: s.poster, Roles: []string{"bot", "livechat-manager"}})
+		}, 1, []string{"problem  THE POSTER SEES LIVECHAT ROOMS", "Take every role but bot from the poster"}},
+		{"the field for the page key is missing", func(_ *services, env map[string]string) {
+			env["ROCKETCHAT_FIELD"] = "cobrowse_key"
+		}, 1, []string{"problem  The custom field cobrowse_key does not exist.", "or name another one in ROCKETCHAT_FIELD"}},
+		{"the field is one of rooms", func(s *services, _ map[string]string) {
+			s.chat.AddField("upscope_code", "room")
+		}, 1, []string{"problem  The custom field upscope_code is not of scope Visitor."}},
+		{"Upscope's key is wrong", func(_ *services, env map[string]string) {
+			env["UPSCOPE_API_KEY"] = "a-public-key-of-the-page-script"
+		}, 1, []string{"problem  Upscope does not accept UPSCOPE_API_KEY: invalid_api_key.", "Make a new secret REST key", "answers."}},
+		{"Upscope wants to be paid", func(s *services, _ map[string]string) {
+			s.upscope.Fail(upscopetest.Any, upscopetest.Fault{Status: 401, Code: "subscription_expired"}, -1)
+		}, 1, []string{"subscription_expired", "Renew the Upscope subscription."}},
+		{"Upscope refuses without a reason", func(s *services, _ map[string]string) {
+			s.upscope.Fail(upscopetest.Any, upscopetest.Fault{Status: 401}, -1)
+		}, 1, []string{"problem  Upscope does not accept UPSCOPE_API_KEY.\n", "Make a new secret REST key"}},
+		{"Upscope is down", func(s *services, _ map[string]string) {
+			s.upscope.Fail(upscopetest.Any, upscopetest.Fault{Status: 503}, -1)
+		}, 1, []string{"problem  Upscope cannot be asked", "Check UPSCOPE_URL"}},
+		{"nothing answers for Rocket.Chat", func(_ *services, env map[string]string) {
+			env["ROCKETCHAT_URL"] = "http://127.0.0.1:1"
+		}, 1, []string{"problem  Rocket.Chat cannot be reached", "Set ROCKETCHAT_URL to the workspace's address"}},
+		{"the reader's token is wrong", func(_ *services, env map[string]string) {
+			env["ROCKETCHAT_READER_TOKEN"] = "a token that was revoked"
+		}, 1, []string{"problem  The user of ROCKETCHAT_READER_ID cannot sign in", "ROCKETCHAT_READER_TOKEN"}},
+		{"the settings are unusable", func(_ *services, env map[string]string) {
+			env["ROCKETCHAT_POSTER_ID"] = "readerId"
+		}, 2, []string{"problem  ROCKETCHAT_POSTER_ID is the reader as well"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newServices(t)
+			s.ann()
+			env := s.env(t)
+			c.spoil(s, env)
+			p := start(t, env, "check")
+			if status := p.wait(patience); status != c.status {
+				t.Errorf("exit status %d, want %d", status, c.status)
+			}
+			for _, text := range c.says {
+				if !strings.Contains(p.out.String(), text) {
+					t.Errorf("does not say %q:\n%s", text, p.out)
+				}
+			}
+			problems := strings.Count(p.out.String(), "problem  ")
+			if (problems > 0) != (c.status > 0) {
+				t.Errorf("%d problems:\n%s", problems, p.out)
+			}
+			if c.status == 2 && (len(s.upscope.Calls()) > 0 || len(s.chat.Requests()) > 0) {
+				t.Error("services were asked with unusable settings")
+			}
+
+			p = start(t, env, "check", "--json")
+			if status := p.wait(patience); status != c.status {
+				t.Errorf("exit status %d with --json, want %d", status, c.status)
+			}
+			var answer struct {
+				Findings []struct{ About, Problem, Remedy, OK string }
+			}
+			if err := json.Unmarshal([]byte(p.out.String()), &answer); err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range answer.Findings {
+				if f.About == "" || (f.Problem == "") == (f.OK == "") {
+					t.Errorf("finding %+v", f)
+				}
+				if f.Problem != "" {
+					problems--
+				}
+			}
+			if problems != 0 {
+				t.Errorf("JSON and text differ in the number of problems by %d:\n%s", problems, p.out)
+			}
+		})
+	}
+}
+
+func TestCheckChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newServices(t)
+	p := start(t, s.env(t), "check")
+	if status := p.wait(patience); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	for _, r := range s.chat.Requests() {
+		if r.Method != "GET" {
+			t.Errorf("%s %s", r.Method, r.Path)
+		}
+	}
+	for _, r := range s.upscope.Calls() {
+		if r.Endpoint != upscopetest.Usage {
+			t.Errorf("%s %s", r.Method, r.RequestURI)
+		}
+	}
+}

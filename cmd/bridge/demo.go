@@ -1,0 +1,261 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/connectors/demo"
+	"cobrowse-bridge/upscope"
+	"cobrowse-bridge/upscope/upscopetest"
+
+	"golang.org/x/sync/errgroup"
+)
+
+type demoCommand struct {
+	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Loopback address to listen on; port 0 takes a free one."`
+}
+
+// Run shows the bridge between a help desk and an Upscope that exist in memory
+// only, until ctx ends. What the bridge stores goes to a folder that is removed.
+func (c demoCommand) Run(ctx context.Context, s streams) (err error) {
+	refuse := func(sentence string, args ...any) error {
+		fmt.Fprintf(s.err, "bridge: "+sentence+"\n", args...)
+		return exit(1)
+	}
+	address, ok := loopback(c.Listen)
+	if !ok {
+		return refuse("the demo listens on this machine only: --listen takes 127.0.0.1:PORT, not %s.", c.Listen)
+	}
+	listener, err := net.Listen("tcp4", address.String())
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return refuse("another program listens on %s. Take a free port with: bridge demo --listen 127.0.0.1:0", address)
+	case err != nil:
+		return refuse("cannot listen on %s: %v.", address, err)
+	}
+	defer listener.Close()
+
+	folder, err := os.MkdirTemp("", "bridge-demo-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+
+	clean := bridge.Redact(s.err)
+	log := slog.New(uninvited{Handler: newLog(clean, "warn", "text").Handler()})
+	d, err := newDemo(ctx, listener.Addr().String(), folder, log)
+	if err != nil {
+		return err
+	}
+	clean.Hide(d.secrets...)
+	fmt.Fprintf(s.out, "The demo is ready. Open %s in a browser.\nNothing leaves this machine and nothing is kept. Stop it with Ctrl-C.\n", d.origin)
+	err = serve(ctx, listener, d, d.run)
+	return errors.Join(err, d.store.Close())
+}
+
+// loopback reads an address to listen on, which has to be one that nobody else
+// can reach. Watch links can lead to IPv4 loopback only.
+func loopback(listen string) (address netip.AddrPort, ok bool) {
+	if port, named := strings.CutPrefix(listen, "localhost:"); named {
+		listen = "127.0.0.1:" + port
+	}
+	address, err := netip.ParseAddrPort(listen)
+	return address, err == nil && address.Addr().Is4() && address.Addr().IsLoopback()
+}
+
+// demoSite is everything behind the demo's one address: the bridge, the help
+// desk's page, and Upscope.
+type demoSite struct {
+	origin  *url.URL
+	mux     *http.ServeMux
+	store   *store.Store
+	bridge  *bridge.Bridge
+	desk    *demo.HelpDesk
+	secrets []string
+}
+
+// Paths of the stand-ins. The bridge has all others.
+const (
+	deskPath    = "/demo"
+	upscopePath = "/stand-in/upscope"
+)
+
+func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *demoSite, err error) {
+	d := &demoSite{origin: &url.URL{Scheme: "http", Host: host}, mux: http.NewServeMux()}
+	key := rand.Text()
+	fake := &standIn{
+		Server:  upscopetest.New(upscopetest.Options{Key: key, WatchBase: d.origin.JoinPath(upscopePath).String()}),
+		watched: map[string]bool{},
+	}
+	d.desk = demo.NewHelpDesk(demo.Options{
+		URL: d.origin.JoinPath(deskPath), Hook: d.origin.JoinPath("hooks/demo").String(), Visitors: fake, Log: log,
+	})
+	fake.changed = d.desk.Refresh
+	d.secrets = append(d.desk.Secrets(), key)
+
+	chats, err := d.desk.Connector("demo", nil)
+	if err != nil {
+		return nil, err
+	}
+	client, err := upscope.New(upscope.Config{URL: d.origin.JoinPath(upscopePath).String(), Key: key})
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := upscope.ParseHosts(host)
+	if err != nil {
+		return nil, err
+	}
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret) // never fails
+	d.store, err = store.Open(ctx, "sqlite:"+filepath.Join(folder, "bridge.db"), store.Options{Secret: secret, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	d.bridge, err = bridge.New(bridge.Config{
+		Origin: d.origin, Secret: secret, Store: d.store, Upscope: client, WatchHosts: hosts,
+		Connectors: []bridge.Connector{chats}, Log: log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, d.store.Close())
+	}
+	d.mux.Handle("/", d.bridge)
+	d.mux.Handle("GET /{$}", http.RedirectHandler(deskPath+"/", http.StatusFound))
+	d.mux.Handle(deskPath+"/", d.desk)
+	d.mux.Handle(upscopePath+"/", http.StripPrefix(upscopePath, fake))
+	return d, nil
+}
+
+// ServeHTTP serves one host name, as browsers tell sites apart by it; another
+// that leads here, such as localhost, is led on.
+func (d *demoSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Host == d.origin.Host:
+		d.mux.ServeHTTP(w, r)
+	case r.Method == http.MethodGet:
+		http.Redirect(w, r, d.origin.String()+deskPath+"/", http.StatusFound)
+	default:
+		http.Error(w, "The demo is at "+d.origin.String(), http.StatusMisdirectedRequest)
+	}
+}
+
+func (d *demoSite) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.bridge.Run(ctx) })
+	group.Go(func() error { return d.desk.Run(ctx) })
+	return group.Wait()
+}
+
+// standIn is Upscope in memory as the demo's page reaches it.
+type standIn struct {
+	*upscopetest.Server
+	changed func() // is told when a session begins or ends
+
+	mu      sync.Mutex
+	watched map[string]bool // by the visitor's id
+}
+
+// ServeHTTP keeps track of who is watched.
+func (u *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	seen := &statusWriter{ResponseWriter: w}
+	u.Server.ServeHTTP(seen, r)
+	session, ended := strings.CutSuffix(r.URL.Path, "/end")
+	if !strings.HasPrefix(session, "/session/") || r.Method == http.MethodHead || seen.status >= 400 {
+		return
+	}
+	for _, link := range u.Watches() {
+		if strings.HasSuffix(link.URL, session) {
+			u.mu.Lock()
+			u.watched[link.VisitorID] = !ended
+			u.mu.Unlock()
+		}
+	}
+	u.changed()
+}
+
+func (u *standIn) Watched(id string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.watched[id]
+}
+
+func (u *standIn) Arrive(b demo.Browser) string {
+	id := u.Come(upscope.Visitor{
+		Name: b.Name, LastURL: b.Page, LocationCity: b.City, LocationCountryName: b.Country,
+		BrowserName: b.Software, DeviceName: b.Device, Identities: []string{b.IntegrationID},
+	})
+	u.SetIntegrationIDs(id, b.IntegrationID)
+	return id
+}
+
+func (u *standIn) Reset(id string, b demo.Browser) string {
+	fresh := u.Server.Reset(id)
+	u.SetIntegrationIDs(fresh, b.IntegrationID)
+	u.SetIdentities(fresh, b.IntegrationID)
+	return fresh
+}
+
+func (u *standIn) SetDown(down bool) {
+	u.Heal()
+	if down {
+		u.Fail(upscopetest.Any, upscopetest.Fault{Status: http.StatusServiceUnavailable}, -1)
+	}
+}
+
+// statusWriter remembers the status that was sent.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = cmp.Or(w.status, status)
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// uninvited drops log lines about failures of Upscope. The demo's fails only
+// because somebody pressed a button for it, and they see what comes of it.
+type uninvited struct {
+	slog.Handler
+	drop bool
+}
+
+func (h uninvited) Handle(ctx context.Context, r slog.Record) error {
+	drop := h.drop
+	r.Attrs(func(a slog.Attr) bool {
+		drop = drop || invited(a)
+		return !drop
+	})
+	if drop {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h uninvited) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return uninvited{h.Handler.WithAttrs(attrs), h.drop || slices.ContainsFunc(attrs, invited)}
+}
+
+func (h uninvited) WithGroup(name string) slog.Handler {
+	return uninvited{h.Handler.WithGroup(name), h.drop}
+}
+
+func invited(a slog.Attr) bool {
+	err, ok := a.Value.Any().(error)
+	return ok && (errors.Is(err, upscope.ErrOverPlan) || errors.Is(err, upscope.ErrUpstream))
+}

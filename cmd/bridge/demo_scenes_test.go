@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	"cobrowse-bridge/upscope"
+)
+
+func TestDemoShowsWhatGoesWrong(t *testing.T) {
+	temporary(t)
+	for _, c := range []struct {
+		scene, card string
+		status      int
+		page        string
+	}{
+		{"two", "Several visitors match", http.StatusOK, "Which visitor"},
+		{"offline", "Ann is offline", http.StatusOK, "Look again"},
+	} {
+		t.Run(c.scene, func(t *testing.T) {
+			origin, _ := startDemo(t)
+			agent := newAgentBrowser(t)
+			agent.do(http.MethodPost, origin+"/demo/", demoForm("do", "scene", "scene", c.scene))
+			status, _, page := agent.do(http.MethodGet, awaitCard(t, origin, "robin", c.card), nil)
+			if status != c.status || !strings.Contains(page, c.page) {
+				t.Errorf("the door answers %d, want %d with %q:\n%s", status, c.status, c.page, page)
+			}
+		})
+	}
+}
+
+// Whatever was played before, there is a customer and a card to press.
+func TestDemoShowsWhatGoesWrongAtUpscope(t *testing.T) {
+	temporary(t)
+	for _, before := range []struct {
+		name, do, scene, card, then string
+	}{
+		{name: "nothing has happened yet"},
+		{"there is a chat", "start", "", "Co-browse with Ann", ""},
+		{"the chat is over", "start", "", "Co-browse with Ann", "close"},
+		{"the tab was closed during the chat", "start", "", "Co-browse with Ann", "leave"},
+		{"the tab was closed", "leave", "", "", ""},
+		{"the customer was offline", "scene", "offline", "Ann is offline", ""},
+		{"Upscope was down", "scene", "down", "Co-browse with Ann", "close"},
+		{"the plan was used up", "scene", "plan", "Co-browse with Ann", "leave"},
+	} {
+		for _, scene := range []struct {
+			name, hint, page string
+			status           int
+		}{
+			{"plan", "Upscope now refuses new sessions. Press Co-browse", "plan is used up", http.StatusPaymentRequired},
+			{"down", "Upscope now fails every request. Press Co-browse", "isn’t answering", http.StatusServiceUnavailable},
+		} {
+			t.Run(scene.name+" after "+before.name, func(t *testing.T) {
+				origin, _ := startDemo(t)
+				agent := newAgentBrowser(t)
+				if before.do != "" {
+					agent.do(http.MethodPost, origin+"/demo/", demoForm("do", before.do, "scene", before.scene))
+				}
+				if before.card != "" {
+					awaitCard(t, origin, "robin", before.card)
+				}
+				if before.then != "" {
+					agent.do(http.MethodPost, origin+"/demo/", demoForm("do", before.then, "chat", "c1"))
+				}
+				if before.then == "close" {
+					awaitCard(t, origin, "robin", "Chat closed")
+				}
+				agent.do(http.MethodPost, origin+"/demo/", demoForm("do", "scene", "scene", scene.name))
+				door := awaitCard(t, origin, "robin", "Co-browse with Ann")
+				if _, _, page := agent.do(http.MethodGet, origin+"/demo/", nil); !strings.Contains(page, scene.hint) {
+					t.Errorf("the demo does not say %q:\n%s", scene.hint, page)
+				}
+				status, _, page := agent.do(http.MethodGet, door, nil)
+				if status == http.StatusOK {
+					status, _, page = agent.press(door, page)
+				}
+				if status != scene.status || !strings.Contains(page, scene.page) {
+					t.Errorf("the door answers %d, want %d with %q:\n%s", status, scene.status, scene.page, page)
+				}
+			})
+		}
+	}
+}
+
+func TestDemoCardFollowsACustomerWhoComesBack(t *testing.T) {
+	temporary(t)
+	origin, _ := startDemo(t)
+	agent := newAgentBrowser(t)
+	agent.do(http.MethodPost, origin+"/demo/", demoForm("do", "scene", "scene", "offline"))
+	awaitCard(t, origin, "robin", "Ann is offline")
+	agent.do(http.MethodPost, origin+"/demo/", demoForm("do", "return"))
+	door := awaitCard(t, origin, "robin", "Co-browse with Ann")
+	if _, _, page := agent.do(http.MethodGet, origin+"/demo/", nil); !strings.Contains(page, "Ann is back, and the card offers Co-browse") {
+		t.Errorf("the demo does not say so:\n%s", page)
+	}
+	_, _, page := agent.do(http.MethodGet, door, nil)
+	if status, session, _ := agent.press(door, page); status != http.StatusSeeOther || session == "" {
+		t.Errorf("the press is answered %d to %q, want 303", status, session)
+	}
+}
+
+func TestDemoTellsASecondBrowserHowToMoveTheDoor(t *testing.T) {
+	temporary(t)
+	origin, _ := startDemo(t)
+	first, second := newAgentBrowser(t), newAgentBrowser(t)
+	first.do(http.MethodPost, origin+"/demo/", demoForm("do", "start"))
+	door := awaitCard(t, origin, "robin", "Co-browse with Ann")
+	_, _, page := first.do(http.MethodGet, door, nil)
+	if status, _, _ := first.press(door, page); status != http.StatusSeeOther {
+		t.Fatalf("the press is answered %d, want 303", status)
+	}
+	const way = "a fresh link" // is what the button is called
+	if _, _, page := second.do(http.MethodGet, origin+"/demo/", nil); !strings.Contains(page, "remembers one browser for each agent") || !strings.Contains(page, way) {
+		t.Errorf("the demo does not say so:\n%s", page)
+	}
+	if status, _, page := second.do(http.MethodGet, door, nil); status != http.StatusForbidden || !strings.Contains(page, way) {
+		t.Errorf("another browser is answered %d:\n%s", status, page)
+	}
+}
+
+func TestDemoLogsWhatNobodyAskedFor(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	log := slog.New(uninvited{Handler: newLog(&b, "warn", "text").Handler()})
+	log.Error("request failed", "err", fmt.Errorf("watch: %w", upscope.ErrOverPlan))
+	log.With("err", upscope.ErrUpstream).WithGroup("g").Warn("job failed", "job", "answer")
+	if b.Len() > 0 {
+		t.Errorf("the scenes are logged:\n%s", &b)
+	}
+	log.With("err", errors.New("disk full")).Error("commit failed")
+	log.Error("request failed", "err", upscope.ErrUntrustedTarget)
+	if n := strings.Count(b.String(), "level=ERROR"); n != 2 {
+		t.Errorf("%d lines, want 2:\n%s", n, &b)
+	}
+}

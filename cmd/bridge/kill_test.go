@@ -1,0 +1,328 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	"cobrowse-bridge/bridge/store"
+)
+
+const (
+	kills   = 40 // of one run; with -short a tenth of them
+	writers = 16
+	pace    = 8 * time.Millisecond // between new deliveries of all writers
+	fewest  = 50 * time.Millisecond
+	most    = 300 * time.Millisecond
+	drained = 45 * time.Second // for what is left after the last kill
+)
+
+// newDatabase is an empty SQLite file or, where BRIDGE_TEST_POSTGRES names a
+// server, an empty PostgreSQL database.
+func newDatabase(t testing.TB, engine string) (address string) {
+	t.Helper()
+	if engine == "sqlite" {
+		return "sqlite:" + t.TempDir() + "/bridge.db"
+	}
+	server := os.Getenv("BRIDGE_TEST_POSTGRES")
+	if server == "" {
+		t.Skip("BRIDGE_TEST_POSTGRES does not name a PostgreSQL server")
+	}
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal("BRIDGE_TEST_POSTGRES is no URL")
+	}
+	ctx := context.Background()
+	admin := func(query string) {
+		conn, err := pgx.Connect(ctx, server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(ctx)
+		if _, err := conn.Exec(ctx, query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u.Path = "/bridge_test_" + strings.ToLower(rand.Text())
+	admin("CREATE DATABASE " + u.Path[1:])
+	t.Cleanup(func() { admin("DROP DATABASE " + u.Path[1:] + " WITH (FORCE)") })
+	return u.String()
+}
+
+// openDatabase looks into the database behind the bridge's back.
+func openDatabase(t testing.TB, address string) *sql.DB {
+	t.Helper()
+	driver, source := "pgx", address
+	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
+		driver, source = "sqlite", path
+	}
+	db, err := sql.Open(driver, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func number(t testing.TB, db *sql.DB, query string) (n int) {
+	t.Helper()
+	if err := db.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+// A sender is a chat service that sends each delivery again until it is
+// answered 200. While the bridge is down it waits for the next one's address.
+type sender struct {
+	*services
+	t        *testing.T
+	client   *http.Client
+	address  atomic.Pointer[string]
+	allowed  chan struct{} // one for each delivery that may be sent
+	answered atomic.Int64  // deliveries answered 200
+	sent     atomic.Int64  // how often any was sent
+	mu       sync.Mutex
+	rooms    []string        // of the deliveries answered 200
+	over     map[string]bool // rooms that were closed
+}
+
+// deliver sends one delivery until it is answered 200.
+func (s *sender) deliver(event, room string) {
+	body, header := s.chat.Event(event, room)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !s.post(body, header) {
+		select {
+		case <-tick.C:
+		case <-s.t.Context().Done():
+			return
+		}
+	}
+	s.answered.Add(1)
+}
+
+func (s *sender) post(body []byte, header http.Header) bool {
+	address := s.address.Load()
+	if address == nil {
+		return false
+	}
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+*address+"/hooks/rocketchat", bytes.NewReader(body))
+	if err != nil {
+		return false
+	}
+	r.Header = header
+	s.sent.Add(1)
+	res, err := s.client.Do(r)
+	if err != nil {
+		return false
+	}
+	res.Body.Close()
+	return res.StatusCode == http.StatusOK
+}
+
+// write sends as many deliveries as are allowed, each of a chat of its own. Some
+// chats are over soon.
+func (s *sender) write() {
+	for range s.allowed {
+		room := s.opens(keyed())
+		s.chat.Take(room, "bob")
+		s.deliver("LivechatSessionTaken", room)
+		over := mathrand.IntN(8) == 0
+		if over {
+			s.chat.CloseChat(room)
+			s.deliver("LivechatSession", room)
+		}
+		s.mu.Lock()
+		s.rooms = append(s.rooms, room)
+		s.over[room] = over
+		s.mu.Unlock()
+	}
+}
+
+// writeUntil has the writers send at an even pace while the program runs.
+func (s *sender) writeUntil(enough <-chan time.Time, p *program) {
+	s.t.Helper()
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			select {
+			case s.allowed <- struct{}{}:
+			default: // all are still sending
+			}
+		case <-enough:
+			return
+		case <-p.ended:
+			s.t.Fatalf("the bridge ended by itself with %d", p.status)
+		}
+	}
+}
+
+func TestPromise4AcknowledgedDeliveriesSurviveKill9(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{"sqlite", "postgres"} {
+		t.Run(engine, func(t *testing.T) { survive(t, newDatabase(t, engine)) })
+	}
+}
+
+func survive(t *testing.T, database string) {
+	kills := kills
+	if testing.Short() {
+		kills /= 10
+	}
+	s := &sender{services: newServices(t), t: t, client: newClient(), allowed: make(chan struct{}, writers), over: map[string]bool{}}
+	t.Cleanup(s.client.CloseIdleConnections)
+	s.ann()
+	env := with(s.env(t), "BRIDGE_DATABASE="+database, "BRIDGE_LOG_LEVEL=warn")
+	var all sync.WaitGroup
+	for range writers {
+		all.Go(s.write)
+	}
+
+	began := time.Now()
+	for n := range kills {
+		p := start(t, env, "serve")
+		if n%4 != 3 { // every fourth is killed wherever it is
+			address := p.ready()
+			s.address.Store(&address)
+		}
+		s.writeUntil(time.After(fewest+mathrand.N(most-fewest)), p)
+		s.address.Store(nil)
+		p.kill()
+	}
+	close(s.allowed)
+	killed := time.Since(began)
+
+	db := openDatabase(t, database)
+	expire(t, db)
+	p, address := startServe(t, env)
+	s.address.Store(&address)
+	all.Wait()
+	eventually(t, saying(func() string {
+		return fmt.Sprintf("every chat is handled: %d jobs are left; %s", pending(t, db), s.unhandled())
+	}), drained, func() bool { return s.unhandled() == "" && pending(t, db) == 0 })
+	p.terminate()
+	if t.Failed() {
+		return
+	}
+	s.reconcile(db)
+	s.verify(database)
+	t.Logf("%d kills in %v, then %v; %d deliveries of %d chats answered 200, %d sent",
+		kills, killed.Round(time.Millisecond), (time.Since(began) - killed).Round(time.Millisecond), s.answered.Load(), len(s.rooms), s.sent.Load())
+}
+
+// expire lets time pass for what the dead process held: a post may be shown by
+// another worker after a minute, and a job on PostgreSQL counts as abandoned a
+// little earlier.
+func expire(t *testing.T, db *sql.DB) {
+	t.Helper()
+	query := "UPDATE posts SET leased = leased - 60000000 WHERE leased > 0"
+	if _, err := db.ExecContext(t.Context(), query); err != nil {
+		t.Fatal(err)
+	}
+	// SQLite finds its own at the next start.
+	query = "UPDATE river_job SET attempted_at = attempted_at - INTERVAL '1 minute' WHERE state = 'running'"
+	if _, err := db.ExecContext(t.Context(), query); err != nil && !strings.Contains(err.Error(), "syntax error") {
+		t.Fatal(err)
+	}
+}
+
+// pending counts the jobs that are still to be done.
+func pending(t *testing.T, db *sql.DB) int {
+	return number(t, db, "SELECT count(*) FROM river_job WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending')")
+}
+
+// unhandled names a chat that is open and has no card, or is over and has one
+// that does not say so.
+func (s *sender) unhandled() string {
+	said := map[string]string{}
+	for _, p := range s.chat.Posts("bob") {
+		if m := roomOf.FindStringSubmatch(p.Text); m != nil {
+			said[m[1]] = p.Text
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, room := range s.rooms {
+		text, there := said[room]
+		if closed := strings.Contains(text, "Chat closed"); s.over[room] && there && !closed || !s.over[room] && (!there || closed) {
+			return fmt.Sprintf("%s, over: %v, reads %q", room, s.over[room], text)
+		}
+	}
+	return ""
+}
+
+// reconcile compares what was answered 200 with what is there.
+func (s *sender) reconcile(db *sql.DB) {
+	t := s.t
+	for room, n := range s.postsByRoom("bob") {
+		if n != 1 {
+			t.Errorf("%s has %d direct messages", room, n)
+		}
+	}
+	if n, want := number(t, db, "SELECT count(*) FROM deliveries"), int(s.answered.Load()); n != want {
+		t.Errorf("%d rows of deliveries for %d that were answered 200", n, want)
+	}
+	if n, want := number(t, db, "SELECT count(*) FROM cards"), len(s.rooms); n != want {
+		t.Errorf("%d cards for %d chats", n, want)
+	}
+	for what, query := range map[string]string{
+		"deliveries that are not finished": "SELECT count(*) FROM deliveries WHERE finished IS NULL OR body IS NOT NULL",
+		"deliveries that are there twice":  "SELECT count(*) FROM (SELECT 1 FROM deliveries GROUP BY connector, dedupe HAVING count(*) > 1) AS twice",
+		"chats with two cards":             "SELECT count(*) FROM (SELECT 1 FROM cards GROUP BY connector, chat HAVING count(*) > 1) AS twice",
+		"cards with two posts":             "SELECT count(*) FROM (SELECT 1 FROM posts GROUP BY card HAVING count(*) > 1) AS twice",
+		"posts still leased":               "SELECT count(*) FROM posts WHERE leased > 0",
+		"jobs given up":                    "SELECT count(*) FROM river_job WHERE state IN ('cancelled', 'discarded')",
+	} {
+		if n := number(t, db, query); n != 0 {
+			t.Errorf("%d %s", n, what)
+		}
+	}
+	for room, over := range s.over {
+		var state string
+		if err := db.QueryRowContext(t.Context(), "SELECT state FROM cards WHERE chat = $1", room).Scan(&state); err != nil || (state == "closed") != over {
+			t.Errorf("%s, over: %v, has a card that is %q, %v", room, over, state, err)
+		}
+	}
+}
+
+// verify checks that the store is whole.
+func (s *sender) verify(database string) {
+	t := s.t
+	if path, ok := strings.CutPrefix(database, "sqlite:"); ok {
+		var answer string
+		db := openDatabase(t, "sqlite:"+path)
+		if err := db.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&answer); err != nil || answer != "ok" {
+			t.Errorf("integrity_check says %q, %v", answer, err)
+		}
+		db.Close()
+	}
+	db, err := store.Open(t.Context(), database, store.Options{Secret: s.bridge})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.VerifyAudit(t.Context(), store.AuditHead{}); err != nil {
+		t.Error(err)
+	}
+	head, err := db.AuditHead(t.Context())
+	if err != nil || head.Seq == 0 {
+		t.Errorf("the audit trail has %d records, %v", head.Seq, err)
+	}
+}

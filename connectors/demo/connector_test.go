@@ -1,0 +1,240 @@
+package demo
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/connectors/connectortest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// inMemory carries requests to a handler without a network.
+type inMemory struct{ http.Handler }
+
+func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	in := r.Clone(r.Context())
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	m.ServeHTTP(w, in)
+	resp := w.Result()
+	resp.Request = r
+	return resp, nil
+}
+
+func address(t testing.TB, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// newDesk is a help desk with the open chat c1, which Robin serves.
+func newDesk(t testing.TB, wrap func(http.RoundTripper) http.RoundTripper) (*HelpDesk, bridge.Connector) {
+	t.Helper()
+	d := NewHelpDesk(Options{URL: address(t, "http://127.0.0.1:8080/demo")})
+	d.begin("Ann", d.shop.key)
+	c, err := d.Connector("demo", wrap(inMemory{d}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, c
+}
+
+func plain(rt http.RoundTripper) http.RoundTripper { return rt }
+
+func signed(d *HelpDesk, body string) connectortest.Request {
+	return connectortest.Request{
+		Path: "/hooks/demo", Body: []byte(body),
+		Header: http.Header{signatureHeader: {sign([]byte(d.secret), []byte(body))}},
+	}
+}
+
+func accept(c bridge.Connector, r connectortest.Request) (bridge.Receipt, error) {
+	req := httptest.NewRequest(http.MethodPost, r.Path, strings.NewReader(string(r.Body)))
+	req.Header = r.Header
+	return c.Accept(req, r.Body)
+}
+
+func TestConnectorPassesTheSuite(t *testing.T) {
+	t.Parallel()
+	connectortest.Run(t, connectortest.Harness{
+		New: func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) connectortest.Service {
+			d, c := newDesk(t, wrap)
+			genuine := func(body []byte) connectortest.Request { return signed(d, string(body)) }
+			body := `{"id":"e1","type":"chat.assigned","chat":"c1"}`
+			elsewhere := genuine([]byte(body))
+			elsewhere.Name, elsewhere.Body = "another body under the same signature", []byte(strings.Replace(body, "c1", "c2", 1))
+			return connectortest.Service{
+				Connector: c,
+				Secrets:   []string{d.secret, d.token, d.shop.key},
+				Genuine:   genuine,
+				Event:     func() []byte { return []byte(body) },
+				Forged:    []connectortest.Request{elsewhere},
+				Same:      [][]byte{[]byte(body), []byte(`{"id":"e1","type":"chat.assigned","chat":"c1","attempt":2}`)},
+				Different: [][]byte{
+					[]byte(`{"id":"e1","type":"chat.assigned","chat":"c1"}`),
+					[]byte(`{"id":"e2","type":"chat.message","chat":"c1"}`),
+					[]byte(`{"id":"e3","type":"chat.closed","chat":"c1"}`),
+				},
+				Place: bridge.Place{Connector: "demo", Address: "robin"},
+				Shown: func() []string {
+					var texts []string
+					for _, m := range d.agents[0].Inbox {
+						texts = append(texts, fmt.Sprintf("%+v", m.message))
+					}
+					return texts
+				},
+				VisitorReads: func() []string {
+					var texts []string
+					for _, m := range d.chats[0].Messages {
+						texts = append(texts, m.Text)
+					}
+					return texts
+				},
+			}
+		},
+		Verdict: func(status int) connectortest.Verdict {
+			switch {
+			case status == 429:
+				return connectortest.Wait
+			case status == 401, status == 403, status == 408, status < 400, status >= 500:
+				return connectortest.Retry
+			}
+			return connectortest.Permanent
+		},
+	})
+}
+
+func TestReadSaysHowTheChatStandsNow(t *testing.T) {
+	t.Parallel()
+	d, c := newDesk(t, plain)
+	delivery := bridge.Delivery{Key: "e1", Body: []byte(`{"chat":"c1"}`)}
+	read := func() bridge.Ask {
+		t.Helper()
+		ask, err := c.Read(t.Context(), delivery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ask
+	}
+	robins := bridge.Ask{
+		Verb: bridge.Start, Chat: "c1", ChatURL: "http://127.0.0.1:8080/demo/?inbox=robin#c1",
+		Agent: bridge.Agent{ID: "robin", Name: "Robin"}, Visitor: "Ann",
+		Clues: bridge.Clues{IntegrationIDs: []string{"demo:" + d.shop.key}},
+		Place: bridge.Place{Address: "robin"},
+	}
+	if diff := cmp.Diff(robins, read()); diff != "" {
+		t.Errorf("served by Robin (-want +got):\n%s", diff)
+	}
+	d.handOver(d.chats[0], d.agents[1])
+	if ask := read(); ask.Agent.ID != "sam" || ask.Place.Address != "sam" {
+		t.Errorf("handed to Sam, yet the ask is %+v", ask)
+	}
+	d.chats[0].key = `<script>`
+	if ask := read(); !ask.Clues.Empty() {
+		t.Errorf("what is no key became a clue: %+v", ask.Clues)
+	}
+	d.close(d.chats[0])
+	if diff := cmp.Diff(bridge.Ask{Verb: bridge.Close, Chat: "c1"}, read()); diff != "" {
+		t.Errorf("closed (-want +got):\n%s", diff)
+	}
+}
+
+func TestReadGivesUpOnWhatDoesNotExist(t *testing.T) {
+	t.Parallel()
+	_, c := newDesk(t, plain)
+	for _, body := range []string{`{"chat":"c9"}`, `{"chat":"../me"}`, `{}`, ``} {
+		if _, err := c.Read(t.Context(), bridge.Delivery{Body: []byte(body)}); !bridge.IsPermanent(err) {
+			t.Errorf("%s: got %v, want a permanent error", body, err)
+		}
+	}
+}
+
+func TestServingTellsAgentAndWhetherTheChatIsOpen(t *testing.T) {
+	t.Parallel()
+	d, c := newDesk(t, plain)
+	if agent, open, err := c.Serving(t.Context(), "c1"); agent != "robin" || !open || err != nil {
+		t.Errorf("got %q, %v, %v", agent, open, err)
+	}
+	d.close(d.chats[0])
+	if _, open, err := c.Serving(t.Context(), "c1"); open || err != nil {
+		t.Errorf("closed: got open %v, error %v", open, err)
+	}
+}
+
+func TestCheckNamesAWrongToken(t *testing.T) {
+	t.Parallel()
+	d, c := newDesk(t, plain)
+	if f := c.Check(t.Context()); len(f) != 1 || f[0].OK == "" || f[0].Problem != "" {
+		t.Errorf("all is well, yet the findings are %+v", f)
+	}
+	d.token = "another"
+	if f := c.Check(t.Context()); len(f) != 1 || !strings.Contains(f[0].Problem, "token") || f[0].Remedy == "" {
+		t.Errorf("the token is wrong, and the findings are %+v", f)
+	}
+}
+
+func TestNewRefusesWhatCannotWorkAndTellsNoSecret(t *testing.T) {
+	t.Parallel()
+	good := Config{Name: "demo", URL: address(t, "http://127.0.0.1/demo/api"), Secret: "0123456789abcdef", Token: "s3cr3t-token"}
+	if _, err := New(good); err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(*Config){
+		"no name":        func(c *Config) { c.Name = "" },
+		"no address":     func(c *Config) { c.URL = nil },
+		"plain http":     func(c *Config) { c.URL = address(t, "http://desk.example/api") },
+		"a short secret": func(c *Config) { c.Secret = "0123456789abcde" },
+		"no token":       func(c *Config) { c.Token = "" },
+	} {
+		c := good
+		spoil(&c)
+		_, err := New(c)
+		if err == nil {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		for _, secret := range []string{"0123456789", "s3cr3t-token"} {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%s: the error tells a secret", name)
+			}
+		}
+	}
+}
+
+// Whatever the body: without its signature it is forged, and with it nothing but
+// the chat's id is kept.
+func FuzzAccept(f *testing.F) {
+	d, c := newDesk(f, plain)
+	f.Add(`{"id":"e1","type":"chat.assigned","chat":"c1"}`)
+	f.Add(`{"id":"e1","type":"chat.message","chat":"c1","text":"my card number is 4111"}`)
+	f.Add(`{"id":{},"chat":["c1"]}`)
+	f.Add(`[[[[`)
+	f.Fuzz(func(t *testing.T, body string) {
+		r := signed(d, body)
+		receipt, err := accept(c, r)
+		if err == nil && receipt.Key != "" {
+			if again, err := accept(c, r); err != nil || again.Key != receipt.Key {
+				t.Errorf("the same bytes got another key: %q, %v", again.Key, err)
+			}
+			if !id.MatchString(receipt.Key) || len(receipt.Body) > len(`{"chat":""}`)+64 {
+				t.Errorf("kept %q under %q", receipt.Body, receipt.Key)
+			}
+		}
+		r.Body = append(r.Body, ' ')
+		if _, err := accept(c, r); !errors.Is(err, bridge.ErrForged) {
+			t.Errorf("with another body: %v", err)
+		}
+	})
+}
