@@ -79,6 +79,9 @@ type Bridge struct {
 	renewals    *throttle // fresh doors, by card
 }
 
+// relisten is the pause before a connector that stopped listening does again.
+const relisten = 5 * time.Second
+
 // housekeeping is how often what is no longer needed is removed, and keepKeys
 // how long a delivery's key is remembered: the longest that any service repeats
 // itself, with room to spare.
@@ -148,10 +151,8 @@ func (b *Bridge) Run(ctx context.Context) error {
 		queues[name] = workers
 		if c.Listen != nil {
 			group.Go(func() error {
-				return c.Listen(ctx, func(ctx context.Context, d Delivery) error {
-					_, err := b.accept(ctx, name, d)
-					return err
-				})
+				b.listen(ctx, c)
+				return nil
 			})
 		}
 	}
@@ -161,6 +162,24 @@ func (b *Bridge) Run(ctx context.Context) error {
 		return nil
 	})
 	return group.Wait()
+}
+
+// listen keeps a connector listening. Its failures are its own: the others, and
+// the work, go on.
+func (b *Bridge) listen(ctx context.Context, c Connector) {
+	for ctx.Err() == nil {
+		err := c.Listen(ctx, func(ctx context.Context, d Delivery) error {
+			_, err := b.accept(ctx, c.Name, d)
+			return err
+		})
+		if ctx.Err() == nil {
+			b.log.ErrorContext(ctx, "connector stopped listening", "connector", c.Name, "err", err)
+		}
+		select {
+		case <-time.After(relisten):
+		case <-ctx.Done():
+		}
+	}
 }
 
 func (b *Bridge) keepHouse(ctx context.Context) {
@@ -192,6 +211,7 @@ func (b *Bridge) routes() http.Handler {
 	r.Handle("/w/{handle}", b.page(b.renewDoor)).Methods(http.MethodPost).Queries("renew", "1")
 	r.Handle("/w/{handle}", b.page(b.pressDoor)).Methods(http.MethodPost)
 	r.Handle("/w/{handle}/renew", b.page(b.renewDoor)).Methods(http.MethodPost)
+	r.Handle("/page/{connector}.js", b.machine(b.script)).Methods(http.MethodGet, http.MethodHead)
 	r.PathPrefix("/static/").Handler(b.page(b.static)).Methods(http.MethodGet, http.MethodHead)
 
 	r.NotFoundHandler = b.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })

@@ -54,7 +54,8 @@ type Connector struct {
 
 	// Listen serves chat services that are called rather than call. It hands
 	// each delivery to deliver and may acknowledge it once that returns nil. It
-	// returns when ctx ends.
+	// returns when ctx ends; if it returns before, it is called again a little
+	// later.
 	Listen func(ctx context.Context, deliver func(context.Context, Delivery) error) error
 
 	// Page is the visitor-side script, served at /page/{name}.js.
@@ -134,8 +135,6 @@ type Agent struct {
 	ID string
 	// Name is shown to the visitor when Upscope asks for consent.
 	Name string
-	// Email may be empty.
-	Email string
 }
 
 // Clues are how the chat side names the visitor. They come from the visitor's

@@ -2,12 +2,15 @@ package bridge_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
@@ -85,6 +88,49 @@ func TestWhatCannotBeStoredIsAnswered503(t *testing.T) {
 		w.pass(time.Second)
 		w.posts("bob", 1)
 	})
+}
+
+func TestAConnectorMayListenAndHaveAScriptForPages(t *testing.T) {
+	attempts := 0
+	second := bridge.Connector{
+		Name: "rocketchat-emea",
+		Page: []byte("tell();"),
+		Listen: func(ctx context.Context, deliver func(context.Context, bridge.Delivery) error) error {
+			if attempts++; attempts == 1 {
+				return errors.New("the connection broke")
+			}
+			if err := deliver(ctx, bridge.Delivery{Key: "k", Body: []byte("heard")}); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		},
+		Read: func(_ context.Context, d bridge.Delivery) (bridge.Ask, error) {
+			if string(d.Body) != "heard" || d.Received.IsZero() {
+				t.Errorf("read %+v", d)
+			}
+			return bridge.Ask{Verb: bridge.Start, Chat: "c1", Agent: bridge.Agent{ID: "u1", Name: "Uma"}, Clues: bridge.Clues{IntegrationIDs: []string{"rocketchat:" + pageKey}}}, nil
+		},
+	}
+	inWorld(t, func(w *world) {
+		w.ann()
+		w.pass(10 * time.Second)
+		c, err := w.store.CardOfChat(w.Context(), "rocketchat-emea", "c1")
+		w.must(err)
+		if c.State != string(bridge.Ready) || c.Agent != "rocketchat-emea:u1" || attempts != 2 {
+			t.Errorf("%+v after %d attempts", c, attempts)
+		}
+		got := w.do(request(http.MethodGet, "/page/rocketchat-emea.js", nil))
+		got.want(t, http.StatusOK, "tell();")
+		if got.Header.Get("Content-Type") != "text/javascript; charset=utf-8" {
+			t.Errorf("%v", got.Header)
+		}
+		for _, none := range []string{"/page/rocketchat.js", "/page/slack.js"} {
+			if got := w.do(request(http.MethodGet, none, nil)); got.StatusCode != http.StatusNotFound {
+				t.Errorf("%s is answered %d", none, got.StatusCode)
+			}
+		}
+	}, options{config: func(c *bridge.Config) { c.Connectors = append(c.Connectors, second) }})
 }
 
 func TestHealth(t *testing.T) {

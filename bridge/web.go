@@ -241,6 +241,21 @@ func (b *Bridge) trusts(host string) bool {
 	return slices.ContainsFunc(b.proxies, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
 }
 
+// script serves the visitor-side script of a connector to the pages of the
+// operator's site.
+func (b *Bridge) script(w http.ResponseWriter, r *http.Request) error {
+	c := b.connectors[mux.Vars(r)["connector"]]
+	if c.Page == nil {
+		return errNoPage
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/javascript; charset=utf-8")
+	h.Set("Cache-Control", "public, max-age=3600")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	_, err := w.Write(c.Page)
+	return unanswered(err)
+}
+
 // static serves styles and icons, whose names change with their content.
 func (b *Bridge) static(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()

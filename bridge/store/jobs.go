@@ -102,7 +102,7 @@ func (j Job) params() river.InsertManyParams {
 // anybody works.
 func (s *Store) insertConfig() *river.Config {
 	return &river.Config{
-		Logger:        s.log,
+		Logger:        warnings(s.log),
 		MaxAttempts:   maxAttempts,
 		FetchCooldown: fetchCooldown, // no more notifications than anyone would act on
 		Hooks:         []rivertype.Hook{river.HookInsertBeginFunc(startSoon)},

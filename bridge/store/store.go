@@ -94,7 +94,7 @@ func openEngine(ctx context.Context, o Options, open func(engine.Config) (engine
 	if s.rescue == 0 {
 		s.rescue = rescueAfter
 	}
-	if s.engine, err = open(engine.Config{Log: s.log, Insert: s.insertConfig()}); err != nil {
+	if s.engine, err = open(engine.Config{Log: warnings(s.log), Insert: s.insertConfig()}); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	s.committer = newCommitter(s.commit)

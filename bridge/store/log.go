@@ -1,0 +1,24 @@
+package store
+
+import (
+	"context"
+	"log/slog"
+)
+
+// warnings is a logger for libraries that tell of every step they take: it lets
+// through what an operator can do something about.
+func warnings(l *slog.Logger) *slog.Logger { return slog.New(atLeastWarn{l.Handler()}) }
+
+type atLeastWarn struct{ next slog.Handler }
+
+func (h atLeastWarn) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.next.Enabled(ctx, level)
+}
+
+func (h atLeastWarn) Handle(ctx context.Context, r slog.Record) error { return h.next.Handle(ctx, r) }
+
+func (h atLeastWarn) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return atLeastWarn{h.next.WithAttrs(attrs)}
+}
+
+func (h atLeastWarn) WithGroup(name string) slog.Handler { return atLeastWarn{h.next.WithGroup(name)} }
