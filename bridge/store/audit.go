@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
-	"slices"
 	"time"
 
 	"cobrowse-bridge/bridge/store/engine"
@@ -86,7 +85,7 @@ func appendAudit(ctx context.Context, tx engine.Tx, head AuditHead, entries []En
 	if len(entries) == 0 {
 		return nil
 	}
-	for part := range slices.Chunk(entries, 1000) { // databases limit the number of arguments
+	for part := range portions(entries) {
 		args := make([]any, 0, len(part)*auditColumnNum)
 		for _, e := range part {
 			if e.At.IsZero() {

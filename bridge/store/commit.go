@@ -130,8 +130,8 @@ type deliveryRow struct {
 	received           int64
 }
 
-// insertDeliveries inserts the group's deliveries with one statement and returns
-// the ids of those that were new. The order of keys is the same in every
+// insertDeliveries inserts the group's deliveries and returns the ids of those
+// that were new. The order of keys is the same in every
 // replica, so that they do not block each other.
 func insertDeliveries(ctx context.Context, tx engine.Tx, group []*write) (fresh map[string]bool, err error) {
 	var rows []*deliveryRow
@@ -146,22 +146,31 @@ func insertDeliveries(ctx context.Context, tx engine.Tx, group []*write) (fresh 
 	slices.SortStableFunc(rows, func(a, b *deliveryRow) int {
 		return cmp.Or(cmp.Compare(a.connector, b.connector), cmp.Compare(a.key, b.key))
 	})
+	fresh = make(map[string]bool, len(rows))
+	for part := range portions(rows) {
+		if err := insertPortion(ctx, tx, part, fresh); err != nil {
+			return nil, fmt.Errorf("insert deliveries: %w", err)
+		}
+	}
+	return fresh, nil
+}
+
+func insertPortion(ctx context.Context, tx engine.Tx, rows []*deliveryRow, fresh map[string]bool) error {
 	args := make([]any, 0, len(rows)*deliveryColumnNum)
 	for _, d := range rows {
 		args = append(args, d.id, d.connector, d.key, d.body, d.received)
 	}
 	inserted, err := tx.Query(ctx, queryInsertDeliveries+tuples(len(rows), deliveryColumnNum)+queryInsertedOnce, args...)
 	if err != nil {
-		return nil, fmt.Errorf("insert deliveries: %w", err)
+		return err
 	}
 	defer inserted.Close()
-	fresh = make(map[string]bool, len(rows))
 	for inserted.Next() {
 		var id string
 		if err := inserted.Scan(&id); err != nil {
-			return nil, err
+			return err
 		}
 		fresh[id] = true
 	}
-	return fresh, inserted.Err()
+	return inserted.Err()
 }

@@ -1,6 +1,9 @@
 package store
 
-import "strconv"
+import (
+	"iter"
+	"strconv"
+)
 
 // Every query of the store. Each must find its rows through an index; a test
 // asks SQLite for the plan of every constant here.
@@ -22,8 +25,7 @@ const (
 	queryUpdateCard = `UPDATE cards SET agent = $4, visitor = $5, state = $6, version = $7, generation = $8, handle = $9, created = $10, updated = $11, door_until = $12, detail = $13
 		WHERE id = $1 AND connector = $2 AND chat = $3 AND version = $14`
 
-	// Locks the card's row on engines that have several writers.
-	queryLockDoor     = `UPDATE cards SET claimed = claimed WHERE id = $1 RETURNING generation, claimed, version`
+	queryLockDoor     = `SELECT generation, claimed, version FROM cards WHERE id = $1 FOR UPDATE`
 	queryClaim        = `UPDATE cards SET claimed = $2 WHERE id = $1`
 	queryBrowser      = `SELECT browser, expires FROM browsers WHERE agent = $1 AND expires > $2`
 	queryRemember     = `INSERT INTO browsers (agent, browser, expires) VALUES ($1, $2, $3) ON CONFLICT (agent) DO UPDATE SET browser = excluded.browser, expires = excluded.expires`
@@ -41,13 +43,33 @@ const (
 	queryAudit        = `SELECT ` + auditColumns + ` FROM audit WHERE seq > $1 ORDER BY seq LIMIT 500`
 	queryInsertAudit  = `INSERT INTO audit (` + auditColumns + `) VALUES `
 	queryAuditHead    = `SELECT seq, hash FROM audit_head WHERE id = 1`
-	queryLockAudit    = `UPDATE audit_head SET seq = seq WHERE id = 1 RETURNING seq, hash`
+	queryLockAudit    = `SELECT seq, hash FROM audit_head WHERE id = 1 FOR UPDATE`
 	queryMoveAudit    = `UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1`
 	queryProbe        = `INSERT INTO probe (id, filler) VALUES ($1, $2)`
 	queryProbed       = `DELETE FROM probe WHERE id > 0`
 	deliveryColumnNum = 5
 	auditColumnNum    = 11
 )
+
+// portions cuts rows into parts to insert together, each as long as a power of
+// two. So there are a few such queries and not one for each number of rows, and
+// none has more arguments than databases allow.
+func portions[T any](rows []T) iter.Seq[[]T] {
+	return func(yield func([]T) bool) {
+		for size := maxPortion; len(rows) > 0; {
+			if size > len(rows) {
+				size /= 2
+				continue
+			}
+			if !yield(rows[:size]) {
+				return
+			}
+			rows = rows[size:]
+		}
+	}
+}
+
+const maxPortion = 32
 
 // tuples returns n groups of so many placeholders: ($1,$2),($3,$4).
 func tuples(n, columns int) string {

@@ -42,7 +42,8 @@ func (c demoCommand) Run(ctx context.Context, s streams) (err error) {
 	if !ok {
 		return refuse("the demo listens on this machine only: --listen takes 127.0.0.1:PORT, not %s.", c.Listen)
 	}
-	listener, err := net.Listen("tcp4", address.String())
+	var listen net.ListenConfig
+	listener, err := listen.Listen(ctx, "tcp4", address.String())
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return refuse("another program listens on %s. Take a free port with: bridge demo --listen 127.0.0.1:0", address)

@@ -118,14 +118,14 @@ func TestThePageIsSafeAndLabelled(t *testing.T) {
 	t.Parallel()
 	d, at := site(t, nil)
 	hostile := `"><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}`
-	doc := page(t, at, do("start", "name", hostile))
+	page(t, at, do("start", "name", hostile))
 	d.mu.Lock()
 	d.agents[0].post("", message{
 		Key: "k", Title: hostile, Lines: []messageLine{{hostile, hostile}},
 		Button: messageLink{"Co-browse", "javascript:alert(1)"},
 	})
 	d.mu.Unlock()
-	doc = page(t, at, nil)
+	doc := page(t, at, nil)
 
 	if got := doc.Find(".conversation h4 bdi").Text(); got != hostile[:min(80, len(hostile))] {
 		t.Errorf("the visitor reads as %q", got)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
+	"unicode"
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/connectors/rest"
@@ -71,7 +73,7 @@ func (k *checkup) reachable(ctx context.Context) bool {
 		k.problem(remedy, "What answers at the address is not Rocket.Chat.")
 		return false
 	}
-	k.ok("Rocket.Chat %.20s answers.", neutral(info.Version, 20))
+	k.ok("Rocket.Chat %.20s answers.", printable(info.Version))
 	return true
 }
 
@@ -86,7 +88,7 @@ func (k *checkup) signedIn(ctx context.Context, who string, client *rest.Client)
 			"The user of %s cannot sign in: %v.", k.env(who+"_ID"), err)
 		return false
 	}
-	k.ok("%s is the user %s.", k.env(who+"_ID"), neutral(me.Username, maxLabel))
+	k.ok("%s is the user %s.", k.env(who+"_ID"), printable(me.Username))
 	return true
 }
 
@@ -148,4 +150,19 @@ func (k *checkup) posterKeptOut(ctx context.Context) {
 	default:
 		k.problem("Run the check again.", "Whether the poster is kept out of livechat rooms is not known: %v.", err)
 	}
+}
+
+// printable is a word of the server's for an operator's terminal: short, and
+// without what terminals act on.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, s)
+	if r := []rune(s); len(r) > 60 {
+		s = string(r[:60])
+	}
+	return s
 }

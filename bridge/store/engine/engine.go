@@ -1,6 +1,8 @@
 // Package engine is the seam between the store and the databases that can hold
 // it. Queries are written once, with $1 placeholders in SQL that every engine
-// understands; another database is another folder that implements Engine.
+// understands, but for a FOR UPDATE at their end, which an engine with one writer
+// leaves out. They are few, so that an engine may keep them compiled. Another
+// database is another folder that implements Engine.
 package engine
 
 import (

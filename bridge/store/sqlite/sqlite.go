@@ -43,9 +43,10 @@ const readers = 4
 // DB is an open SQLite file.
 type DB struct {
 	lock   *flock.Flock
-	writer *sql.DB  // one connection: SQLite has one writer at a time
-	reader *sql.DB  // read-only
-	reads  sync.Map // query to its *sql.Stmt on reader
+	writer *sql.DB // one connection: SQLite has one writer at a time
+	reader *sql.DB // read-only
+	writes compiled
+	reads  compiled
 	driver *riversqlite.Driver
 	insert *river.Client[*sql.Tx]
 }
@@ -103,6 +104,7 @@ func Open(ctx context.Context, url string, c engine.Config) (_ engine.Engine, er
 	if db.reader, err = connect(path, "mode=ro&_pragma=query_only(1)", readers); err != nil {
 		return nil, err
 	}
+	db.writes.on, db.reads.on = db.writer, db.reader
 	c.Insert.Test.Time = clock{}
 	if db.insert, err = river.NewClient(db.driver, c.Insert); err != nil {
 		return nil, err
@@ -166,49 +168,78 @@ func (db *DB) Write(ctx context.Context, f func(context.Context, engine.Tx) erro
 		return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
 	}
 	defer t.Rollback()
-	if err := f(unwatched(ctx), tx{queries{t}, t, db.insert}); err != nil {
+	run := tx{tx: t, db: db}
+	if err := f(unwatched(ctx), &run); err != nil {
 		return err
 	}
-	return t.Commit()
+	if err := t.Commit(); err != nil {
+		return err
+	}
+	for _, query := range run.fresh {
+		// Not before the end: the transaction has the only connection. Without
+		// its compiled form the next one does the same again.
+		_, _ = db.writes.add(ctx, query)
+	}
+	return nil
 }
 
 // Query implements engine.Reader.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (engine.Rows, error) {
-	s, err := db.compiled(ctx, query)
+	s, err := db.reads.add(ctx, query)
+	return queried(unwatched(ctx), s, err, args)
+}
+
+// QueryRow implements engine.Reader.
+func (db *DB) QueryRow(ctx context.Context, query string, args ...any) engine.Row {
+	s, err := db.reads.add(ctx, query)
+	return queriedRow(unwatched(ctx), s, err, args)
+}
+
+func queried(ctx context.Context, s *sql.Stmt, err error, args []any) (engine.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.QueryContext(unwatched(ctx), args...)
+	r, err := s.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, err
 	}
 	return rows{r}, nil
 }
 
-// QueryRow implements engine.Reader.
-func (db *DB) QueryRow(ctx context.Context, query string, args ...any) engine.Row {
-	s, err := db.compiled(ctx, query)
+func queriedRow(ctx context.Context, s *sql.Stmt, err error, args []any) engine.Row {
 	if err != nil {
 		return noRow{err}
 	}
-	return s.QueryRowContext(unwatched(ctx), args...)
+	return s.QueryRowContext(ctx, args...)
 }
 
 type noRow struct{ err error }
 
 func (r noRow) Scan(...any) error { return r.err }
 
-// compiled returns the compiled form of a query to read with, of which the store
-// has a few constant ones. To compile one costs about as much as to run it.
-func (db *DB) compiled(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s, ok := db.reads.Load(query); ok {
-		return s.(*sql.Stmt), nil
+// compiled keeps the compiled forms of the store's queries, of which there are a
+// few dozen. To compile one costs about as much as to run it.
+type compiled struct {
+	on  *sql.DB
+	all sync.Map // query to its *sql.Stmt
+}
+
+func (c *compiled) find(query string) *sql.Stmt {
+	s, _ := c.all.Load(query)
+	found, _ := s.(*sql.Stmt)
+	return found
+}
+
+// add finds the compiled form of a query, or compiles it for good.
+func (c *compiled) add(ctx context.Context, query string) (*sql.Stmt, error) {
+	if s := c.find(query); s != nil {
+		return s, nil
 	}
-	s, err := db.reader.PrepareContext(ctx, numbered(query))
+	s, err := c.on.PrepareContext(ctx, dialect(query))
 	if err != nil {
 		return nil, err
 	}
-	if first, twice := db.reads.LoadOrStore(query, s); twice {
+	if first, twice := c.all.LoadOrStore(query, s); twice {
 		return first.(*sql.Stmt), s.Close()
 	}
 	return s, nil
@@ -254,47 +285,54 @@ func (db *DB) Close() error {
 }
 
 type tx struct {
-	queries
-	tx     *sql.Tx
-	insert *river.Client[*sql.Tx]
+	tx    *sql.Tx
+	db    *DB
+	fresh []string // queries that are not compiled for good yet
 }
 
-func (t tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	r, err := t.tx.ExecContext(ctx, numbered(query), args...)
+func (t *tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	s, err := t.statement(ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	r, err := s.ExecContext(ctx, args...)
 	if err != nil {
 		return 0, err
 	}
 	return r.RowsAffected()
 }
 
-func (t tx) InsertJobs(ctx context.Context, jobs []river.InsertManyParams) error {
-	_, err := t.insert.InsertManyFastTx(ctx, t.tx, jobs)
+func (t *tx) Query(ctx context.Context, query string, args ...any) (engine.Rows, error) {
+	s, err := t.statement(ctx, query)
+	return queried(ctx, s, err, args)
+}
+
+func (t *tx) QueryRow(ctx context.Context, query string, args ...any) engine.Row {
+	s, err := t.statement(ctx, query)
+	return queriedRow(ctx, s, err, args)
+}
+
+// statement is the compiled form of a query until the transaction ends.
+func (t *tx) statement(ctx context.Context, query string) (*sql.Stmt, error) {
+	if s := t.db.writes.find(query); s != nil {
+		return t.tx.StmtContext(ctx, s), nil
+	}
+	t.fresh = append(t.fresh, query)
+	return t.tx.PrepareContext(ctx, dialect(query))
+}
+
+func (t *tx) InsertJobs(ctx context.Context, jobs []river.InsertManyParams) error {
+	_, err := t.db.insert.InsertManyFastTx(ctx, t.tx, jobs)
 	return err
-}
-
-type queries struct {
-	q interface {
-		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-	}
-}
-
-func (q queries) Query(ctx context.Context, query string, args ...any) (engine.Rows, error) {
-	r, err := q.q.QueryContext(ctx, numbered(query), args...)
-	if err != nil {
-		return nil, err
-	}
-	return rows{r}, nil
-}
-
-func (q queries) QueryRow(ctx context.Context, query string, args ...any) engine.Row {
-	return q.q.QueryRowContext(ctx, numbered(query), args...)
 }
 
 type rows struct{ *sql.Rows }
 
 func (r rows) Close() { r.Rows.Close() }
 
-// numbered turns $1 into ?1. To SQLite $1 is a name and takes its number from
-// where it first appears.
-func numbered(query string) string { return strings.ReplaceAll(query, "$", "?") }
+// dialect turns $1 into ?1, for to SQLite $1 is a name and takes its number from
+// where it first appears, and leaves out FOR UPDATE: the one writer there is
+// locks everything.
+func dialect(query string) string {
+	return strings.ReplaceAll(strings.TrimSuffix(query, " FOR UPDATE"), "$", "?")
+}

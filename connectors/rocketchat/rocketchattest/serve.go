@@ -113,11 +113,9 @@ func (w *Workspace) watch(r *http.Request, body []byte) {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return
 	}
+	aims := append([]byte(r.URL.String()+" "), targets(body)...)
 	for id, room := range w.rooms {
-		if room.Type != "l" {
-			continue
-		}
-		if strings.Contains(r.URL.String(), id) || bytes.Contains(targets(body), []byte(id)) {
+		if room.Type == "l" && bytes.Contains(aims, []byte(id)) {
 			w.violate("%s %s aims at the livechat room %s", r.Method, r.URL.Path, id)
 		}
 	}
