@@ -55,11 +55,11 @@ func TestPromise5OneDeliveryOneCard(t *testing.T) {
 			})
 		}
 		all.Wait()
-		w.pass(time.Minute)
+		w.pass(20 * time.Second)
 		before := w.posts("bob", 1)
 		sent := len(w.chat.Requests())
 		w.post("/hooks/rocketchat", body, header).want(t, http.StatusOK)
-		w.pass(time.Minute)
+		w.pass(20 * time.Second)
 		if after := w.posts("bob", 1); after != before || len(w.chat.Requests()) != sent {
 			t.Errorf("a repeat changed %q to %q", before, after)
 		}
@@ -79,7 +79,7 @@ func TestAllEventsOfOneChatMakeOneCard(t *testing.T) {
 			w.chat.Say(room, "", "hello")
 			w.tells("Message", room)
 		}
-		w.pass(time.Minute)
+		w.pass(20 * time.Second)
 		w.posts("bob", 1)
 	})
 }
@@ -90,7 +90,7 @@ func TestAQueuedChatHasNobodyToShowACardTo(t *testing.T) {
 		room := w.opens(keyed())
 		w.chat.Queue(room)
 		w.tells("LivechatSessionQueued", room)
-		w.pass(time.Minute)
+		w.pass(20 * time.Second)
 		w.posts("bob", 0)
 		w.taken(room)
 		w.posts("bob", 1)
@@ -108,7 +108,7 @@ func TestTheTestButtonIsAnsweredAndForgotten(t *testing.T) {
 		if got := w.post("/hooks/rocketchat", sample, header); got.StatusCode != http.StatusOK || got.body != "" {
 			t.Errorf("answered %d %q", got.StatusCode, got.body)
 		}
-		w.pass(time.Minute)
+		w.pass(20 * time.Second)
 		if n := len(w.chat.Requests()); n != 0 {
 			t.Errorf("%d requests to Rocket.Chat", n)
 		}
@@ -159,7 +159,7 @@ func TestAClosedChatClosesItsCardAndDoor(t *testing.T) {
 		bob.follow(door).want(t, http.StatusGone, "This chat is over")
 		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusGone)
 		w.tells("LivechatSessionTaken", room) // late
-		w.pass(time.Minute)
+		w.pass(20 * time.Second)
 		w.posts("bob", 1)
 		if w.upscope.Minted() != 0 {
 			t.Error("a closed door was opened")
@@ -190,10 +190,10 @@ func TestAKeyThatComesVeryLateIsFoundAtTheNextEvent(t *testing.T) {
 		w.ann()
 		room := w.opens(nil)
 		w.taken(room)
-		w.pass(time.Minute)
+		w.pass(20 * time.Second)
 		w.posts("bob", 0)
 		w.must(w.chat.SetField(room, "upscope_key", pageKey))
-		w.pass(time.Minute)
+		w.pass(20 * time.Second)
 		w.posts("bob", 0)
 		w.chat.Say(room, "", "are you there?")
 		w.tells("Message", room)
@@ -207,10 +207,10 @@ func TestAChatWithoutCoBrowsingStaysUndisturbed(t *testing.T) {
 		w.ann()
 		room := w.opens(nil)
 		w.taken(room)
-		w.pass(time.Minute)
+		w.pass(20 * time.Second)
 		w.chat.CloseChat(room)
 		w.tells("LivechatSession", room)
-		w.pass(time.Minute)
+		w.pass(20 * time.Second)
 		w.posts("bob", 0)
 		if n := w.upscope.Requests()[upscopetest.List]; n != 0 {
 			t.Errorf("%d searches without a clue", n)

@@ -303,7 +303,7 @@ func TestWhatUpscopeAnswersLeadsToAPage(t *testing.T) {
 					t.Errorf("the answer leads away: %v %s", got.Header, got.body)
 				}
 				// Nothing was spoilt: the next press works.
-				w.pass(time.Minute)
+				w.idle(time.Minute)
 				bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
 			})
 		})

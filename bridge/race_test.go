@@ -208,7 +208,7 @@ func TestOnePlaceThatFailsForGoodDoesNotCostAnotherItsCard(t *testing.T) {
 		w.chat.Fail("chat.sendMessage", rocketchattest.Fault{Status: http.StatusBadGateway}, 1)
 		w.chat.Forward(room, "eve")
 		w.tells("LivechatSessionForwarded", room)
-		w.pass(30 * time.Second)
+		w.pass(15 * time.Second)
 		w.posts("eve", 1)
 	})
 }
