@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -160,16 +161,24 @@ func (b *Bridge) logRequest(r *http.Request, status int, took time.Duration, err
 			route = t
 		}
 	}
-	log := b.log.With("method", knownMethod(r.Method), "route", route, "status", status, "ms", took.Milliseconds())
-	var gone clientGone
-	switch {
-	case err == nil || errors.As(err, &gone) || errors.Is(err, context.Canceled):
-		log.InfoContext(r.Context(), "request")
-	case judge(err).fault:
-		log.ErrorContext(r.Context(), "request failed", "err", err)
-	default:
-		log.InfoContext(r.Context(), "request refused", "err", err)
+	level, message := slog.LevelInfo, "request"
+	about := []slog.Attr{
+		slog.String("method", knownMethod(r.Method)), slog.String("route", route),
+		slog.Int("status", status), slog.Int64("ms", took.Milliseconds()),
 	}
+	if err != nil && !left(err) {
+		message, about = "request refused", append(about, slog.Any("err", err))
+		if judge(err).fault {
+			level, message = slog.LevelError, "request failed"
+		}
+	}
+	b.log.LogAttrs(r.Context(), level, message, about...)
+}
+
+// left reports whether err only says that the client no longer waits.
+func left(err error) bool {
+	var gone clientGone
+	return errors.As(err, &gone) || errors.Is(err, context.Canceled)
 }
 
 func knownMethod(method string) string {

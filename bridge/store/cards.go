@@ -12,7 +12,7 @@ import (
 
 // A Card is one co-browse request. There is one for a chat.
 type Card struct {
-	// ID, Connector and Chat never change.
+	// ID, Connector, Chat and Handle never change.
 	ID        string
 	Connector string
 	Chat      string
@@ -22,10 +22,10 @@ type Card struct {
 	// Version counts changes, from 1; 0 is a card that is not stored yet.
 	Version int64
 	// Generation counts doors of this card: a renewed one has the next number,
-	// and a new handle.
+	// which makes a new address with the same Handle.
 	Generation int
-	// Handle is the SHA-256 of the door's handle. All zero means that there is
-	// no door.
+	// Handle is the SHA-256 of what finds the card in its door's address. All
+	// zero means that there is no door.
 	Handle [32]byte
 	// Claimed says that the door of this generation was pressed. Only a Claim
 	// changes it.

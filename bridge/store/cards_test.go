@@ -79,12 +79,15 @@ func TestACardIsReplacedOnlyByWhoKnowsItsVersion(t *testing.T) {
 		}
 		moved := c
 		moved.Chat = "elsewhere"
+		replaced := c
+		replaced.Handle = [32]byte{2}
 		for name, bad := range map[string]Card{
 			"a stale version":         stale,
 			"a second card of a chat": {ID: "id2", Connector: "c", Chat: "chat"},
 			"a second use of a door":  {ID: "id3", Connector: "c", Chat: "chat3", Handle: [32]byte{1}},
 			"an unknown card":         {ID: "id4", Connector: "c", Chat: "chat4", Version: 1},
 			"another chat":            moved,
+			"another handle":          replaced,
 		} {
 			before := bad.Version
 			err := s.Commit(ctx, Change{

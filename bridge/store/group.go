@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"runtime"
 	"sync"
 )
 
@@ -64,6 +65,8 @@ func (c *committer) run() {
 		case <-c.stop:
 			return
 		case w := <-c.queue:
+			// Whoever is about to write gets to do so first.
+			runtime.Gosched()
 			c.commit(c.take(w))
 		}
 	}

@@ -22,8 +22,8 @@ const (
 	queryCardByHandle = `SELECT ` + cardColumns + ` FROM cards WHERE handle = $1`
 	queryInsertCard   = `INSERT INTO cards (id, connector, chat, agent, visitor, state, version, generation, handle, created, updated, door_until, detail)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING`
-	queryUpdateCard = `UPDATE cards SET agent = $4, visitor = $5, state = $6, version = $7, generation = $8, handle = $9, created = $10, updated = $11, door_until = $12, detail = $13
-		WHERE id = $1 AND connector = $2 AND chat = $3 AND version = $14`
+	queryUpdateCard = `UPDATE cards SET agent = $4, visitor = $5, state = $6, version = $7, generation = $8, created = $10, updated = $11, door_until = $12, detail = $13
+		WHERE id = $1 AND connector = $2 AND chat = $3 AND handle IS NOT DISTINCT FROM $9 AND version = $14`
 
 	queryLockDoor     = `SELECT generation, claimed, version FROM cards WHERE id = $1 FOR UPDATE`
 	queryClaim        = `UPDATE cards SET claimed = $2 WHERE id = $1`

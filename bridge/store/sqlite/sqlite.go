@@ -168,7 +168,7 @@ func (db *DB) Write(ctx context.Context, f func(context.Context, engine.Tx) erro
 		return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
 	}
 	defer t.Rollback()
-	run := tx{tx: t, db: db}
+	run := tx{tx: t, db: db, open: map[string]*sql.Stmt{}}
 	if err := f(unwatched(ctx), &run); err != nil {
 		return err
 	}
@@ -287,7 +287,8 @@ func (db *DB) Close() error {
 type tx struct {
 	tx    *sql.Tx
 	db    *DB
-	fresh []string // queries that are not compiled for good yet
+	open  map[string]*sql.Stmt // by query
+	fresh []string             // queries that are not compiled for good yet
 }
 
 func (t *tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
@@ -314,11 +315,19 @@ func (t *tx) QueryRow(ctx context.Context, query string, args ...any) engine.Row
 
 // statement is the compiled form of a query until the transaction ends.
 func (t *tx) statement(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s := t.db.writes.find(query); s != nil {
-		return t.tx.StmtContext(ctx, s), nil
+	if s, ok := t.open[query]; ok {
+		return s, nil
 	}
-	t.fresh = append(t.fresh, query)
-	return t.tx.PrepareContext(ctx, dialect(query))
+	if s := t.db.writes.find(query); s != nil {
+		t.open[query] = t.tx.StmtContext(ctx, s)
+		return t.open[query], nil
+	}
+	s, err := t.tx.PrepareContext(ctx, dialect(query))
+	if err != nil {
+		return nil, err
+	}
+	t.open[query], t.fresh = s, append(t.fresh, query)
+	return s, nil
 }
 
 func (t *tx) InsertJobs(ctx context.Context, jobs []river.InsertManyParams) error {
