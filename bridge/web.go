@@ -161,18 +161,18 @@ func (b *Bridge) logRequest(r *http.Request, status int, took time.Duration, err
 			route = t
 		}
 	}
-	level, message := slog.LevelInfo, "request"
 	about := []slog.Attr{
 		slog.String("method", knownMethod(r.Method)), slog.String("route", route),
 		slog.Int("status", status), slog.Int64("ms", took.Milliseconds()),
 	}
-	if err != nil && !left(err) {
-		message, about = "request refused", append(about, slog.Any("err", err))
-		if judge(err).fault {
-			level, message = slog.LevelError, "request failed"
-		}
+	switch {
+	case err == nil || left(err):
+		b.log.LogAttrs(r.Context(), slog.LevelInfo, "request", about...)
+	case judge(err).fault:
+		b.log.LogAttrs(r.Context(), slog.LevelError, "request failed", append(about, slog.Any("err", err))...)
+	default:
+		b.log.LogAttrs(r.Context(), slog.LevelInfo, "request refused", append(about, slog.Any("err", err))...)
 	}
-	b.log.LogAttrs(r.Context(), level, message, about...)
 }
 
 // left reports whether err only says that the client no longer waits.
