@@ -34,8 +34,8 @@ lint: $(BIN)/golangci-lint ## golangci-lint, as .golangci.yml says
 $(BIN)/golangci-lint:
 	GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(GOLANGCI)
 
-race: ## all tests, shuffled, with the race detector
-	go test -race -shuffle=on -timeout 15m ./...
+race: ## all tests, shuffled, with the race detector; the long loops are those of `make test`
+	go test -race -short -shuffle=on -timeout 20m ./...
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for package in $$(go list ./...); do \
