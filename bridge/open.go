@@ -44,9 +44,7 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 	}
 	v, confirmed, err := b.lookBefore(ctx, c, p)
 	switch {
-	case errors.Is(err, errUnsure):
-		return b.showDoor(w, r, c)
-	case errors.Is(err, upscope.ErrNotFound):
+	case errors.Is(err, errUnsure), errors.Is(err, upscope.ErrNotFound):
 		return b.followVisitor(w, r, c)
 	case err != nil:
 		return err
@@ -201,9 +199,9 @@ func (b *Bridge) confirm(ctx context.Context, c card) (confirmed string, refused
 	return "", nil
 }
 
-// followVisitor looks for a visitor who may go on under another short id, as
-// happens when they log out or clear their browser. Whoever is found is shown
-// first.
+// followVisitor looks anew for a visitor who may go on under another short id, as
+// happens when they log out or clear their browser, or who is not the only one any
+// more. Whoever is found is shown first.
 func (b *Bridge) followVisitor(w http.ResponseWriter, r *http.Request, c card) error {
 	if err := b.lookAgain(r.Context(), &c); err != nil {
 		return err

@@ -176,7 +176,10 @@ func TestAnAgentGoesStraightOnOnlyToTheOnlyOne(t *testing.T) {
 		bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
 		w.pass(10 * time.Second)
 		w.ann() // another browser with her key
-		bob.follow(door).want(t, http.StatusOK, "Ann Silva")
+		bob.follow(door).want(t, http.StatusOK, "Which visitor are you chatting with?", "Ann Silva")
+		if n := w.upscope.Minted(); n != 1 {
+			t.Errorf("%d links", n)
+		}
 	})
 }
 
