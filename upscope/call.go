@@ -188,27 +188,32 @@ func decode(body []byte, into any) error {
 
 // sound checks valid JSON for depth and for repeated names.
 func sound(body []byte) error {
-	var open []map[string]struct{} // one for each object or array around; nil for an array
-	name := false                  // whether the next string is a member's name
+	// Every answer is checked, so what is usual, a few dozen names, is compared in
+	// place; only with more is a map worth its while.
+	type level struct {
+		object bool
+		first  int // of its names in names
+		many   map[string]struct{}
+	}
+	const few = 64
+	levels, names := make([]level, 0, 8), make([][]byte, 0, few)
+	named := false // whether the next string is a member's name
 	for i := 0; i < len(body); i++ {
 		switch body[i] {
 		case '{', '[':
-			if len(open) == maxDepth {
+			if len(levels) == maxDepth {
 				return errors.New("nested too deeply")
 			}
-			name = body[i] == '{'
-			var names map[string]struct{}
-			if name {
-				names = map[string]struct{}{}
-			}
-			open = append(open, names)
+			named = body[i] == '{'
+			levels = append(levels, level{object: named, first: len(names)})
 		case '}', ']':
-			open = open[:len(open)-1]
-			name = false
+			names = names[:levels[len(levels)-1].first]
+			levels = levels[:len(levels)-1]
+			named = false
 		case ',':
-			name = open[len(open)-1] != nil
+			named = levels[len(levels)-1].object
 		case ':':
-			name = false
+			named = false
 		case '"':
 			start := i
 			for i++; body[i] != '"'; i++ {
@@ -216,20 +221,35 @@ func sound(body []byte) error {
 					i++
 				}
 			}
-			if !name {
+			if !named {
 				continue
 			}
-			key := string(body[start+1 : i])
-			if strings.Contains(key, `\`) {
-				if err := json.Unmarshal(body[start:i+1], &key); err != nil {
+			name := body[start+1 : i]
+			if bytes.IndexByte(name, '\\') >= 0 {
+				var plain string
+				if err := json.Unmarshal(body[start:i+1], &plain); err != nil {
 					return errors.New("a name that cannot be read")
 				}
+				name = []byte(plain)
 			}
-			names := open[len(open)-1]
-			if _, twice := names[key]; twice {
+			l := &levels[len(levels)-1]
+			twice := false
+			if l.many == nil && len(names)-l.first < few {
+				twice = slices.ContainsFunc(names[l.first:], func(n []byte) bool { return bytes.Equal(n, name) })
+				names = append(names, name)
+			} else {
+				if l.many == nil {
+					l.many = map[string]struct{}{}
+					for _, n := range names[l.first:] {
+						l.many[string(n)] = struct{}{}
+					}
+				}
+				_, twice = l.many[string(name)]
+				l.many[string(name)] = struct{}{}
+			}
+			if twice {
 				return errors.New("the same name twice")
 			}
-			names[key] = struct{}{}
 		}
 	}
 	return nil

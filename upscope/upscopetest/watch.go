@@ -186,6 +186,21 @@ func (s *Server) End(id string, rating int, notes ...string) bool {
 	return len(ended) > 0
 }
 
+// Change changes what is known of a session, as Upscope does while the visitor is asked, and after the end when
+// they rate it or its recording is ready. It reports whether there is such a session.
+func (s *Server) Change(sessionID string, change func(*upscope.Session)) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.sessions {
+		if c.ID == sessionID {
+			change(&c.Session)
+			c.updatedAt = s.opts.Now()
+			return true
+		}
+	}
+	return false
+}
+
 func (s *Server) tell(ended []string) {
 	if s.opts.OnEnd == nil {
 		return
