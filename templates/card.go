@@ -1,8 +1,13 @@
 package templates
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
-// The states of a Card.
+// The states of a Card. The last seven are messages of their own rather than
+// states of one.
 const (
 	StateSearching = "searching"
 	StateNoVisitor = "no-visitor"
@@ -10,9 +15,18 @@ const (
 	StateOffline   = "offline"
 	StateReady     = "ready"
 	StateOpened    = "opened"
+	StateLive      = "live"
+	StateEnded     = "ended"
 	StateClosed    = "closed"
 	StateMoved     = "moved"
 	StateFailed    = "failed"
+	StateBack      = "back" // the visitor whom an agent waited for is online
+	StateHelp      = "help" // how to ask
+	StateTooMany   = "too-many"
+	StateStatus    = "status" // how an agent's cards stand, a line each
+	StateUsage     = "usage"  // what Upscope counts, a line each
+	StateStopped   = "stopped"
+	StateRefused   = "refused" // whoever asked may not
 )
 
 // A Card is what the message about one chat has to say.
@@ -24,12 +38,80 @@ type Card struct {
 	Reason  Reason
 	// Page, Where and Device are those of the Visitor that was found.
 	Page, Where, Device string
-	// Found is how many visitors match, for choose; zero leaves it out.
+	// Found is how many visitors match, for choose; zero leaves it out. For status
+	// it is how many cards there are, for stopped how many sessions were ended.
 	Found int
 	// Agent is who opened the session, for opened.
 	Agent string
 	// To is who has the chat now, for moved; may be empty.
 	To string
+	// Sessions are those that began from this card, in order.
+	Sessions []Session
+	// Asked says that the agent looked the visitor up, apart from any chat.
+	Asked bool
+	// Usage is how to ask, for help: "!cobrowse 4821".
+	Usage string
+	// Refusal is one of the Refused constants, for refused.
+	Refusal string
+}
+
+// Why somebody may not ask.
+const (
+	RefusedExternal = "external"
+	RefusedGuest    = "guest"
+	RefusedInactive = "inactive"
+	RefusedBot      = "bot"
+)
+
+// refusals say so.
+var refusals = map[string]string{
+	RefusedExternal: "You belong to another organisation. Customers’ screens are shown to this one’s own people only.",
+	RefusedGuest:    "You are a guest here. Guests may not see customers’ screens unless your administrator allows it.",
+	RefusedInactive: "Your account could not be confirmed.",
+	RefusedBot:      "This was asked by a program.",
+}
+
+// A Session is what is known of one co-browsing session.
+type Session struct {
+	Outcome Outcome
+	// Length is left out when zero.
+	Length time.Duration
+	Agents []string
+	// Rating is what the visitor thought of it, of 5; zero is none.
+	Rating int
+	Notes  []SessionNote
+}
+
+// A SessionNote is what an agent wrote during a session.
+type SessionNote struct{ Text, By string }
+
+// An Outcome says how far a session came.
+type Outcome int
+
+// The outcomes.
+const (
+	Waiting  Outcome = iota // begun, and nothing seen yet
+	Running                 // the screen is seen
+	Over                    // it was seen, and that is over
+	Declined                // the visitor did not agree
+	NotBegun                // ended before anything was seen
+	Unknown                 // nobody said how it ended
+)
+
+func (o Outcome) String() string {
+	switch o {
+	case Waiting:
+		return "waiting"
+	case Running:
+		return "running"
+	case Over:
+		return "over"
+	case Declined:
+		return "declined"
+	case NotBegun:
+		return "not begun"
+	}
+	return "end unknown"
 }
 
 // A Line is one fact. Text may hold words that a visitor typed.
@@ -45,6 +127,9 @@ type CardText struct {
 	Lines []Line
 	// Button is the label of the button; empty means that there is none.
 	Button string
+	// Stop is the label of the button that ends the session; empty means that
+	// there is none.
+	Stop string
 }
 
 // Text puts the card into words.
@@ -67,6 +152,12 @@ func (c Card) Text() CardText {
 		add("Note", "This message updates itself.")
 	case StateNoVisitor:
 		t.Title = "Can’t find " + who + " yet"
+		if c.Asked {
+			t.Title = "Nobody found"
+			add("Why", "No one customer who is online goes by that now.")
+			add("Next", "Ask them to read the code out again. If it is the same, ask them to reload your page for a new one.")
+			break
+		}
 		add("Why", "Nobody on your site matches this chat so far.")
 		add("Next", "Ask them to reload your page, then check again.")
 		t.Button = "Check again"
@@ -92,11 +183,55 @@ func (c Card) Text() CardText {
 		t.Title = "Co-browsing with " + who
 		add("Opened by", message(clean(c.Agent, maxName)))
 		visitor()
+		t.Lines = append(t.Lines, c.record()...)
 		t.Button = "Co-browse"
+	case StateLive:
+		t.Title = "Live with " + who
+		visitor()
+		t.Lines = append(t.Lines, c.record()...)
+		t.Button, t.Stop = "Join", "Stop"
+	case StateEnded:
+		t.Title = "Co-browsing with " + who + " is over"
+		t.Lines = append(t.Lines, c.record()...)
+		t.Button = "Co-browse again"
 	case StateClosed:
 		t.Title = "Chat closed"
 		add("Visitor", name)
-		add("Note", "Its co-browse button no longer works. A session that is still running goes on until one of you ends it.")
+		t.Lines = append(t.Lines, c.record()...)
+		note := "Its co-browse button no longer works."
+		if c.running() {
+			note += " The session goes on until one of you ends it."
+		}
+		add("Note", note)
+	case StateBack:
+		t.Title = capital(who) + " is back"
+		visitor()
+		t.Button = "Co-browse"
+	case StateHelp:
+		t.Title = "Co-browse with a customer"
+		add("Ask", "Have them read out the four-digit code that your page shows them.")
+		add("Then type", message(clean(c.Usage, maxFact)))
+		add("Note", "Type it where you found this message, never in the customer’s chat.")
+	case StateStatus:
+		t.Title = "Your co-browsing"
+		if c.Found == 0 {
+			add("Note", "You have no co-browse cards yet. Type help to see how to get one.")
+		}
+	case StateUsage:
+		t.Title = "Upscope at this moment"
+	case StateStopped:
+		t.Title = "No session of yours is running"
+		if c.Found > 0 {
+			t.Title = "Ended " + count(c.Found, "session")
+		}
+	case StateRefused:
+		t.Title = "You can’t co-browse from here"
+		add("Why", refusals[c.Refusal])
+		add("Next", "Ask your administrator if you should be able to.")
+	case StateTooMany:
+		t.Title = "Too many codes"
+		add("Why", "More codes led nowhere in a short time than one person needs.")
+		add("Next", "Wait ten minutes, then ask the customer to read the code out again.")
 	case StateMoved:
 		to := message(clean(c.To, maxShort))
 		if to == "" {
@@ -112,6 +247,75 @@ func (c Card) Text() CardText {
 		add("Next", "Carry on in the chat, and tell your administrator if this happens again.")
 	}
 	return t
+}
+
+// record says how the card's sessions went. Several are numbered.
+func (c Card) record() (lines []Line) {
+	for i, s := range c.Sessions {
+		label := "Session"
+		if len(c.Sessions) > 1 {
+			label += " " + strconv.Itoa(i+1)
+		}
+		lines = append(lines, Line{label, s.sentence()})
+		if s.Rating > 0 {
+			lines = append(lines, Line{"Rated", strconv.Itoa(s.Rating) + " of 5"})
+		}
+		for _, n := range s.Notes {
+			text, by := message(clean(n.Text, maxNote)), message(clean(n.By, maxName))
+			if text != "" && by != "" {
+				text += " (" + by + ")"
+			}
+			if text != "" {
+				lines = append(lines, Line{"Note", text})
+			}
+		}
+	}
+	return lines
+}
+
+func (c Card) running() bool {
+	for _, s := range c.Sessions {
+		if s.Outcome == Running {
+			return true
+		}
+	}
+	return false
+}
+
+func (s Session) sentence() string {
+	var names []string
+	for _, a := range s.Agents {
+		if a = message(clean(a, maxName)); a != "" {
+			names = append(names, a)
+		}
+	}
+	with := strings.Join(names, ", ")
+	switch s.Outcome {
+	case Waiting:
+		return "waiting for the customer"
+	case Running:
+		return joined("running", with)
+	case Over:
+		return joined(length(s.Length), with)
+	case Declined:
+		return "the customer did not agree"
+	case NotBegun:
+		return "ended before anything was seen"
+	}
+	return "Upscope has not said how it ended"
+}
+
+// length is how long a session was.
+func length(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return "ended"
+	case d < time.Minute:
+		return "under a minute"
+	case d < time.Hour:
+		return strconv.Itoa(int(d/time.Minute)) + " min"
+	}
+	return strconv.Itoa(int(d/time.Hour)) + " h " + strconv.Itoa(int(d%time.Hour/time.Minute)) + " min"
 }
 
 // message takes the schemes out of a text, so that no chat service makes a link

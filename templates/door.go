@@ -38,6 +38,8 @@ type Visitor struct {
 //	visitor=ID       the visitor whose screen to open
 //	anyway=1         if the visitor is offline and the agent insists
 //	look=1           if there is no visitor, or none online: look again, whatever else there is
+//	tell=1           if the visitor is offline: tell the agent when they are back
+//	stop=1           if a session of this card may run: end it
 type Door struct {
 	// Path is the door's own address; a GET of it looks again.
 	Path string
@@ -54,6 +56,11 @@ type Door struct {
 	// is what that one was called.
 	Changed bool
 	Before  string
+	// Tells says that the agent can be told when an offline visitor is back.
+	Tells bool
+	// Stops says that a session of this card may be running, which the agent can
+	// end. Stopping says that this is what they have come for.
+	Stops, Stopping bool
 	// Now is what LastSeen is compared with; zero is the time of the call.
 	Now time.Time
 }
@@ -61,7 +68,7 @@ type Door struct {
 // doorView is a Door with its words chosen and its texts cleaned.
 type doorView struct {
 	frame
-	// State is none, choose, offline, session or ready.
+	// State is none, choose, offline, session, ready or stop.
 	State   string
 	Heading heading
 	Path    string
@@ -74,6 +81,8 @@ type doorView struct {
 	Doubtful bool
 	Changed  bool
 	Before   string
+	Tells    bool
+	Stops    bool
 	// One is the only visitor; zero unless State is offline, session or ready.
 	One      visitorView
 	Visitors []visitorView
@@ -113,6 +122,8 @@ func (d Door) view() (string, any, error) {
 		Doubtful: d.Reason.doubtful(),
 		Changed:  d.Changed,
 		Before:   clean(d.Before, maxName),
+		Tells:    d.Tells,
+		Stops:    d.Stops,
 	}
 	for _, known := range d.Visitors {
 		v.Visitors = append(v.Visitors, known.view(now))
@@ -133,6 +144,9 @@ func (d Door) view() (string, any, error) {
 		}
 	default:
 		v.State, v.Heading = "choose", heading{Before: "Which visitor are you chatting with?"}
+	}
+	if d.Stopping {
+		v.State, v.Heading = "stop", heading{"End the session with ", orVisitor(v.Who), "?"}
 	}
 	v.Title, v.Who = v.Heading.String(), orVisitor(v.Who)
 	return "door", v, nil

@@ -163,7 +163,7 @@ func TestWhatStrangersTypeStaysText(t *testing.T) {
 			bad.State, bad.Reason = c.State, c.Reason
 			got := bad.Text()
 			for _, line := range append([]Line{{"title", got.Title}, {"button", got.Button}}, got.Lines...) {
-				checkText(t, name+" "+line.Label, line.Text, 2*maxFact+5)
+				checkText(t, name+" "+line.Label, line.Text, maxNote+maxName+5)
 				if strings.Contains(line.Text, "://") {
 					t.Errorf("%s: %q holds an address", name, line.Text)
 				}

@@ -19,6 +19,9 @@ const (
 	KindThrottled      Kind = "throttled"       // 429: too many attempts
 	KindPress          Kind = "press"           // 403: not pressed by a person
 	KindRenewed        Kind = "renewed"         // 200: a fresh link was sent
+	KindTold           Kind = "told"            // 200: the agent will be told
+	KindStopped        Kind = "stopped"         // 200: the session was ended
+	KindAfter          Kind = "after"           // 200: where a session leads when it is over
 	KindStore          Kind = "store"           // 503: the record cannot be written
 	KindInternal       Kind = "internal"        // 500
 	KindNotFound       Kind = "not-found"       // 404: any other page
@@ -147,6 +150,27 @@ var kinds = map[Kind]words{
 		what:  "The co-browse message there has a fresh link now.",
 		means: "The old link has stopped working.",
 		next:  "Go back to your chat and press the button on the co-browse message. You can close this page.",
+	},
+	KindTold: {
+		icon: "check", tone: "good",
+		title: "We’ll tell you when they are back",
+		what:  "You get a message in your chat as soon as they are online, once, within the next hour.",
+		means: "Only you are told. The customer notices nothing.",
+		next:  "You can close this page.",
+	},
+	KindStopped: {
+		icon: "check", tone: "good",
+		title: "The session is ended",
+		what:  "Upscope was asked to end it, for everybody who was watching.",
+		means: "Nobody sees the visitor’s screen any more. Your chat goes on.",
+		next:  "The message in your chat becomes the record of the session. You can close this page.",
+	},
+	KindAfter: {
+		icon: "check", tone: "calm",
+		title: "The session is over",
+		what:  "It has ended, or could not start.",
+		means: "Nobody’s screen is shown here.",
+		next:  "To co-browse again, go back to the chat and press the button there. You can close this page.",
 	},
 	KindStore: {
 		icon: "alert", tone: "warn",

@@ -41,12 +41,16 @@ func door(change func(*Door), visitors ...Visitor) Door {
 // samplePages has every state of every page by the name of its golden file.
 func samplePages() map[string]Page {
 	pages := map[string]Page{
-		"door-ready":            door(nil, ann),
-		"door-ready-nothing":    door(func(d *Door) { *d = Door{Path: d.Path, Visitors: d.Visitors, Now: d.Now} }, Visitor{ID: "AB12CD", Online: true, Supported: true}),
-		"door-ready-email":      door(func(d *Door) { d.Reason, d.Claimed = ReasonEmail, "Bob Marsh" }, ann),
-		"door-unsupported":      door(nil, with(ann, func(v *Visitor) { v.Supported = false })),
-		"door-foreign":          door(nil, with(ann, func(v *Visitor) { v.Page, v.Foreign = "mirror-shop.example/checkout", true })),
-		"door-session":          door(nil, annPhone),
+		"door-ready":         door(nil, ann),
+		"door-ready-nothing": door(func(d *Door) { *d = Door{Path: d.Path, Visitors: d.Visitors, Now: d.Now} }, Visitor{ID: "AB12CD", Online: true, Supported: true}),
+		"door-ready-email":   door(func(d *Door) { d.Reason, d.Claimed = ReasonEmail, "Bob Marsh" }, ann),
+		"door-unsupported":   door(nil, with(ann, func(v *Visitor) { v.Supported = false })),
+		"door-foreign":       door(nil, with(ann, func(v *Visitor) { v.Page, v.Foreign = "mirror-shop.example/checkout", true })),
+		"door-session":       door(nil, annPhone),
+		"door-session-ours":  door(func(d *Door) { d.Stops = true }, annPhone),
+		"door-stop":          door(func(d *Door) { d.Stops, d.Stopping = true, true }, annPhone),
+		"door-offline-tells": door(func(d *Door) { d.Tells = true },
+			with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
 		"door-offline":          door(nil, with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
 		"door-none":             door(nil),
 		"door-none-nameless":    door(func(d *Door) { d.Claimed, d.Chat = "", Link{} }),
@@ -75,7 +79,7 @@ func samplePages() map[string]Page {
 			n.Retry, n.Wait = "/w/k3yk3yk3y", 30*time.Second
 		case KindOverPlan:
 			n.Other = Link{Address: "https://upscope.example/w/AB12CD"}
-		case KindUnknown, KindNotFound, KindMisdirected, KindMethod:
+		case KindUnknown, KindNotFound, KindMisdirected, KindMethod, KindAfter:
 			n.Agent, n.Chat = "", Link{}
 		}
 		pages["notice-"+string(kind)] = n
@@ -89,14 +93,29 @@ func sampleCards() map[string]Card {
 		return Card{
 			State: state, Visitor: "Ann", Reason: ReasonIntegration, Page: "shop.example/checkout/delivery",
 			Where: "Lisbon, Portugal", Device: "Chrome on Windows", Found: 3, Agent: "Sam Okoro", To: "Kim Larsen",
+			Usage: "!cobrowse 4821",
+			Sessions: []Session{
+				{Outcome: Over, Length: 12*time.Minute + 40*time.Second, Agents: []string{"Sam Okoro", "Kim Larsen"}, Rating: 5,
+					Notes: []SessionNote{{"Helped with the delivery address.", "Sam Okoro"}}},
+				{Outcome: Running, Agents: []string{"Sam Okoro"}},
+			},
 		}
 	}
 	cards := make(map[string]Card)
 	for _, state := range []string{
-		StateSearching, StateNoVisitor, StateChoose, StateOffline, StateReady, StateOpened, StateClosed, StateMoved, StateFailed,
+		StateSearching, StateNoVisitor, StateChoose, StateOffline, StateReady, StateOpened, StateLive, StateEnded,
+		StateClosed, StateMoved, StateFailed, StateBack, StateHelp, StateTooMany,
+		StateStatus, StateUsage, StateStopped,
 	} {
 		cards["card-"+state] = full(state)
 		cards["card-"+state+"-bare"] = Card{State: state}
 	}
+	for name, o := range map[string]Outcome{"waiting": Waiting, "declined": Declined, "not-begun": NotBegun, "unknown": Unknown} {
+		cards["card-ended-"+name] = Card{State: StateEnded, Visitor: "Ann", Sessions: []Session{{Outcome: o}}}
+	}
+	for reason := range refusals {
+		cards["card-refused-"+reason] = Card{State: StateRefused, Refusal: reason}
+	}
+	cards["card-no-visitor-asked"] = Card{State: StateNoVisitor, Asked: true}
 	return cards
 }

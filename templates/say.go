@@ -14,6 +14,7 @@ const (
 	maxName  = 60
 	maxShort = 40 // a name in the title of a card
 	maxFact  = 90
+	maxNote  = 220 // what an agent wrote about a session
 )
 
 // clean makes a text that a stranger may have written fit to stand in a
