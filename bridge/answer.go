@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"cobrowse-bridge/bridge/store"
@@ -40,14 +41,18 @@ func (b *Bridge) answer(ctx context.Context, c Connector, j store.Job) error {
 		return c.Read(ctx, Delivery{Key: d.Key, Body: d.Body, Received: d.Received})
 	}
 	ask, err := read()
-	if IsPermanent(err) {
-		return errors.Join(err, b.store.Commit(ctx, store.Change{Finish: d.ID}))
-	}
 	if err != nil {
-		return err
+		return err // one that fails for good stays, for an operator to see and to retry
 	}
-	if ask.Verb == Nothing {
+	switch ask.Verb {
+	case Nothing:
 		return b.store.Commit(ctx, store.Change{Finish: d.ID})
+	case Start, Close:
+		if c.ShowAt != (Place{}) {
+			ask.Place = c.ShowAt
+		}
+	default:
+		return b.wish(ctx, c, j, d, ask)
 	}
 	card, err := b.cardOfChat(ctx, c.Name, ask.Chat)
 	if err != nil {
@@ -58,9 +63,6 @@ func (b *Bridge) answer(ctx context.Context, c Connector, j store.Job) error {
 		// older than the card. Read now that the card is at hand, it cannot be,
 		// unless the card changes meanwhile; and that its version tells.
 		ask, err = read()
-		if IsPermanent(err) {
-			return errors.Join(err, b.store.Commit(ctx, store.Change{Finish: d.ID}))
-		}
 		if err != nil {
 			return err
 		}
@@ -104,7 +106,7 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 	default:
 		c.serve(ask)
 		if c.Version == 0 {
-			c.about.Opener = j.Subject
+			c.about.Opener, c.about.Asked = j.Subject, ask.Verb == LookUp
 		}
 		if !c.looking() {
 			break
@@ -119,7 +121,7 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 			break
 		}
 		c.apply(match)
-		if c.state() == NoVisitor && before.state() == Searching {
+		if c.state() == NoVisitor && before.state() == Searching && !c.about.Asked {
 			// The delivery that opened the card looks again; others leave it
 			// to that one.
 			opener := c.about.Opener == j.Subject
@@ -154,10 +156,13 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 // Visitors type codes, of which there are only ten thousand, so each chat and all
 // of them together may be wrong so often; beyond that a code waits.
 func (b *Bridge) search(ctx context.Context, c *card, clues Clues, again bool) (Match, error) {
-	chat, everywhere := c.Connector+"\x00"+c.Chat, ""
+	tries, subject, everywhere := b.chatCodes, c.Connector+"\x00"+c.Chat, ""
+	if c.about.Asked {
+		tries, subject = b.askedCodes, c.Agent
+	}
 	print := c.codePrint(clues.LookupCode)
 	fresh := print != c.about.Code
-	if !fresh && !again || fresh && (!b.chatCodes.left(chat) || !b.allCodes.left(everywhere)) {
+	if !fresh && !again || fresh && (!tries.left(subject) || !b.allCodes.left(everywhere)) {
 		clues.LookupCode = ""
 	}
 	m, err := b.finder.find(ctx, clues)
@@ -166,7 +171,7 @@ func (b *Bridge) search(ctx context.Context, c *card, clues Clues, again bool) (
 	}
 	c.about.Code = print
 	if fresh && len(m.Visitors) == 0 {
-		b.chatCodes.allow(chat)
+		tries.allow(subject)
 		b.allCodes.allow(everywhere)
 	}
 	return m, nil
@@ -183,7 +188,7 @@ func (c *card) codePrint(code string) string {
 // follow adds what a change of the card entails: where it is shown, that it is
 // shown again, and how long its door opens.
 func (b *Bridge) follow(c *card, before card, change *store.Change) {
-	if !c.visible() && !before.visible() {
+	if !c.visible() && !before.visible() && len(c.about.Sessions) == 0 {
 		return
 	}
 	now := time.Now()
@@ -195,10 +200,15 @@ func (b *Bridge) follow(c *card, before card, change *store.Change) {
 	if replaced && before.about.Place.Address != "" {
 		change.Posts = append(change.Posts, store.Post{Card: c.ID, Place: before.place(), Current: false})
 	}
-	if c.state() == Closed {
-		change.Audit = append(change.Audit, b.entry(*c, "closed", ""))
-	} else {
+	switch {
+	case c.state() != Closed:
 		c.DoorUntil = now.Add(b.doorLife)
+	case before.state() != Closed:
+		change.Audit = append(change.Audit, b.entry(*c, "closed", ""))
+		change.EndWaits = append(change.EndWaits, store.Wait{Card: c.ID})
+	}
+	if waiting := []State{Ready, Offline}; slices.Contains(waiting, c.state()) && !before.visible() {
+		change.Jobs = append(change.Jobs, refreshJob(*c, 0))
 	}
 	if c.about.Place.Address != "" && (replaced || !before.visible()) {
 		change.Posts = append(change.Posts, store.Post{Card: c.ID, Place: c.place(), Current: true})

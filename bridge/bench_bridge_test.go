@@ -24,9 +24,9 @@ import (
 	"cobrowse-bridge/upscope"
 )
 
-// A crowded is a bridge with as many cards, agents and visitors as one asks for:
-// each card is of an agent and a visitor of its own, and stands as it does when
-// its agent has not pressed it yet. It is limited by nothing that counts acts.
+// A crowded is a bridge with as many cards and visitors as one asks for. Each card
+// stands as it does when its agent, one of a few whose browsers are remembered,
+// has not pressed it yet. It is limited by nothing that counts acts.
 type crowded struct {
 	*Bridge
 	file  string
@@ -71,7 +71,14 @@ func newCrowded(dir, upscopeURL string, transport http.RoundTripper) (*crowded, 
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	c.handleTries = newThrottle(1<<30, time.Minute)
+	for _, limit := range []**throttle{&c.handleTries, &c.watches, &c.watchHours} {
+		*limit = newThrottle(1<<30, time.Minute)
+	}
+	for i := range crowdedAgents {
+		if err := c.remember(crowdedAgent(i)); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
 	return c, nil
 }
 
@@ -95,8 +102,28 @@ func sign(body []byte) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// A doorway is where a card's door is, and to whom it leads.
-type doorway struct{ Path, Visitor string }
+// A doorway is where a card's door is, to whom it leads, and the name of the cookie
+// of its agent's browser.
+type doorway struct{ Path, Visitor, Cookie string }
+
+const crowdedAgents = 64
+
+func crowdedAgent(i int) Agent { return Agent{ID: fmt.Sprint("agent-", i), Name: "Bob Baker"} }
+
+// crowdedBrowser is the token of every agent's browser.
+var crowdedBrowser = strings.Repeat("A", 52)
+
+// remember has an agent's browser remembered, as an earlier press does.
+func (c *crowded) remember(a Agent) error {
+	ctx := context.Background()
+	row := &store.Card{ID: "before-" + a.ID, Connector: "desk", Chat: "before-" + a.ID, Agent: agentID("desk", a), State: string(Closed)}
+	if err := c.store.Commit(ctx, store.Change{Card: row}); err != nil {
+		return err
+	}
+	return c.store.Commit(ctx, store.Change{Claim: &store.Claim{
+		Card: row.ID, Version: row.Version, Agent: row.Agent, Browser: crowdedBrowser, Until: time.Now().Add(browserLife),
+	}})
+}
 
 // doorways makes n cards.
 func (c *crowded) doorways(n int) ([]doorway, error) {
@@ -117,15 +144,16 @@ func (c *crowded) doorways(n int) ([]doorway, error) {
 
 func (c *crowded) doorway() (doorway, error) {
 	i := c.cards.Add(1)
+	agent := crowdedAgent(int(i % crowdedAgents))
 	id := fmt.Sprintf("0199a5b0-0000-7000-8000-%012d", i)
 	h := c.doors.first(id)
 	k := card{
 		Card: store.Card{
-			ID: id, Connector: "desk", Chat: fmt.Sprint("chat-", i), Agent: fmt.Sprint("desk:agent-", i),
+			ID: id, Connector: "desk", Chat: fmt.Sprint("chat-", i), Agent: agentID("desk", agent),
 			State: string(Ready), Handle: h.hash(), DoorUntil: time.Now().Add(time.Hour),
 		},
 		about: detail{
-			Visitor: "Ann", ChatURL: "https://desk.example.org/chats/" + id, Agent: Agent{ID: fmt.Sprint("agent-", i), Name: "Bob Baker"},
+			Visitor: "Ann", ChatURL: "https://desk.example.org/chats/" + id, Agent: agent,
 			Place: Place{Connector: "desk", Address: fmt.Sprint("dm-", i)}, Clued: true, Reason: templates.ReasonIntegration,
 		},
 	}
@@ -136,7 +164,7 @@ func (c *crowded) doorway() (doorway, error) {
 	}
 	k.take(seen.Visitor)
 	post := store.Post{Card: id, Place: k.place(), Current: true}
-	return doorway{"/w/" + h.String(), visitor}, c.commit(context.Background(), &k, store.Change{Posts: []store.Post{post}})
+	return doorway{"/w/" + h.String(), visitor, c.cookieName(k.Agent)}, c.commit(context.Background(), &k, store.Change{Posts: []store.Post{post}})
 }
 
 // press is an agent's browser pressing the button of a door.
@@ -155,7 +183,9 @@ func (d doorway) press(server string) *http.Request {
 func (d doorway) look(server string) *http.Request { return d.request(http.MethodGet, server, nil) }
 
 func (d doorway) request(method, server string, body io.Reader) *http.Request {
-	return newRequest(method, server+d.Path, body)
+	r := newRequest(method, server+d.Path, body)
+	r.AddCookie(&http.Cookie{Name: d.Cookie, Value: crowdedBrowser})
+	return r
 }
 
 func newRequest(method, address string, body io.Reader) *http.Request {

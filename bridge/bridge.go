@@ -31,6 +31,9 @@ type Config struct {
 	Upscope    *upscope.Client
 	WatchHosts upscope.Hosts
 	Connectors []Connector
+	// Eraser removes people from Upscope when an operator asks for it. With none,
+	// such requests wait for a bridge that has one.
+	Eraser *upscope.Eraser
 
 	// LinkLife is how long a door opens after its card was last shown; zero
 	// means 30 minutes.
@@ -42,6 +45,9 @@ type Config struct {
 	// their subdomains too. Visitors on other pages are shown with a warning;
 	// with none named, nobody is.
 	Sites []string
+	// Retention is how long the store keeps what is done with; keys of
+	// deliveries are always kept for 72 h.
+	Retention store.Retention
 	// TrustedProxies may say where a request comes from with X-Forwarded-For.
 	TrustedProxies []netip.Prefix
 
@@ -55,10 +61,12 @@ type Bridge struct {
 	origin     *url.URL
 	store      *store.Store
 	upscope    *upscope.Client
+	eraser     *upscope.Eraser
 	hosts      upscope.Hosts
 	policy     string // Content-Security-Policy of every page
 	connectors map[string]Connector
 	doors      doorKeys
+	subjects   subjectKeys
 	doorLife   time.Duration
 	proxies    []netip.Prefix
 	sites      []string
@@ -77,6 +85,14 @@ type Bridge struct {
 	watches     *throttle // watch links asked for, by agent
 	watchHours  *throttle // and over a longer time
 	renewals    *throttle // fresh doors, by card
+	callbacks   *throttle // Upscope's calls, by card
+	refreshed   *throttle // looks at whether visitors are online
+	askedCodes  *throttle // wrong lookup codes that agents ask for, by agent
+
+	// afterPage is where sessions lead when they are over.
+	afterPage string
+	retention store.Retention
+	sessions  sessions
 }
 
 // relisten is the pause before a connector that stopped listening does again.
@@ -112,10 +128,19 @@ func New(c Config) (*Bridge, error) {
 		fault(twice, "two connectors are called %s", conn.Name)
 		connectors[conn.Name] = conn
 	}
+	for _, conn := range c.Connectors {
+		if at := conn.ShowAt; at != (Place{}) {
+			fault(connectors[at.Connector].Show == nil, "connector %s cannot show its cards at %s", conn.Name, at.Connector)
+		}
+	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
 	doors, err := newDoorKeys(c.Secret, c.OldSecret)
+	if err != nil {
+		return nil, err
+	}
+	subjects, err := newSubjectKeys(c.Secret, c.OldSecret)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +152,7 @@ func New(c Config) (*Bridge, error) {
 	}
 	b := &Bridge{
 		origin: c.Origin, store: c.Store, upscope: c.Upscope, hosts: c.WatchHosts, policy: contentPolicy(c.WatchHosts),
-		connectors: connectors, doors: doors, doorLife: c.LinkLife, proxies: c.TrustedProxies, sites: c.Sites, log: c.Log,
+		eraser: c.Eraser, connectors: connectors, doors: doors, subjects: subjects, doorLife: c.LinkLife, proxies: c.TrustedProxies, sites: c.Sites, log: c.Log,
 		finder:      newFinder(c.Upscope, c.MatchEmail),
 		health:      newHealth(connectors),
 		intake:      semaphore.NewWeighted(intakeBytes),
@@ -137,7 +162,14 @@ func New(c Config) (*Bridge, error) {
 		watches:     newThrottle(6, time.Minute),
 		watchHours:  newThrottle(60, time.Hour),
 		renewals:    newThrottle(1, time.Minute),
+		callbacks:   newThrottle(1, 30*time.Second),
+		refreshed:   newThrottle(refreshesPerMinute, time.Minute),
+		askedCodes:  newThrottle(5, 10*time.Minute),
+		retention:   c.Retention,
+		afterPage:   c.Origin.JoinPath("after").String(),
+		sessions:    sessions{kick: make(chan struct{}, 1)},
 	}
+	b.retention.Keys = keepKeys
 	b.router = b.routes()
 	return b, nil
 }
@@ -149,18 +181,29 @@ func (b *Bridge) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for name, c := range b.connectors {
 		queues[name] = workers
+		if c.Forward != nil {
+			queues[name+forwardQueue] = forwardWorkers
+		}
 		if c.Listen != nil {
 			group.Go(func() error {
 				b.listen(ctx, c)
 				return nil
 			})
 		}
+		if c.Serving != nil {
+			group.Go(func() error {
+				b.reconcile(ctx, c)
+				return nil
+			})
+		}
+	}
+	for _, follow := range []func(context.Context){b.keepHouse, b.watchSessions, b.watchReturns} {
+		group.Go(func() error {
+			follow(ctx)
+			return nil
+		})
 	}
 	group.Go(func() error { return b.store.Work(ctx, queues, b.work) })
-	group.Go(func() error {
-		b.keepHouse(ctx)
-		return nil
-	})
 	return group.Wait()
 }
 
@@ -169,8 +212,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 func (b *Bridge) listen(ctx context.Context, c Connector) {
 	for ctx.Err() == nil {
 		err := c.Listen(ctx, func(ctx context.Context, d Delivery) error {
-			_, err := b.accept(ctx, c.Name, d)
-			return err
+			return b.accept(ctx, c.Name, d, store.Job{Queue: c.Name, Kind: jobAnswer})
 		})
 		if ctx.Err() == nil {
 			b.log.ErrorContext(ctx, "connector stopped listening", "connector", c.Name, "err", err)
@@ -186,8 +228,8 @@ func (b *Bridge) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(housekeeping)
 	defer tick.Stop()
 	for {
-		if err := b.store.Purge(ctx, time.Now().Add(-keepKeys)); err != nil && ctx.Err() == nil {
-			b.log.ErrorContext(ctx, "old deliveries could not be removed", "err", err)
+		if err := b.store.Purge(ctx, time.Now(), b.retention); err != nil && ctx.Err() == nil {
+			b.log.ErrorContext(ctx, "what is past its time could not be removed", "err", err)
 		}
 		select {
 		case <-tick.C:
@@ -211,6 +253,8 @@ func (b *Bridge) routes() http.Handler {
 	r.Handle("/w/{handle}", b.page(b.renewDoor)).Methods(http.MethodPost).Queries("renew", "1")
 	r.Handle("/w/{handle}", b.page(b.pressDoor)).Methods(http.MethodPost)
 	r.Handle("/w/{handle}/renew", b.page(b.renewDoor)).Methods(http.MethodPost)
+	r.Handle("/upscope/ended/{secret}", b.machine(b.ended)).Methods(http.MethodPost)
+	r.Handle("/after", b.page(b.after)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/page/{connector}.js", b.machine(b.script)).Methods(http.MethodGet, http.MethodHead)
 	r.PathPrefix("/static/").Handler(b.page(b.static)).Methods(http.MethodGet, http.MethodHead)
 

@@ -47,6 +47,8 @@ var tokenForm = regexp.MustCompile(`^[A-Z2-7]{52}$`)
 func (b *Bridge) mark(w http.ResponseWriter, r *http.Request, c card) (token string) {
 	if token = b.browser(r, c); token == "" {
 		token = rand.Text() + rand.Text()
+		// For when the same request is worked on anew.
+		r.AddCookie(&http.Cookie{Name: b.cookieName(c.Agent), Value: token})
 	}
 	http.SetCookie(w, &http.Cookie{
 		Name: b.cookieName(c.Agent), Value: token, Path: "/", MaxAge: int(browserLife.Seconds()),

@@ -26,6 +26,8 @@ const (
 	Offline   State = templates.StateOffline   // one visitor, not connected
 	Ready     State = templates.StateReady     // one visitor, connected
 	Opened    State = templates.StateOpened    // an agent was led to the watch link
+	Live      State = templates.StateLive      // the agent sees the screen
+	Ended     State = templates.StateEnded     // the session is over: the card is its record
 	Closed    State = templates.StateClosed    // the chat is over
 	Failed    State = templates.StateFailed    // Upscope cannot be asked; looking goes on
 )
@@ -39,27 +41,35 @@ const (
 	foundOffline
 	foundOnline
 	watched
+	notWatched
+	sessionLive
+	sessionOver
 	chatClosed
 	upscopeFailed
 )
 
 // next is the one place that decides the state after an event. A closed card
-// stays closed, and one that was opened stays so while its visitor comes and
-// goes. An event that means nothing in a state leaves it as it is.
+// stays closed, and one whose visitor is being watched, or was, stays so while
+// they come and go. An event that means nothing in a state leaves it as it is.
 func next(s State, e event) State {
+	found := s != Searching && s != Failed // nobody else can be watched
 	switch {
 	case e == chatClosed:
 		return Closed
-	case s == Closed, s == Opened:
+	case s == Closed:
 		return s
-	case e == watched:
-		if s == Choose || s == Offline || s == Ready {
-			return Opened
-		}
-	case e == upscopeFailed:
-		if s == Searching {
-			return Failed
-		}
+	case e == watched && found && s != NoVisitor && s != Live:
+		return Opened
+	case e == notWatched && s == Opened:
+		return Ready
+	case e == sessionLive && found:
+		return Live
+	case e == sessionOver && found:
+		return Ended
+	case s == Opened, s == Live, s == Ended:
+		return s
+	case e == upscopeFailed && s == Searching:
+		return Failed
 	case e == foundNobody:
 		return NoVisitor
 	case e == foundSeveral:
@@ -91,12 +101,28 @@ type detail struct {
 	Sighting *sighting `json:"sighting,omitempty"`
 	// Choices are the short ids the agent may choose from.
 	Choices []string `json:"choices,omitempty"`
+	// Subjects are keyed hashes of the ids that the visitor was ever named by, so
+	// that they can be erased when the clues are forgotten.
+	Subjects []string `json:"subjects,omitempty"`
 	// Opener is the delivery that opened the card. It is the one that looks again
 	// while nobody is found.
 	Opener string `json:"opener,omitempty"`
 	// Code is a print of the lookup code that was followed last, so that it is
 	// not followed again.
 	Code string `json:"code,omitempty"`
+	// Asked says that the agent looked the visitor up, apart from any chat.
+	Asked bool `json:"asked,omitempty"`
+	// Shared is the card that the agent pressed to get this one; empty for all
+	// others.
+	Shared string `json:"shared,omitempty"`
+	// Pressed is when an agent was led to the visitor last.
+	Pressed time.Time `json:"pressed,omitzero"`
+	// Sessions are those that began from this card, in order.
+	Sessions []session `json:"sessions,omitempty"`
+	// Told counts how often an agent was told that the visitor is back, and
+	// ToldAgent is who was last.
+	Told      int    `json:"told,omitzero"`
+	ToldAgent string `json:"told_agent,omitempty"`
 	// Since is the first generation of the door that the present agent had. A
 	// later one was sent to the agent's own place because somebody asked for it.
 	Since int `json:"since,omitempty"`
@@ -112,6 +138,9 @@ type sighting struct {
 	Name string `json:"name,omitempty"`
 	// Identity tells whether this is still who was matched.
 	Identity string `json:"identity"`
+	// UniqueID and Identities are the site's own ids of the visitor.
+	UniqueID   string   `json:"unique_id,omitempty"`
+	Identities []string `json:"identities,omitempty"`
 }
 
 // A card is a stored card with its detail opened.
@@ -160,7 +189,7 @@ func (c *card) move(e event) { c.State = string(next(c.state(), e)) }
 // which nothing points to co-browsing stay undisturbed.
 func (c *card) visible() bool {
 	switch c.state() {
-	case Choose, Offline, Ready, Opened:
+	case Choose, Offline, Ready, Opened, Live, Ended:
 		return true
 	case NoVisitor, Failed:
 		return c.about.Clued
@@ -204,7 +233,10 @@ func (c *card) apply(m Match) {
 func (c *card) take(v upscope.Visitor) {
 	c.Visitor = v.ShortID
 	seen := describe(v)
-	c.about.Sighting = &sighting{Page: seen.Page, Where: seen.Where, Device: seen.Device, Name: seen.Name, Identity: identity(v)}
+	c.about.Sighting = &sighting{
+		Page: seen.Page, Where: seen.Where, Device: seen.Device, Name: seen.Name, Identity: identity(v),
+		UniqueID: v.UniqueID, Identities: v.Identities,
+	}
 }
 
 // identity is equal for two sightings of one person. Two browsers of a person

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var events = []event{foundNobody, foundSeveral, foundOffline, foundOnline, watched, chatClosed, upscopeFailed}
+var events = []event{foundNobody, foundSeveral, foundOffline, foundOnline, watched, notWatched, sessionLive, sessionOver, chatClosed, upscopeFailed}
 
 // drawn reads the arrows of the drawing beside the code.
 func drawn(t *testing.T) map[State]map[State]bool {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"cobrowse-bridge/templates"
 )
 
 // A Connector teaches the bridge one chat service. It translates, and nothing
@@ -42,6 +44,14 @@ type Connector struct {
 	// call. It never posts where a visitor can read. Errors are those of Read.
 	Show func(ctx context.Context, p Place, c Card) (Ref, error)
 
+	// Shared reports whether several people see what is shown at an address. Nil
+	// means that none of the connector's places is.
+	Shared func(address string) bool
+
+	// ShowAt is where the operator wants this connector's cards; its zero value
+	// is where each Ask says.
+	ShowAt Place
+
 	// Serving says who serves a chat at this moment: the agent's id, empty if
 	// nobody does, and whether the chat is still open. It is asked when an agent
 	// presses Co-browse, since deliveries come late or not at all. Where it is
@@ -58,6 +68,11 @@ type Connector struct {
 	// later.
 	Listen func(ctx context.Context, deliver func(context.Context, Delivery) error) error
 
+	// Forward hands a body that Accept put into Receipt.Forward on to another
+	// receiver. Errors are those of Read; it may be called again after a success
+	// that a crash kept from being noticed.
+	Forward func(ctx context.Context, d Delivery) error
+
 	// Page is the visitor-side script, served at /page/{name}.js.
 	Page []byte
 }
@@ -72,6 +87,11 @@ type Receipt struct {
 	// Body is what is kept for Read, with everything left out that must not be
 	// stored. Nil keeps the body as it came.
 	Body []byte
+
+	// Forward is the body to hand to the connector's Forward, apart from what
+	// becomes of the delivery itself; nil means that there is nothing to hand on.
+	// It is kept sealed until that is done.
+	Forward []byte
 
 	// Answer is the body of the 200 answer; nil is an empty one. Some services
 	// store or post what they are answered.
@@ -104,13 +124,43 @@ const (
 	Start
 	// Close says that the chat is over.
 	Close
+	// LookUp is an agent's own wish, apart from any chat, for a card of the
+	// visitor whom Ask.Clues name. Ask.Chat is then the service's id of the
+	// wish, and only that agent gets the card.
+	LookUp
+	// Help is an agent's wish to be told how to ask.
+	Help
+	// Status is an agent's wish to see how their cards stand, Usage to see
+	// Upscope's counters, and Stop to end the sessions that they began.
+	Status
+	Usage
+	Stop
+	// Open is an agent's press on a card that several people see. Whoever
+	// pressed, which the service vouches for, gets a door of their own at
+	// Ask.Place.
+	Open
+	// Refuse says that somebody asked who may not, for Ask.Refusal. It goes on
+	// record, and they are told so at Ask.Place.
+	Refuse
+)
+
+// A Refusal is why somebody may not ask.
+type Refusal string
+
+// The refusals.
+const (
+	RefuseExternal Refusal = templates.RefusedExternal // belongs to another organisation
+	RefuseGuest    Refusal = templates.RefusedGuest    // is a guest
+	RefuseInactive Refusal = templates.RefusedInactive // is deactivated, or nobody knows them
+	RefuseBot      Refusal = templates.RefusedBot      // is a program
 )
 
 // An Ask is what a delivery means. Ids are those of the chat service; the
 // bridge adds the connector's name to them.
 type Ask struct {
 	Verb Verb
-	// Chat is the id of the conversation. There is one card for a chat.
+	// Chat is the id of the conversation, or of the wish to look somebody up.
+	// There is one card for each.
 	Chat string
 	// ChatURL leads an agent to the conversation; empty where there is no such
 	// address.
@@ -123,9 +173,15 @@ type Ask struct {
 	// Clues name the visitor for Upscope. While they are empty the bridge reads
 	// the delivery again a few times, since pages may tell them late.
 	Clues Clues
-	// Place is where the card of this agent is shown. The zero Place shows it
-	// nowhere in the chat service.
+	// Place is where the card of this agent is shown, and answered what they
+	// asked. The zero Place shows it nowhere in the chat service.
 	Place Place
+	// Usage is how the agent asks, for Help: "!cobrowse 4821".
+	Usage string
+	// Card is the ID of the card that was pressed, for Open.
+	Card string
+	// Refusal is why, for Refuse.
+	Refusal Refusal
 }
 
 // An Agent is the person who helps a visitor.
@@ -182,8 +238,11 @@ type Card struct {
 	Lines []Line
 	// Button leads to the card's door. Its zero value means that there is
 	// nothing to press. The address is a secret of the agent: it is posted to
-	// nobody else and never logged.
+	// nobody else and never logged. At a shared place there is no address, and
+	// the connector makes a button whose press it reports as an Open.
 	Button Link
+	// More are other ways on, each to be treated as Button is.
+	More []Link
 	// Chat leads to the conversation; its zero value leaves it out.
 	Chat Link
 }

@@ -22,6 +22,7 @@ import (
 const (
 	samePage  = "?"
 	renewPage = "?renew=1"
+	stopPage  = "?stop=1"
 )
 
 // doorAddress is what the card's button leads to.
@@ -60,10 +61,16 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return c.told(err)
 	}
-	if mine && navigated(r) && c.certain() {
+	stopping := r.URL.RawQuery == stopPage[1:]
+	if mine && navigated(r) && c.certain() && !stopping {
 		return c.told(b.open(w, r, c, press{visitor: c.Visitor, straight: true}))
 	}
 	b.mark(w, r, c)
+	if stopping && c.stoppable() {
+		d := c.door()
+		d.Stopping = true
+		return c.told(b.render(w, http.StatusOK, d))
+	}
 	return c.told(b.showDoor(w, r, c))
 }
 
@@ -107,6 +114,12 @@ func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request) error {
 		}
 		return c.told(b.showDoor(w, r, c))
 	}
+	switch {
+	case r.PostForm.Get("stop") != "":
+		return c.told(b.stop(w, r, c))
+	case r.PostForm.Get("tell") != "":
+		return c.told(b.wait(w, r, c))
+	}
 	visitor, seen, _ := strings.Cut(r.PostForm.Get("visitor"), ".")
 	return c.told(b.open(w, r, c, press{visitor: visitor, seen: seen, anyway: r.PostForm.Get("anyway") != ""}))
 }
@@ -128,7 +141,7 @@ func (b *Bridge) doorCard(r *http.Request) (card, error) {
 	case time.Now().After(c.DoorUntil):
 		return c, c.told(errExpired)
 	}
-	return c, nil
+	return c, c.told(b.sharedOpen(r.Context(), c))
 }
 
 func (b *Bridge) cardAt(r *http.Request) (card, int, error) {
@@ -199,6 +212,7 @@ func (b *Bridge) showDoor(w http.ResponseWriter, r *http.Request, c card) error 
 	if err != nil {
 		return err
 	}
+	b.noticed(r.Context(), c, v)
 	return b.render(w, http.StatusOK, b.doorOf(c, v))
 }
 
@@ -234,6 +248,7 @@ func (c *card) chatLink() templates.Link {
 // matched, the page says so.
 func (b *Bridge) doorOf(c card, v upscope.Visitor) templates.Door {
 	d := c.door(b.describe(v))
+	d.Tells, d.Stops = b.tells(c), c.stoppable()
 	if s := c.about.Sighting; s != nil && v.ShortID == c.Visitor && s.Identity != identity(v) {
 		d.Changed, d.Before = true, s.Name
 	}
@@ -252,7 +267,7 @@ func (c *card) seen(p press) string {
 // certain reports whether the card leads to one visitor by a clue that is good
 // enough to follow without another look at the page.
 func (c *card) certain() bool {
-	return c.Visitor != "" && (c.state() == Ready || c.state() == Opened) && c.about.Reason != templates.ReasonCode
+	return c.Visitor != "" && slices.Contains([]State{Ready, Opened, Live, Ended}, c.state()) && c.about.Reason != templates.ReasonCode
 }
 
 // describe is a visitor in the words of a page.

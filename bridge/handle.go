@@ -83,6 +83,12 @@ func newDoorKeys(secrets ...[]byte) (doorKeys, error) {
 }
 
 func (k *doorKey) derive(use, card string, generation int) (half [halfHandle]byte) {
+	whole := k.sum(use, card, generation)
+	copy(half[:], whole[:])
+	return half
+}
+
+func (k *doorKey) sum(use, card string, generation int) (sum [sha256.Size]byte) {
 	mac := k.macs.Get().(hash.Hash)
 	defer k.macs.Put(mac)
 	mac.Reset()
@@ -90,8 +96,8 @@ func (k *doorKey) derive(use, card string, generation int) (half [halfHandle]byt
 	b = binary.BigEndian.AppendUint32(b, uint32(generation))
 	b = append(b, card...)
 	mac.Write(b)
-	copy(half[:], mac.Sum(b[:0]))
-	return half
+	mac.Sum(sum[:0])
+	return sum
 }
 
 func (k *doorKey) handle(card string, generation int) handle {
@@ -123,4 +129,43 @@ func (k doorKeys) generation(c store.Card, h handle) (int, bool) {
 		}
 	}
 	return 0, false
+}
+
+// callback is the secret in the address that Upscope calls when a session of the
+// card is over: the card's id and a proof that we wrote it. Nothing has to be
+// stored or looked up to tell it from a forged one.
+func (k doorKeys) callback(card string) string {
+	proof := k[0].sum("ended", card, 0)
+	return base64.RawURLEncoding.EncodeToString(proof[:]) + card
+}
+
+// called is the card that a callback's secret is of.
+func (k doorKeys) called(secret string) (card string, ok bool) { return k.proven("ended", secret) }
+
+// mark is what a session carries, so that it can be told whose it is. Upscope
+// shows it to its own users, who can do nothing with it.
+func (k doorKeys) mark(card string) string {
+	proof := k[0].sum("session", card, 0)
+	return base64.RawURLEncoding.EncodeToString(proof[:]) + card
+}
+
+// marked is the card whose mark a session carries.
+func (k doorKeys) marked(mark string) (card string, ok bool) { return k.proven("session", mark) }
+
+// proofText is the length of a proof in base64.
+const proofText = 43
+
+func (k doorKeys) proven(use, text string) (card string, ok bool) {
+	if len(text) <= proofText || len(text) > 2*proofText {
+		return "", false
+	}
+	card = text[proofText:]
+	for _, key := range k {
+		proof := key.sum(use, card, 0)
+		want := base64.RawURLEncoding.EncodeToString(proof[:])
+		if subtle.ConstantTimeCompare([]byte(want), []byte(text[:proofText])) == 1 {
+			return card, true
+		}
+	}
+	return "", false
 }

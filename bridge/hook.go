@@ -2,6 +2,8 @@ package bridge
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"cobrowse-bridge/bridge/store"
 
 	"github.com/gorilla/mux"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -45,20 +48,11 @@ func (b *Bridge) hook(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", errUnreadable, err)
 	}
-	log := b.log.With("connector", c.Name, "delivery", receipt.Key)
 	if receipt.Note != "" {
-		log.InfoContext(r.Context(), "connector noted", "note", receipt.Note)
+		b.log.InfoContext(r.Context(), "connector noted", "connector", c.Name, "delivery", receipt.Key, "note", receipt.Note)
 	}
-	if receipt.Key != "" {
-		kept := receipt.Body
-		if kept == nil {
-			kept = body
-		}
-		fresh, err := b.accept(r.Context(), c.Name, Delivery{Key: receipt.Key, Body: kept})
-		if err != nil {
-			return err
-		}
-		log.DebugContext(r.Context(), "delivery accepted", "fresh", fresh)
+	if err := b.take(r.Context(), c.Name, receipt, body); err != nil {
+		return err
 	}
 	if receipt.AnswerType != "" {
 		w.Header().Set("Content-Type", receipt.AnswerType)
@@ -67,19 +61,60 @@ func (b *Bridge) hook(w http.ResponseWriter, r *http.Request) error {
 	return unanswered(err)
 }
 
-// accept stores a delivery with the job to answer it, so that what is
-// acknowledged will be done. A delivery whose key is known changes nothing.
-func (b *Bridge) accept(ctx context.Context, connector string, d Delivery) (fresh bool, err error) {
+// take stores what is to be done about a genuine delivery. What is to be handed on
+// shares its commit as a rule, and if only one of the two is stored, the sender is
+// told to send again.
+func (b *Bridge) take(ctx context.Context, connector string, receipt Receipt, body []byte) error {
+	var group errgroup.Group
+	if receipt.Key != "" {
+		kept := receipt.Body
+		if kept == nil {
+			kept = body
+		}
+		group.Go(func() error {
+			return b.accept(ctx, connector, Delivery{Key: receipt.Key, Body: kept}, store.Job{Queue: connector, Kind: jobAnswer})
+		})
+	}
+	if receipt.Forward != nil {
+		sum := sha256.Sum256(receipt.Forward)
+		key := "forward/" + hex.EncodeToString(sum[:])
+		group.Go(func() error {
+			return b.accept(ctx, connector, Delivery{Key: key, Body: receipt.Forward}, store.Job{Queue: connector + forwardQueue, Kind: jobForward})
+		})
+	}
+	return group.Wait()
+}
+
+// accept stores a delivery with its job, so that what is acknowledged will be
+// done. A delivery whose key is known changes nothing.
+func (b *Bridge) accept(ctx context.Context, connector string, d Delivery, j store.Job) error {
 	if d.Received.IsZero() {
 		d.Received = time.Now()
 	}
-	fresh, err = b.store.Accept(ctx,
-		store.Delivery{Connector: connector, Key: d.Key, Body: d.Body, Received: d.Received},
-		store.Job{Queue: connector, Kind: jobAnswer})
+	fresh, err := b.store.Accept(ctx, store.Delivery{Connector: connector, Key: d.Key, Body: d.Body, Received: d.Received}, j)
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", errStore, err)
+		return fmt.Errorf("%w: %w", errStore, err)
 	}
-	return fresh, nil
+	b.log.DebugContext(ctx, "delivery accepted", "connector", connector, "delivery", d.Key, "fresh", fresh)
+	return nil
+}
+
+// forward hands a delivery on.
+func (b *Bridge) forward(ctx context.Context, c Connector, j store.Job) error {
+	d, err := b.store.Delivery(ctx, j.Subject)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if c.Forward == nil {
+		return Permanent(fmt.Errorf("connector %s hands nothing on any more", c.Name))
+	}
+	if err := c.Forward(ctx, Delivery{Key: d.Key, Body: d.Body, Received: d.Received}); err != nil {
+		return err
+	}
+	return b.store.Commit(ctx, store.Change{Finish: d.ID})
 }
 
 // body reads the body of a delivery, within the connector's limit and within

@@ -125,7 +125,7 @@ func TestAConnectorMayListenAndHaveAScriptForPages(t *testing.T) {
 		if got.Header.Get("Content-Type") != "text/javascript; charset=utf-8" {
 			t.Errorf("%v", got.Header)
 		}
-		for _, none := range []string{"/page/rocketchat.js", "/page/slack.js"} {
+		for _, none := range []string{"/page/rocketchat-apac.js", "/page/slack.js"} {
 			if got := w.do(request(http.MethodGet, none, nil)); got.StatusCode != http.StatusNotFound {
 				t.Errorf("%s is answered %d", none, got.StatusCode)
 			}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -59,19 +58,21 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 		c.about.Reason, c.about.Choices = templates.ReasonChosen, nil
 	}
 	c.take(v)
+	c.led(time.Now())
 	if err := b.record(ctx, &c, before, b.mark(w, r, c), confirmed); err != nil {
 		return err
 	}
 	location, err := b.mint(ctx, c, v)
-	ctx = context.WithoutCancel(ctx) // what came of it is written even if the agent has gone
 	if err != nil {
-		b.note(ctx, c, "not opened", err.Error())
+		c = b.takeBack(context.WithoutCancel(ctx), c, before, v, err)
 		if errors.Is(err, upscope.ErrNotFound) {
 			return b.followVisitor(w, r, c)
 		}
 		return err
 	}
-	b.opened(ctx, c)
+	if err := b.shareNews(context.WithoutCancel(ctx), c, func(shared *card) { shared.led(time.Now()) }); err != nil {
+		b.log.WarnContext(ctx, "shared card not marked as opened", "card", c.about.Shared, "err", err)
+	}
 	h := w.Header()
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Location", location)
@@ -80,28 +81,33 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 }
 
 // record writes down who is about to watch whom, in one transaction with what
-// allows it: that the card is still what was read, and the door the browser's.
+// allows it, that the card is still what was read and the door the browser's, and
+// with what the card then shows: if this process died now, the look at Upscope's
+// sessions would find out what came of it.
 func (b *Bridge) record(ctx context.Context, c *card, before card, browser, confirmed string) error {
+	if seen := before.about.Sighting; seen == nil || c.Visitor != before.Visitor || seen.Identity != c.about.Sighting.Identity {
+		c.about.Subjects = b.subjects.add(c.about.Subjects, c.persons())
+	}
+	row, err := c.row()
+	if err != nil {
+		return err
+	}
 	change := store.Change{
 		Claim: &store.Claim{
 			Card: c.ID, Version: c.Version, Generation: c.Generation, Agent: c.Agent, Browser: browser,
 			Renewed: c.renewed(), Until: time.Now().Add(browserLife),
 		},
+		Card:  row,
 		Audit: []store.Entry{b.entry(*c, "watching", "by "+joined(", ", string(c.about.Reason), confirmed))},
 	}
-	if !reflect.DeepEqual(*c, before) {
-		row, err := c.row()
-		if err != nil {
-			return err
-		}
-		change.Card = row
+	if !c.looksLike(before) {
+		b.follow(c, before, &change)
+		row.DoorUntil = c.DoorUntil
 	}
-	err := b.store.Commit(ctx, change)
+	err = b.store.Commit(ctx, change)
 	switch {
-	case err == nil && change.Card != nil:
-		c.Version = change.Card.Version
-		return nil
 	case err == nil:
+		c.Version = row.Version
 		return nil
 	case errors.Is(err, store.ErrConflict):
 		return fmt.Errorf("%w: %w", errAgain, err)
@@ -111,33 +117,25 @@ func (b *Bridge) record(ctx context.Context, c *card, before card, browser, conf
 	return fmt.Errorf("%w: %w", errStore, err)
 }
 
-// opened shows on the card that the agent was led to the visitor, unless it says
-// so already. The card may have changed while Upscope was asked.
-func (b *Bridge) opened(ctx context.Context, c card) {
-	if c.state() == Opened {
-		return
-	}
-	err := again(func() error {
-		before := c
-		c.move(watched)
-		change := store.Change{Audit: []store.Entry{b.entry(c, "opened", "")}}
-		b.follow(&c, before, &change)
-		err := b.commit(ctx, &c, change)
-		if errors.Is(err, errAgain) {
-			row, e := b.store.Card(ctx, c.ID)
-			if e != nil {
-				return e
-			}
-			if c, e = openCard(row); e != nil {
-				return e
+// takeBack undoes what record wrote of the card, since no watch link came, and
+// writes down that it did not. It returns the card as it then is.
+func (b *Bridge) takeBack(ctx context.Context, c, before card, v upscope.Visitor, cause error) card {
+	after, err := b.revise(ctx, c.ID, func(now *card) []store.Entry {
+		if now.about.Pressed.Equal(c.about.Pressed) {
+			now.about.Pressed, now.Awaited = before.about.Pressed, before.Awaited
+			if before.state() != c.state() {
+				now.notLed()
+				now.saw(v)
 			}
 		}
-		return err
+		return []store.Entry{b.entry(c, "not opened", cause.Error())}
 	})
 	if err != nil {
-		// That the agent watches is on record; only the card is behind.
-		b.log.WarnContext(ctx, "card not marked as opened", "card", c.ID, "err", err)
+		// That the agent was about to watch is on record; the card lapses.
+		b.log.ErrorContext(ctx, "outcome not recorded", "card", c.ID, "err", err)
+		return c
 	}
+	return after
 }
 
 // note adds to the record what came of a press.
@@ -180,19 +178,30 @@ func (b *Bridge) meant(ctx context.Context, c card, p press) (upscope.Visitor, e
 // service that does not answer must not stop a session: then the deliveries are
 // believed, and the record says so.
 func (b *Bridge) confirm(ctx context.Context, c card) (confirmed string, refused error) {
-	serving := b.connectors[c.Connector].Serving
-	if serving == nil {
+	of := c // the card of the chat
+	if c.about.Shared != "" {
+		row, err := b.store.Card(ctx, c.about.Shared)
+		if err == nil {
+			of, err = openCard(row)
+		}
+		if err != nil {
+			return "", fmt.Errorf("%w: %w", errStore, err)
+		}
+	}
+	serving := b.connectors[of.Connector].Serving
+	if serving == nil || of.about.Asked {
 		return "", nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, servingWait)
 	defer cancel()
-	agent, open, err := serving(ctx, c.Chat)
+	agent, open, err := serving(ctx, of.Chat)
 	switch {
 	case err != nil:
-		b.log.WarnContext(ctx, "chat service did not say who serves the chat", "connector", c.Connector, "card", c.ID, "err", err)
+		b.log.WarnContext(ctx, "chat service did not say who serves the chat", "connector", of.Connector, "card", c.ID, "err", err)
 		return "chat not confirmed", nil
 	case !open:
 		return "", errClosed
+	case c.about.Shared != "": // whoever sees the card may press it
 	case agentID(c.Connector, Agent{ID: agent}) != c.Agent:
 		return "", errMoved
 	}
@@ -215,8 +224,10 @@ func (b *Bridge) followVisitor(w http.ResponseWriter, r *http.Request, c card) e
 // mint asks Upscope for a watch link and checks where it leads.
 func (b *Bridge) mint(ctx context.Context, c card, v upscope.Visitor) (location string, err error) {
 	link, err := b.upscope.Watch(ctx, v.ShortID, upscope.WatchRequest{
-		Agent:    upscope.Agent{ID: c.Agent, Name: c.about.Agent.Name},
-		Metadata: map[string]any{"bridge_card": c.ID},
+		Agent:      upscope.Agent{ID: c.Agent, Name: c.about.Agent.Name},
+		Branding:   upscope.Branding{RetryURL: b.afterPage, OnEndURL: b.afterPage},
+		Metadata:   map[string]any{markName: b.doors.mark(c.ID)},
+		WebhookURL: b.origin.JoinPath("upscope", "ended", b.doors.callback(c.ID)).String(),
 	})
 	if errors.Is(err, upscope.ErrOverPlan) {
 		return "", &noticeError{err, c.overPlan(v, b.hosts)}

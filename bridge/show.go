@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"cobrowse-bridge/bridge/store"
@@ -123,30 +124,83 @@ func (c Card) print() string {
 // words is the card as it reads at one of its posts. An agent who no longer has
 // the chat is told so, and gets no door.
 func (b *Bridge) words(c card, p store.Post) (Card, error) {
+	if !p.Current {
+		moved := templates.Card{State: templates.StateMoved, Visitor: c.about.Visitor, To: c.about.Agent.Name}
+		shown := plain(moved.Text())
+		shown.ID, shown.Ref = c.ID, Ref(p.Ref)
+		return shown, nil
+	}
+	shown, err := b.worded(c, c.State)
+	shown.Ref = Ref(p.Ref)
+	return shown, err
+}
+
+// worded is the card as it reads to its agent in a state.
+func (b *Bridge) worded(c card, state string) (Card, error) {
 	text := templates.Card{
-		State: c.State, Visitor: c.about.Visitor, Agent: c.about.Agent.Name,
-		Reason: c.about.Reason, Found: len(c.about.Choices),
+		State: state, Visitor: c.about.Visitor, Agent: c.about.Agent.Name,
+		Reason: c.about.Reason, Found: len(c.about.Choices), Asked: c.about.Asked,
 	}
 	if s := c.about.Sighting; s != nil {
 		text.Page, text.Where, text.Device = s.Page, s.Where, s.Device
 	}
-	if !p.Current {
-		text = templates.Card{State: templates.StateMoved, Visitor: c.about.Visitor, To: c.about.Agent.Name}
+	for _, s := range c.about.Sessions {
+		text.Sessions = append(text.Sessions, s.words())
 	}
 	said := text.Text()
-	shown := Card{ID: c.ID, Ref: Ref(p.Ref), Title: said.Title}
-	for _, l := range said.Lines {
-		shown.Lines = append(shown.Lines, Line{Label: l.Label, Text: l.Text})
-	}
-	if c.about.ChatURL != "" && p.Current {
+	shown := plain(said)
+	shown.ID = c.ID
+	if c.about.ChatURL != "" {
 		shown.Chat = Link{Label: "Open the chat", Address: c.about.ChatURL}
 	}
-	if said.Button != "" {
+	switch {
+	case said.Button == "":
+	case b.shared(c.about.Place):
+		shown.Button.Label = said.Button
+	default:
 		address, err := b.doorAddress(c.Card)
 		if err != nil {
 			return Card{}, err
 		}
 		shown.Button = Link{Label: said.Button, Address: address}
+		if said.Stop != "" {
+			shown.More = append(shown.More, Link{Label: said.Stop, Address: address + stopPage})
+		}
+	}
+	for i, s := range c.about.Sessions {
+		if s.Recording == "" || !b.hosts.Allow(s.Recording) {
+			continue
+		}
+		label := "Recording"
+		if len(c.about.Sessions) > 1 {
+			label += " " + strconv.Itoa(i+1)
+		}
+		shown.More = append(shown.More, Link{Label: label, Address: s.Recording})
 	}
 	return shown, nil
+}
+
+func (s session) words() templates.Session {
+	words := templates.Session{
+		Outcome: s.outcome(), Length: time.Duration(s.Seconds) * time.Second, Agents: s.Agents, Rating: s.Rating,
+	}
+	for _, n := range s.Notes {
+		words.Notes = append(words.Notes, templates.SessionNote(n))
+	}
+	return words
+}
+
+// shared reports whether several people see a place.
+func (b *Bridge) shared(p Place) bool {
+	shared := b.connectors[p.Connector].Shared
+	return shared != nil && shared(p.Address)
+}
+
+// plain is a text without anything to press.
+func plain(text templates.CardText) Card {
+	c := Card{Title: text.Title}
+	for _, l := range text.Lines {
+		c.Lines = append(c.Lines, Line(l))
+	}
+	return c
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"cobrowse-bridge/bridge/store"
@@ -14,17 +15,32 @@ import (
 // the connector whose service it speaks to: a service that hangs holds up its
 // own queue only.
 const (
-	jobAnswer = "answer" // a delivery
-	jobShow   = "show"   // a card
+	jobAnswer  = "answer"  // a delivery
+	jobShow    = "show"    // a card
+	jobRefresh = "refresh" // presence on a card
+	jobTell    = "tell"    // an agent that the visitor of a card is back
+	jobForward = "forward" // a delivery, to somebody else
+	jobErase   = "erase"   // a person, at Upscope
 )
 
 // workers is how many jobs of one connector run at once. They wait for networks
 // nearly all of the time.
 const workers = 50
 
+// forwardQueue follows a connector's name in the name of the queue for what it
+// hands on, so that a receiver that hangs holds up nothing else.
+const (
+	forwardQueue   = "_forward"
+	forwardWorkers = 10
+)
+
 // work does one job and says how it ended in the store's terms.
 func (b *Bridge) work(ctx context.Context, j store.Job) error {
-	c, ok := b.connectors[j.Queue]
+	if j.Kind == jobErase {
+		return b.eraseAtUpscope(ctx, j)
+	}
+	name, _ := strings.CutSuffix(j.Queue, forwardQueue)
+	c, ok := b.connectors[name]
 	if !ok {
 		return store.Cancel(fmt.Errorf("connector %q is not configured", j.Queue))
 	}
@@ -34,13 +50,19 @@ func (b *Bridge) work(ctx context.Context, j store.Job) error {
 		err = b.answer(ctx, c, j)
 	case jobShow:
 		err = b.show(ctx, c, j.Subject)
+	case jobRefresh:
+		err = b.refresh(ctx, j)
+	case jobTell:
+		err = b.tell(ctx, c, j)
+	case jobForward:
+		err = b.forward(ctx, c, j)
 	default:
 		return store.Cancel(fmt.Errorf("unknown kind of job %q", j.Kind))
 	}
 	if errors.Is(err, errAgain) {
 		return store.Snooze(err, againWait)
 	}
-	if e := (*upscope.Error)(nil); !errors.As(err, &e) {
+	if e := (*upscope.Error)(nil); !errors.As(err, &e) && j.Kind != jobForward {
 		b.health.note(c.Name, err) // Upscope's failures are not the chat service's
 	}
 	if err == nil {
@@ -79,6 +101,7 @@ func retryWait(err error) (time.Duration, bool) {
 
 // commit stores a changed card together with what follows from the change.
 func (b *Bridge) commit(ctx context.Context, c *card, change store.Change) error {
+	c.about.Subjects = b.subjects.add(c.about.Subjects, c.persons())
 	row, err := c.row()
 	if err != nil {
 		return err

@@ -51,11 +51,16 @@ type world struct {
 	file    string
 	log     *logBuffer
 	stop    func()
+	end     func()
+	visitor string // ann's id
 }
 
 type options struct {
-	config    func(*bridge.Config)
-	transport func(service string, rt http.RoundTripper) http.RoundTripper
+	config     func(*bridge.Config)
+	rocketchat func(*rocketchat.Config)
+	transport  func(service string, rt http.RoundTripper) http.RoundTripper
+	// listening has the bridge look for open rooms when it starts.
+	listening bool
 }
 
 // inWorld runs a test in a world of its own.
@@ -104,22 +109,39 @@ func (w *world) start(opts ...options) {
 	var err error
 	w.store, err = store.Open(w.Context(), "sqlite:"+w.file, store.Options{Secret: []byte(bridgeSecret), Log: log})
 	w.must(err)
-	client, err := upscope.New(upscope.Config{URL: "https://api.upscope.io", Key: upscopeKey, Transport: transport("upscope", w.upscope)})
+	account := upscope.Config{URL: "https://api.upscope.io", Key: upscopeKey, Transport: transport("upscope", w.upscope)}
+	client, err := upscope.New(account)
+	w.must(err)
+	eraser, err := upscope.NewEraser(account)
 	w.must(err)
 	chatURL, _ := url.Parse("https://chat.example.org")
-	connector, err := rocketchat.New(rocketchat.Config{
+	settings := rocketchat.Config{
 		Name: "rocketchat", URL: chatURL, Secrets: []string{webhookSecret}, Log: log,
 		Reader:    rocketchat.Credential{UserID: "readerId", Token: readerToken},
 		Poster:    rocketchat.Credential{UserID: "posterId", Token: posterToken},
 		Transport: transport("rocketchat", w.chat),
-	})
+		Command:   rocketchat.Command{Token: commandToken, Channels: []string{"helpdesk"}},
+	}
+	for _, o := range opts {
+		if o.rocketchat != nil {
+			o.rocketchat(&settings)
+		}
+	}
+	connector, err := rocketchat.New(settings)
 	w.must(err)
+	listen := connector.Listen
+	connector.Listen = nil // looks for rooms at start; see listening
+	for _, o := range opts {
+		if o.listening {
+			connector.Listen = listen
+		}
+	}
 	hosts, err := upscope.ParseHosts(upscope.DefaultWatchHosts)
 	w.must(err)
 	publicURL, _ := url.Parse(origin)
 	config := bridge.Config{
 		Origin: publicURL, Secret: []byte(bridgeSecret), Store: w.store, Upscope: client, WatchHosts: hosts,
-		Connectors: []bridge.Connector{connector}, Log: log,
+		Connectors: []bridge.Connector{connector}, Eraser: eraser, Log: log,
 	}
 	for _, o := range opts {
 		if o.config != nil {
@@ -129,10 +151,18 @@ func (w *world) start(opts ...options) {
 	w.bridge, err = bridge.New(config)
 	w.must(err)
 	w.run()
-	w.Cleanup(func() {
+	w.end = sync.OnceFunc(func() {
 		w.stop()
 		w.must(w.store.Close())
 	})
+	w.Cleanup(w.end)
+}
+
+// restart ends the bridge, and starts another on the same store.
+func (w *world) restart(opts ...options) {
+	w.Helper()
+	w.end()
+	w.start(opts...)
 }
 
 // run has the bridge work until stop.
@@ -185,6 +215,7 @@ func (w *world) ann() string {
 		LocationCity: "Lisbon", LocationCountryName: "Portugal", BrowserName: "Chrome", DeviceName: "Windows", IsSupported: true,
 	})
 	w.upscope.SetIntegrationIDs(id, "rocketchat:"+pageKey)
+	w.visitor = id
 	return id
 }
 

@@ -134,14 +134,31 @@ func isPort(s string) bool {
 	return err == nil && n <= 65535
 }
 
-// Duration checks a length of time between least and most.
+// Duration checks a length of time between least and most. Whole days may be
+// written as such: 30d.
 func (r *Reader) Duration(variable, value string, least, most time.Duration) time.Duration {
-	d, err := time.ParseDuration(value)
+	d, err := duration(value)
 	if err != nil || d < least || d > most {
-		r.Fault(variable, fmt.Sprintf("must be a length of time such as 90s, 30m or 8h, from %v to %v", least, most))
+		r.Fault(variable, fmt.Sprintf("must be a length of time such as 90s, 30m, 8h or 14d, from %s to %s", written(least), written(most)))
 		return 0
 	}
 	return d
+}
+
+// written is how a length of time may be given.
+func written(d time.Duration) string {
+	if n := d / (24 * time.Hour); n > 1 && d%(24*time.Hour) == 0 {
+		return strconv.FormatInt(int64(n), 10) + "d"
+	}
+	return d.String()
+}
+
+func duration(value string) (time.Duration, error) {
+	if count, ok := strings.CutSuffix(value, "d"); ok {
+		n, err := strconv.ParseUint(count, 10, 16) // up to 179 years
+		return time.Duration(n) * 24 * time.Hour, err
+	}
+	return time.ParseDuration(value)
 }
 
 // Bool checks a switch.

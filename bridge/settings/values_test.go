@@ -159,6 +159,8 @@ func TestOtherValues(t *testing.T) {
 			[]string{":8080", "127.0.0.1:0", "[::1]:443", "localhost:65535"}, []string{"", "8080", ":http", ":65536", ":-1", "a:b:c", "::1:80"}},
 		{"a duration", func(r *settings.Reader, v string) { r.Duration(variable, v, time.Minute, time.Hour) },
 			[]string{"1m", "60m", "90s", "1h0m0s"}, []string{"", "59s", "61m", "5", "soon", "-5m", "9999999h"}},
+		{"a duration of days", func(r *settings.Reader, v string) { r.Duration(variable, v, 24*time.Hour, 30*24*time.Hour) },
+			[]string{"1d", "24h", "30d", "720h"}, []string{"0d", "31d", "d", "-1d", "1.5d", "1d12h", "99999d", "1 d"}},
 		{"a switch", func(r *settings.Reader, v string) { r.Bool(variable, v) },
 			[]string{"true", "FALSE", "yes", "no", "on", "off", "1", "0"}, []string{"", "ja", "2", "truefalse"}},
 		{"a choice", func(r *settings.Reader, v string) { r.OneOf(variable, v, "link", "oidc") },

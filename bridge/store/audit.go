@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"iter"
 	"time"
@@ -15,25 +13,16 @@ import (
 // and no secret.
 type Entry struct {
 	// At is kept in microseconds; zero means when it was stored.
-	At        time.Time
-	Action    string
-	Agent     string
+	At     time.Time
+	Action string
+	// Agent is who has to answer for it, and is kept for as long as the record.
+	Agent string
+	// Visitor, Chat and Detail may lead to the visitor, and can be erased.
 	Visitor   string
 	Card      string
 	Connector string
 	Chat      string
 	Detail    string
-}
-
-// A Record is an entry in its place in the chain.
-type Record struct {
-	// Seq counts from 1 without a gap.
-	Seq int64
-	Entry
-	// Prev is the hash of the record before; all zero for the first.
-	Prev [32]byte
-	// Hash covers Prev and every field.
-	Hash [32]byte
 }
 
 // An AuditHead names the last record. One that is kept elsewhere shows later
@@ -44,27 +33,7 @@ type AuditHead struct {
 	Hash [32]byte
 }
 
-// sum is the SHA-256 of the record's fields in order, each with its length
-// before it, so that no two records have the same encoding.
-func (r Record) sum() [32]byte {
-	b := make([]byte, 0, 512)
-	field := func(f string) {
-		b = append(binary.BigEndian.AppendUint64(b, uint64(len(f))), f...)
-	}
-	number := func(n int64) {
-		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, 8), uint64(n))
-	}
-	field("cobrowse-bridge audit 1")
-	field(string(r.Prev[:]))
-	number(r.Seq)
-	number(micros(r.At))
-	for _, f := range [...]string{r.Action, r.Agent, r.Visitor, r.Card, r.Connector, r.Chat, r.Detail} {
-		field(f)
-	}
-	return sha256.Sum256(b)
-}
-
-// lockAudit reads the head, and keeps other replicas from appending before this
+// lockAudit reads the head, and keeps other processes from appending before this
 // transaction ends.
 func lockAudit(ctx context.Context, tx engine.Tx) (AuditHead, error) {
 	return scanHead(tx.QueryRow(ctx, queryLockAudit))
@@ -87,15 +56,13 @@ func appendAudit(ctx context.Context, tx engine.Tx, head AuditHead, entries []En
 	}
 	for part := range portions(entries) {
 		args := make([]any, 0, len(part)*auditColumnNum)
-		for _, e := range part {
-			if e.At.IsZero() {
-				e.At = time.Now()
-			}
-			e.At = e.At.Truncate(time.Microsecond)
-			r := Record{Seq: head.Seq + 1, Entry: e, Prev: head.Hash}
-			r.Hash = r.sum()
+		records := make([]Record, len(part)) // at once: the arguments point into them
+		for i, e := range part {
+			r := &records[i]
+			r.chain(e, head)
 			head = AuditHead{r.Seq, r.Hash}
-			args = append(args, r.Seq, micros(r.At), r.Action, r.Agent, r.Visitor, r.Card, r.Connector, r.Chat, r.Detail, r.Prev[:], r.Hash[:])
+			args = append(args, r.Seq, micros(r.At), r.Action, r.Agent, r.Visitor, r.Card, r.Connector, r.Chat, r.Detail,
+				r.Salt[:], r.Commitment[:], r.Prev[:], r.Hash[:])
 		}
 		if _, err := tx.Exec(ctx, queryInsertAudit+tuples(len(part), auditColumnNum), args...); err != nil {
 			return fmt.Errorf("append to audit: %w", err)
@@ -116,12 +83,25 @@ func (s *Store) AuditHead(ctx context.Context) (AuditHead, error) {
 	return h, nil
 }
 
+// auditPortion is how many records are read at a time, so that a slow reader
+// holds nothing open.
+const auditPortion = 500
+
 // Audit yields the records after the given Seq in order. An error ends it.
 func (s *Store) Audit(ctx context.Context, after int64) iter.Seq2[Record, error] {
+	return s.audit(ctx, queryAudit, after)
+}
+
+// AuditBack yields the records before the given Seq, the latest first. An error
+// ends it.
+func (s *Store) AuditBack(ctx context.Context, before int64) iter.Seq2[Record, error] {
+	return s.audit(ctx, queryAuditBack, before)
+}
+
+func (s *Store) audit(ctx context.Context, query string, from int64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for {
-			// A portion at a time, so that a slow reader holds nothing open.
-			part, err := s.auditAfter(ctx, after)
+			part, err := s.auditPart(ctx, query, from, auditPortion)
 			if err != nil {
 				yield(Record{}, fmt.Errorf("store: audit: %w", err))
 				return
@@ -130,17 +110,17 @@ func (s *Store) Audit(ctx context.Context, after int64) iter.Seq2[Record, error]
 				if !yield(r, nil) {
 					return
 				}
-				after = r.Seq
 			}
 			if len(part) == 0 {
 				return
 			}
+			from = part[len(part)-1].Seq
 		}
 	}
 }
 
-func (s *Store) auditAfter(ctx context.Context, after int64) ([]Record, error) {
-	rows, err := s.engine.Query(ctx, queryAudit, after)
+func (s *Store) auditPart(ctx context.Context, query string, from, limit int64) ([]Record, error) {
+	rows, err := s.engine.Query(ctx, query, from, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -149,11 +129,15 @@ func (s *Store) auditAfter(ctx context.Context, after int64) ([]Record, error) {
 	for rows.Next() {
 		var r Record
 		var at int64
-		var prev, hash []byte
-		if err := rows.Scan(&r.Seq, &at, &r.Action, &r.Agent, &r.Visitor, &r.Card, &r.Connector, &r.Chat, &r.Detail, &prev, &hash); err != nil {
+		var salt, commitment, prev, hash []byte
+		if err := rows.Scan(&r.Seq, &at, &r.Action, &r.Agent, &r.Visitor, &r.Card, &r.Connector, &r.Chat, &r.Detail,
+			&salt, &commitment, &prev, &hash); err != nil {
 			return nil, err
 		}
 		r.At = fromMicros(at)
+		r.Erased = salt == nil
+		copy(r.Salt[:], salt)
+		copy(r.Commitment[:], commitment)
 		copy(r.Prev[:], prev)
 		copy(r.Hash[:], hash)
 		part = append(part, r)

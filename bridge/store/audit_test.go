@@ -10,7 +10,7 @@ import (
 func TestTheAuditTrailIsAChain(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
-		if err := s.VerifyAudit(ctx, AuditHead{}); err != nil {
+		if _, err := s.VerifyAudit(ctx, AuditHead{}); err != nil {
 			t.Errorf("an empty trail: %v", err)
 		}
 		at := time.Date(2026, 1, 2, 3, 4, 5, 6007, time.FixedZone("", 3600))
@@ -50,7 +50,7 @@ func TestTheAuditTrailIsAChain(t *testing.T) {
 		if err := s.Commit(ctx, Change{Audit: make([]Entry, 2100)}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.VerifyAudit(ctx, head); err != nil {
+		if _, err := s.VerifyAudit(ctx, head); err != nil {
 			t.Error(err)
 		}
 		n := 0
@@ -85,8 +85,8 @@ func TestAChangedAuditTrailIsFoundOut(t *testing.T) {
 		{"the first is dropped", 1, []string{`DELETE FROM audit WHERE seq = 1`}},
 		{"a record is dropped and the rest moved up", 3, []string{`DELETE FROM audit WHERE seq = 3`, `UPDATE audit SET seq = 3 WHERE seq = 4`, `UPDATE audit SET seq = 4 WHERE seq = 5`}},
 		{"two records are swapped", 2, []string{`UPDATE audit SET seq = 99 WHERE seq = 2`, `UPDATE audit SET seq = 2 WHERE seq = 3`, `UPDATE audit SET seq = 3 WHERE seq = 99`}},
-		{"a record is put in front", 0, []string{`INSERT INTO audit SELECT 0, at, action, agent, visitor, card, connector, chat, detail, prev, hash FROM audit WHERE seq = 1`}},
-		{"a record is appended", 6, []string{`INSERT INTO audit SELECT 6, at, action, agent, visitor, card, connector, chat, detail, hash, hash FROM audit WHERE seq = 5`}},
+		{"a record is put in front", 0, []string{`INSERT INTO audit SELECT 0, at, action, agent, visitor, card, connector, chat, detail, salt, commitment, prev, hash FROM audit WHERE seq = 1`}},
+		{"a record is appended", 6, []string{`INSERT INTO audit SELECT 6, at, action, agent, visitor, card, connector, chat, detail, salt, commitment, hash, hash FROM audit WHERE seq = 5`}},
 		{"the tail is cut", 5, []string{`DELETE FROM audit WHERE seq = 5`}},
 		{"the tail is cut and the head moved", 4, []string{`DELETE FROM audit WHERE seq > 3`, `UPDATE audit_head SET seq = 3, hash = (SELECT hash FROM audit WHERE seq = 3)`}},
 		{"all is gone", 1, []string{`DELETE FROM audit`, `UPDATE audit_head SET seq = 0`}},
@@ -99,7 +99,7 @@ func TestAChangedAuditTrailIsFoundOut(t *testing.T) {
 			}
 		}
 		known, _ := s.AuditHead(ctx)
-		if err := s.VerifyAudit(ctx, known); err != nil {
+		if _, err := s.VerifyAudit(ctx, known); err != nil {
 			t.Fatal(err)
 		}
 		exec(t, s, `CREATE TABLE kept AS SELECT * FROM audit`)
@@ -108,7 +108,7 @@ func TestAChangedAuditTrailIsFoundOut(t *testing.T) {
 			for _, do := range test.do {
 				exec(t, s, do)
 			}
-			err := s.VerifyAudit(ctx, known)
+			_, err := s.VerifyAudit(ctx, known)
 			broken, ok := errors.AsType[*BrokenAuditError](err)
 			want := max(test.seq, 1)
 			if !ok || broken.Seq != want || broken.Reason == "" {
@@ -118,15 +118,16 @@ func TestAChangedAuditTrailIsFoundOut(t *testing.T) {
 			exec(t, s, `DELETE FROM audit_head`)
 			exec(t, s, `INSERT INTO audit SELECT * FROM kept`)
 			exec(t, s, `INSERT INTO audit_head SELECT * FROM kept_head`)
-			if err := s.VerifyAudit(ctx, known); err != nil {
+			if _, err := s.VerifyAudit(ctx, known); err != nil {
 				t.Fatalf("after mending %s: %v", test.name, err)
 			}
 		}
 		// A whole new trail of the same length.
 		other := known
 		other.Hash[0]++
-		if broken, ok := errors.AsType[*BrokenAuditError](s.VerifyAudit(ctx, other)); !ok || broken.Seq != 5 {
-			t.Errorf("another known head: %v", broken)
+		_, err := s.VerifyAudit(ctx, other)
+		if broken, ok := errors.AsType[*BrokenAuditError](err); !ok || broken.Seq != 5 {
+			t.Errorf("another known head: %v", err)
 		}
 	})
 }
@@ -153,7 +154,7 @@ func TestReplicasExtendOneChain(t *testing.T) {
 	if head, err := replicas[0].AuditHead(t.Context()); head.Seq != 150 || err != nil {
 		t.Errorf("AuditHead = %d, %v", head.Seq, err)
 	}
-	if err := replicas[1].VerifyAudit(t.Context(), AuditHead{}); err != nil {
+	if _, err := replicas[1].VerifyAudit(t.Context(), AuditHead{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -33,6 +33,9 @@ type Card struct {
 	// Created and Updated are the caller's; zero means now.
 	Created, Updated time.Time
 	DoorUntil        time.Time
+	// Awaited is when a card of which news may come is to be looked at, whether
+	// or not they came; zero means that none are expected.
+	Awaited time.Time
 	// Detail is the caller's, sealed at rest.
 	Detail []byte
 }
@@ -55,24 +58,77 @@ func (s *Store) CardByHandle(ctx context.Context, hash [32]byte) (Card, error) {
 	return s.card(ctx, "card by handle", queryCardByHandle, hash[:])
 }
 
+// CardsAwaited returns cards whose Awaited is not later than the given time, the
+// earliest first and at most a hundred.
+func (s *Store) CardsAwaited(ctx context.Context, until time.Time) ([]Card, error) {
+	return s.cards(ctx, "cards awaited", queryCardsAwaited, micros(until))
+}
+
+// AnyAwaited reports whether news are expected of any card.
+func (s *Store) AnyAwaited(ctx context.Context) (bool, error) {
+	rows, err := s.engine.Query(ctx, queryAnyAwaited)
+	if err != nil {
+		return false, fmt.Errorf("store: cards awaited: %w", err)
+	}
+	defer rows.Close()
+	return rows.Next(), rows.Err()
+}
+
+// CardsOpen returns a connector's cards that are not closed and whose ids come
+// after the given one, by id and at most a hundred.
+func (s *Store) CardsOpen(ctx context.Context, connector, after string) ([]Card, error) {
+	return s.cards(ctx, "open cards", queryCardsOpen, connector, after)
+}
+
+// CardsOfAgent returns the n cards of an agent that changed last, the latest first.
+func (s *Store) CardsOfAgent(ctx context.Context, agent string, n int) ([]Card, error) {
+	return s.cards(ctx, "cards of agent", queryCardsOfAgent, agent, n)
+}
+
+func (s *Store) cards(ctx context.Context, op, query string, args ...any) (cards []Card, err error) {
+	rows, err := s.engine.Query(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("store: %s: %w", op, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		c, err := s.scanCard(rows)
+		if err != nil {
+			return nil, fmt.Errorf("store: %s: %w", op, err)
+		}
+		cards = append(cards, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("store: %s: %w", op, err)
+	}
+	return cards, nil
+}
+
 func (s *Store) card(ctx context.Context, op, query string, args ...any) (Card, error) {
-	var c Card
-	var claimed, generation, created, updated, until int64
-	var handle, detail []byte
-	err := s.engine.QueryRow(ctx, query, args...).Scan(&c.ID, &c.Connector, &c.Chat, &c.Agent, &c.Visitor, &c.State,
-		&c.Version, &generation, &claimed, &handle, &created, &updated, &until, &detail)
+	c, err := s.scanCard(s.engine.QueryRow(ctx, query, args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
-	}
-	if err == nil && detail != nil {
-		c.Detail, err = s.sealer.Open(purposeCard, detail, c.Connector, c.ID)
 	}
 	if err != nil {
 		return Card{}, fmt.Errorf("store: %s: %w", op, err)
 	}
+	return c, nil
+}
+
+func (s *Store) scanCard(row engine.Row) (c Card, err error) {
+	var claimed, generation, created, updated, until, awaited int64
+	var handle, detail []byte
+	err = row.Scan(&c.ID, &c.Connector, &c.Chat, &c.Agent, &c.Visitor, &c.State,
+		&c.Version, &generation, &claimed, &handle, &created, &updated, &until, &awaited, &detail)
+	if err == nil && detail != nil {
+		c.Detail, err = s.sealer.Open(purposeCard, detail, c.Connector, c.ID)
+	}
+	if err != nil {
+		return Card{}, err
+	}
 	copy(c.Handle[:], handle)
 	c.Generation, c.Claimed = int(generation), claimed == generation
-	c.Created, c.Updated, c.DoorUntil = fromMicros(created), fromMicros(updated), fromMicros(until)
+	c.Created, c.Updated, c.DoorUntil, c.Awaited = fromMicros(created), fromMicros(updated), fromMicros(until), fromMicros(awaited)
 	return c, nil
 }
 
@@ -95,7 +151,7 @@ func (s *Store) saveCard(c Card) func(context.Context, engine.Tx) error {
 	}
 	query := queryInsertCard
 	args := []any{c.ID, c.Connector, c.Chat, c.Agent, c.Visitor, c.State, c.Version + 1, int64(c.Generation),
-		handle, micros(c.Created), micros(c.Updated), micros(c.DoorUntil), detail}
+		handle, micros(c.Created), micros(c.Updated), micros(c.DoorUntil), micros(c.Awaited), detail}
 	if c.Version > 0 {
 		query, args = queryUpdateCard, append(args, c.Version)
 	}

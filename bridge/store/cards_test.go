@@ -259,7 +259,7 @@ func TestAForgottenBrowserIsNoLongerTheAgents(t *testing.T) {
 		if err := s.Commit(ctx, Change{Claim: &Claim{"id2", 1, 0, "agent", "browser", false, now.Add(-time.Minute)}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Purge(ctx, now); err != nil {
+		if err := s.Purge(ctx, now, Retention{}); err != nil {
 			t.Fatal(err)
 		}
 		if n := number(t, s, `SELECT count(*) FROM browsers`); n != 0 {

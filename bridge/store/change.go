@@ -22,6 +22,8 @@ type Change struct {
 	Posts []Post
 	Jobs  []Job
 	Audit []Entry
+	// EndWaits are removed; one without an Agent stands for all of its card.
+	EndWaits []Wait
 	// Finish is the id of a delivery that is handled: its body is removed, and
 	// its key stays to recognise repeats until Purge.
 	Finish string
@@ -46,6 +48,9 @@ func (s *Store) Commit(ctx context.Context, c Change) error {
 	steps = append(steps, claimed)
 	for _, p := range c.Posts {
 		steps = append(steps, s.upsertPost(p))
+	}
+	for _, wait := range c.EndWaits {
+		steps = append(steps, endWait(wait))
 	}
 	if c.Finish != "" {
 		steps = append(steps, finish(c.Finish))

@@ -44,7 +44,7 @@ const refresh = 5 * time.Minute
 // door and the browser, which only writes.
 func (s *Store) claim(c Claim) (decide, apply func(context.Context, engine.Tx) error) {
 	browser := sha256.Sum256([]byte(c.Browser))
-	settled := false
+	known, pressed := false, false // the browser, and the door before
 	decide = func(ctx context.Context, tx engine.Tx) error {
 		var generation, claimed, version int64
 		err := tx.QueryRow(ctx, queryLockDoor, c.Card).Scan(&generation, &claimed, &version)
@@ -67,7 +67,7 @@ func (s *Store) claim(c Claim) (decide, apply func(context.Context, engine.Tx) e
 		}
 		switch {
 		case bytes.Equal(remembered, browser[:]):
-			settled = claimed == generation && c.Until.Sub(fromMicros(expires)) < refresh
+			known, pressed = c.Until.Sub(fromMicros(expires)) < refresh, claimed == generation
 			return nil
 		case claimed == generation:
 			return ErrTaken
@@ -77,14 +77,15 @@ func (s *Store) claim(c Claim) (decide, apply func(context.Context, engine.Tx) e
 		return nil
 	}
 	apply = func(ctx context.Context, tx engine.Tx) error {
-		if settled {
-			return nil
+		if !pressed {
+			if _, err := tx.Exec(ctx, queryClaim, c.Card, int64(c.Generation)); err != nil {
+				return fmt.Errorf("claim: %w", err)
+			}
 		}
-		if _, err := tx.Exec(ctx, queryClaim, c.Card, int64(c.Generation)); err != nil {
-			return fmt.Errorf("claim: %w", err)
-		}
-		if _, err := tx.Exec(ctx, queryRemember, c.Agent, browser[:], micros(c.Until)); err != nil {
-			return fmt.Errorf("claim: %w", err)
+		if !known {
+			if _, err := tx.Exec(ctx, queryRemember, c.Agent, browser[:], micros(c.Until)); err != nil {
+				return fmt.Errorf("claim: %w", err)
+			}
 		}
 		return nil
 	}

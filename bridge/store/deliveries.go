@@ -9,8 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/riverqueue/river"
-
-	"cobrowse-bridge/bridge/store/engine"
 )
 
 // A Delivery is one authentic request from a chat service, kept until a Change
@@ -74,35 +72,6 @@ func (s *Store) Delivery(ctx context.Context, id string) (Delivery, error) {
 	}
 	d.Received = fromMicros(received)
 	return d, nil
-}
-
-// Purge removes deliveries that were finished before the given time, whose
-// repeats are new deliveries from then on; those that came before it and never
-// were; and what is left of remembered browsers that have expired.
-func (s *Store) Purge(ctx context.Context, before time.Time) error {
-	// In portions, so that nobody waits behind a large one.
-	for more := true; more; {
-		err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-			done, err := tx.Exec(ctx, queryPurge, micros(before))
-			if err != nil {
-				return err
-			}
-			dead, err := tx.Exec(ctx, queryPurgeDead, idsFrom(before))
-			more = done+dead > 0
-			return err
-		}})
-		if err != nil {
-			return fmt.Errorf("store: purge: %w", err)
-		}
-	}
-	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-		_, err := tx.Exec(ctx, queryPurgeBrowsers, time.Now().UnixMicro())
-		return err
-	}})
-	if err != nil {
-		return fmt.Errorf("store: purge: %w", err)
-	}
-	return nil
 }
 
 // idsFrom is where the ids of deliveries that came at t begin: a UUIDv7 starts

@@ -15,15 +15,39 @@ const (
 	queryPurge            = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE finished < $1 LIMIT 1000)`
 	queryPurgeDead        = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE id < $1 AND finished IS NULL LIMIT 1000)`
 	queryPurgeBrowsers    = `DELETE FROM browsers WHERE expires <= $1`
+	queryDeliveries       = `SELECT id, connector, dedupe, body FROM deliveries WHERE id > $1 ORDER BY id LIMIT 100`
+	queryUnfinished       = `SELECT id, connector, dedupe, received FROM deliveries WHERE id > $1 AND finished IS NULL ORDER BY id LIMIT 500`
+	queryDeliveryRow      = `SELECT connector, dedupe, received, finished FROM deliveries WHERE id = $1`
+	queryDeleteDelivery   = `DELETE FROM deliveries WHERE id = $1`
+	queryDeleteJob        = `DELETE FROM river_job WHERE id = $1`
 
-	cardColumns       = `id, connector, chat, agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, detail`
+	queryErasure     = `SELECT created, changed, state, removed, note, subject FROM erasures WHERE id = $1`
+	querySaveErasure = `INSERT INTO erasures (id, created, changed, state, removed, note, subject) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (id) DO UPDATE SET changed = excluded.changed, state = excluded.state, removed = excluded.removed, note = excluded.note, subject = excluded.subject`
+	queryPurgeErasures = `DELETE FROM erasures WHERE id < $1`
+
+	cardColumns       = `id, connector, chat, agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail`
 	queryCard         = `SELECT ` + cardColumns + ` FROM cards WHERE id = $1`
 	queryCardOfChat   = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND chat = $2`
 	queryCardByHandle = `SELECT ` + cardColumns + ` FROM cards WHERE handle = $1`
-	queryInsertCard   = `INSERT INTO cards (id, connector, chat, agent, visitor, state, version, generation, handle, created, updated, door_until, detail)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING`
-	queryUpdateCard = `UPDATE cards SET agent = $4, visitor = $5, state = $6, version = $7, generation = $8, created = $10, updated = $11, door_until = $12, detail = $13
-		WHERE id = $1 AND connector = $2 AND chat = $3 AND handle IS NOT DISTINCT FROM $9 AND version = $14`
+	queryInsertCard   = `INSERT INTO cards (id, connector, chat, agent, visitor, state, version, generation, handle, created, updated, door_until, awaited, detail)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`
+	queryUpdateCard = `UPDATE cards SET agent = $4, visitor = $5, state = $6, version = $7, generation = $8, created = $10, updated = $11, door_until = $12, awaited = $13, detail = $14
+		WHERE id = $1 AND connector = $2 AND chat = $3 AND handle IS NOT DISTINCT FROM $9 AND version = $15`
+	queryAnyAwaited   = `SELECT id FROM cards WHERE awaited > 0 LIMIT 1`
+	queryCards        = `SELECT ` + cardColumns + ` FROM cards WHERE id > $1 ORDER BY id LIMIT 100`
+	queryDeleteCard   = `DELETE FROM cards WHERE id = $1`
+	queryDeletePosts  = `DELETE FROM posts WHERE card = $1`
+	queryPurgeCards   = `DELETE FROM cards WHERE id IN (SELECT id FROM cards WHERE id < $1 AND updated < $2 AND door_until < $3 AND awaited < $3 LIMIT 500) RETURNING id`
+	queryCardsAwaited = `SELECT ` + cardColumns + ` FROM cards WHERE awaited > 0 AND awaited <= $1 ORDER BY awaited LIMIT 100`
+	queryCardsOfAgent = `SELECT ` + cardColumns + ` FROM cards WHERE agent = $1 ORDER BY updated DESC LIMIT $2`
+	queryCardsOpen    = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND id > $2 AND state <> 'closed' ORDER BY id LIMIT 100`
+
+	queryWait       = `INSERT INTO waits (card, agent, until, due) VALUES ($1, $2, $3, $4) ON CONFLICT (card, agent) DO UPDATE SET until = excluded.until, due = excluded.due`
+	queryWaitsDue   = `UPDATE waits SET due = $2 WHERE (card, agent) IN (SELECT card, agent FROM waits WHERE due <= $1 ORDER BY due LIMIT $3) RETURNING card, agent, until`
+	queryAnyWaitDue = `SELECT card FROM waits WHERE due <= $1 LIMIT 1`
+	queryEndWait    = `DELETE FROM waits WHERE card = $1 AND agent = $2`
+	queryEndWaits   = `DELETE FROM waits WHERE card = $1`
 
 	queryLockDoor     = `SELECT generation, claimed, version FROM cards WHERE id = $1 FOR UPDATE`
 	queryClaim        = `UPDATE cards SET claimed = $2 WHERE id = $1`
@@ -39,16 +63,20 @@ const (
 	queryPostExists   = `SELECT id FROM posts WHERE card = $1 AND place = $2`
 	querySavePost     = `UPDATE posts SET ref = $3, shown = $4, leased = 0 WHERE card = $1 AND place = $2`
 	queryReleasePost  = `UPDATE posts SET leased = 0 WHERE card = $1 AND place = $2`
-	auditColumns      = `seq, at, action, agent, visitor, card, connector, chat, detail, prev, hash`
-	queryAudit        = `SELECT ` + auditColumns + ` FROM audit WHERE seq > $1 ORDER BY seq LIMIT 500`
+	auditColumns      = `seq, at, action, agent, visitor, card, connector, chat, detail, salt, commitment, prev, hash`
+	queryAudit        = `SELECT ` + auditColumns + ` FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`
+	queryAuditBack    = `SELECT ` + auditColumns + ` FROM audit WHERE seq < $1 ORDER BY seq DESC LIMIT $2`
 	queryInsertAudit  = `INSERT INTO audit (` + auditColumns + `) VALUES `
+	queryAuditFirst   = `SELECT seq FROM audit WHERE seq > $1 ORDER BY seq LIMIT 1`
+	queryTrimAudit    = `DELETE FROM audit WHERE seq <= $1`
+	queryEraseRecord  = `UPDATE audit SET visitor = '', chat = '', detail = '', salt = NULL WHERE seq = $1 AND salt IS NOT NULL`
 	queryAuditHead    = `SELECT seq, hash FROM audit_head WHERE id = 1`
 	queryLockAudit    = `SELECT seq, hash FROM audit_head WHERE id = 1 FOR UPDATE`
 	queryMoveAudit    = `UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1`
 	queryProbe        = `INSERT INTO probe (id, filler) VALUES ($1, $2)`
 	queryProbed       = `DELETE FROM probe WHERE id > 0`
 	deliveryColumnNum = 5
-	auditColumnNum    = 11
+	auditColumnNum    = 13
 )
 
 // portions cuts rows into parts to insert together, each as long as a power of

@@ -35,6 +35,10 @@ var (
 	// ErrInUse means that another process has the SQLite file open.
 	ErrInUse = engine.ErrInUse
 
+	// ErrSealed means that something was sealed with a secret that the store was
+	// not opened with.
+	ErrSealed = seal.ErrOpen
+
 	errClosed = errors.New("store is closed")
 )
 
@@ -53,6 +57,9 @@ type Options struct {
 	OldSecret []byte
 	// Log receives what cannot be returned; nil drops it.
 	Log *slog.Logger
+	// Beside opens the store beside the bridge that works with it, which may be
+	// running or not: to look and to mend, and not to Work.
+	Beside bool
 	// RescueAfter is how long a job may be running before it counts as
 	// abandoned by a crash; zero means 45 s. River looks twice a minute.
 	RescueAfter time.Duration
@@ -71,8 +78,9 @@ type Store struct {
 }
 
 // Open opens the store at url, "sqlite:path" or "postgres://…", and brings its
-// tables up to date. SQLite refuses a second process with ErrInUse. No error
-// holds the URL's password.
+// tables up to date. SQLite refuses a second process with ErrInUse, unless it is
+// to be Beside the first and the tables need no change. No error holds the URL's
+// password.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	scheme, _, _ := strings.Cut(url, ":")
 	open, ok := engines[scheme]
@@ -94,7 +102,7 @@ func openEngine(ctx context.Context, o Options, open func(engine.Config) (engine
 	if s.rescue == 0 {
 		s.rescue = rescueAfter
 	}
-	if s.engine, err = open(engine.Config{Log: warnings(s.log), Insert: s.insertConfig()}); err != nil {
+	if s.engine, err = open(engine.Config{Log: warnings(s.log), Insert: s.insertConfig(), Beside: o.Beside}); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	s.committer = newCommitter(s.commit)

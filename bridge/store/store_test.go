@@ -50,13 +50,13 @@ func TestADeliveryIsKeptUntilItIsFinished(t *testing.T) {
 		if n := number(t, s, `SELECT count(*) FROM deliveries WHERE body IS NULL`); n != 1 {
 			t.Errorf("%d bodies removed", n)
 		}
-		if err := s.Purge(ctx, time.Now().Add(-time.Hour)); err != nil {
+		if err := s.Purge(ctx, time.Now(), Retention{Keys: time.Hour, Failed: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 		if fresh, _ := s.Accept(ctx, Delivery{Connector: "slack-emea", Key: "k"}, Job{Kind: "read"}); fresh {
 			t.Error("a repeat of a finished delivery was fresh")
 		}
-		if err := s.Purge(ctx, time.Now().Add(time.Hour)); err != nil {
+		if err := s.Purge(ctx, time.Now().Add(2*time.Hour), Retention{Keys: time.Hour, Failed: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 		if fresh, _ := s.Accept(ctx, Delivery{Connector: "slack-emea", Key: "k"}, Job{Kind: "read"}); !fresh {

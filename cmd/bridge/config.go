@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/settings"
+	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors"
 	"cobrowse-bridge/upscope"
 )
@@ -26,6 +28,9 @@ type bridgeSettings struct {
 	Connectors     string `split_words:"true" need:"yes" desc:"comma list of chat services, such as rocketchat"`
 	Signin         string `split_words:"true" default:"link" desc:"who is asking: link (the card goes only to the agent it is for)"`
 	LinkLife       string `split_words:"true" default:"30m" desc:"how long a card's address works after the card was last shown"`
+	KeepCards      string `split_words:"true" default:"30d" desc:"how long a card is kept after its last change"`
+	KeepAudit      string `split_words:"true" default:"400d" desc:"how long the record of who watched whom is kept"`
+	KeepFailed     string `split_words:"true" default:"14d" desc:"how long deliveries that failed are kept for a retry"`
 	MatchEmail     string `split_words:"true" default:"false" desc:"let agents choose visitors by the e-mail address typed in the chat"`
 	Sites          string `split_words:"true" desc:"host names of your own pages; visitors on others are shown with a warning"`
 	TrustedProxies string `split_words:"true" desc:"proxies in front that may say where a request comes from"`
@@ -41,6 +46,8 @@ type upscopeSettings struct {
 	WatchHosts string `split_words:"true" desc:"hosts, with their subdomains, that a watch link may lead to; empty: those of Upscope's brands"`
 }
 
+const day = 24 * time.Hour
+
 // config is what the environment says, checked.
 type config struct {
 	origin     *url.URL
@@ -49,10 +56,12 @@ type config struct {
 	secret     []byte
 	secretOld  []byte
 	linkLife   time.Duration
+	retention  store.Retention
 	matchEmail bool
 	proxies    []netip.Prefix
 	sites      []string
 	upscope    *upscope.Client
+	eraser     *upscope.Eraser
 	watchHosts upscope.Hosts
 	connectors []bridge.Connector
 	log        *slog.Logger
@@ -75,6 +84,11 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	c.secret = r.Key("BRIDGE_SECRET", b.Secret)
 	c.secretOld = r.Key("BRIDGE_SECRET_OLD", b.SecretOld)
 	c.linkLife = r.Duration("BRIDGE_LINK_LIFE", b.LinkLife, time.Minute, 24*time.Hour)
+	c.retention = store.Retention{
+		Cards:  r.Duration("BRIDGE_KEEP_CARDS", b.KeepCards, day, 3650*day),
+		Audit:  r.Duration("BRIDGE_KEEP_AUDIT", b.KeepAudit, day, 3650*day),
+		Failed: r.Duration("BRIDGE_KEEP_FAILED", b.KeepFailed, day, 30*day), // no job is kept longer
+	}
 	c.matchEmail = r.Bool("BRIDGE_MATCH_EMAIL", b.MatchEmail)
 	c.sites = r.Hosts("BRIDGE_SITES", b.Sites)
 	c.proxies = r.Prefixes("BRIDGE_TRUSTED_PROXIES", b.TrustedProxies)
@@ -99,7 +113,7 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 		r.Fault("UPSCOPE_WATCH_HOSTS", "must be a comma list of host names")
 	}
 	if key != "" && api != nil {
-		c.upscope = client(&r, upscope.Config{
+		c.upscope, c.eraser = client(&r, upscope.Config{
 			URL: api.String(), Version: u.Version, Key: key,
 			Transport: bridge.Upstream("upscope", upscope.NewTransport(), c.log),
 		})
@@ -110,9 +124,9 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	return &c, nil
 }
 
-// client makes the way to Upscope. Each setting is tried alone first, so that a
+// client makes the ways to Upscope. Each setting is tried alone first, so that a
 // fault names its variable.
-func client(r *settings.Reader, c upscope.Config) *upscope.Client {
+func client(r *settings.Reader, c upscope.Config) (*upscope.Client, *upscope.Eraser) {
 	for _, alone := range []struct {
 		variable string
 		upscope.Config
@@ -126,10 +140,11 @@ func client(r *settings.Reader, c upscope.Config) *upscope.Client {
 		}
 	}
 	made, err := upscope.New(c)
-	if err != nil && len(r.Faults()) == 0 {
+	eraser, e := upscope.NewEraser(c)
+	if err := errors.Join(err, e); err != nil && len(r.Faults()) == 0 {
 		r.Fault("UPSCOPE_…", "does not fit together: "+err.Error())
 	}
-	return made
+	return made, eraser
 }
 
 // database checks the address of the store, which may hold a password and is

@@ -21,6 +21,7 @@ import (
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/demo"
+	"cobrowse-bridge/connectors/rocketchat"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
 
@@ -100,12 +101,18 @@ const (
 func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *demoSite, err error) {
 	d := &demoSite{origin: &url.URL{Scheme: "http", Host: host}, mux: http.NewServeMux()}
 	key := rand.Text()
-	fake := &standIn{
-		Server:  upscopetest.New(upscopetest.Options{Key: key, WatchBase: d.origin.JoinPath(upscopePath).String()}),
-		watched: map[string]bool{},
-	}
+	fake := &standIn{watched: map[string]bool{}}
+	fake.Server = upscopetest.New(upscopetest.Options{
+		Key: key, WatchBase: d.origin.JoinPath(upscopePath).String(),
+		OnEnd: func(session string) {
+			if _, err := fake.SendWebhook(ctx, http.DefaultClient, session, upscopetest.Bare); err != nil {
+				log.WarnContext(ctx, "end of session not told", "err", err)
+			}
+		},
+	})
 	d.desk = demo.NewHelpDesk(demo.Options{
-		URL: d.origin.JoinPath(deskPath), Hook: d.origin.JoinPath("hooks/demo").String(), Visitors: fake, Log: log,
+		URL: d.origin.JoinPath(deskPath), Hook: d.origin.JoinPath("hooks/demo").String(), Visitors: fake,
+		PageScript: rocketchat.PageScript(), Log: log,
 	})
 	fake.changed = d.desk.Refresh
 	d.secrets = append(d.desk.Secrets(), key)
@@ -209,6 +216,11 @@ func (u *standIn) Reset(id string, b demo.Browser) string {
 	u.SetIntegrationIDs(fresh, b.IntegrationID)
 	u.SetIdentities(fresh, b.IntegrationID)
 	return fresh
+}
+
+func (u *standIn) Identify(id string, integrationIDs, identities []string) {
+	u.SetIntegrationIDs(id, integrationIDs...)
+	u.SetIdentities(id, identities...)
 }
 
 func (u *standIn) SetDown(down bool) {

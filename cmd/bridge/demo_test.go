@@ -234,7 +234,14 @@ func TestDemoLeadsFromAChatToTheCustomersPage(t *testing.T) {
 	}
 	await(t, origin, "a card that says it was opened, and a customer who is watched", func(s demoState) bool {
 		title, _ := s.card("robin")
-		return title == "Co-browsing with Ann" && s.Customer.Watched
+		return (title == "Co-browsing with Ann" || title == "Live with Ann") && s.Customer.Watched
+	})
+	if status, _, page := agent.do(http.MethodPost, session+"/end", nil); status >= 400 {
+		t.Fatalf("ending the session answers %d:\n%s", status, page)
+	}
+	await(t, origin, "a card that is the record of the session", func(s demoState) bool {
+		title, _ := s.card("robin")
+		return title == "Co-browsing with Ann is over" && !s.Customer.Watched
 	})
 
 	agent.do(http.MethodPost, origin+"/demo/", demoForm("do", "hand", "chat", "c1", "to", "sam"))

@@ -245,7 +245,8 @@ func expire(t *testing.T, db *sql.DB) {
 
 // pending counts the jobs that are still to be done.
 func pending(t *testing.T, db *sql.DB) int {
-	return number(t, db, "SELECT count(*) FROM river_job WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending')")
+	// To look at presence again in a while is nothing that anybody waits for.
+	return number(t, db, "SELECT count(*) FROM river_job WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending') AND args ->> 'kind' <> 'refresh'")
 }
 
 // unhandled names a chat that is open and has no card, or is over and has one
@@ -276,7 +277,7 @@ func (s *sender) reconcile(db *sql.DB) {
 			t.Errorf("%s has %d direct messages", room, n)
 		}
 	}
-	if n, want := number(t, db, "SELECT count(*) FROM deliveries"), int(s.answered.Load()); n != want {
+	if n, want := number(t, db, "SELECT count(*) FROM deliveries WHERE dedupe NOT LIKE 'Open/%'"), int(s.answered.Load()); n != want {
 		t.Errorf("%d rows of deliveries for %d that were answered 200", n, want)
 	}
 	if n, want := number(t, db, "SELECT count(*) FROM cards"), len(s.rooms); n != want {
@@ -318,7 +319,7 @@ func (s *sender) verify(database string) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := db.VerifyAudit(t.Context(), store.AuditHead{}); err != nil {
+	if _, err := db.VerifyAudit(t.Context(), store.AuditHead{}); err != nil {
 		t.Error(err)
 	}
 	head, err := db.AuditHead(t.Context())

@@ -18,6 +18,9 @@ type commands struct {
 	Serve       serveCommand       `cmd:"" help:"Run the bridge. Settings come from the environment; see env."`
 	Demo        demoCommand        `cmd:"" help:"Show the whole product on this machine: no settings, nothing kept."`
 	Check       checkCommand       `cmd:"" help:"Check the settings and say what is wrong with them."`
+	Deliveries  deliveriesCommand  `cmd:"" help:"List what came in and failed or waits, and send it through again."`
+	Audit       auditCommand       `cmd:"" help:"List, export and verify the record of who watched whom."`
+	Erase       eraseCommand       `cmd:"" help:"Remove a person from the store, and from Upscope when asked."`
 	Env         envCommand         `cmd:"" help:"List every setting: name, default, whether it is required, meaning."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Exit 0 if the bridge on this machine is ready, for images without a shell."`
 	Version     versionCommand     `cmd:"" help:"Print version, commit and Go version."`

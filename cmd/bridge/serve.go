@@ -33,8 +33,8 @@ func (serveCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	b, err := bridge.New(bridge.Config{
-		Origin: c.origin, Secret: c.secret, OldSecret: c.secretOld, Store: db, Upscope: c.upscope, WatchHosts: c.watchHosts,
-		Connectors: c.connectors, LinkLife: c.linkLife, MatchEmail: c.matchEmail, Sites: c.sites, TrustedProxies: c.proxies, Log: c.log,
+		Origin: c.origin, Secret: c.secret, OldSecret: c.secretOld, Store: db, Upscope: c.upscope, Eraser: c.eraser, WatchHosts: c.watchHosts,
+		Connectors: c.connectors, LinkLife: c.linkLife, Retention: c.retention, MatchEmail: c.matchEmail, Sites: c.sites, TrustedProxies: c.proxies, Log: c.log,
 	})
 	if err != nil {
 		return errors.Join(err, db.Close())

@@ -11,11 +11,13 @@ package connectortest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"cobrowse-bridge/bridge"
 )
@@ -155,6 +157,20 @@ type call struct {
 	// prepare finds out what do needs, before anything goes wrong; it may be nil.
 	prepare func(context.Context) error
 	do      func(context.Context) error
+	// verdict is Harness.Verdict unless the call has one of its own.
+	verdict func(status int) Verdict
+}
+
+// forwardVerdict is the same for every connector: who gets what is handed on is
+// no service of ours, and one that refuses it will go on to.
+func forwardVerdict(status int) Verdict {
+	switch {
+	case status == http.StatusTooManyRequests:
+		return Wait
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status < 400, status >= 500:
+		return Retry
+	}
+	return Permanent
 }
 
 // calls are the capabilities of a fresh service. Check has findings instead of
@@ -181,6 +197,23 @@ func (s Service) calls() []call {
 				_, _, err := s.Connector.Serving(ctx, chat)
 				return err
 			},
+		})
+	}
+	if s.Connector.Forward != nil {
+		var kept []byte
+		all = append(all, call{
+			name: "Forward",
+			prepare: func(context.Context) error {
+				r, err := s.Genuine(s.Event()).accept(s.Connector)
+				if kept = r.Forward; err == nil && kept == nil {
+					err = errors.New("nothing is kept to hand on")
+				}
+				return err
+			},
+			do: func(ctx context.Context) error {
+				return s.Connector.Forward(ctx, bridge.Delivery{Key: "event", Body: kept, Received: time.Now()})
+			},
+			verdict: forwardVerdict,
 		})
 	}
 	if s.Connector.Show != nil {

@@ -39,9 +39,14 @@ func (h Harness) failures(t *testing.T) {
 				needed := true
 				w.at(n, func(req *http.Request) (*http.Response, error) {
 					needed = h.Optional == nil || !h.Optional(req)
-					return respond(req, status, "text/html", "<html></html>"), nil
+					resp := respond(req, status, "text/html", "<html></html>")
+					resp.Header.Set("Location", "https://elsewhere.example/") // for redirects
+					return resp, nil
 				})
 				err := c.do(t.Context())
+				if name == "Forward" && ((err == nil) != (status < 300) || w.requests() != n) {
+					t.Errorf("Forward, %d: error %v after %d requests", status, err, w.requests())
+				}
 				if status < 300 || name == "Check" {
 					continue
 				}
@@ -51,7 +56,11 @@ func (h Harness) failures(t *testing.T) {
 					}
 					continue
 				}
-				if got, want := verdict(err), h.Verdict(status); got != want {
+				want := h.Verdict
+				if c.verdict != nil {
+					want = c.verdict
+				}
+				if got, want := verdict(err), want(status); got != want {
 					t.Errorf("%s, request %d, %d: verdict %d, want %d (%v)", name, n, status, got, want, err)
 				}
 				if wait, ok := bridge.RetryWait(err); ok && (wait <= 0 || wait > time.Hour) {

@@ -204,6 +204,7 @@ type message struct {
 	Title  string        `json:"title"`
 	Lines  []messageLine `json:"lines,omitempty"`
 	Button messageLink   `json:"button,omitzero"`
+	More   []messageLink `json:"more,omitempty"`
 	Chat   messageLink   `json:"chat,omitzero"`
 }
 
@@ -229,6 +230,9 @@ func (c *connector) show(ctx context.Context, p bridge.Place, card bridge.Card) 
 	}
 	for _, l := range card.Lines {
 		out.Lines = append(out.Lines, messageLine(l))
+	}
+	for _, l := range card.More {
+		out.More = append(out.More, messageLink(l))
 	}
 	// Without a Ref nothing is known to be posted, but it may be: an answer can
 	// get lost. That is what Key is for.

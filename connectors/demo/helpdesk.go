@@ -23,6 +23,9 @@ type Options struct {
 	Hook string
 	// Visitors is Upscope as the customer's browser reaches it; nil is nobody.
 	Visitors Visitors
+	// PageScript is the script that a connector has for pages. The help desk
+	// serves a shop at URL/shop that runs it; nil serves none.
+	PageScript []byte
 	// Log is told of deliveries that nobody took; nil drops it.
 	Log *slog.Logger
 }

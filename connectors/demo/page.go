@@ -27,7 +27,8 @@ func (d *HelpDesk) routes() *http.ServeMux {
 	mux.Handle("POST /{$}", http.NewCrossOriginProtection().Handler(http.HandlerFunc(d.press)))
 	mux.HandleFunc("GET /state", d.state)
 	mux.HandleFunc("GET /changes", d.changes)
-	for _, name := range []string{"style.css", "script.js", "icon.svg"} {
+	d.handleShop(mux)
+	for _, name := range []string{"style.css", "script.js", "icon.svg", "widgets.js"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "no-cache")
 			w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -48,6 +49,7 @@ type view struct {
 	Scenes  any
 	Scene   string
 	Hint    string
+	Script  bool   // there is a shop that runs it
 	Watcher string // name of who sees the customer's page; empty for nobody
 }
 
@@ -85,7 +87,7 @@ func (d *HelpDesk) view(inbox string) view {
 		Shop: shopView{
 			Address: shopAddress + s.page, Page: s.page, Pages: pages, Online: s.online, Ended: s.chat != nil && !s.chat.Open,
 		},
-		Scenes: scenes, Scene: s.scene, Hint: d.hint(),
+		Scenes: scenes, Scene: s.scene, Hint: d.hint(), Script: d.opts.PageScript != nil,
 	}
 	if v.Agent == nil {
 		v.Agent = d.agents[0]
@@ -125,6 +127,10 @@ func (d *HelpDesk) page(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
 		return
 	}
+	sendPage(w, &b)
+}
+
+func sendPage(w http.ResponseWriter, b *bytes.Buffer) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", policy)

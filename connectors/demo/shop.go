@@ -21,6 +21,8 @@ type Visitors interface {
 	Return(id string)
 	// Reset is what cleared cookies do: the same person goes on under a new id.
 	Reset(id string, b Browser) (fresh string)
+	// Identify is what a page tells of its visitor.
+	Identify(id string, integrationIDs, identities []string)
 	// Watched reports whether an agent sees the visitor's page.
 	Watched(id string) bool
 	// SetOverPlan makes Upscope refuse new sessions, and SetDown everything.
@@ -255,11 +257,12 @@ func typed(text string, most int, otherwise string) string {
 // nobody is a site without visitors.
 type nobody struct{}
 
-func (nobody) Arrive(Browser) string             { return "" }
-func (nobody) ChangePage(string, string)         {}
-func (nobody) Go(string)                         {}
-func (nobody) Return(string)                     {}
-func (nobody) Reset(id string, _ Browser) string { return id }
-func (nobody) Watched(string) bool               { return false }
-func (nobody) SetOverPlan(bool)                  {}
-func (nobody) SetDown(bool)                      {}
+func (nobody) Arrive(Browser) string               { return "" }
+func (nobody) ChangePage(string, string)           {}
+func (nobody) Go(string)                           {}
+func (nobody) Return(string)                       {}
+func (nobody) Reset(id string, _ Browser) string   { return id }
+func (nobody) Identify(string, []string, []string) {}
+func (nobody) Watched(string) bool                 { return false }
+func (nobody) SetOverPlan(bool)                    {}
+func (nobody) SetDown(bool)                        {}

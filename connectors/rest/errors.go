@@ -37,6 +37,10 @@ func broken(op string, err error) error {
 	return &brokenError{op: op, cause: err}
 }
 
+// Broken makes the error of a call that got no whole answer and was not made
+// through a Client; the rest is as with a Client's.
+func Broken(op string, err error) error { return broken(op, err) }
+
 type brokenError struct {
 	op    string
 	cause error

@@ -102,15 +102,36 @@ type kept struct {
 	At      string `json:"at,omitzero"`
 }
 
-// accept answers every genuine event with an empty 200: the text of an answer
-// is stored in the room, where the visitor can fetch it.
+// accept tells the webhook from the command, if there is one.
 func (c *connector) accept(r *http.Request, body []byte) (bridge.Receipt, error) {
-	if r.URL.Path != "/hooks/"+c.name {
-		return bridge.Receipt{}, bridge.ErrNoRoute
+	switch {
+	case r.URL.Path == "/hooks/"+c.name:
+		return c.acceptEvent(r.Header, body)
+	case r.URL.Path == "/hooks/"+c.name+"/command" && c.channels != nil:
+		return c.acceptCommand(body)
 	}
-	if !c.genuine(r.Header.Values(tokenHeader)) {
+	return bridge.Receipt{}, bridge.ErrNoRoute
+}
+
+// acceptEvent answers every genuine event with an empty 200: the text of an
+// answer is stored in the room, where the visitor can fetch it. What is passed
+// on to another receiver is all of them, also those that say nothing to us.
+func (c *connector) acceptEvent(h http.Header, body []byte) (bridge.Receipt, error) {
+	if !c.genuine(h.Values(tokenHeader)) {
 		return bridge.Receipt{}, bridge.ErrForged
 	}
+	r, err := c.event(body)
+	if err == nil && c.forwards {
+		r.Forward, err = pack(h, body)
+	}
+	if err != nil {
+		return bridge.Receipt{}, err
+	}
+	return r, nil
+}
+
+// event says what is kept of an event.
+func (c *connector) event(body []byte) (bridge.Receipt, error) {
 	var e event
 	if err := rest.Decode(body, &e); err != nil {
 		return bridge.Receipt{}, err

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -39,13 +41,14 @@ func (c *connector) check(ctx context.Context) []bridge.Finding {
 	if k.signedIn(ctx, "READER", c.reader) {
 		k.fields(ctx)
 		k.readerSees(ctx)
+		k.webhook(ctx)
 	}
 	if k.signedIn(ctx, "POSTER", c.poster) {
 		k.posterKeptOut(ctx)
 	}
 	for _, who := range []string{"READER", "POSTER"} {
 		if k.limited[who] {
-			k.problem("Give that user the role bot, which has api-bypass-rate-limit: ten calls a minute are too few for a desk.",
+			k.problem("Give that user the role bot: it has api-bypass-rate-limit, without which ten calls a minute are all, and create-d, by which the poster opens direct messages.",
 				"The user of %s is rate limited.", c.env(who+"_ID"))
 		}
 	}
@@ -73,12 +76,31 @@ func (k *checkup) reachable(ctx context.Context) bool {
 		k.problem(remedy, "What answers at the address is not Rocket.Chat.")
 		return false
 	}
-	k.ok("Rocket.Chat %.20s answers.", printable(info.Version))
+	version := printable(info.Version)
+	if major, minor, known := release(info.Version); known && (major < 6 || major == 6 && minor < 12 || major > 9) {
+		k.problem("Use a version from 6.12 to 9, or try it with care: look at the customer's side of a chat first.",
+			"Rocket.Chat %.20s answers, which this bridge was not made for.", version)
+	} else {
+		k.ok("Rocket.Chat %.20s answers.", version)
+	}
 	return true
 }
 
+// release reads a version, of which those who may not view statistics are told
+// major and minor only.
+func release(version string) (major, minor int, known bool) {
+	first, rest, _ := strings.Cut(version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	major, errMajor := strconv.Atoi(first)
+	minor, errMinor := strconv.Atoi(second)
+	return major, minor, errMajor == nil && errMinor == nil
+}
+
 func (k *checkup) signedIn(ctx context.Context, who string, client *rest.Client) bool {
-	var me user
+	var me struct {
+		user
+		Roles []string `json:"roles"`
+	}
 	err := k.get(ctx, who, client, "me", nil, &me)
 	if err == nil && me.ID == "" {
 		err = errors.New("the answer names nobody")
@@ -89,7 +111,24 @@ func (k *checkup) signedIn(ctx context.Context, who string, client *rest.Client)
 		return false
 	}
 	k.ok("%s is the user %s.", k.env(who+"_ID"), printable(me.Username))
+	for _, role := range []string{"admin", "livechat-agent"} {
+		if slices.Contains(me.Roles, role) {
+			k.problem("Take that role from the user: an administrator may do too much, and an agent is given chats.",
+				"The user of %s has the role %s.", k.env(who+"_ID"), role)
+		}
+	}
 	return true
+}
+
+// lacks reports a user's call that did not work: by the permission that it needs
+// if it was refused.
+func (k *checkup) lacks(user, permission, role, what string, err error) {
+	if r, _ := refused(err); r.forbidden() {
+		k.problem(fmt.Sprintf("Give the %s a role with %s (%s has it).", user, permission, role),
+			"The %s cannot %s: it lacks the permission %s.", user, what, permission)
+		return
+	}
+	k.problem("Run the check again; if it stays, look at the log of Rocket.Chat.", "Whether the %s can %s is not known: %v.", user, what, err)
 }
 
 // fields looks for the two custom fields: the server refuses one that is not
@@ -102,8 +141,7 @@ func (k *checkup) fields(ctx context.Context) {
 		} `json:"customFields"`
 	}
 	if err := k.get(ctx, "READER", k.reader, "livechat/custom-fields", url.Values{"count": {"100"}}, &answer); err != nil {
-		k.problem("Give the reader a role with view-l-room (livechat-monitor has it).",
-			"The reader cannot see the custom fields: %v.", err)
+		k.lacks("reader", "view-l-room", "livechat-monitor", "see visitors and custom fields", err)
 		return
 	}
 	scopes := make(map[string]string)
@@ -131,25 +169,45 @@ func (k *checkup) fields(ctx context.Context) {
 
 func (k *checkup) readerSees(ctx context.Context) {
 	if err := k.get(ctx, "READER", k.reader, "livechat/rooms", url.Values{"count": {"1"}}, nil); err != nil {
-		k.problem("Give the reader a role with view-l-room and view-livechat-rooms (livechat-monitor has both).",
-			"The reader cannot see the livechat rooms: %v.", err)
-		return
+		k.lacks("reader", "view-livechat-rooms", "livechat-monitor", "see the livechat rooms", err)
+	} else {
+		k.ok("The reader sees the livechat rooms.")
 	}
-	k.ok("The reader sees the livechat rooms.")
+	var answer struct {
+		User user `json:"user"`
+	}
+	err := k.get(ctx, "READER", k.reader, "users.info", url.Values{"userId": {k.posterID}}, &answer)
+	switch {
+	case err != nil:
+		k.problem("Give the reader a role that sees users, as user or bot does.", "The reader cannot see users: %v.", err)
+	case answer.User.ID == k.posterID && answer.User.Type == "":
+		k.problem("Give the reader a role that sees users, as user or bot does.", "The reader is not told what kind of account a user has.")
+	default:
+		k.ok("The reader sees users.")
+	}
 }
 
+// posterKeptOut asks for what the poster must be refused: the list of all rooms,
+// and the custom fields, which also a livechat agent is shown. An agent is given
+// chats and may write in those.
 func (k *checkup) posterKeptOut(ctx context.Context) {
-	err := k.get(ctx, "POSTER", k.poster, "livechat/rooms", url.Values{"count": {"1"}}, nil)
-	r, _ := refused(err)
-	switch {
-	case err == nil:
-		k.problem("Take every role but bot from the poster, so that the server itself keeps it out of chats.",
-			"THE POSTER SEES LIVECHAT ROOMS: only the bridge's own guard keeps it from posting where visitors read.")
-	case r.forbidden() || r.Status == http.StatusUnauthorized:
-		k.ok("The server keeps the poster out of livechat rooms.")
-	default:
-		k.problem("Run the check again.", "Whether the poster is kept out of livechat rooms is not known: %v.", err)
+	for _, route := range []struct{ path, permission, danger string }{
+		{"livechat/rooms", "view-livechat-rooms", "THE POSTER SEES LIVECHAT ROOMS"},
+		{"livechat/custom-fields", "view-l-room", "THE POSTER IS LET INTO OMNICHANNEL"},
+	} {
+		err := k.get(ctx, "POSTER", k.poster, route.path, url.Values{"count": {"1"}}, nil)
+		r, _ := refused(err)
+		switch {
+		case err == nil:
+			k.problem("Take every role but bot from the poster, so that the server itself keeps it out of chats.",
+				"%s (%s): only the bridge's own guard keeps it from posting where visitors read.", route.danger, route.permission)
+			return
+		case !r.forbidden() && r.Status != http.StatusUnauthorized:
+			k.problem("Run the check again.", "Whether the poster is kept out of livechat rooms is not known: %v.", err)
+			return
+		}
 	}
+	k.ok("The server keeps the poster out of livechat rooms.")
 }
 
 // printable is a word of the server's for an operator's terminal: short, and

@@ -51,10 +51,39 @@ func TestEachFaultOfAWorkspaceIsFound(t *testing.T) {
 		"the poster is admin":           {user("posterId", "cobrowse", posterToken, "admin"), []string{"THE POSTER SEES LIVECHAT ROOMS"}},
 		"the poster is no bot":          {user("posterId", "cobrowse", posterToken, "user"), []string{"ROCKETCHAT_POSTER_ID is rate limited", "role bot"}},
 		"the reader is no bot":          {user("readerId", "reader", readerToken, "livechat-monitor"), []string{"ROCKETCHAT_READER_ID is rate limited"}},
-		"the reader sees nothing":       {user("readerId", "reader", readerToken, "bot"), []string{"cannot see the custom fields", "cannot see the livechat rooms", "view-livechat-rooms"}},
+		"the reader sees nothing":       {user("readerId", "reader", readerToken, "bot"), []string{"lacks the permission view-l-room", "lacks the permission view-livechat-rooms", "livechat-monitor has it"}},
 		"the reader's token is old":     {user("readerId", "reader", "changed", "bot"), []string{"ROCKETCHAT_READER_ID cannot sign in", "ROCKETCHAT_READER_TOKEN"}},
 		"the poster's token is old":     {user("posterId", "cobrowse", "changed", "bot"), []string{"ROCKETCHAT_POSTER_ID cannot sign in", "ROCKETCHAT_POSTER_TOKEN"}},
 		"a field is of a room":          {func(d *desk) { d.AddField("upscope_key", "room") }, []string{"upscope_key is not of scope Visitor", "ROCKETCHAT_FIELD"}},
+		"the poster is an agent": {user("posterId", "cobrowse", posterToken, "bot", "livechat-agent"),
+			[]string{"THE POSTER IS LET INTO OMNICHANNEL (view-l-room)", "ROCKETCHAT_POSTER_ID has the role livechat-agent"}},
+		"the poster has one permission too many": {func(d *desk) {
+			d.AddUser(rocketchattest.User{ID: "posterId", Username: "cobrowse", Token: posterToken, Roles: []string{"bot"}, Permissions: []string{"view-livechat-rooms"}})
+		}, []string{"THE POSTER SEES LIVECHAT ROOMS (view-livechat-rooms)"}},
+		"the reader is admin": {user("readerId", "reader", readerToken, "admin"), []string{"ROCKETCHAT_READER_ID has the role admin"}},
+		"the reader lacks one of two": {func(d *desk) {
+			d.AddUser(rocketchattest.User{ID: "readerId", Username: "reader", Token: readerToken, Roles: []string{"bot"}, Permissions: []string{"view-l-room"}})
+		}, []string{"lacks the permission view-livechat-rooms"}},
+		"the reader sees no users": {func(d *desk) {
+			d.Fail("users.info", rocketchattest.Fault{Status: 403, Body: `{"success":false,"error":"unauthorized"}`}, 1)
+		}, []string{"The reader cannot see users", "role that sees users"}},
+		"the reader is not told what users are": {func(d *desk) {
+			d.answerUser(`{"_id":"posterId","username":"cobrowse"}`)
+		}, []string{"not told what kind of account"}},
+		"an old version":    {func(d *desk) { d.Version = "6.11.3" }, []string{"Rocket.Chat 6.11.3 answers, which this bridge was not made for", "6.12 to 9"}},
+		"a version to come": {func(d *desk) { d.Version = "10.0" }, []string{"Rocket.Chat 10.0 answers"}},
+		"no webhook":        {func(d *desk) { d.Set("Livechat_webhookUrl", "") }, []string{"has no URL", "followed by /hooks/rocketchat"}},
+		"another system has the webhook": {func(d *desk) { d.Set("Livechat_webhookUrl", "https://crm.example.org/in?key=crm-key-Thoo9ieb") },
+			[]string{"does not end with /hooks/rocketchat", "ROCKETCHAT_FORWARD_URL"}},
+		"a slash too many":  {func(d *desk) { d.Set("Livechat_webhookUrl", "https://bridge.example.org/hooks/rocketchat/") }, []string{"does not end with"}},
+		"another workspace": {func(d *desk) { d.Set("Livechat_webhookUrl", "https://bridge.example.org/hooks/rocketchat-emea") }, []string{"does not end with"}},
+		"no secret":         {func(d *desk) { d.Set("Livechat_secret_token", "") }, []string{"no secret token: every event is refused", "ROCKETCHAT_WEBHOOK_SECRET"}},
+		"another secret":    {func(d *desk) { d.Set("Livechat_secret_token", "another-secret-of-the-workspace") }, []string{"is another than ROCKETCHAT_WEBHOOK_SECRET"}},
+		"two events are off": {func(d *desk) {
+			d.Set("Livechat_webhook_on_chat_taken", false)
+			d.Set("Livechat_webhook_on_visitor_message", false)
+		}, []string{"does not send: Chat Taken, Visitor Messages.", "Send Request on"}},
+		"a hurried webhook": {func(d *desk) { d.Set("Livechat_http_timeout", 500) }, []string{"waits only 500 ms"}},
 		"another service answers": {func(d *desk) {
 			d.Fail("/api/info", rocketchattest.Fault{Status: 200, Body: `{}`}, 1)
 		}, []string{"not Rocket.Chat", "ROCKETCHAT_URL"}},
@@ -71,10 +100,64 @@ func TestEachFaultOfAWorkspaceIsFound(t *testing.T) {
 			}
 		}
 		clean(t, name, got)
+		for _, s := range []string{"another-secret", "crm-key", "crm.example.org"} {
+			if strings.Contains(got, s) {
+				t.Errorf("%s: %q is told: %s", name, s, got)
+			}
+		}
 	}
 	d := newDesk(t, func(c *Config) { c.KeyField, c.Name = "no_such_field", "rocketchat-emea" })
 	if got := problems(d.Check(t.Context())); !strings.Contains(got, "no_such_field does not exist") || !strings.Contains(got, "ROCKETCHAT_EMEA_FIELD") {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestVersionsThatTheBridgeIsMadeFor(t *testing.T) {
+	t.Parallel()
+	for version, sound := range map[string]bool{
+		"6.11": false, "6.12": true, "6.12.1": true, "6.9.9": false, "7.0": true, "8.8.1": true, "9.0": true, "9.12": true, "10.0": false, "5.4": false,
+		"9.0.0-develop": true, "develop": true, // who builds their own knows
+	} {
+		d := newDesk(t)
+		d.Version = version
+		if p := problems(d.Check(t.Context())); (p == "") != sound {
+			t.Errorf("%s: %q", version, p)
+		}
+	}
+}
+
+func TestAReaderWhoIsNotShownTheWebhookIsNoFault(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"7.0", "9.0"} {
+		d := newDesk(t)
+		d.Version = version
+		d.AddUser(rocketchattest.User{ID: "readerId", Username: "reader", Token: readerToken, Roles: []string{"bot"},
+			Permissions: []string{"view-l-room", "view-livechat-rooms"}})
+		found := d.Check(t.Context())
+		told := slices.ContainsFunc(found, func(f bridge.Finding) bool { return strings.Contains(f.OK, "view-livechat-manager") })
+		if p := problems(found); p != "" || !told {
+			t.Errorf("%s: problems %q in %+v", version, p, found)
+		}
+	}
+}
+
+func TestTheOldSecretIsToldApartFromAWrongOne(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, func(c *Config) { c.Secrets = []string{"the-next-secret-ohb6Ai", testSecret} })
+	p := problems(d.Check(t.Context()))
+	if !strings.Contains(p, "still has the old secret") || !strings.Contains(p, "ROCKETCHAT_WEBHOOK_SECRET_OLD") || strings.Contains(p, "ohb6Ai") {
+		t.Errorf("got %q", p)
+	}
+}
+
+func TestACheckChangesNothing(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.Check(t.Context())
+	for _, r := range d.routes(0) {
+		if !strings.HasPrefix(r, "GET ") {
+			t.Errorf("asked %s", r)
+		}
 	}
 }
 
@@ -99,20 +182,30 @@ func TestAnUnfitConfigurationIsRefused(t *testing.T) {
 		spoil func(*Config)
 		want  string
 	}{
-		"no secret":           {func(c *Config) { c.Secrets = nil }, "secret"},
-		"an empty secret":     {func(c *Config) { c.Secrets = []string{testSecret, ""} }, "shorter than 16"},
-		"a short secret":      {func(c *Config) { c.Secrets = []string{"fifteen-bytes-x"} }, "shorter than 16"},
-		"a blank secret":      {func(c *Config) { c.Secrets = []string{strings.Repeat(" ", 20)} }, "shorter than 16"},
-		"three secrets":       {func(c *Config) { c.Secrets = []string{testSecret, testSecret, testSecret} }, "two during a change"},
-		"a secret with lines": {func(c *Config) { c.Secrets = []string{testSecret + "\n"} }, "no header can carry"},
-		"no reader token":     {func(c *Config) { c.Reader.Token = "" }, "reader has no usable token"},
-		"no poster token":     {func(c *Config) { c.Poster.Token = "" }, "poster has no usable token"},
-		"no poster id":        {func(c *Config) { c.Poster.UserID = "" }, "poster has no usable user id"},
-		"one user for both":   {func(c *Config) { c.Poster.UserID = c.Reader.UserID }, "one user"},
-		"no URL":              {func(c *Config) { c.URL = nil }, "no host"},
-		"plain http":          {func(c *Config) { c.URL = mustURL("http://chat.example.org") }, "https"},
-		"a password":          {func(c *Config) { c.URL = mustURL("https://u:pass-word@chat.example.org") }, "scheme, host and path"},
-		"no name":             {func(c *Config) { c.Name = "" }, "no name"},
+		"no secret":               {func(c *Config) { c.Secrets = nil }, "secret"},
+		"an empty secret":         {func(c *Config) { c.Secrets = []string{testSecret, ""} }, "shorter than 16"},
+		"a short secret":          {func(c *Config) { c.Secrets = []string{"fifteen-bytes-x"} }, "shorter than 16"},
+		"a blank secret":          {func(c *Config) { c.Secrets = []string{strings.Repeat(" ", 20)} }, "shorter than 16"},
+		"three secrets":           {func(c *Config) { c.Secrets = []string{testSecret, testSecret, testSecret} }, "two during a change"},
+		"a secret with lines":     {func(c *Config) { c.Secrets = []string{testSecret + "\n"} }, "no header can carry"},
+		"no reader token":         {func(c *Config) { c.Reader.Token = "" }, "reader has no usable token"},
+		"no poster token":         {func(c *Config) { c.Poster.Token = "" }, "poster has no usable token"},
+		"no poster id":            {func(c *Config) { c.Poster.UserID = "" }, "poster has no usable user id"},
+		"one user for both":       {func(c *Config) { c.Poster.UserID = c.Reader.UserID }, "one user"},
+		"no URL":                  {func(c *Config) { c.URL = nil }, "no host"},
+		"plain http":              {func(c *Config) { c.URL = mustURL("http://chat.example.org") }, "https"},
+		"a password":              {func(c *Config) { c.URL = mustURL("https://u:pass-word@chat.example.org") }, "scheme, host and path"},
+		"no name":                 {func(c *Config) { c.Name = "" }, "no name"},
+		"a short command token":   {func(c *Config) { c.Command = Command{"fifteen-bytes-x", []string{"desk"}} }, "shorter than 16"},
+		"a command anywhere":      {func(c *Config) { c.Command = Command{Token: commandToken} }, "at least one channel"},
+		"channels for no command": {func(c *Config) { c.Command = Command{Channels: []string{"desk"}} }, "at least one channel"},
+		"a command with a person": {func(c *Config) { c.Command = Command{commandToken, []string{"@bob"}} }, "neither an id nor a name"},
+		"a command with blanks":   {func(c *Config) { c.Command = Command{commandToken, []string{"#a b"}} }, "neither an id nor a name"},
+		"a command with no name":  {func(c *Config) { c.Command = Command{commandToken, []string{"#"}} }, "neither an id nor a name"},
+		"one secret for both":     {func(c *Config) { c.Command = Command{testSecret, []string{"desk"}} }, "is the webhook's secret"},
+		"forwarding in the open":  {func(c *Config) { c.ForwardURL = mustURL("http://crm.example.org/in") }, "forward URL"},
+		"forwarding with a user":  {func(c *Config) { c.ForwardURL = mustURL("https://u:pass-word@crm.example.org/in") }, "forward URL"},
+		"forwarding to nowhere":   {func(c *Config) { c.ForwardURL = mustURL("/in") }, "no host"},
 	} {
 		conf := config(t, "https://chat.example.org/chat")
 		c.spoil(&conf)

@@ -38,6 +38,8 @@ type user struct {
 	ID       string `json:"_id"`
 	Username string `json:"username"`
 	Name     string `json:"name"`
+	Active   bool   `json:"active"`
+	Type     string `json:"type"` // "user", "bot", "app", …
 }
 
 // errNoRoom means that the workspace knows no room of that id.
@@ -47,7 +49,11 @@ var errNoRoom = errors.New("the room is unknown")
 // order, and a retry repeats what was true at the first attempt.
 func (c *connector) read(ctx context.Context, d bridge.Delivery) (bridge.Ask, error) {
 	var e kept
-	if err := json.Unmarshal(d.Body, &e); err != nil || e.Room == "" {
+	err := json.Unmarshal(d.Body, &e)
+	if err == nil && e.Type == typeCommand {
+		return c.readCommand(ctx, d)
+	}
+	if err != nil || e.Room == "" {
 		return bridge.Ask{}, bridge.Permanent(errors.New("the stored delivery cannot be read"))
 	}
 	r, err := c.room(ctx, e.Room)
@@ -108,11 +114,7 @@ func (c *connector) room(ctx context.Context, id string) (room, error) {
 // took it, is enough; the user's own only knows the present names. So whatever
 // the workspace has against telling those, the agent still gets a card.
 func (c *connector) serve(ctx context.Context, ask *bridge.Ask, by served) error {
-	var answer struct {
-		User user `json:"user"`
-	}
-	_, err := c.reader.Get(ctx, api+"users.info", url.Values{"userId": {by.ID}}, &answer)
-	u := answer.User // empty after a refusal
+	u, err := c.user(ctx, by.ID) // empty after a refusal
 	if r, se := refused(err); err != nil && (se == nil || !r.declined()) {
 		return c.classify(err, "READER", "the right to see users")
 	}
@@ -128,6 +130,15 @@ func (c *connector) serve(ctx context.Context, ask *bridge.Ask, by served) error
 	}
 	ask.Place = bridge.Place{Address: name}
 	return nil
+}
+
+// user reads a user. Its error is not classified yet.
+func (c *connector) user(ctx context.Context, id string) (user, error) {
+	var answer struct {
+		User user `json:"user"`
+	}
+	_, err := c.reader.Get(ctx, api+"users.info", url.Values{"userId": {id}}, &answer)
+	return answer.User, err
 }
 
 // visitor reads the visitor of a room. One that is gone (merged or disabled)

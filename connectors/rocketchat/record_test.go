@@ -1,9 +1,11 @@
 package rocketchat
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"cobrowse-bridge/bridge"
@@ -11,11 +13,11 @@ import (
 )
 
 // The requests of a whole run: every kind of event, every state of a card, a
-// hand-over, a lost answer, a refused edit and a check. With
+// hand-over, a lost answer, a refused edit, a check, a start and a command. With
 // BRIDGE_TEST_ROCKETCHAT_REQUESTS set they are written to that file as JSON
 // lines, for testdata/schemas/run.sh to hold them to the vendor's schemas.
 func TestRequestsOfAWholeRunAreRecorded(t *testing.T) {
-	d := newDesk(t)
+	d := newCommandDesk(t)
 	d.Say(d.chat, "", "hello")
 	states := func(to string) {
 		c := exampleCard()
@@ -50,9 +52,28 @@ func TestRequestsOfAWholeRunAreRecorded(t *testing.T) {
 	d.show(t, "bob", lost) // posted anew
 	d.Check(t.Context())
 
+	ctx, cancel := context.WithCancel(t.Context())
+	d.Take(d.OpenChat(rocketchattest.Visitor{ID: "v2", Username: "guest-8"}), "bob")
+	queued := d.OpenChat(rocketchattest.Visitor{ID: "v3", Username: "guest-9"})
+	d.Listen(ctx, func(_ context.Context, delivery bridge.Delivery) error {
+		if strings.Contains(delivery.Key, queued) {
+			cancel() // the last list
+		}
+		_, err := d.Read(t.Context(), delivery)
+		return err
+	})
+	if a, err := d.read(t, d.command(t, d.channel, "bob", "!cobrowse 4821")); err != nil || a.Verb != bridge.LookUp {
+		t.Errorf("the command: %+v, %v", a, err)
+	}
+
 	requests := d.Requests()
+	for _, list := range []string{"onhold=true", "queued=true"} {
+		if !slices.ContainsFunc(requests, func(r rocketchattest.Request) bool { return strings.Contains(r.Query, list) }) {
+			t.Errorf("the run asked for no list with %s", list)
+		}
+	}
 	for _, route := range []string{"GET me", "GET users.info", "GET rooms.info", "GET livechat/visitors.info", "GET livechat/rooms",
-		"GET livechat/custom-fields", "GET chat.getMessage", "GET /api/info", "POST im.create", "POST chat.sendMessage", "POST chat.update"} {
+		"GET livechat/custom-fields", "GET livechat/integrations.settings", "GET chat.getMessage", "GET /api/info", "POST im.create", "POST chat.sendMessage", "POST chat.update"} {
 		if !slices.Contains(d.routes(0), route) {
 			t.Errorf("the run made no %s", route)
 		}

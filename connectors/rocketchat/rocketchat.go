@@ -17,8 +17,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"unicode"
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/connectors/rest"
@@ -54,7 +56,15 @@ type Config struct {
 	// CodeField is the visitor custom field with a lookup code; empty means
 	// "upscope_code".
 	CodeField string
-	// Transport carries all requests; nil means rest.NewTransport().
+	// Command is how agents ask by a message; its zero value is not at all.
+	Command Command
+	// ForwardURL gets every event of the webhook as it came; nil means nobody
+	// does. It is https, or http on loopback, without a user.
+	ForwardURL *url.URL
+	// ForwardTransport carries requests to ForwardURL; nil means
+	// rest.NewTransport().
+	ForwardTransport http.RoundTripper
+	// Transport carries all other requests; nil means rest.NewTransport().
 	Transport http.RoundTripper
 	// Log is told what an operator may wonder about; nil discards it.
 	Log *slog.Logger
@@ -80,10 +90,15 @@ type connector struct {
 	codeField string
 	log       *slog.Logger
 
+	commandToken [32]byte
+	channels     map[string]bool // by id and by name; nil where there is no command
+	forwards     bool
+
 	anyone *rest.Client
 	reader *rest.Client
 	poster *rest.Client
 
+	readerID   string
 	posterID   string
 	posterName atomic.Pointer[string] // learned once
 	direct     *directOnly
@@ -108,11 +123,18 @@ func New(c Config) (bridge.Connector, error) {
 		keyField:  cmp.Or(c.KeyField, "upscope_key"),
 		codeField: cmp.Or(c.CodeField, "upscope_code"),
 		log:       cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
+		readerID:  c.Reader.UserID,
 		posterID:  c.Poster.UserID,
 		direct:    &directOnly{next: c.Transport, rooms: make(map[string]bool)},
 	}
 	for _, s := range c.Secrets {
 		k.secrets = append(k.secrets, digest(s))
+	}
+	if c.Command.Token != "" {
+		k.commandToken, k.channels = digest(c.Command.Token), make(map[string]bool)
+		for _, channel := range c.Command.Channels {
+			k.channels[strings.TrimPrefix(channel, "#")] = true
+		}
 	}
 	for _, client := range []struct {
 		to        **rest.Client
@@ -129,7 +151,7 @@ func New(c Config) (bridge.Connector, error) {
 		}
 		*client.to = made
 	}
-	return bridge.Connector{
+	conn := bridge.Connector{
 		Name:    c.Name,
 		Accept:  k.accept,
 		MaxBody: maxBody,
@@ -137,7 +159,14 @@ func New(c Config) (bridge.Connector, error) {
 		Show:    k.show,
 		Serving: k.serving,
 		Check:   k.check,
-	}, nil
+		Page:    pageScript,
+		Listen:  k.listen,
+	}
+	if c.ForwardURL != nil {
+		k.forwards = true
+		conn.Forward = newForwarder(c.ForwardURL, c.ForwardTransport).forward
+	}
+	return conn, nil
 }
 
 func (c Config) validate() error {
@@ -165,7 +194,31 @@ func (c Config) validate() error {
 	}
 	fault(c.Reader.UserID != "" && c.Reader.UserID == c.Poster.UserID,
 		"rocketchat: reader and poster are one user: it could post where visitors read")
+	fault(c.Command.Token != "" && len(strings.TrimSpace(c.Command.Token)) < minSecret,
+		"rocketchat: the token of the command is shorter than %d bytes", minSecret)
+	fault(c.Command.Token != "" && slices.Contains(c.Secrets, c.Command.Token), "rocketchat: the token of the command is the webhook's secret")
+	fault((c.Command.Token == "") != (len(c.Command.Channels) == 0), "rocketchat: a command has a token and at least one channel, or neither")
+	for _, channel := range c.Command.Channels {
+		fault(!channelName(channel), "rocketchat: a channel of the command is neither an id nor a name")
+	}
+	if c.ForwardURL != nil {
+		// A query is part of many receivers' addresses.
+		to := *c.ForwardURL
+		to.RawQuery = ""
+		if err := rest.CheckBase(&to); err != nil {
+			faults = append(faults, fmt.Errorf("rocketchat: forward URL: %w", err))
+		}
+	}
 	return errors.Join(faults...)
+}
+
+// channelName reports whether s can be the id or the name of a channel, with or
+// without the # before it. An @ would name a person: a direct message has an id
+// only.
+func channelName(s string) bool {
+	s = strings.TrimPrefix(s, "#")
+	return s != "" && len(s) <= 128 && s[0] != '@' && s[0] != '#' &&
+		!strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) })
 }
 
 // headerValue reports whether s is printable ASCII without outer spaces, so that

@@ -4,9 +4,12 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"slices"
+	"strings"
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/settings"
+	"cobrowse-bridge/connectors/rest"
 )
 
 // Settings are the variables of one workspace, each below its prefix:
@@ -21,6 +24,9 @@ type Settings struct {
 	PosterToken      string `split_words:"true" need:"yes" desc:"personal access token of the poster"`
 	Field            string `split_words:"true" default:"upscope_key" desc:"visitor custom field that holds the page key"`
 	CodeField        string `split_words:"true" default:"upscope_code" desc:"visitor custom field that holds a lookup code"`
+	CommandToken     string `split_words:"true" desc:"token of the outgoing integration by which agents ask; empty: there is none"`
+	CommandChannels  string `split_words:"true" desc:"comma list of the channels, by id or name, in which it may be used"`
+	ForwardURL       string `split_words:"true" desc:"gets each event of the webhook as it came, since Rocket.Chat has one webhook only"`
 }
 
 // idForm is that of user ids, and of custom fields (RocketChat/Rocket.Chat-Open-API,
@@ -44,6 +50,9 @@ func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, 
 			UserID: s.PosterID, Token: r.Secret(variable("POSTER_TOKEN"), s.PosterToken),
 		},
 		KeyField: s.Field, CodeField: s.CodeField, Transport: transport, Log: log,
+		Command: Command{
+			Token: r.Secret(variable("COMMAND_TOKEN"), s.CommandToken), Channels: settings.List(s.CommandChannels),
+		},
 	}
 	for _, secret := range []string{
 		r.Secret(variable("WEBHOOK_SECRET"), s.WebhookSecret),
@@ -60,6 +69,27 @@ func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, 
 		if value != "" && !idForm.MatchString(value) {
 			r.Fault(variable(suffix), "may hold letters, digits, - and _ only")
 		}
+	}
+	switch {
+	case s.CommandToken != "" && len(c.Command.Channels) == 0:
+		r.Fault(variable("COMMAND_CHANNELS"), "is not set: name the channels in which "+variable("COMMAND_TOKEN")+" is good for the command")
+	case s.CommandToken == "" && len(c.Command.Channels) > 0:
+		r.Fault(variable("COMMAND_TOKEN"), "is not set: it is the token of the outgoing integration for "+variable("COMMAND_CHANNELS"))
+	case !slices.ContainsFunc(c.Command.Channels, func(name string) bool { return !channelName(name) }):
+	default:
+		r.Fault(variable("COMMAND_CHANNELS"), "must be a comma list of ids or names of channels, such as cobrowse-desk")
+	}
+	if s.ForwardURL != "" {
+		// What many receivers have in place of a password is in the query.
+		address, query, _ := strings.Cut(s.ForwardURL, "?")
+		if strings.Contains(query, "#") || query != "" && !headerValue(query) {
+			r.Fault(variable("FORWARD_URL"), "must have no fragment and no spaces in it")
+		}
+		if c.ForwardURL = r.URL(variable("FORWARD_URL"), address); c.ForwardURL != nil {
+			c.ForwardURL.RawQuery = query
+			r.Hide(query)
+		}
+		c.ForwardTransport = bridge.Upstream(name+" forward", rest.NewTransport(), log)
 	}
 	if len(r.Faults()) > before {
 		return bridge.Connector{Name: name}

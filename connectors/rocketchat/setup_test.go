@@ -38,6 +38,9 @@ type desk struct {
 	log  *bytes.Buffer
 }
 
+// Forward is the workspace's: it hands a chat over.
+func (d *desk) Forward(room, username string) { d.Workspace.Forward(room, username) }
+
 func workspace(report func(string, ...any)) (*rocketchattest.Workspace, string) {
 	w := rocketchattest.New(report)
 	w.Prefix = "/chat"

@@ -32,7 +32,10 @@ func verdict(status int) connectortest.Verdict {
 }
 
 func newService(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) connectortest.Service {
-	d := newDesk(t, func(c *Config) { c.Transport = wrap(c.Transport) })
+	d := newDesk(t, func(c *Config) {
+		c.Transport = wrap(c.Transport)
+		c.ForwardURL, c.ForwardTransport = mustURL("https://crm.example.org/in?key=crm-key-Thoo9ieb"), wrap(inMemory(new(receiver)))
+	})
 	d.Take(d.chat, "bob")
 	request := func(name, token string, header http.Header, body []byte) connectortest.Request {
 		h := header.Clone()
@@ -67,7 +70,7 @@ func newService(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) co
 
 	return connectortest.Service{
 		Connector: d.Connector,
-		Secrets:   []string{testSecret, readerToken, posterToken, visitorToken},
+		Secrets:   []string{testSecret, readerToken, posterToken, visitorToken, "crm-key-Thoo9ieb"},
 		Genuine: func(body []byte) connectortest.Request {
 			return request("genuine", testSecret, bare, body)
 		},

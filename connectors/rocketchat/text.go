@@ -22,7 +22,7 @@ const (
 // links last. Facts that do not fit are left out from the end; the links never.
 func layout(card bridge.Card) (string, error) {
 	var links []string
-	for _, l := range []bridge.Link{card.Button, card.Chat} {
+	for _, l := range append(append([]bridge.Link{card.Button}, card.More...), card.Chat) {
 		if l == (bridge.Link{}) {
 			continue
 		}

@@ -40,6 +40,13 @@ type Engine interface {
 	// Work runs jobs as c says until ctx ends and running jobs have ended.
 	Work(ctx context.Context, c *river.Config) error
 
+	// Jobs lists jobs as p says.
+	Jobs(ctx context.Context, p *river.JobListParams) (*river.JobListResult, error)
+
+	// Scrub removes what deleted rows have left behind in the files of the
+	// database, as far as they are the engine's to write.
+	Scrub(ctx context.Context) error
+
 	Close() error
 }
 
@@ -58,6 +65,9 @@ type Tx interface {
 
 	// InsertJobs makes jobs part of the transaction. It needs at least one.
 	InsertJobs(ctx context.Context, jobs []river.InsertManyParams) error
+
+	// RetryJob makes a job available at once, unless it is running.
+	RetryJob(ctx context.Context, id int64) error
 }
 
 // Rows are read to the end or closed.
@@ -78,6 +88,37 @@ type Config struct {
 	Log *slog.Logger
 	// Insert configures the River client that only inserts jobs.
 	Insert *river.Config
+	// Beside says that another process may have the database open, and that this
+	// one comes to look or to mend and not to work.
+	Beside bool
+}
+
+// Current reports whether the tables are as this release knows them. It changes
+// nothing.
+func Current[T any](ctx context.Context, dialect goose.Dialect, db *sql.DB, migrations fs.FS, d riverdriver.Driver[T], log *slog.Logger) (bool, error) {
+	p, err := goose.NewProvider(dialect, db, migrations, goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return false, fmt.Errorf("migrate: %w", err)
+	}
+	if have, newest, err := versions(ctx, p); err != nil || have != newest {
+		return false, err
+	}
+	m, err := rivermigrate.New(d, &rivermigrate.Config{Logger: log})
+	if err != nil {
+		return false, fmt.Errorf("migrate jobs: %w", err)
+	}
+	valid, err := m.Validate(ctx, nil)
+	if err != nil {
+		return false, fmt.Errorf("migrate jobs: %w", err)
+	}
+	return valid.OK, nil
+}
+
+// versions are that of the database and that of this release.
+func versions(ctx context.Context, p *goose.Provider) (have, newest int64, err error) {
+	have, err = p.GetDBVersion(ctx)
+	sources := p.ListSources()
+	return have, sources[len(sources)-1].Version, err
 }
 
 // Migrate brings our tables, from the SQL files in migrations, and then River's
@@ -87,12 +128,11 @@ func Migrate[T any](ctx context.Context, dialect goose.Dialect, db *sql.DB, migr
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	have, err := p.GetDBVersion(ctx)
+	have, newest, err := versions(ctx, p)
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	sources := p.ListSources()
-	if newest := sources[len(sources)-1].Version; have > newest {
+	if have > newest {
 		return fmt.Errorf("the database has schema %d and this release knows schema %d: start the newer release again, or restore a backup", have, newest)
 	}
 	if _, err := p.Up(ctx); err != nil {

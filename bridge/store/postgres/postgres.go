@@ -137,6 +137,18 @@ func (db *DB) Work(ctx context.Context, c *river.Config) error {
 	return engine.Work(ctx, db.driver, c)
 }
 
+// Jobs implements engine.Engine.
+func (db *DB) Jobs(ctx context.Context, p *river.JobListParams) (*river.JobListResult, error) {
+	return db.insert.JobList(ctx, p)
+}
+
+// Scrub implements engine.Engine. What the write-ahead log and backups still hold
+// is the server's.
+func (db *DB) Scrub(ctx context.Context) error {
+	_, err := db.pool.Exec(ctx, "VACUUM deliveries, cards, waits, posts, audit, erasures, river_job")
+	return err
+}
+
 // Close implements engine.Engine.
 func (db *DB) Close() error {
 	if db.pool != nil {
@@ -158,6 +170,11 @@ func (t tx) Exec(ctx context.Context, query string, args ...any) (int64, error) 
 
 func (t tx) InsertJobs(ctx context.Context, jobs []river.InsertManyParams) error {
 	_, err := t.insert.InsertManyFastTx(ctx, t.tx, jobs)
+	return err
+}
+
+func (t tx) RetryJob(ctx context.Context, id int64) error {
+	_, err := t.insert.JobRetryTx(ctx, t.tx, id)
 	return err
 }
 

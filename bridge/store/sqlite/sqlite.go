@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -45,15 +46,14 @@ type DB struct {
 	lock   *flock.Flock
 	writer *sql.DB // one connection: SQLite has one writer at a time
 	reader *sql.DB // read-only
-	writes compiled
-	reads  compiled
 	driver *riversqlite.Driver
 	insert *river.Client[*sql.Tx]
 }
 
 // Open opens the file that url names ("sqlite:path"), creating it with mode
 // 0600, and its directory with mode 0700, if need be. It fails with
-// engine.ErrInUse while another process has the file open.
+// engine.ErrInUse while another process has the file open, unless c.Beside is set:
+// then the file has to exist, and is left as a crash may have left it.
 func Open(ctx context.Context, url string, c engine.Config) (_ engine.Engine, err error) {
 	path, _ := strings.CutPrefix(url, "sqlite:")
 	path, _ = strings.CutPrefix(path, "//")
@@ -70,46 +70,86 @@ func Open(ctx context.Context, url string, c engine.Config) (_ engine.Engine, er
 			_ = db.Close()
 		}
 	}()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
 	db.lock = flock.New(path+".lock", flock.SetPermissions(0o600))
-	if locked, err := db.lock.TryLock(); err != nil {
-		return nil, err
-	} else if !locked {
-		return nil, fmt.Errorf("%w: stop the other bridge, or use a postgres:// database for several at once", engine.ErrInUse)
+	prepare := db.take
+	if c.Beside {
+		prepare = db.join
 	}
-	if err := private(path); err != nil {
-		return nil, err
-	}
-	if db.writer, err = connect(path, "_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)", 1); err != nil {
+	if err := prepare(ctx, path, c.Log); err != nil {
 		return nil, err
 	}
-	if err := durable(ctx, db.writer); err != nil {
-		return nil, err
-	}
-	db.driver = riversqlite.New(db.writer)
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	if err := engine.Migrate(ctx, goose.DialectSQLite3, db.writer, files, db.driver, c.Log); err != nil {
-		return nil, err
-	}
-	for _, q := range []string{QueryRecoverJobs, QueryRecoverPosts, QueryRecoverLeader} {
-		if _, err := db.writer.ExecContext(ctx, q); err != nil {
-			return nil, fmt.Errorf("recover jobs: %w", err)
-		}
-	}
-	if db.reader, err = connect(path, "mode=ro&_pragma=query_only(1)", readers); err != nil {
-		return nil, err
-	}
-	db.writes.on, db.reads.on = db.writer, db.reader
+	db.reader = connect(path, "mode=ro&_pragma=query_only(1)", readers)
 	c.Insert.Test.Time = clock{}
 	if db.insert, err = river.NewClient(db.driver, c.Insert); err != nil {
 		return nil, err
 	}
 	return db, nil
+}
+
+// take makes this process the one that works with the file.
+func (db *DB) take(ctx context.Context, path string, log *slog.Logger) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if locked, err := db.lock.TryLock(); err != nil {
+		return err
+	} else if !locked {
+		return fmt.Errorf("%w: stop the other bridge, or use a postgres:// database for several at once", engine.ErrInUse)
+	}
+	if err := private(path); err != nil {
+		return err
+	}
+	files, err := db.openWriter(ctx, path)
+	if err != nil {
+		return err
+	}
+	if err := engine.Migrate(ctx, goose.DialectSQLite3, db.writer, files, db.driver, log); err != nil {
+		return err
+	}
+	for _, q := range []string{QueryRecoverJobs, QueryRecoverPosts, QueryRecoverLeader} {
+		if _, err := db.writer.ExecContext(ctx, q); err != nil {
+			return fmt.Errorf("recover jobs: %w", err)
+		}
+	}
+	return nil
+}
+
+// join opens the file beside the process that works with it, if there is one.
+// Only where there is none may it change the tables.
+func (db *DB) join(ctx context.Context, path string, log *slog.Logger) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return errors.New("there is no such file: start the bridge once, or name the file that it uses in BRIDGE_DATABASE")
+	} else if err != nil {
+		return err
+	}
+	files, err := db.openWriter(ctx, path)
+	if err != nil {
+		return err
+	}
+	current, err := engine.Current(ctx, goose.DialectSQLite3, db.writer, files, db.driver, log)
+	if err != nil || current {
+		return err
+	}
+	if locked, err := db.lock.TryLock(); err != nil {
+		return err
+	} else if !locked {
+		return fmt.Errorf("%w, which is of another release: use the command of that release, or restart the bridge with this one", engine.ErrInUse)
+	}
+	return errors.Join(engine.Migrate(ctx, goose.DialectSQLite3, db.writer, files, db.driver, log), db.lock.Unlock())
+}
+
+// openWriter opens the connection that writes, and finds the migrations for it.
+// What is deleted is overwritten with zeros, always: pages that were freed before
+// somebody is erased would otherwise keep them. It costs nothing that can be
+// measured.
+func (db *DB) openWriter(ctx context.Context, path string) (files fs.FS, err error) {
+	const options = "_txlock=immediate&_pragma=secure_delete(ON)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)"
+	db.writer = connect(path, options, 1)
+	if err := durable(ctx, db.writer); err != nil {
+		return nil, err
+	}
+	db.driver = riversqlite.New(db.writer)
+	return fs.Sub(migrations, "migrations")
 }
 
 // private makes the file if there is none, and readable by nobody else. SQLite
@@ -122,15 +162,12 @@ func private(path string) error {
 	return errors.Join(f.Chmod(0o600), f.Close())
 }
 
-func connect(path, options string, conns int) (*sql.DB, error) {
+func connect(path, options string, conns int) *sql.DB {
 	dsn := url.URL{Scheme: "file", Path: path, RawQuery: "_pragma=busy_timeout(5000)&" + options}
-	db, err := sql.Open("sqlite", dsn.String())
-	if err != nil {
-		return nil, err
-	}
+	db := sql.OpenDB(file{dsn.String()})
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
-	return db, nil
+	return db
 }
 
 // durable refuses settings under which a power cut takes back what was
@@ -168,89 +205,70 @@ func (db *DB) Write(ctx context.Context, f func(context.Context, engine.Tx) erro
 		return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
 	}
 	defer t.Rollback()
-	run := tx{tx: t, db: db, open: map[string]*sql.Stmt{}}
-	if err := f(unwatched(ctx), &run); err != nil {
+	if err := f(unwatched(ctx), &tx{queries{t}, t, db.insert}); err != nil {
 		return err
 	}
-	if err := t.Commit(); err != nil {
-		return err
-	}
-	for _, query := range run.fresh {
-		// Not before the end: the transaction has the only connection. Without
-		// its compiled form the next one does the same again.
-		_, _ = db.writes.add(ctx, query)
-	}
-	return nil
+	return t.Commit()
 }
 
 // Query implements engine.Reader.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (engine.Rows, error) {
-	s, err := db.reads.add(ctx, query)
-	return queried(unwatched(ctx), s, err, args)
+	return queries{db.reader}.Query(ctx, query, args...)
 }
 
 // QueryRow implements engine.Reader.
 func (db *DB) QueryRow(ctx context.Context, query string, args ...any) engine.Row {
-	s, err := db.reads.add(ctx, query)
-	return queriedRow(unwatched(ctx), s, err, args)
+	return queries{db.reader}.QueryRow(ctx, query, args...)
 }
 
-func queried(ctx context.Context, s *sql.Stmt, err error, args []any) (engine.Rows, error) {
-	if err != nil {
-		return nil, err
+// queries runs queries of the store on a pool or in a transaction.
+type queries struct {
+	on interface {
+		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 	}
-	r, err := s.QueryContext(ctx, args...)
+}
+
+func (q queries) Query(ctx context.Context, query string, args ...any) (engine.Rows, error) {
+	r, err := q.on.QueryContext(unwatched(ctx), dialect(query), args...)
 	if err != nil {
 		return nil, err
 	}
 	return rows{r}, nil
 }
 
-func queriedRow(ctx context.Context, s *sql.Stmt, err error, args []any) engine.Row {
-	if err != nil {
-		return noRow{err}
-	}
-	return s.QueryRowContext(ctx, args...)
+func (q queries) QueryRow(ctx context.Context, query string, args ...any) engine.Row {
+	return q.on.QueryRowContext(unwatched(ctx), dialect(query), args...)
 }
 
-type noRow struct{ err error }
-
-func (r noRow) Scan(...any) error { return r.err }
-
-// compiled keeps the compiled forms of the store's queries, of which there are a
-// few dozen. To compile one costs about as much as to run it.
-type compiled struct {
-	on  *sql.DB
-	all sync.Map // query to its *sql.Stmt
+// Jobs implements engine.Engine.
+func (db *DB) Jobs(ctx context.Context, p *river.JobListParams) (*river.JobListResult, error) {
+	return db.insert.JobList(ctx, p)
 }
 
-func (c *compiled) find(query string) *sql.Stmt {
-	s, _ := c.all.Load(query)
-	found, _ := s.(*sql.Stmt)
-	return found
-}
+// scrubWait is how long Scrub waits for those who are reading.
+const scrubWait = 10 * time.Second
 
-// add finds the compiled form of a query, or compiles it for good.
-func (c *compiled) add(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s := c.find(query); s != nil {
-		return s, nil
+// Scrub implements engine.Engine. Deleted rows are zeros in the file already; here
+// the log of what was written before is emptied into it.
+func (db *DB) Scrub(ctx context.Context) error {
+	for deadline := time.Now().Add(scrubWait); ; {
+		var busy, frames, moved int
+		if err := db.writer.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
+			return err
+		}
+		if busy == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return errors.New("the file beside the database that ends in -wal is being read and still holds what was deleted: run the command again")
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	s, err := c.on.PrepareContext(ctx, dialect(query))
-	if err != nil {
-		return nil, err
-	}
-	if first, twice := c.all.LoadOrStore(query, s); twice {
-		return first.(*sql.Stmt), s.Close()
-	}
-	return s, nil
-}
-
-// unwatched takes the end off a context. The driver starts a goroutine for each
-// statement to watch for it, which costs more than most statements do; and they
-// end by themselves: what takes long on a local file is to wait for a lock, which
-// busy_timeout bounds.
-func unwatched(ctx context.Context) context.Context {
-	return context.WithoutCancel(ctx)
 }
 
 // Work implements engine.Engine.
@@ -285,53 +303,26 @@ func (db *DB) Close() error {
 }
 
 type tx struct {
-	tx    *sql.Tx
-	db    *DB
-	open  map[string]*sql.Stmt // by query
-	fresh []string             // queries that are not compiled for good yet
+	queries
+	tx     *sql.Tx
+	insert *river.Client[*sql.Tx]
 }
 
 func (t *tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	s, err := t.statement(ctx, query)
-	if err != nil {
-		return 0, err
-	}
-	r, err := s.ExecContext(ctx, args...)
+	r, err := t.tx.ExecContext(ctx, dialect(query), args...)
 	if err != nil {
 		return 0, err
 	}
 	return r.RowsAffected()
 }
 
-func (t *tx) Query(ctx context.Context, query string, args ...any) (engine.Rows, error) {
-	s, err := t.statement(ctx, query)
-	return queried(ctx, s, err, args)
-}
-
-func (t *tx) QueryRow(ctx context.Context, query string, args ...any) engine.Row {
-	s, err := t.statement(ctx, query)
-	return queriedRow(ctx, s, err, args)
-}
-
-// statement is the compiled form of a query until the transaction ends.
-func (t *tx) statement(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s, ok := t.open[query]; ok {
-		return s, nil
-	}
-	if s := t.db.writes.find(query); s != nil {
-		t.open[query] = t.tx.StmtContext(ctx, s)
-		return t.open[query], nil
-	}
-	s, err := t.tx.PrepareContext(ctx, dialect(query))
-	if err != nil {
-		return nil, err
-	}
-	t.open[query], t.fresh = s, append(t.fresh, query)
-	return s, nil
-}
-
 func (t *tx) InsertJobs(ctx context.Context, jobs []river.InsertManyParams) error {
-	_, err := t.db.insert.InsertManyFastTx(ctx, t.tx, jobs)
+	_, err := t.insert.InsertManyFastTx(ctx, t.tx, jobs)
+	return err
+}
+
+func (t *tx) RetryJob(ctx context.Context, id int64) error {
+	_, err := t.insert.JobRetryTx(ctx, t.tx, id)
 	return err
 }
 
@@ -341,7 +332,14 @@ func (r rows) Close() { r.Rows.Close() }
 
 // dialect turns $1 into ?1, for to SQLite $1 is a name and takes its number from
 // where it first appears, and leaves out FOR UPDATE: the one writer there is
-// locks everything.
+// locks everything. There are a few dozen queries.
 func dialect(query string) string {
-	return strings.ReplaceAll(strings.TrimSuffix(query, " FOR UPDATE"), "$", "?")
+	if d, ok := dialects.Load(query); ok {
+		return d.(string)
+	}
+	d := strings.ReplaceAll(strings.TrimSuffix(query, " FOR UPDATE"), "$", "?")
+	dialects.Store(query, d)
+	return d
 }
+
+var dialects sync.Map

@@ -2,10 +2,12 @@ package rocketchattest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,18 +16,19 @@ type handler func(w *Workspace, u *User, r *http.Request, body []byte) answer
 
 // routes by method and path below /api/v1/.
 var routes = map[string]handler{
-	"GET me":                     (*Workspace).me,
-	"GET users.info":             (*Workspace).usersInfo,
-	"GET rooms.info":             (*Workspace).roomsInfo,
-	"GET livechat/visitors.info": (*Workspace).visitorsInfo,
-	"GET livechat/visitor.info":  (*Workspace).visitorsInfo,
-	"GET livechat/custom-fields": (*Workspace).customFields,
-	"GET livechat/rooms":         (*Workspace).livechatRooms,
-	"GET chat.getMessage":        (*Workspace).getMessage,
-	"POST im.create":             (*Workspace).imCreate,
-	"POST chat.sendMessage":      (*Workspace).sendMessage,
-	"POST chat.postMessage":      (*Workspace).postMessage,
-	"POST chat.update":           (*Workspace).updateMessage,
+	"GET livechat/integrations.settings": (*Workspace).integrationSettings,
+	"GET me":                             (*Workspace).me,
+	"GET users.info":                     (*Workspace).usersInfo,
+	"GET rooms.info":                     (*Workspace).roomsInfo,
+	"GET livechat/visitors.info":         (*Workspace).visitorsInfo,
+	"GET livechat/visitor.info":          (*Workspace).visitorsInfo,
+	"GET livechat/custom-fields":         (*Workspace).customFields,
+	"GET livechat/rooms":                 (*Workspace).livechatRooms,
+	"GET chat.getMessage":                (*Workspace).getMessage,
+	"POST im.create":                     (*Workspace).imCreate,
+	"POST chat.sendMessage":              (*Workspace).sendMessage,
+	"POST chat.postMessage":              (*Workspace).postMessage,
+	"POST chat.update":                   (*Workspace).updateMessage,
 }
 
 func (w *Workspace) me(u *User, _ *http.Request, _ []byte) answer {
@@ -45,7 +48,8 @@ func (w *Workspace) usersInfo(u *User, r *http.Request, _ []byte) answer {
 	if of == nil {
 		return failed(http.StatusBadRequest, "User not found.", "")
 	}
-	info := object{"_id": of.ID, "username": of.Username, "name": of.Name, "type": "user", "active": true, "status": "online"}
+	info := object{"_id": of.ID, "username": of.Username, "name": of.Name, "type": cmp.Or(of.Type, "user"),
+		"active": !of.Inactive, "status": "online"}
 	if slices.Contains(u.Roles, "admin") {
 		info["emails"], info["roles"] = []object{{"address": of.Email}}, of.Roles
 	}
@@ -68,18 +72,18 @@ func (w *Workspace) roomsInfo(u *User, r *http.Request, _ []byte) answer {
 	return good(object{"room": w.roomDocument(room)})
 }
 
-// sees is the access rule: livechat rooms by permission or by serving them,
-// direct messages by membership.
+// sees is the access rule: livechat rooms by permission or by serving them, all
+// others by membership.
 func (w *Workspace) sees(u *User, room *Room) bool {
-	if room.Type == "d" {
+	if room.Type != "l" {
 		return slices.Contains(room.Members, u.Username)
 	}
 	return u.may("view-livechat-rooms") || room.ServedBy == u.ID
 }
 
 func (w *Workspace) roomDocument(room *Room) object {
-	if room.Type == "d" {
-		return object{"_id": room.ID, "t": "d", "usernames": room.Members}
+	if room.Type != "l" {
+		return object{"_id": room.ID, "t": room.Type, "name": room.Name, "usernames": room.Members}
 	}
 	v := w.visitors[room.Visitor]
 	doc := object{
@@ -90,6 +94,9 @@ func (w *Workspace) roomDocument(room *Room) object {
 		doc["open"] = true
 	} else {
 		doc["closedAt"] = stamp(room.Closed)
+	}
+	if room.OnHold {
+		doc["onHold"] = true
 	}
 	if room.ServedBy != "" {
 		doc["servedBy"] = w.servedBy(room.ServedBy, room.TakenAt)
@@ -135,20 +142,61 @@ func (w *Workspace) customFields(u *User, r *http.Request, _ []byte) answer {
 	return good(object{"customFields": list, "count": len(list), "offset": 0, "total": len(list)})
 }
 
+// livechatRooms lists rooms as LivechatRooms.findRoomsWithCriteria does: open
+// ones that are served and not on hold, unless one of those is asked for.
 func (w *Workspace) livechatRooms(u *User, r *http.Request, _ []byte) answer {
-	if !only(r.URL.Query(), "count", "offset", "sort", "open", "onhold", "queued", "agents[]", "agents", "departmentId", "roomName") {
+	q := r.URL.Query()
+	if !only(q, "count", "offset", "sort", "open", "onhold", "queued", "agents[]", "agents", "departmentId", "roomName") {
 		return invalid("must NOT have additional properties")
 	}
 	if !u.may("view-livechat-rooms") {
 		return failed(http.StatusForbidden, "unauthorized", "")
 	}
-	var list []object
+	var rooms []*Room
 	for _, room := range w.rooms {
-		if room.Type == "l" {
-			list = append(list, w.roomDocument(room))
+		listed := room.Type == "l"
+		if open := q.Get("open"); open != "" {
+			listed = listed && room.Open == (open == "true") && room.OnHold == (q.Get("onhold") == "true")
+			if open == "true" && !room.OnHold {
+				listed = listed && (room.ServedBy == "") == (q.Get("queued") == "true")
+			}
+		}
+		if listed {
+			rooms = append(rooms, room)
 		}
 	}
-	return good(object{"rooms": list, "count": len(list), "offset": 0, "total": len(list)})
+	slices.SortFunc(rooms, func(a, b *Room) int {
+		if q.Get("sort") != `{"ts":1}` {
+			a, b = b, a // newest first is the default
+		}
+		return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.ID, b.ID))
+	})
+	offset, _ := strconv.Atoi(q.Get("offset"))
+	count, err := strconv.Atoi(q.Get("count"))
+	if err != nil {
+		count = 50
+	}
+	list := []object{}
+	for _, room := range rooms[min(offset, len(rooms)):min(offset+count, len(rooms))] {
+		list = append(list, w.roomDocument(room))
+	}
+	return good(object{"rooms": list, "count": len(list), "offset": offset, "total": len(rooms)})
+}
+
+// integrationSettings has the secret in clear, as the server does
+// (app/livechat/server/api/lib/integrations.ts).
+func (w *Workspace) integrationSettings(u *User, r *http.Request, _ []byte) answer {
+	if !u.may("view-livechat-manager") {
+		return w.forbidden()
+	}
+	list := []object{}
+	for id, value := range w.settings {
+		list = append(list, object{"_id": id, "value": value})
+	}
+	if _, set := w.settings["Livechat_secret_token"]; !set {
+		list = append(list, object{"_id": "Livechat_secret_token", "value": w.Secret, "secret": true})
+	}
+	return good(object{"settings": list})
 }
 
 func (w *Workspace) imCreate(u *User, _ *http.Request, body []byte) answer {

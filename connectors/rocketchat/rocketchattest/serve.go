@@ -176,19 +176,30 @@ func (w *Workspace) handle(r *http.Request, route, path string, body []byte) ans
 	return a
 }
 
+// A window is a minute in which calls are counted.
+type window struct {
+	ends  time.Time
+	calls int
+}
+
 // limit counts the calls of a user who may not by-pass the limiter: ten a
-// minute for each route. The minute of the fake never ends.
+// minute for each route, whoever calls it.
 func (w *Workspace) limit(u *User, route string) (h http.Header, exceeded bool) {
 	if u.may("api-bypass-rate-limit") {
 		return nil, false
 	}
-	w.calls[route]++
-	reset := w.now().Add(time.Minute).UnixMilli()
+	now := w.now()
+	win := w.calls[route]
+	if win == nil || !now.Before(win.ends) {
+		win = &window{ends: now.Add(time.Minute)}
+		w.calls[route] = win
+	}
+	win.calls++
 	return http.Header{
 		"X-Ratelimit-Limit":     {"10"},
-		"X-Ratelimit-Remaining": {fmt.Sprint(max(0, 10-w.calls[route]))},
-		"X-Ratelimit-Reset":     {fmt.Sprint(reset)},
-	}, w.calls[route] > 10
+		"X-Ratelimit-Remaining": {fmt.Sprint(max(0, 10-win.calls))},
+		"X-Ratelimit-Reset":     {fmt.Sprint(win.ends.UnixMilli())},
+	}, win.calls > 10
 }
 
 func good(body object) answer {

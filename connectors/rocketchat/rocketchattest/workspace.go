@@ -28,6 +28,11 @@ type User struct {
 	Email    string
 	Token    string
 	Roles    []string
+	// Permissions come on top of those of the roles, as a custom role gives them.
+	Permissions []string
+	// Type is "user" if empty; there are "bot" and "app" too.
+	Type     string
+	Inactive bool
 }
 
 // A Visitor is somebody at a web page.
@@ -61,11 +66,14 @@ type Post struct {
 	Edited int
 }
 
-// A Room is a livechat room (type l) or a direct message (type d).
+// A Room is a livechat room (type l), a direct message (d), or a channel, public
+// (c) or private (p).
 type Room struct {
 	ID        string
 	Type      string
+	Name      string // of a channel
 	Open      bool
+	OnHold    bool
 	Visitor   string // visitor id
 	ServedBy  string // user id
 	TakenAt   time.Time
@@ -73,7 +81,7 @@ type Room struct {
 	OldTaken  time.Time
 	Created   time.Time
 	Closed    time.Time
-	Members   []string // user names of a direct message
+	Members   []string // user names, unless it is a livechat room
 	CRMData   string   // the text of a webhook's answer
 }
 
@@ -98,6 +106,8 @@ type Workspace struct {
 	// SingularVisitorRoute gives livechat/visitor.info in place of
 	// livechat/visitors.info, as one page of the vendor has it.
 	SingularVisitorRoute bool
+	// Command is the outgoing integration for messages, if it has a token.
+	Command Integration
 
 	report func(format string, args ...any)
 
@@ -107,10 +117,11 @@ type Workspace struct {
 	rooms      map[string]*Room
 	messages   []*Message
 	fields     map[string]string // custom field to scope
+	settings   map[string]any    // by id, of the Omnichannel webhook
 	requests   []Request
 	violations []string
 	faults     map[string][]Fault
-	calls      map[string]int // of limited users, by route
+	calls      map[string]*window // of limited users, by route
 	noEdits    bool
 	serial     int
 	now        func() time.Time
@@ -130,8 +141,19 @@ func New(report func(format string, args ...any)) *Workspace {
 		rooms:    make(map[string]*Room),
 		fields:   make(map[string]string),
 		faults:   make(map[string][]Fault),
-		calls:    make(map[string]int),
-		now:      time.Now,
+		calls:    make(map[string]*window),
+		settings: map[string]any{
+			"Livechat_webhookUrl":                 "https://bridge.example.org/hooks/rocketchat",
+			"Livechat_webhook_on_start":           true,
+			"Livechat_webhook_on_close":           true,
+			"Livechat_webhook_on_chat_taken":      true,
+			"Livechat_webhook_on_chat_queued":     true,
+			"Livechat_webhook_on_forward":         true,
+			"Livechat_webhook_on_offline_msg":     false,
+			"Livechat_webhook_on_visitor_message": true,
+			"Livechat_webhook_on_agent_message":   false,
+		},
+		now: time.Now,
 	}
 }
 
@@ -147,6 +169,27 @@ func (w *Workspace) AddField(name, scope string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.fields[name] = scope
+}
+
+// Set changes a setting of the Omnichannel webhook by its id, such as
+// "Livechat_webhookUrl"; nil removes it. The secret is the workspace's Secret
+// unless "Livechat_secret_token" is set.
+func (w *Workspace) Set(id string, value any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settings[id] = value
+	if value == nil {
+		delete(w.settings, id)
+	}
+}
+
+// AddChannel makes a private channel and returns its id.
+func (w *Workspace) AddChannel(name string, usernames ...string) (id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := &Room{ID: w.id("group"), Type: "p", Name: name, Open: true, Members: usernames, Created: w.now()}
+	w.rooms[r.ID] = r
+	return r.ID
 }
 
 // OpenChat begins a chat that nobody serves yet and returns its room id.
@@ -187,6 +230,13 @@ func (w *Workspace) Queue(room string) {
 	defer w.mu.Unlock()
 	r := w.chat(room)
 	r.ServedBy, r.TakenAt = "", time.Time{}
+}
+
+// Hold puts a chat on hold.
+func (w *Workspace) Hold(room string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.chat(room).OnHold = true
 }
 
 // CloseChat ends a chat.
@@ -345,11 +395,12 @@ var permissions = map[string][]string{
 	"view-d-room":           {"admin", "user", "bot", "app"},
 	"view-l-room":           {"admin", "livechat-manager", "livechat-monitor", "livechat-agent"},
 	"view-livechat-rooms":   {"admin", "livechat-manager", "livechat-monitor"},
+	"view-livechat-manager": {"admin", "livechat-manager", "livechat-monitor"},
 	"api-bypass-rate-limit": {"admin", "bot", "app"},
 }
 
 func (u *User) may(permission string) bool {
-	return slices.ContainsFunc(permissions[permission], func(role string) bool { return slices.Contains(u.Roles, role) })
+	return slices.Contains(u.Permissions, permission) || slices.ContainsFunc(permissions[permission], func(role string) bool { return slices.Contains(u.Roles, role) })
 }
 
 func (w *Workspace) violate(format string, args ...any) {

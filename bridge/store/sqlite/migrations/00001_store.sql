@@ -25,9 +25,25 @@ CREATE TABLE cards (
     created    BIGINT NOT NULL,
     updated    BIGINT NOT NULL,
     door_until BIGINT NOT NULL,
+    -- Until when news of a session may come; none is expected after it. 0 is never.
+    awaited    BIGINT NOT NULL DEFAULT 0,
     detail     BLOB,
     UNIQUE (connector, chat)
 );
+
+CREATE INDEX cards_awaited ON cards (awaited) WHERE awaited > 0;
+CREATE INDEX cards_agent ON cards (agent, updated);
+CREATE INDEX cards_open ON cards (connector, id) WHERE state <> 'closed';
+
+-- Agents who want to be told when the visitor of their card is back.
+CREATE TABLE waits (
+    card  TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    until BIGINT NOT NULL,
+    due   BIGINT NOT NULL,
+    PRIMARY KEY (card, agent)
+);
+CREATE INDEX waits_due ON waits (due);
 
 CREATE TABLE posts (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -62,6 +78,10 @@ CREATE TABLE audit (
     connector TEXT NOT NULL,
     chat      TEXT NOT NULL,
     detail    TEXT NOT NULL,
+    -- With the salt, the commitment proves visitor, chat and detail. Both those
+    -- and the salt are gone from an erased record, and the commitment stays.
+    salt      BLOB,
+    commitment BLOB NOT NULL,
     prev      BLOB NOT NULL,
     hash      BLOB NOT NULL
 );
@@ -71,6 +91,18 @@ CREATE TABLE audit_head (
     hash BLOB NOT NULL
 );
 INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, zeroblob(32));
+
+-- What became of requests to erase somebody. Who it is, sealed, is kept only
+-- while something is left to do.
+CREATE TABLE erasures (
+    id      TEXT PRIMARY KEY NOT NULL,
+    created BIGINT NOT NULL,
+    changed BIGINT NOT NULL,
+    state   TEXT NOT NULL,
+    removed TEXT NOT NULL,
+    note    TEXT NOT NULL,
+    subject BLOB
+);
 
 -- Written and removed again to find out whether the database can grow.
 CREATE TABLE probe (

@@ -1,0 +1,48 @@
+package bridge_test
+
+import (
+	"net/http"
+	"testing"
+
+	"cobrowse-bridge/bridge"
+)
+
+// Sites put the script into their pages with a tag that names its integrity, so
+// it has to be readable for every origin, and the same until the bridge changes.
+func TestThePageScriptIsCachedAndReadableForEverySite(t *testing.T) {
+	c := bridge.Connector{Name: "rocketchat-emea", Page: []byte("tell();")}
+	inWorld(t, func(w *world) {
+		ask := func(method, etag string) *answer {
+			r := request(method, "/page/rocketchat-emea.js", nil)
+			r.Header.Set("Origin", "https://shop.example.org")
+			r.Header.Set("If-None-Match", etag)
+			return w.do(r)
+		}
+		first := ask(http.MethodGet, "")
+		first.want(t, http.StatusOK, "tell();")
+		for name, want := range map[string]string{
+			"Content-Type":                 "text/javascript; charset=utf-8",
+			"Content-Length":               "7",
+			"Cache-Control":                "public, max-age=3600",
+			"Access-Control-Allow-Origin":  "*",
+			"Cross-Origin-Resource-Policy": "cross-origin",
+			"X-Content-Type-Options":       "nosniff",
+			"Set-Cookie":                   "",
+			"Vary":                         "",
+		} {
+			if got := first.Header.Get(name); got != want {
+				t.Errorf("%s is %q, want %q", name, got, want)
+			}
+		}
+		etag := first.Header.Get("Etag")
+		if again := ask(http.MethodGet, etag); etag == "" || again.StatusCode != http.StatusNotModified || again.body != "" {
+			t.Errorf("with the ETag %s: %d %q", etag, again.StatusCode, again.body)
+		}
+		if old := ask(http.MethodGet, `"of another release"`); old.StatusCode != http.StatusOK || old.body != "tell();" {
+			t.Errorf("with an old ETag: %d %q", old.StatusCode, old.body)
+		}
+		if head := ask(http.MethodHead, ""); head.StatusCode != http.StatusOK || head.body != "" || head.Header.Get("Etag") != etag {
+			t.Errorf("HEAD: %d %q %v", head.StatusCode, head.body, head.Header)
+		}
+	}, options{config: func(config *bridge.Config) { config.Connectors = append(config.Connectors, c) }})
+}

@@ -1,0 +1,180 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestACommandWorksBesideTheBridge(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		serving := open(Options{})
+		ids := accepted(t, serving, 1)
+		exec(t, serving, `UPDATE river_job SET state = 'running'`)
+		beside := open(Options{Beside: true})
+		// It recovers nothing: whoever runs those jobs is alive.
+		if b, err := beside.BacklogOf(t.Context(), ids[0]); err != nil || b.State != DeliveryRunning {
+			t.Errorf("BacklogOf = %+v, %v", b, err)
+		}
+		var all sync.WaitGroup
+		for _, s := range []*Store{serving, beside} {
+			all.Go(func() {
+				for range 100 {
+					if err := s.Commit(t.Context(), Change{Audit: []Entry{{Action: "watching"}}}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		if span, err := beside.VerifyAudit(t.Context(), AuditHead{}); err != nil || span.Records() != 200 {
+			t.Errorf("VerifyAudit = %+v, %v", span, err)
+		}
+		if err := beside.Scrub(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestACommandMakesNoDatabase(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "bridge.db")
+	_, err := Open(t.Context(), "sqlite:"+file, Options{Secret: secretA, Beside: true})
+	if err == nil || !strings.Contains(err.Error(), "BRIDGE_DATABASE") {
+		t.Errorf("Open = %v", err)
+	}
+	if left, _ := filepath.Glob(file + "*"); len(left) > 0 {
+		t.Errorf("it left %v", left)
+	}
+}
+
+func TestACommandChangesTablesOnlyWhereNoBridgeRuns(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "bridge.db")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	beside := openAt(t, "sqlite:"+file, Options{Beside: true})
+	if _, err := beside.VerifyAudit(t.Context(), AuditHead{}); err != nil {
+		t.Fatalf("the tables were not made: %v", err)
+	}
+	// It does not keep a bridge from starting.
+	serving := openAt(t, "sqlite:"+file, Options{})
+	for name, change := range map[string]string{
+		"an older schema": `DELETE FROM goose_db_version WHERE version_id = 1`,
+		"a newer schema":  `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)`,
+	} {
+		exec(t, serving, change)
+		_, err := Open(t.Context(), "sqlite:"+file, Options{Secret: secretA, Beside: true})
+		if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "another release") {
+			t.Errorf("with %s: %v", name, err)
+		}
+	}
+}
+
+func TestAWordIsFoundOnlyAsAWhole(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		text, word string
+		want       bool
+	}{
+		{`{"room":"room12345"}`, "room12345", true},
+		{`{"room":"room123456"}`, "room12345", false},
+		{`{"room":"aroom12345"}`, "room12345", false},
+		{"Message/room12345/0a0b", "room12345", true},
+		{"visitor room12345: not found", "room12345", true},
+		{"room123456, then room12345", "room12345", true},
+		{"room12345", "room12345", true},
+		{`{"n":42,"at":"2026-01-42"}`, "42", false},
+		{`{"id":"42"}`, "42", true},
+		{`"{\"id\":\"42\"}"`, "42", true},
+		{"", "42", false},
+		{"héé room12345é", "room12345", true},
+	} {
+		if got := mentions(test.text, test.word); got != test.want {
+			t.Errorf("mentions(%q, %q) = %v", test.text, test.word, got)
+		}
+	}
+}
+
+func TestDeliveriesAndErrorsAboutSomebodyAreFound(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		keep := func(key, body string) string {
+			t.Helper()
+			if _, err := s.Accept(ctx, Delivery{Connector: "c", Key: key, Body: []byte(body)}, Job{Kind: key}); err != nil {
+				t.Fatal(err)
+			}
+			var id string
+			if err := s.engine.QueryRow(ctx, `SELECT id FROM deliveries WHERE dedupe = $1`, key).Scan(&id); err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+		inBody := keep("one", `{"room":"chat-of-ann"}`)
+		inKey := keep("Taken/chat-of-ann/77", `{}`)
+		inError := keep("three", `{}`)
+		opener := keep("four", `{}`)
+		other := keep("five", `{"room":"chat-of-carl"}`)
+		worked(t, s, 5, func(ctx context.Context, j Job) error {
+			if j.Kind == "three" {
+				return Cancel(errors.New(`find visitor "ANN4821": 503`))
+			}
+			return Snooze(errors.New("later"), time.Hour)
+		})
+		card := Card{ID: "card", Connector: "c", Chat: "chat-of-ann", Visitor: "ANN4821"}
+		job := Job{Kind: "show", Subject: "card"}
+		if err := s.Commit(ctx, Change{Card: &card, Jobs: []Job{job}, Finish: inKey, Posts: []Post{{Card: "card", Place: Place{"c", "bob"}}}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.StartWait(ctx, Wait{"card", "c:bob", time.Now().Add(time.Hour)}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		found, err := s.Find(ctx, Trace{Cards: []Card{card}, Visitors: []string{"ANN4821"}, Words: []string{"ANN4821"}, Deliveries: []string{opener}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _ := NewReceipt()
+		r.State, r.Subject = ErasurePending, []byte("ann")
+		if err := s.Erase(ctx, found, &r, "operator:ann", Job{Kind: "erase", Subject: r.ID}); err != nil {
+			t.Fatal(err)
+		}
+		want := Removed{Cards: 1, Posts: 1, Waits: 1, Deliveries: 4, Jobs: 5}
+		if r.Removed != want {
+			t.Errorf("removed %+v, want %+v", r.Removed, want)
+		}
+		for _, id := range []string{inBody, inKey, inError, opener} {
+			if _, err := s.BacklogOf(ctx, id); !errors.Is(err, ErrNotFound) {
+				t.Errorf("delivery %s: %v", id, err)
+			}
+		}
+		if b, err := s.BacklogOf(ctx, other); err != nil || b.State != DeliveryWaiting {
+			t.Errorf("somebody else's: %+v, %v", b, err)
+		}
+		if jobs := number(t, s, `SELECT count(*) FROM river_job`); jobs != 2 { // of the other delivery, and the one that erases
+			t.Errorf("%d jobs are left", jobs)
+		}
+		got, err := s.Receipt(ctx, r.ID)
+		if err != nil || string(got.Subject) != "ann" || got.Removed != want || got.State != ErasurePending || got.Created.IsZero() {
+			t.Errorf("Receipt = %+v, %v", got, err)
+		}
+		got.Subject, got.State = nil, ErasureDone
+		if err := s.SaveReceipt(ctx, &got); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, s, `SELECT count(*) FROM erasures WHERE subject IS NULL`); n != 1 {
+			t.Error("the receipt still knows who it was")
+		}
+		if _, err := s.Receipt(ctx, "unknown"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("an unknown receipt: %v", err)
+		}
+		if head, _ := s.AuditHead(ctx); head.Seq != 1 {
+			t.Errorf("%d records", head.Seq)
+		}
+	})
+}

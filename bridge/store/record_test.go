@@ -1,0 +1,251 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// watched writes some records about two visitors, and returns the store's head.
+func watched(t *testing.T, s *Store) AuditHead {
+	t.Helper()
+	for i := range 6 {
+		e := Entry{Action: "watching", Agent: "c:agent", Visitor: fmt.Sprint("visitor", i%2), Card: fmt.Sprint("card", i%2), Connector: "c", Chat: fmt.Sprint("chat", i%2), Detail: "by short id"}
+		if err := s.Commit(t.Context(), Change{Audit: []Entry{e}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	head, err := s.AuditHead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return head
+}
+
+// eraseVisitor erases visitor0, whose records are 1, 3 and 5.
+func eraseVisitor(t *testing.T, s *Store) Receipt {
+	t.Helper()
+	found, err := s.Find(t.Context(), Trace{Visitors: []string{"visitor0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewReceipt()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.State = ErasureDone
+	if err := s.Erase(t.Context(), found, &r, "operator:ann"); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestTheAuditTrailForgetsAPersonAndStillVerifies(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		known := watched(t, s)
+		r := eraseVisitor(t, s)
+		if r.Removed.Records != 3 {
+			t.Errorf("removed = %+v", r.Removed)
+		}
+		// A head from before the erasure is still the trail's.
+		span, err := s.VerifyAudit(ctx, known)
+		if err != nil || span.Records() != 7 || span.First != 1 || span.Head.Seq != 7 {
+			t.Fatalf("VerifyAudit = %+v, %v", span, err)
+		}
+		for r, err := range s.Audit(ctx, 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case r.Seq == 7:
+				if r.Action != ActionErased || r.Agent != "operator:ann" || r.Visitor != "" {
+					t.Errorf("the erasure reads %+v", r.Entry)
+				}
+			case r.Seq%2 == 1:
+				if !r.Erased || r.Visitor+r.Chat+r.Detail != "" || r.Salt != [16]byte{} || r.Agent != "c:agent" || r.Card != "card0" || r.Action != "watching" {
+					t.Errorf("record %d was erased and reads %+v", r.Seq, r)
+				}
+			case r.Erased || r.Visitor != "visitor1" || r.Salt == [16]byte{}:
+				t.Errorf("record %d reads %+v", r.Seq, r)
+			}
+		}
+		// The trail goes on, and a person can be erased again.
+		watched(t, s)
+		if r := eraseVisitor(t, s); r.Removed.Records != 3 {
+			t.Errorf("the second time removed %+v", r.Removed)
+		}
+		if _, err := s.VerifyAudit(ctx, known); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAnErasureWithoutARecordIsFoundOut(t *testing.T) {
+	blank := `UPDATE audit SET visitor = '', chat = '', detail = '', salt = NULL WHERE seq = `
+	tests := []struct {
+		name string
+		seq  int64
+		do   []string
+	}{
+		{"a record is erased by hand", 2, []string{blank + `2`}},
+		{"a record is erased by hand behind the erasure", 8, []string{blank + `8`}},
+		{"the erasure is erased", 1, []string{blank + `7`}},
+		{"a salt is changed", 4, []string{`UPDATE audit SET salt = prev WHERE seq = 4`}},
+		{"a salt is taken", 4, []string{`UPDATE audit SET salt = NULL WHERE seq = 4`}},
+		{"a visitor is changed", 6, []string{`UPDATE audit SET visitor = 'visitor0' WHERE seq = 6`}},
+		{"a chat is changed", 6, []string{`UPDATE audit SET chat = 'chat0' WHERE seq = 6`}},
+		{"a commitment is changed", 2, []string{`UPDATE audit SET commitment = hash WHERE seq = 2`}},
+		{"a commitment is changed where a record was erased", 3, []string{`UPDATE audit SET commitment = hash WHERE seq = 3`}},
+		{"an agent is changed where a record was erased", 3, []string{`UPDATE audit SET agent = 'c:other' WHERE seq = 3`}},
+		{"an erased record names somebody", 3, []string{`UPDATE audit SET visitor = 'visitor1' WHERE seq = 3`}},
+		{"an erased record is filled in wrongly", 3, []string{`UPDATE audit SET visitor = 'visitor1', chat = 'chat1', salt = (SELECT salt FROM kept WHERE seq = 2) WHERE seq = 3`}},
+		{"an erased record is put back", 3, []string{`UPDATE audit SET visitor = 'visitor0', chat = 'chat0', detail = 'by short id', salt = (SELECT salt FROM before WHERE seq = 3) WHERE seq = 3`}},
+	}
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		watched(t, s)
+		exec(t, s, `CREATE TABLE before AS SELECT * FROM audit`)
+		eraseVisitor(t, s)
+		known := watched(t, s)
+		exec(t, s, `CREATE TABLE kept AS SELECT * FROM audit`)
+		for _, test := range tests {
+			for _, do := range test.do {
+				exec(t, s, do)
+			}
+			_, err := s.VerifyAudit(ctx, known)
+			broken, ok := errors.AsType[*BrokenAuditError](err)
+			if !ok || broken.Seq != test.seq || broken.Reason == "" {
+				t.Errorf("%s: %v, want record %d", test.name, err, test.seq)
+			}
+			exec(t, s, `DELETE FROM audit`)
+			exec(t, s, `INSERT INTO audit SELECT * FROM kept`)
+			if _, err := s.VerifyAudit(ctx, known); err != nil {
+				t.Fatalf("after mending %s: %v", test.name, err)
+			}
+		}
+	})
+}
+
+// The words of deploy/README.md, without this package's own code.
+func TestARecordsHashesAreWhatTheOperatorsManualSays(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678900, time.UTC)
+	var r Record
+	r.chain(Entry{at, "watching", "c:agent", "visitor", "card", "c", "chat", "by short id"}, AuditHead{6, [32]byte{1, 2, 3}})
+
+	field := func(b []byte) []byte { return append(binary.BigEndian.AppendUint64(nil, uint64(len(b))), b...) }
+	number := func(n int64) []byte { return field(binary.BigEndian.AppendUint64(nil, uint64(n))) }
+	hash := func(parts ...[]byte) [32]byte { return sha256.Sum256(bytes.Join(parts, nil)) }
+	texts := func(all ...string) (b []byte) {
+		for _, s := range all {
+			b = append(b, field([]byte(s))...)
+		}
+		return b
+	}
+	commitment := hash(texts("cobrowse-bridge audit person 1"), field(r.Salt[:]), texts("visitor", "chat", "by short id"))
+	prev := [32]byte{1, 2, 3}
+	sum := hash(texts("cobrowse-bridge audit 1"), field(prev[:]), number(7), number(at.UnixMicro()),
+		texts("watching", "c:agent", "card", "c"), field(commitment[:]))
+	if r.Commitment != commitment || r.Hash != sum {
+		t.Error("the manual's way gives other hashes")
+	}
+	again := Record{}
+	again.chain(r.Entry, AuditHead{6, prev})
+	if again.Salt == r.Salt || again.Commitment == r.Commitment {
+		t.Error("two records have one salt")
+	}
+}
+
+func TestTheTrailIsTrimmedAndStillVerifies(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+		const day = 24 * time.Hour
+		var heads []AuditHead
+		for i := range 40 {
+			e := Entry{At: now.Add(time.Duration(i-40) * day), Action: "watching", Visitor: fmt.Sprint("visitor", i%2)}
+			if err := s.Commit(ctx, Change{Audit: []Entry{e}}); err != nil {
+				t.Fatal(err)
+			}
+			head, _ := s.AuditHead(ctx)
+			heads = append(heads, head)
+		}
+		eraseVisitor(t, s)
+		keep := Retention{Audit: 10 * day}
+		for range 2 { // the second finds nothing, and writes nothing
+			if err := s.Purge(ctx, now, keep); err != nil {
+				t.Fatal(err)
+			}
+		}
+		span, err := s.VerifyAudit(ctx, heads[39])
+		// Whole days: the tenth day back is kept to its end. 41 is the erasure, 42 says that 30 are gone.
+		if err != nil || span.First != 31 || span.Head.Seq != 42 {
+			t.Fatalf("VerifyAudit = %+v, %v", span, err)
+		}
+		var last Record
+		for r, err := range s.Audit(ctx, 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = r
+		}
+		if last.Action != ActionTrimmed || last.Agent != "bridge" {
+			t.Errorf("the last record is %+v", last.Entry)
+		}
+		// The head just before what is left can still be compared; older ones cannot.
+		if _, err := s.VerifyAudit(ctx, heads[29]); err != nil {
+			t.Error(err)
+		}
+		wrong := heads[29]
+		wrong.Hash[0]++
+		if _, err := s.VerifyAudit(ctx, wrong); err == nil {
+			t.Error("a wrong head of a trimmed record passed")
+		}
+		_, err = s.VerifyAudit(ctx, heads[10])
+		if _, broken := errors.AsType[*BrokenAuditError](err); err == nil || broken {
+			t.Errorf("a head from before what was trimmed: %v", err)
+		}
+		// Who cuts more does not get away with it.
+		exec(t, s, `CREATE TABLE kept AS SELECT * FROM audit`)
+		for _, cut := range []string{`DELETE FROM audit WHERE seq = 31`, `DELETE FROM audit WHERE seq < 42`} {
+			exec(t, s, cut)
+			_, err = s.VerifyAudit(ctx, heads[39])
+			if broken, ok := errors.AsType[*BrokenAuditError](err); !ok || broken.Seq != 1 {
+				t.Errorf("%s: %v", cut, err)
+			}
+			exec(t, s, `DELETE FROM audit`)
+			exec(t, s, `INSERT INTO audit SELECT * FROM kept`)
+		}
+		// Nothing but what was trimmed before is old now.
+		if err := s.Purge(ctx, now.Add(400*day), keep); err != nil {
+			t.Fatal(err)
+		}
+		if span, err := s.VerifyAudit(ctx, AuditHead{}); err != nil || span.Records() < 1 {
+			t.Errorf("VerifyAudit = %+v, %v", span, err)
+		}
+	})
+}
+
+func TestErasuresOfManyRecordsTakeSeveralEntries(t *testing.T) {
+	t.Parallel()
+	var records []int64
+	for i := range 1200 {
+		records = append(records, int64(i))
+	}
+	entries := erasures("receipt", "agent", records)
+	if len(entries) != 3 || len(entries[2].Detail) < 200*4 {
+		t.Errorf("%d entries", len(entries))
+	}
+	if n := len(erasures("receipt", "agent", nil)); n != 1 {
+		t.Errorf("%d entries about nothing, want one: somebody was erased all the same", n)
+	}
+	if slices.ContainsFunc(entries, func(e Entry) bool { return len(e.Detail) > 4096 }) {
+		t.Error("an entry is large")
+	}
+}

@@ -1,0 +1,54 @@
+package store
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+func TestCardsAreKeptAsLongAsTheyAreOfUse(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		now := time.Now()
+		old, recent, later := now.Add(-40*24*time.Hour), now.Add(-time.Hour), now.Add(time.Hour)
+		id := func(at time.Time) string { return idsFrom(at) + "-7" + uuid.NewString()[15:] }
+		want := map[string]bool{}
+		for name, c := range map[string]Card{
+			"old":                         {ID: id(old), Updated: old},
+			"old, of which news may come": {ID: id(old), Updated: old, Awaited: later},
+			"old, and its door opens":     {ID: id(old), Updated: old, DoorUntil: later},
+			"old, and changed since":      {ID: id(old), Updated: recent},
+			"recent":                      {ID: id(recent), Updated: recent},
+		} {
+			c.Connector, c.Chat, c.Created = "c", name, old
+			if err := s.Commit(ctx, Change{Card: &c, Posts: []Post{{Card: c.ID, Place: Place{"c", "bob"}}}}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.StartWait(ctx, Wait{c.ID, "c:bob", later}, later); err != nil {
+				t.Fatal(err)
+			}
+			want[name] = name != "old"
+		}
+		if err := s.Purge(ctx, now, Retention{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, s, `SELECT count(*) FROM cards`); n != 5 {
+			t.Errorf("%d cards are left where all are to be kept for good", n)
+		}
+		if err := s.Purge(ctx, now, Retention{Cards: 30 * 24 * time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		for name, kept := range want {
+			if _, err := s.CardOfChat(ctx, "c", name); errors.Is(err, ErrNotFound) == kept {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for _, table := range []string{"posts", "waits"} {
+			if n := number(t, s, `SELECT count(*) FROM `+table); n != 4 {
+				t.Errorf("%d %s are left", n, table)
+			}
+		}
+	})
+}

@@ -1,0 +1,82 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cobrowse-bridge/bridge/store/engine"
+)
+
+// A Wait is an agent's wish to be told when the visitor of a card is back.
+type Wait struct {
+	Card, Agent string
+	// Until is when the agent gives up.
+	Until time.Time
+}
+
+// StartWait stores w, in place of one of the same agent for the same card. It is
+// due at the given time.
+func (s *Store) StartWait(ctx context.Context, w Wait, due time.Time) error {
+	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+		_, err := tx.Exec(ctx, queryWait, w.Card, w.Agent, micros(w.Until), micros(due))
+		return err
+	}})
+	if err != nil {
+		return fmt.Errorf("store: start wait: %w", err)
+	}
+	return nil
+}
+
+// TakeWaits returns at most n waits that are due now, and makes them due again at
+// the given time: until then no other process gets them, and if this one dies
+// they come round.
+func (s *Store) TakeWaits(ctx context.Context, again time.Time, n int) (waits []Wait, err error) {
+	err = s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+		rows, err := tx.Query(ctx, queryWaitsDue, time.Now().UnixMicro(), micros(again), n)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		waits = nil // a shared commit that failed is tried again
+		for rows.Next() {
+			var w Wait
+			var until int64
+			if err := rows.Scan(&w.Card, &w.Agent, &until); err != nil {
+				return err
+			}
+			w.Until = fromMicros(until)
+			waits = append(waits, w)
+		}
+		return rows.Err()
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("store: take waits: %w", err)
+	}
+	return waits, nil
+}
+
+// WaitsDue reports whether any wait is due. It only reads.
+func (s *Store) WaitsDue(ctx context.Context) (bool, error) {
+	rows, err := s.engine.Query(ctx, queryAnyWaitDue, time.Now().UnixMicro())
+	if err != nil {
+		return false, fmt.Errorf("store: waits: %w", err)
+	}
+	defer rows.Close()
+	return rows.Next(), rows.Err()
+}
+
+// endWait prepares the end of a wait, or, without an agent, of all of its card.
+func endWait(w Wait) func(context.Context, engine.Tx) error {
+	return func(ctx context.Context, tx engine.Tx) (err error) {
+		if w.Agent == "" {
+			_, err = tx.Exec(ctx, queryEndWaits, w.Card)
+		} else {
+			_, err = tx.Exec(ctx, queryEndWait, w.Card, w.Agent)
+		}
+		if err != nil {
+			return fmt.Errorf("end wait: %w", err)
+		}
+		return nil
+	}
+}

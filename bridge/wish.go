@@ -1,0 +1,242 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/templates"
+	"cobrowse-bridge/upscope"
+)
+
+// personalLife is how long a door opens that an agent got by pressing a card which
+// several people see.
+const personalLife = 2 * time.Minute
+
+// wish does what an agent asks for by themselves, apart from any chat.
+func (b *Bridge) wish(ctx context.Context, c Connector, j store.Job, d store.Delivery, ask Ask) error {
+	switch ask.Verb {
+	case LookUp:
+		// Ids of wishes and of conversations may be alike.
+		ask.Chat = "asked/" + ask.Chat
+		if ask.Clues.LookupCode != "" && !b.mayAsk(agentID(c.Name, ask.Agent)) {
+			return b.reply(ctx, c, d, ask, templates.Card{State: templates.StateTooMany})
+		}
+		card, err := b.cardOfChat(ctx, c.Name, ask.Chat)
+		if err != nil {
+			return err
+		}
+		return b.settle(ctx, j, d, ask, card)
+	case Open:
+		return b.openTo(ctx, c, d, ask)
+	case Status:
+		return b.status(ctx, c, d, ask)
+	case Usage:
+		return b.usage(ctx, c, d, ask)
+	case Stop:
+		return b.stopAll(ctx, c, d, ask)
+	case Refuse:
+		entry := store.Entry{
+			At: time.Now(), Action: "refused", Agent: agentID(c.Name, ask.Agent), Card: ask.Card, Connector: c.Name, Detail: string(ask.Refusal),
+		}
+		if err := b.store.Commit(ctx, store.Change{Audit: []store.Entry{entry}}); err != nil {
+			return err
+		}
+		return b.reply(ctx, c, d, ask, templates.Card{State: templates.StateRefused, Refusal: string(ask.Refusal)})
+	}
+	return b.reply(ctx, c, d, ask, templates.Card{State: templates.StateHelp, Usage: ask.Usage})
+}
+
+// reply tells the agent who asked something, in a message that is no card.
+func (b *Bridge) reply(ctx context.Context, conn Connector, d store.Delivery, ask Ask, text templates.Card) error {
+	return b.replyWith(ctx, conn, d, ask, plain(text.Text()))
+}
+
+func (b *Bridge) replyWith(ctx context.Context, conn Connector, d store.Delivery, ask Ask, said Card) error {
+	if conn.Show != nil && ask.Place.Address != "" {
+		said.ID = d.ID
+		if _, err := conn.Show(ctx, Place{Connector: conn.Name, Address: ask.Place.Address}, said); err != nil {
+			return err
+		}
+	}
+	return b.store.Commit(ctx, store.Change{Finish: d.ID})
+}
+
+// mayAsk reports whether an agent may try another lookup code.
+func (b *Bridge) mayAsk(agent string) bool { return b.askedCodes.left(agent) && b.allCodes.left("") }
+
+// openTo gives an agent who pressed a card that several people see a card of their
+// own, with a door that opens for two minutes. Pressing twice gives one.
+func (b *Bridge) openTo(ctx context.Context, conn Connector, d store.Delivery, ask Ask) error {
+	row, err := b.store.Card(ctx, ask.Card)
+	if errors.Is(err, store.ErrNotFound) || err == nil && State(row.State) == Closed {
+		return b.reply(ctx, conn, d, ask, templates.Card{State: templates.StateClosed})
+	}
+	if err != nil {
+		return err
+	}
+	shared, err := openCard(row)
+	if err != nil {
+		return err
+	}
+	agent := agentID(conn.Name, ask.Agent)
+	var own card
+	for n := 0; ; n++ {
+		own, err = b.cardOfChat(ctx, conn.Name, "open/"+shared.ID+"/"+agent+"/"+strconv.Itoa(n))
+		if err != nil {
+			return err
+		}
+		if own.Version == 0 {
+			break
+		}
+		if time.Now().Before(own.DoorUntil) {
+			return b.store.Commit(ctx, store.Change{Finish: d.ID}) // it is in front of them
+		}
+	}
+	own.Agent, own.Visitor, own.State = agent, shared.Visitor, string(shared.unpressed())
+	own.about = detail{
+		Visitor: shared.about.Visitor, ChatURL: shared.about.ChatURL, Agent: ask.Agent,
+		Place: Place{Connector: conn.Name, Address: ask.Place.Address}, Clues: shared.about.Clues, Clued: true,
+		Subjects: shared.about.Subjects, Reason: shared.about.Reason, Sighting: shared.about.Sighting,
+		Choices: shared.about.Choices, Asked: true, Shared: shared.ID,
+	}
+	change := store.Change{Finish: d.ID, Audit: []store.Entry{b.entry(own, "asked", "from card "+shared.ID)}}
+	b.follow(&own, card{}, &change)
+	own.DoorUntil = time.Now().Add(personalLife)
+	return b.commit(ctx, &own, change)
+}
+
+// unpressed is the state of a card as it was before anybody was led to its visitor.
+func (c *card) unpressed() State {
+	switch s := c.state(); {
+	case s != Opened && s != Live && s != Ended:
+		return s
+	case len(c.about.Choices) > 0:
+		return Choose
+	}
+	return Ready
+}
+
+// sharedOpen makes sure that the card which an agent pressed to get their own is
+// still open, and so is its chat as far as the chat service says.
+func (b *Bridge) sharedOpen(ctx context.Context, own card) error {
+	if own.about.Shared == "" {
+		return nil
+	}
+	row, err := b.store.Card(ctx, own.about.Shared)
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && State(row.State) == Closed:
+		return errClosed
+	case err != nil:
+		return fmt.Errorf("%w: %w", errStore, err)
+	}
+	return nil
+}
+
+// shareNews brings what became of an agent's own card to the one they pressed.
+func (b *Bridge) shareNews(ctx context.Context, own card, news func(shared *card)) error {
+	if own.about.Shared == "" {
+		return nil
+	}
+	_, err := b.revise(ctx, own.about.Shared, func(shared *card) []store.Entry {
+		news(shared)
+		return nil
+	})
+	return err
+}
+
+// shownToAgent is how many cards an agent is told of at once.
+const shownToAgent = 10
+
+// status tells an agent how their latest cards stand.
+func (b *Bridge) status(ctx context.Context, conn Connector, d store.Delivery, ask Ask) error {
+	cards, err := b.cardsOf(ctx, agentID(conn.Name, ask.Agent))
+	if err != nil {
+		return err
+	}
+	said := plain(templates.Card{State: templates.StateStatus, Found: len(cards)}.Text())
+	for _, c := range cards {
+		words, err := b.worded(c, c.State)
+		if err != nil {
+			return err
+		}
+		said.Lines = append(said.Lines, Line{Text: words.Title})
+		if c.stoppable() && words.Button.Address != "" && time.Now().Before(c.DoorUntil) {
+			said.More = append(said.More, words.Button)
+		}
+	}
+	return b.replyWith(ctx, conn, d, ask, said)
+}
+
+func (b *Bridge) cardsOf(ctx context.Context, agent string) (cards []card, err error) {
+	rows, err := b.store.CardsOfAgent(ctx, agent, shownToAgent)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		c, err := openCard(row)
+		if err != nil {
+			return nil, err
+		}
+		if c.visible() || c.state() == Closed && len(c.about.Sessions) > 0 {
+			cards = append(cards, c)
+		}
+	}
+	return cards, nil
+}
+
+// usage tells an agent what Upscope counts.
+func (b *Bridge) usage(ctx context.Context, conn Connector, d store.Delivery, ask Ask) error {
+	u, err := b.upscope.Usage(ctx)
+	if err != nil {
+		return err
+	}
+	said := plain(templates.Card{State: templates.StateUsage}.Text())
+	for _, count := range []struct {
+		label string
+		n     int
+	}{
+		{"Visitors online now", u.Visitors.OnlineNow}, {"Sessions now", u.SessionCounts.Now}, {"Sessions today", u.SessionCounts.Today},
+		{"Sessions in 30 days", u.SessionCounts.Last30Days}, {"Agents in 30 days", u.Agents.Last30Days},
+	} {
+		said.Lines = append(said.Lines, Line{Label: count.label, Text: strconv.Itoa(count.n)})
+	}
+	return b.replyWith(ctx, conn, d, ask, said)
+}
+
+// stopAll ends the sessions that an agent began.
+func (b *Bridge) stopAll(ctx context.Context, conn Connector, d store.Delivery, ask Ask) error {
+	cards, err := b.cardsOf(ctx, agentID(conn.Name, ask.Agent))
+	if err != nil {
+		return err
+	}
+	stopped := 0
+	for _, c := range cards {
+		if !c.stoppable() || c.Visitor == "" {
+			continue
+		}
+		if err := b.stopSession(ctx, c); err != nil {
+			return err
+		}
+		stopped++
+	}
+	return b.reply(ctx, conn, d, ask, templates.Card{State: templates.StateStopped, Found: stopped})
+}
+
+// stopSession ends the session of a card's visitor, after writing down who does.
+func (b *Bridge) stopSession(ctx context.Context, c card) error {
+	if err := b.store.Commit(ctx, store.Change{Audit: []store.Entry{b.entry(c, "stopping", "")}}); err != nil {
+		return fmt.Errorf("%w: %w", errStore, err)
+	}
+	ctx = context.WithoutCancel(ctx)
+	err := b.upscope.StopSession(ctx, c.Visitor)
+	if err != nil && !errors.Is(err, upscope.ErrNotFound) {
+		b.note(ctx, c, "not stopped", err.Error())
+		return err
+	}
+	b.sessions.lookNow(time.Now().Add(-overlap))
+	return nil
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"cobrowse-bridge/bridge/store"
+)
+
+type auditCommand struct {
+	List   auditList   `cmd:"" help:"List who watched whom, the newest last."`
+	Export auditExport `cmd:"" help:"Write every record as a line of JSON."`
+	Verify auditVerify `cmd:"" help:"Check that no record was changed, dropped or added."`
+}
+
+type auditList struct {
+	Agent   string `help:"Only records of this agent, such as rocketchat:a1."`
+	Visitor string `help:"Only records about the visitor with this short id."`
+	Card    string `help:"Only records about this card."`
+	Action  string `help:"Only records with this action, such as watching."`
+	Since   string `help:"Only records from this time on: 2026-11-21, 2026-11-21T15:04:05Z, or an age such as 36h or 7d."`
+	Until   string `help:"Only records before this time, written as for --since."`
+	Limit   int    `default:"100" help:"At most so many of the newest records; 0 means all."`
+}
+
+// Run lists the newest records that fit.
+func (c auditList) Run(ctx context.Context, s streams) error {
+	since, err := moment("since", c.Since)
+	if err != nil {
+		return err
+	}
+	until, err := moment("until", c.Until)
+	if err != nil {
+		return err
+	}
+	return beside(ctx, s, func(_ *config, db *store.Store) error {
+		var found []store.Record
+		for r, err := range db.AuditBack(ctx, math.MaxInt64) {
+			if err != nil {
+				return err
+			}
+			if !since.IsZero() && r.At.Before(since.Add(-outOfOrder)) {
+				break
+			}
+			if !c.fits(r) || r.At.Before(since) || !until.IsZero() && !r.At.Before(until) {
+				continue
+			}
+			if found = append(found, r); len(found) == c.Limit {
+				break
+			}
+		}
+		if len(found) == 0 {
+			_, err := fmt.Fprintln(s.out, "No record fits.")
+			return err
+		}
+		slices.Reverse(found)
+		table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "SEQ\tTIME\tACTION\tAGENT\tVISITOR\tCONNECTOR\tCHAT\tCARD\tDETAIL")
+		for _, r := range found {
+			visitor, chat := r.Visitor, r.Chat
+			if r.Erased {
+				visitor, chat = "(erased)", "(erased)"
+			}
+			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Seq, when(r.At), r.Action, r.Agent, visitor, r.Connector, chat, r.Card, oneLine(r.Detail))
+		}
+		return table.Flush()
+	})
+}
+
+// outOfOrder is how far apart the time of a record and its place may be: requests
+// that end together are written in any order.
+const outOfOrder = time.Hour
+
+func (c auditList) fits(r store.Record) bool {
+	fits := func(want, have string) bool { return want == "" || want == have }
+	return fits(c.Agent, r.Agent) && fits(c.Visitor, r.Visitor) && fits(c.Card, r.Card) && fits(c.Action, r.Action)
+}
+
+// moment reads a date, a time or an age.
+func moment(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, nil
+		}
+	}
+	if n, err := strconv.Atoi(strings.TrimSuffix(text, "d")); err == nil && strings.HasSuffix(text, "d") && n >= 0 {
+		return time.Now().AddDate(0, 0, -n), nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return time.Now().Add(-d), nil
+	}
+	return time.Time{}, fmt.Errorf("--%s is %q: write a time like 2026-11-21 or 2026-11-21T15:04:05Z, or an age like 36h or 7d", flag, text)
+}
+
+type auditExport struct {
+	After int64 `help:"Only records after the one with this number: where the export before ended."`
+}
+
+// An exportedRecord is a line of `audit export`. It has all that it takes to
+// compute the hashes again.
+type exportedRecord struct {
+	Seq        int64     `json:"seq"`
+	At         time.Time `json:"at"`
+	AtMicros   int64     `json:"at_us"`
+	Action     string    `json:"action"`
+	Agent      string    `json:"agent"`
+	Visitor    string    `json:"visitor"`
+	Card       string    `json:"card"`
+	Connector  string    `json:"connector"`
+	Chat       string    `json:"chat"`
+	Detail     string    `json:"detail"`
+	Erased     bool      `json:"erased"`
+	Salt       string    `json:"salt"` // hex, as all below; empty once erased
+	Commitment string    `json:"commitment"`
+	Prev       string    `json:"prev"`
+	Hash       string    `json:"hash"`
+}
+
+// Run writes the records as they are read.
+func (c auditExport) Run(ctx context.Context, s streams) error {
+	return beside(ctx, s, func(_ *config, db *store.Store) error {
+		out := bufio.NewWriter(s.out)
+		lines := json.NewEncoder(out)
+		lines.SetEscapeHTML(false)
+		for r, err := range db.Audit(ctx, c.After) {
+			if err != nil {
+				return errors.Join(err, out.Flush())
+			}
+			line := exportedRecord{
+				Seq: r.Seq, At: r.At, AtMicros: r.At.UnixMicro(), Action: r.Action, Agent: r.Agent, Visitor: r.Visitor, Card: r.Card,
+				Connector: r.Connector, Chat: r.Chat, Detail: r.Detail, Erased: r.Erased,
+				Commitment: hex.EncodeToString(r.Commitment[:]), Prev: hex.EncodeToString(r.Prev[:]), Hash: hex.EncodeToString(r.Hash[:]),
+			}
+			if !r.Erased {
+				line.Salt = hex.EncodeToString(r.Salt[:])
+			}
+			if err := lines.Encode(line); err != nil {
+				return err
+			}
+		}
+		return out.Flush()
+	})
+}
+
+type auditVerify struct {
+	Head string `placeholder:"SEQ:HASH" help:"A head that was kept elsewhere, to see that the end was not cut off since."`
+}
+
+// Run verifies the trail. Its exit status is 1 if the trail is broken.
+func (c auditVerify) Run(ctx context.Context, s streams) error {
+	known, err := parseHead(c.Head)
+	if err != nil {
+		return err
+	}
+	return beside(ctx, s, func(_ *config, db *store.Store) error {
+		span, err := db.VerifyAudit(ctx, known)
+		if err != nil {
+			return err
+		}
+		if span.First > 1 {
+			fmt.Fprintf(s.out, "records 1 to %d were trimmed\n", span.First-1)
+		}
+		_, err = fmt.Fprintf(s.out, "%d records are whole; the head is\n%d:%x\n", span.Records(), span.Head.Seq, span.Head.Hash)
+		return err
+	})
+}
+
+func parseHead(text string) (h store.AuditHead, err error) {
+	if text == "" {
+		return h, nil
+	}
+	seq, hash, _ := strings.Cut(text, ":")
+	h.Seq, err = strconv.ParseInt(seq, 10, 64)
+	sum, e := hex.DecodeString(hash)
+	if err != nil || e != nil || len(sum) != len(h.Hash) || h.Seq < 1 {
+		return store.AuditHead{}, errors.New("--head must be SEQ:HASH, as `bridge audit verify` prints it")
+	}
+	copy(h.Hash[:], sum)
+	return h, nil
+}

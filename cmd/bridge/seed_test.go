@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"cobrowse-bridge/bridge/store"
+)
+
+// seed fills the script's database as a bridge would have left it: a delivery
+// that failed for good (its id is $FAILED), one that waits ($WAITING), one that
+// was handled ($DONE), and who watched whom: Ann twice and Carl once.
+func seed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: seed")
+	}
+	key, err := base64.StdEncoding.DecodeString(ts.Getenv("BRIDGE_SECRET"))
+	ts.Check(err)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	db, err := store.Open(ctx, "sqlite:"+filepath.Join(ts.Getenv("WORK"), "bridge.db"), store.Options{Secret: key})
+	ts.Check(err)
+	for _, name := range []string{"FAILED", "WAITING", "DONE"} {
+		_, err := db.Accept(ctx, store.Delivery{Connector: "rocketchat", Key: "key-" + name, Body: []byte(`{"room":"room-of-` + name + `"}`)}, store.Job{Queue: "rocketchat", Kind: "answer"})
+		ts.Check(err)
+	}
+	ids := map[string]string{}
+	for b, err := range db.Backlog(ctx) {
+		ts.Check(err)
+		name := strings.TrimPrefix(b.Key, "key-")
+		ids[b.ID] = name
+		ts.Setenv(name, b.ID)
+	}
+	handled := 0
+	ts.Check(db.Work(ctx, map[string]int{"rocketchat": 1}, func(ctx context.Context, j store.Job) error {
+		if handled++; handled == len(ids) {
+			stop()
+		}
+		switch ids[j.Subject] {
+		case "FAILED":
+			return store.Cancel(errors.New("the workspace says\n403"))
+		case "WAITING":
+			return errors.New("the workspace does not answer")
+		}
+		return db.Commit(context.WithoutCancel(ctx), store.Change{Finish: j.Subject})
+	}))
+	for i, visitor := range []string{"ANN1", "CARL1", "ANN1"} {
+		e := store.Entry{Action: "watching", Agent: fmt.Sprint("rocketchat:a", i%2), Visitor: visitor, Card: "card-" + visitor, Connector: "rocketchat", Chat: "room-" + visitor, Detail: "by short id"}
+		ts.Check(db.Commit(context.Background(), store.Change{Audit: []store.Entry{e}}))
+	}
+	ts.Check(db.Close())
+}
+
+// tamper changes the script's database behind the bridge's back.
+func tamper(ts *testscript.TestScript, neg bool, args []string) {
+	db, err := sql.Open("sqlite", filepath.Join(ts.Getenv("WORK"), "bridge.db"))
+	ts.Check(err)
+	_, err = db.ExecContext(context.Background(), args[0])
+	ts.Check(errors.Join(err, db.Close()))
+}
+
+// capture puts the last word of the last output into a variable.
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	words := strings.Fields(ts.ReadFile("stdout"))
+	ts.Setenv(args[0], words[len(words)-1])
+}
