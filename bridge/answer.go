@@ -156,25 +156,41 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 // Visitors type codes, of which there are only ten thousand, so each chat and all
 // of them together may be wrong so often; beyond that a code waits.
 func (b *Bridge) search(ctx context.Context, c *card, clues Clues, again bool) (Match, error) {
-	tries, subject, everywhere := b.chatCodes, c.Connector+"\x00"+c.Chat, ""
-	if c.about.Asked {
-		tries, subject = b.askedCodes, c.Agent
-	}
 	print := c.codePrint(clues.LookupCode)
-	fresh := print != c.about.Code
-	if !fresh && !again || fresh && (!tries.left(subject) || !b.allCodes.left(everywhere)) {
+	fresh, allowed, undo := print != c.about.Code, again, func() {}
+	if fresh && clues.LookupCode != "" {
+		undo, allowed = b.tryCode(*c)
+	}
+	if !allowed {
 		clues.LookupCode = ""
 	}
 	m, err := b.finder.find(ctx, clues)
-	if err != nil || clues.LookupCode == "" {
-		return m, err
+	if err != nil || len(m.Visitors) > 0 {
+		undo() // only wrong codes count
 	}
-	c.about.Code = print
-	if fresh && len(m.Visitors) == 0 {
-		tries.allow(subject)
-		b.allCodes.allow(everywhere)
+	if err == nil && clues.LookupCode != "" {
+		c.about.Code = print
 	}
-	return m, nil
+	return m, err
+}
+
+// tryCode counts a lookup code as wrong before it is followed, so that many at
+// once are no way around the limits; undo takes it back.
+func (b *Bridge) tryCode(c card) (undo func(), ok bool) {
+	tries, subject := b.chatCodes, c.Connector+"\x00"+c.Chat
+	if c.about.Asked {
+		tries, subject = b.askedCodes, c.Agent
+	}
+	one, ok := tries.try(subject)
+	if !ok {
+		return one, false
+	}
+	all, ok := b.allCodes.try("")
+	if !ok {
+		one()
+		return all, false
+	}
+	return func() { one(); all() }, true
 }
 
 func (c *card) codePrint(code string) string {
@@ -207,7 +223,7 @@ func (b *Bridge) follow(c *card, before card, change *store.Change) {
 		change.Audit = append(change.Audit, b.entry(*c, "closed", ""))
 		change.EndWaits = append(change.EndWaits, store.Wait{Card: c.ID})
 	}
-	if waiting := []State{Ready, Offline}; slices.Contains(waiting, c.state()) && !before.visible() {
+	if waiting := []State{Ready, Offline}; slices.Contains(waiting, c.state()) && !slices.Contains(waiting, before.state()) {
 		change.Jobs = append(change.Jobs, refreshJob(*c, 0))
 	}
 	if c.about.Place.Address != "" && (replaced || !before.visible()) {

@@ -93,6 +93,7 @@ type Bridge struct {
 	afterPage string
 	retention store.Retention
 	sessions  sessions
+	rest      rest
 }
 
 // relisten is the pause before a connector that stopped listening does again.

@@ -41,6 +41,9 @@ func (c *cache[V]) get(ctx context.Context, key string, load func(context.Contex
 		return v.(V), nil
 	}
 	done := c.flight.DoChan(key, func() (any, error) {
+		if v, ok := c.items.Get(key); ok {
+			return v, nil // another flight ended between the look and this one
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
 		defer cancel()
 		v, err := load(ctx)

@@ -119,10 +119,11 @@ type detail struct {
 	Pressed time.Time `json:"pressed,omitzero"`
 	// Sessions are those that began from this card, in order.
 	Sessions []session `json:"sessions,omitempty"`
-	// Told counts how often an agent was told that the visitor is back, and
-	// ToldAgent is who was last.
-	Told      int    `json:"told,omitzero"`
-	ToldAgent string `json:"told_agent,omitempty"`
+	// Told counts how often an agent was told that the visitor is back; ToldAgent
+	// and ToldAt are who was last, and when.
+	Told      int       `json:"told,omitzero"`
+	ToldAgent string    `json:"told_agent,omitempty"`
+	ToldAt    time.Time `json:"told_at,omitzero"`
 	// Since is the first generation of the door that the present agent had. A
 	// later one was sent to the agent's own place because somebody asked for it.
 	Since int `json:"since,omitempty"`

@@ -248,7 +248,7 @@ func (c *card) chatLink() templates.Link {
 // matched, the page says so.
 func (b *Bridge) doorOf(c card, v upscope.Visitor) templates.Door {
 	d := c.door(b.describe(v))
-	d.Tells, d.Stops = b.tells(c), c.stoppable()
+	d.Tells, d.Stops = b.tells(c) && c.waitable(), c.stoppable()
 	if s := c.about.Sighting; s != nil && v.ShortID == c.Visitor && s.Identity != identity(v) {
 		d.Changed, d.Before = true, s.Name
 	}

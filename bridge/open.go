@@ -64,7 +64,9 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 	}
 	location, err := b.mint(ctx, c, v)
 	if err != nil {
-		c = b.takeBack(context.WithoutCancel(ctx), c, before, v, err)
+		if c = b.takeBack(context.WithoutCancel(ctx), c, before, v, err); c.ID == "" {
+			return errClosed // erased meanwhile
+		}
 		if errors.Is(err, upscope.ErrNotFound) {
 			return b.followVisitor(w, r, c)
 		}
@@ -121,10 +123,15 @@ func (b *Bridge) record(ctx context.Context, c *card, before card, browser, conf
 // writes down that it did not. It returns the card as it then is.
 func (b *Bridge) takeBack(ctx context.Context, c, before card, v upscope.Visitor, cause error) card {
 	after, err := b.revise(ctx, c.ID, func(now *card) []store.Entry {
-		if now.about.Pressed.Equal(c.about.Pressed) {
+		switch {
+		case !now.about.Pressed.Equal(c.about.Pressed): // somebody pressed again
+		case len(now.running()) > 0: // the link was made after all, and used
+		default:
 			now.about.Pressed, now.Awaited = before.about.Pressed, before.Awaited
 			if before.state() != c.state() {
 				now.notLed()
+			}
+			if now.Visitor == v.ShortID {
 				now.saw(v)
 			}
 		}
@@ -180,11 +187,8 @@ func (b *Bridge) meant(ctx context.Context, c card, p press) (upscope.Visitor, e
 func (b *Bridge) confirm(ctx context.Context, c card) (confirmed string, refused error) {
 	of := c // the card of the chat
 	if c.about.Shared != "" {
-		row, err := b.store.Card(ctx, c.about.Shared)
-		if err == nil {
-			of, err = openCard(row)
-		}
-		if err != nil {
+		var err error
+		if of, err = b.card(ctx, c.about.Shared); err != nil {
 			return "", fmt.Errorf("%w: %w", errStore, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"time"
 
 	"cobrowse-bridge/bridge/store"
@@ -25,45 +26,73 @@ const (
 	refreshesPerMinute = 120
 
 	// A wait is looked at every returnsEvery, and at most returnsPerSecond of
-	// them are: 40 a second are 2,400 requests a minute, whatever is waited for,
-	// and a thousand waits are told within half a minute.
+	// them are, each with one request: 40 a second are 2,400 a minute, whatever is
+	// waited for, and a thousand waits are told within half a minute.
 	returnsEvery     = 25 * time.Second
 	returnsPerSecond = 40
+	// newsLife is how long it is news that somebody is back.
+	newsLife = 5 * time.Minute
 	// waitLife is when an agent who wants to be told has given up.
 	waitLife = time.Hour
 )
 
-// presence reads where the card's visitor is now. Somebody who goes on under
-// another short id is found by the clue that lasts.
+// presence reads where the card's visitor is now, with one request: by the clue
+// that led to them, so that somebody who goes on under another short id is found
+// as well, or else by that id.
 func (b *Bridge) presence(ctx context.Context, c card) (upscope.Visitor, error) {
-	if !c.about.Clues.Empty() && c.about.Reason != templates.ReasonChosen {
-		m, err := b.finder.find(ctx, c.about.Clues)
-		if err != nil {
-			return upscope.Visitor{}, err
+	clues := c.about.Clues.only(c.about.Reason)
+	if clues.Empty() {
+		if c.Visitor == "" {
+			return upscope.Visitor{}, upscope.ErrNotFound
 		}
-		if m.Sure {
-			return m.Visitors[0], nil
-		}
+		return b.finder.visitor(ctx, c.Visitor)
 	}
-	if c.Visitor == "" {
+	m, err := b.finder.find(ctx, clues)
+	if err != nil {
+		return upscope.Visitor{}, err
+	}
+	if !m.Sure {
 		return upscope.Visitor{}, upscope.ErrNotFound
 	}
-	return b.finder.visitor(ctx, c.Visitor)
+	return m.Visitors[0], nil
 }
 
-// saw brings a card that waits to be pressed to what was seen of its visitor.
+// only leaves the clue that is behind a reason, if it is one to search by.
+func (c Clues) only(r templates.Reason) Clues {
+	switch r {
+	case templates.ReasonIntegration:
+		return Clues{IntegrationIDs: c.IntegrationIDs}
+	case templates.ReasonUnique:
+		return Clues{UniqueID: c.UniqueID}
+	}
+	return Clues{}
+}
+
+// saw brings a card that waits to be pressed to what was seen of its visitor. If
+// that is not who was matched, the door and the press will say so.
 func (c *card) saw(v upscope.Visitor) {
 	if s := c.state(); s != Ready && s != Offline {
 		return
 	}
 	if v.ShortID != c.Visitor {
-		c.take(v)
+		if seen := c.about.Sighting; seen == nil || seen.Identity == identity(v) {
+			c.take(v)
+		}
+		c.Visitor = v.ShortID
 	}
 	if v.IsOnline {
 		c.move(foundOnline)
 	} else {
 		c.move(foundOffline)
 	}
+}
+
+// follows says on record that a card's visitor is known by another id now.
+func (b *Bridge) follows(c card, before string) []store.Entry {
+	if before == "" || c.Visitor == before {
+		return nil
+	}
+	return []store.Entry{b.entry(c, "asked", "short id changed: by "+string(c.about.Reason))}
 }
 
 // noticed shows on the card what somebody who looked at its door saw. That it
@@ -73,9 +102,12 @@ func (b *Bridge) noticed(ctx context.Context, c card, v upscope.Visitor) {
 	if after.saw(v); after.State == c.State && after.Visitor == c.Visitor {
 		return
 	}
-	_, err := b.revise(context.WithoutCancel(ctx), c.ID, func(c *card) []store.Entry {
-		c.saw(v)
-		return nil
+	_, err := b.revise(context.WithoutCancel(ctx), c.ID, func(now *card) []store.Entry {
+		if now.Visitor != c.Visitor || !reflect.DeepEqual(now.about.Clues, c.about.Clues) {
+			return nil // it was looked for anew meanwhile
+		}
+		now.saw(v)
+		return b.follows(*now, c.Visitor)
 	})
 	if err != nil {
 		b.log.WarnContext(ctx, "presence not shown on the card", "card", c.ID, "err", err)
@@ -85,27 +117,24 @@ func (b *Bridge) noticed(ctx context.Context, c card, v upscope.Visitor) {
 // refresh looks at the visitor of a card that nobody has pressed yet, and comes
 // back a few times.
 func (b *Bridge) refresh(ctx context.Context, j store.Job) error {
-	row, err := b.store.Card(ctx, j.Subject)
+	c, err := b.card(ctx, j.Subject)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	c, err := openCard(row)
-	if err != nil {
-		return err
-	}
 	if s := c.state(); s != Ready && s != Offline {
 		return nil
 	}
-	if b.refreshed.allow("") {
+	if !b.rest.resting() && b.refreshed.allow("") {
 		v, err := b.presence(ctx, c)
 		switch {
 		case err == nil:
 			b.noticed(ctx, c, v)
 		case !errors.Is(err, upscope.ErrNotFound):
 			b.log.WarnContext(ctx, "presence not read", "card", c.ID, "err", err)
+			b.rest.note(err)
 		}
 	}
 	if j.Step+1 >= len(refreshes) {
@@ -123,9 +152,19 @@ func (b *Bridge) tells(c card) bool {
 	return c.about.Place.Address != "" && b.connectors[c.about.Place.Connector].Show != nil
 }
 
+// waitable reports whether the card's visitor may be waited for: they are gone, or
+// may be by the time the agent reads it.
+func (c *card) waitable() bool {
+	switch c.state() {
+	case Offline, Ready, Opened, Ended:
+		return true
+	}
+	return false
+}
+
 // wait remembers that the card's agent wants to be told when the visitor is back.
 func (b *Bridge) wait(w http.ResponseWriter, r *http.Request, c card) error {
-	if !b.tells(c) || c.state() != Offline && c.state() != Ready {
+	if !b.tells(c) || !c.waitable() {
 		return b.showDoor(w, r, c)
 	}
 	now := time.Now()
@@ -153,6 +192,9 @@ func (b *Bridge) watchReturns(ctx context.Context) {
 }
 
 func (b *Bridge) lookForReturns(ctx context.Context) error {
+	if b.rest.resting() {
+		return nil
+	}
 	due, err := b.store.WaitsDue(ctx)
 	if err != nil || !due {
 		return err
@@ -172,31 +214,33 @@ func (b *Bridge) lookForReturns(ctx context.Context) error {
 // What ends the waiting is stored together with the job that tells, so that they
 // are told once.
 func (b *Bridge) lookFor(ctx context.Context, w store.Wait) error {
-	row, err := b.store.Card(ctx, w.Card)
-	if errors.Is(err, store.ErrNotFound) || err == nil && (row.Agent != w.Agent || time.Now().After(w.Until)) {
-		return b.store.Commit(ctx, store.Change{EndWaits: []store.Wait{w}})
+	end := func() error { return b.store.Commit(ctx, store.Change{EndWaits: []store.Wait{w}}) }
+	if time.Now().After(w.Until) {
+		return end()
+	}
+	c, err := b.card(ctx, w.Card)
+	if errors.Is(err, store.ErrNotFound) {
+		return end()
 	}
 	if err != nil {
 		return err
 	}
-	c, err := openCard(row)
-	if err != nil {
-		return err
-	}
-	if s := c.state(); s != Offline && s != Ready {
-		return b.store.Commit(ctx, store.Change{EndWaits: []store.Wait{w}})
+	if c.Agent != w.Agent || !c.waitable() || !c.about.Pressed.Before(w.Until.Add(-waitLife)) {
+		return end()
 	}
 	v, err := b.presence(ctx, c)
 	if errors.Is(err, upscope.ErrNotFound) || err == nil && !v.IsOnline {
 		return nil
 	}
 	if err != nil {
+		b.rest.note(err)
 		return err
 	}
 	before := c
 	c.saw(v)
-	c.about.Told, c.about.ToldAgent = c.about.Told+1, c.Agent
+	c.about.Told, c.about.ToldAgent, c.about.ToldAt = c.about.Told+1, c.Agent, time.Now()
 	change := store.Change{
+		Audit:    b.follows(c, before.Visitor),
 		EndWaits: []store.Wait{w},
 		Jobs:     []store.Job{{Queue: c.about.Place.Connector, Kind: jobTell, Subject: c.ID, Step: c.about.Told}},
 	}
@@ -210,18 +254,15 @@ func (b *Bridge) lookFor(ctx context.Context, w store.Wait) error {
 // tell sends the card's agent a message of its own that the visitor is back,
 // since an edited card makes no sound.
 func (b *Bridge) tell(ctx context.Context, conn Connector, j store.Job) error {
-	row, err := b.store.Card(ctx, j.Subject)
+	c, err := b.card(ctx, j.Subject)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	c, err := openCard(row)
-	if err != nil {
-		return err
-	}
-	if c.state() == Closed || c.about.Told != j.Step || c.Agent != c.about.ToldAgent {
+	stale := time.Since(c.about.ToldAt) > newsLife || c.about.Told != j.Step || c.Agent != c.about.ToldAgent
+	if stale || !c.waitable() || c.state() == Offline {
 		return nil
 	}
 	words, err := b.worded(c, templates.StateBack)

@@ -217,3 +217,92 @@ func TestWhoeverLooksAtTheDoorRefreshesTheCard(t *testing.T) {
 		}
 	})
 }
+
+func TestTellMeWorksAfterASession(t *testing.T) {
+	inWorld(t, func(w *world) {
+		bob, _, session := w.watched()
+		w.pass(sessionsWait)
+		w.upscope.Go(w.visitor)
+		w.upscope.End(session, 0)
+		w.pass(time.Minute)
+		bob.follow(w.door("bob")).want(t, http.StatusOK, "Tell me when they are back")
+		bob.press(w.door("bob"), url.Values{"tell": {"1"}}).want(t, http.StatusOK, "tell you when they are back")
+		w.pass(10 * time.Second)
+		w.upscope.Return(w.visitor)
+		w.pass(30 * time.Second)
+		if w.told("bob") != 1 {
+			t.Errorf("told %d times", w.told("bob"))
+		}
+	})
+}
+
+func TestACardThatWasNotReadyAtFirstIsKeptHonestToo(t *testing.T) {
+	inWorld(t, func(w *world) {
+		room := w.opens(keyed())
+		w.taken(room)
+		w.pass(20 * time.Second)
+		w.reads("bob", "find Ann yet")
+		ann := w.ann()
+		w.browser().press(w.door("bob"), url.Values{"look": {"1"}}).want(t, http.StatusOK, "Co-browse with")
+		w.pass(time.Second)
+		w.reads("bob", "Co-browse with Ann")
+		w.upscope.Go(ann)
+		w.pass(2*time.Minute + 10*time.Second)
+		w.reads("bob", "Ann is offline")
+	})
+}
+
+func TestPromise7ALookInTheBackgroundSendsNobodyToSomebodyElse(t *testing.T) {
+	inWorld(t, func(w *world) {
+		bob, room, session := w.watched()
+		w.pass(sessionsWait)
+		w.upscope.End(session, 0)
+		w.chat.CloseChat(room)
+		w.tells("LivechatSession", room)
+		w.pass(time.Second)
+
+		// bob's browser is known now, and goes straight on as a rule.
+		w.taken(w.opens(keyed()))
+		zoe := w.upscope.Come(upscope.Visitor{
+			Name: "Zoe", UniqueID: "cust-1", Identities: []string{"rocketchat:" + pageKey}, IsSupported: true,
+		})
+		w.upscope.SetIntegrationIDs(zoe, "rocketchat:"+pageKey)
+		w.upscope.Go(w.visitor)
+		w.pass(2*time.Minute + 10*time.Second) // the card looks for itself
+		minted := w.upscope.Minted()
+		bob.follow(w.door("bob")).want(t, http.StatusOK, "different visitor", "Zoe")
+		if n := w.upscope.Minted() - minted; n != 0 {
+			t.Errorf("%d links for somebody whom nobody has seen", n)
+		}
+	})
+}
+
+func TestUpscopeIsNotAskedForReturnsWhileItWantsToBeLeftAlone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		_, ann, _ := w.waiting()
+		w.upscope.Fail(upscopetest.List, upscopetest.Fault{Status: http.StatusTooManyRequests, RetryAfter: "100"}, 1)
+		<-time.After(30 * time.Second)
+		asked := w.asked(upscopetest.List)
+		<-time.After(70 * time.Second)
+		if n := w.asked(upscopetest.List) - asked; n != 0 {
+			t.Errorf("asked %d times meanwhile", n)
+		}
+		w.upscope.Return(ann)
+		<-time.After(time.Minute)
+		if w.told("bob") != 1 {
+			t.Error("bob is not told")
+		}
+	})
+}
+
+func TestStaleNewsAreNotTold(t *testing.T) {
+	inWorld(t, func(w *world) {
+		_, ann, _ := w.waiting()
+		w.chat.Fail("chat.sendMessage", rocketchattest.Fault{Status: http.StatusBadGateway}, 10)
+		w.upscope.Return(ann)
+		w.pass(30 * time.Minute) // in which the message is tried often enough
+		if n := w.told("bob"); n != 0 {
+			t.Errorf("told %d times, hours late", n)
+		}
+	})
+}

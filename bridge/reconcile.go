@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"cobrowse-bridge/bridge/store"
@@ -10,7 +11,8 @@ import (
 const (
 	// reconcileEvery is the pause between two questions to a chat service.
 	reconcileEvery = 100 * time.Millisecond
-	// reconcileTries is how often a service that fails is asked about one chat.
+	// reconcileTries is how often a service that fails is asked about one chat,
+	// and about how many of them in a row.
 	reconcileTries = 5
 	reconcileWait  = 10 * time.Second
 )
@@ -29,20 +31,27 @@ func (b *Bridge) reconcile(ctx context.Context, conn Connector) {
 }
 
 func (b *Bridge) closeOver(ctx context.Context, conn Connector) (closed int, err error) {
+	var failed []error
 	for after := ""; ; {
 		rows, err := b.store.CardsOpen(ctx, conn.Name, after)
 		if err != nil || len(rows) == 0 {
 			return closed, err
 		}
 		for _, row := range rows {
+			after = row.ID
 			over, err := b.over(ctx, conn, row)
-			if err != nil && !IsPermanent(err) {
-				return closed, err
-			}
 			if over {
 				closed++
 			}
-			after = row.ID
+			// One chat that cannot be read says nothing of the others; several in
+			// a row say that the service is down.
+			if err == nil {
+				failed = nil
+				continue
+			}
+			if failed = append(failed, err); len(failed) == reconcileTries || ctx.Err() != nil {
+				return closed, errors.Join(failed...)
+			}
 		}
 	}
 }

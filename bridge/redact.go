@@ -52,13 +52,13 @@ func (r *Redactor) Hide(secrets ...string) {
 
 const redacted = "[redacted]"
 
-var doorPath = regexp.MustCompile(`/w/[A-Za-z0-9_-]{22,}`)
+var secretPath = regexp.MustCompile(`(/w/|/upscope/ended/)[A-Za-z0-9_-]{22,}`)
 
 // Write writes p without what it must not hold.
 func (r *Redactor) Write(p []byte) (int, error) {
 	clean := r.secrets.Load().Replace(string(p))
-	if strings.Contains(clean, "/w/") {
-		clean = doorPath.ReplaceAllString(clean, "/w/"+redacted)
+	if strings.Contains(clean, "/w/") || strings.Contains(clean, "/upscope/ended/") {
+		clean = secretPath.ReplaceAllString(clean, "${1}"+redacted)
 	}
 	if _, err := io.WriteString(r.w, clean); err != nil {
 		return 0, err

@@ -37,12 +37,14 @@ const (
 	sessionsGap   = 2 * time.Second
 	// overlap is how far back each look goes behind the one before: the clocks
 	// of two machines differ, and lists lag behind.
-	overlap = 2 * time.Minute
+	overlap = 5 * time.Minute
 	// callbackLife is how long after a press Upscope's call is listened to.
 	callbackLife = 72 * time.Hour
 
 	maxSessions = 20 // of one card
-	maxNotes    = 5  // of one session
+	maxAgents   = 20 // of one session
+	maxNotes    = 5
+	maxRating   = 5
 )
 
 // markName is what a session's metadata calls the mark of its card.
@@ -51,6 +53,7 @@ const markName = "bridge_card"
 // A session is what a card keeps of an Upscope session.
 type session struct {
 	ID      string    `json:"id"`
+	Visitor string    `json:"visitor"` // the short id
 	Started time.Time `json:"started,omitzero"`
 	Ended   time.Time `json:"ended,omitzero"`
 	// Live says that somebody saw the screen, Agreed that the visitor let them.
@@ -68,15 +71,20 @@ type session struct {
 
 func sessionOf(s upscope.Session) session {
 	kept := session{
-		ID: s.ID, Started: s.StartedAt, Ended: s.EndedAt, Live: s.WentLive, Agreed: s.Authorized,
-		Seconds: s.LengthSeconds, Rating: s.VisitorAgentRating, Notes: s.AgentNotes[:min(len(s.AgentNotes), maxNotes)],
-		Video: s.VideoStatus,
+		ID: s.ID, Visitor: s.VisitorID, Started: s.StartedAt, Ended: s.EndedAt, Live: s.WentLive, Agreed: s.Authorized,
+		Seconds: s.LengthSeconds, Video: s.VideoStatus,
+	}
+	if n := min(len(s.AgentNotes), maxNotes); n > 0 {
+		kept.Notes = s.AgentNotes[:n]
+	}
+	if s.VisitorAgentRating <= maxRating {
+		kept.Rating = s.VisitorAgentRating
 	}
 	if s.VideoStatus == "ready" {
 		kept.Recording = s.PublicVideoURL
 	}
 	for _, a := range s.Agents {
-		if a.Name != "" && !slices.Contains(kept.Agents, a.Name) && len(kept.Agents) < maxSessions {
+		if a.Name != "" && !slices.Contains(kept.Agents, a.Name) && len(kept.Agents) < maxAgents {
 			kept.Agents = append(kept.Agents, a.Name)
 		}
 	}
@@ -84,6 +92,14 @@ func sessionOf(s upscope.Session) session {
 }
 
 func (s session) over() bool { return s.Lost || !s.Ended.IsZero() }
+
+// limit is when nobody believes any more that the session's end was told.
+func (s session) limit() time.Time {
+	if s.Live {
+		return s.Started.Add(noEnd)
+	}
+	return s.Started.Add(noAnswer)
+}
 
 func (s session) outcome() templates.Outcome {
 	switch {
@@ -105,7 +121,9 @@ func (s session) outcome() templates.Outcome {
 func (c *card) led(now time.Time) {
 	c.move(watched)
 	c.about.Pressed = now
-	c.Awaited = now.Add(noShow)
+	if c.Awaited.Before(now.Add(noShow)) {
+		c.Awaited = now.Add(noShow)
+	}
 }
 
 // notLed takes it back: no session came of it.
@@ -119,39 +137,50 @@ func (c *card) notLed() {
 
 // learn takes into the card what Upscope says of one of its sessions.
 func (c *card) learn(s session, now time.Time) {
-	c.about.Sessions = slices.Clone(c.about.Sessions)
-	if i := slices.IndexFunc(c.about.Sessions, func(known session) bool { return known.ID == s.ID }); i >= 0 {
-		c.about.Sessions[i] = s
-	} else if len(c.about.Sessions) < maxSessions {
-		c.about.Sessions = append(c.about.Sessions, s)
+	all := slices.Clone(c.about.Sessions)
+	i := slices.IndexFunc(all, func(known session) bool { return known.ID == s.ID })
+	switch {
+	case i >= 0:
+		if s.Started.IsZero() {
+			s.Started = all[i].Started
+		}
+		all[i] = s
+	case len(all) == maxSessions && s.Started.Before(all[0].Started):
+		return // older than all that are kept
+	default:
+		if s.Started.IsZero() {
+			s.Started = now
+		}
+		all = append(all, s)
 	}
-	slices.SortStableFunc(c.about.Sessions, func(a, b session) int { return a.Started.Compare(b.Started) })
+	slices.SortStableFunc(all, func(a, b session) int { return a.Started.Compare(b.Started) })
+	c.about.Sessions = all[max(0, len(all)-maxSessions):]
 	c.account(now)
 }
 
 // account brings the card to what its sessions say together.
 func (c *card) account(now time.Time) {
-	var ended time.Time
-	var live, waiting, cut bool
+	var ended, limit time.Time
+	live, cut := false, false
 	for _, s := range c.about.Sessions {
 		switch {
-		case !s.over() && s.Live:
-			live = true
 		case !s.over():
-			waiting = true
+			live = live || s.Live
+			limit = latest(limit, s.limit())
 		case s.Ended.After(ended):
 			ended = s.Ended
 			cut = s.Video == "pending" || s.Video == "recording"
 		}
 	}
+	pressed := c.about.Pressed.Add(noShow)
 	switch {
 	case live:
 		c.move(sessionLive)
-		c.awaitUntil(now.Add(noEnd))
-	case waiting:
-		c.awaitUntil(now.Add(noAnswer))
-	case c.state() == Opened && c.about.Pressed.After(ended):
-		// The agent pressed once more, and that session is yet to come.
+		c.Awaited = latest(limit, pressed)
+	case !limit.IsZero():
+		c.Awaited = latest(limit, pressed)
+	case c.state() == Opened && c.about.Pressed.After(ended) && pressed.After(now):
+		c.Awaited = pressed // once more, and that session is yet to come
 	default:
 		c.move(sessionOver)
 		switch {
@@ -165,25 +194,39 @@ func (c *card) account(now time.Time) {
 	}
 }
 
-// awaitUntil changes nothing for a minute or two: each change is a write.
-func (c *card) awaitUntil(t time.Time) {
-	if d := t.Sub(c.Awaited); d > noShow || d < 0 {
-		c.Awaited = t
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
+	return b
 }
 
 // lapse ends the waiting for what did not come.
-func (c *card) lapse() {
+func (c *card) lapse(now time.Time) {
 	c.about.Sessions = slices.Clone(c.about.Sessions)
 	for i := range c.about.Sessions {
-		if s := &c.about.Sessions[i]; !s.over() {
+		if s := &c.about.Sessions[i]; !s.over() && !now.Before(s.limit()) {
 			s.Lost = true
 		}
 	}
-	if s := c.state(); s == Opened || s == Live {
+	if len(c.about.Sessions) == 0 {
 		c.notLed()
+	} else {
+		c.account(now)
 	}
-	c.Awaited = time.Time{}
+	if !c.Awaited.After(now) {
+		c.Awaited = time.Time{}
+	}
+}
+
+// running are the visitors of the card's sessions that are not over.
+func (c *card) running() (visitors []string) {
+	for _, s := range c.about.Sessions {
+		if !s.over() && s.Visitor != "" && !slices.Contains(visitors, s.Visitor) {
+			visitors = append(visitors, s.Visitor)
+		}
+	}
+	return visitors
 }
 
 // sessions says when to ask Upscope what became of its sessions.
@@ -191,7 +234,7 @@ type sessions struct {
 	kick chan struct{}
 
 	mu    sync.Mutex
-	since time.Time
+	since time.Time // zero before the first look
 }
 
 func (s *sessions) from() time.Time {
@@ -200,19 +243,28 @@ func (s *sessions) from() time.Time {
 	return s.since
 }
 
-func (s *sessions) lookFrom(since time.Time) {
+// looked moves the time from which the next look goes on from where the last
+// began, unless that one was asked to go further back meanwhile.
+func (s *sessions) looked(from, next time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.since = since
+	if s.since.Equal(from) {
+		s.since = next
+	}
+}
+
+// lookBack has the next look begin at the given time, if that is earlier.
+func (s *sessions) lookBack(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if since.Before(s.since) {
+		s.since = since
+	}
 }
 
 // lookNow asks for a look at sessions that changed after the given time.
 func (s *sessions) lookNow(since time.Time) {
-	s.mu.Lock()
-	if since.Before(s.since) {
-		s.since = since
-	}
-	s.mu.Unlock()
+	s.lookBack(since)
 	select {
 	case s.kick <- struct{}{}:
 	default: // it was asked for already
@@ -222,9 +274,7 @@ func (s *sessions) lookNow(since time.Time) {
 // watchSessions follows the sessions of cards until ctx ends. While no card
 // waits for news it asks Upscope nothing.
 func (b *Bridge) watchSessions(ctx context.Context) {
-	// What was missed while no bridge ran is at most this old; see noEnd.
-	b.sessions.lookFrom(time.Now().Add(-noEnd))
-	for wait := time.Duration(0); ; {
+	for wait := time.Duration(0); ; wait = sessionsEvery {
 		select {
 		case <-ctx.Done():
 			return
@@ -236,12 +286,12 @@ func (b *Bridge) watchSessions(ctx context.Context) {
 			case <-time.After(min(wait, sessionsGap)):
 			}
 		}
-		wait = sessionsEvery
+		if b.rest.resting() {
+			continue
+		}
 		if err := b.lookAtSessions(ctx); err != nil && ctx.Err() == nil {
 			b.log.WarnContext(ctx, "sessions not read", "err", err)
-			if pause, ok := retryWait(err); ok {
-				wait = max(wait, pause)
-			}
+			b.rest.note(err)
 		}
 	}
 }
@@ -252,12 +302,19 @@ func (b *Bridge) lookAtSessions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	from := b.sessions.from()
 	if awaited {
-		for s, err := range b.upscope.Sessions(ctx, upscope.SessionQuery{UpdatedAfter: b.sessions.from()}) {
+		since := from
+		if since.IsZero() {
+			if since, err = b.firstPress(ctx, began); err != nil {
+				return err
+			}
+		}
+		for s, err := range b.upscope.Sessions(ctx, upscope.SessionQuery{UpdatedAfter: since}) {
 			if err != nil {
 				return err
 			}
-			if err := b.observe(ctx, s); err != nil {
+			if err := b.observe(ctx, s); err != nil && !b.unreadable(ctx, "of session "+s.ID, err) {
 				return err
 			}
 		}
@@ -265,8 +322,27 @@ func (b *Bridge) lookAtSessions(ctx context.Context) error {
 			return err
 		}
 	}
-	b.sessions.lookFrom(began.Add(-overlap))
+	b.sessions.looked(from, began.Add(-overlap))
 	return nil
+}
+
+// firstPress is from when news may have been missed while no bridge ran.
+func (b *Bridge) firstPress(ctx context.Context, now time.Time) (time.Time, error) {
+	rows, err := b.store.CardsAwaited(ctx, now.Add(2*callbackLife))
+	if err != nil {
+		return now, err
+	}
+	first := now.Add(-noEnd)
+	for _, row := range rows {
+		c, err := openCard(row)
+		if pressed := c.about.Pressed; err == nil && !pressed.IsZero() && pressed.Before(first) {
+			first = pressed
+		}
+	}
+	if oldest := now.Add(-callbackLife); first.Before(oldest) {
+		first = oldest
+	}
+	return first.Add(-overlap), nil
 }
 
 // observe takes a session that Upscope reports to the card it began from, if it
@@ -289,7 +365,7 @@ func (b *Bridge) observe(ctx context.Context, s upscope.Session) error {
 		if seen.Live && !before.Live {
 			entries = append(entries, b.entry(*c, "live", "session "+seen.ID))
 		}
-		if seen.over() && !before.over() {
+		if seen.over() && before.Ended.IsZero() {
 			entries = append(entries, b.entry(*c, "ended", fmt.Sprintf("session %s: %s", seen.ID, seen.outcome())))
 		}
 		return entries
@@ -303,37 +379,59 @@ func (b *Bridge) observe(ctx context.Context, s upscope.Session) error {
 // lapsed ends the waiting of cards for what did not come in time. It is called
 // when Upscope has just told all it knows.
 func (b *Bridge) lapsed(ctx context.Context) error {
-	for {
-		rows, err := b.store.CardsAwaited(ctx, time.Now())
-		if err != nil || len(rows) == 0 {
+	rows, err := b.store.CardsAwaited(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		_, err := b.revise(ctx, row.ID, func(c *card) []store.Entry {
+			now := time.Now()
+			if c.Awaited.IsZero() || c.Awaited.After(now) {
+				return nil
+			}
+			lost := c.running()
+			c.lapse(now)
+			if len(lost) == 0 || len(c.running()) > 0 {
+				return nil
+			}
+			return []store.Entry{b.entry(*c, "ended", templates.Unknown.String())}
+		})
+		if err != nil && !b.unreadable(ctx, row.ID, err) {
 			return err
 		}
-		for _, row := range rows {
-			if _, err := b.revise(ctx, row.ID, func(c *card) []store.Entry {
-				if !c.Awaited.IsZero() && !c.Awaited.After(time.Now()) {
-					c.lapse()
-				}
-				return nil
-			}); err != nil {
-				return err
-			}
-		}
 	}
+	return nil
+}
+
+// unreadable reports whether a card cannot be opened any more, as after its secret
+// was taken away. It must not hold up the others.
+func (b *Bridge) unreadable(ctx context.Context, id string, err error) bool {
+	if !errors.Is(err, store.ErrSealed) {
+		return false
+	}
+	b.log.ErrorContext(ctx, "card cannot be read", "card", id, "err", err)
+	return true
+}
+
+// card reads a card, or is store.ErrNotFound.
+func (b *Bridge) card(ctx context.Context, id string) (card, error) {
+	row, err := b.store.Card(ctx, id)
+	if err != nil {
+		return card{}, err
+	}
+	return openCard(row)
 }
 
 // revise changes a card as change says, begun anew if somebody else changed it
 // meanwhile, and shows what people can see of it. A card that is gone is left
 // alone, and so is one that stays as it is, but for what change has to record.
 func (b *Bridge) revise(ctx context.Context, id string, change func(*card) []store.Entry) (c card, err error) {
-	err = again(func() error {
-		row, err := b.store.Card(ctx, id)
+	err = again(func() (err error) {
+		c, err = b.card(ctx, id)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
-			return err
-		}
-		if c, err = openCard(row); err != nil {
 			return err
 		}
 		before := c
@@ -366,20 +464,22 @@ func (b *Bridge) ended(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return errNoPage
 	}
-	if !b.callbacks.allow(id) {
-		return nil // the look that an earlier one asked for is as good
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		return fmt.Errorf("%w: %w", errBody, err)
-	}
+	body, _ := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)) // only a hint is in it
 	now := time.Now()
 	since := now.Add(-overlap)
 	if hint, err := upscope.ParseWebhook(body); err == nil && !hint.EndedAt.IsZero() && hint.EndedAt.Before(now) {
 		since = hint.EndedAt.Add(-overlap)
 	}
+	if oldest := now.Add(-callbackLife); since.Before(oldest) {
+		since = oldest
+	}
+	undo, ok := b.callbacks.try(id)
+	if !ok {
+		b.sessions.lookBack(since)
+		return nil // the look that an earlier one asked for is as good
+	}
 	expired := false
-	_, err = b.revise(r.Context(), id, func(c *card) []store.Entry {
+	_, err := b.revise(r.Context(), id, func(c *card) []store.Entry {
 		if expired = now.Sub(c.about.Pressed) > callbackLife; !expired && c.Awaited.IsZero() {
 			c.Awaited = now.Add(noShow) // it comes so late that nobody waited any more
 		}
@@ -387,12 +487,10 @@ func (b *Bridge) ended(w http.ResponseWriter, r *http.Request) error {
 	})
 	switch {
 	case err != nil:
+		undo()
 		return fmt.Errorf("%w: %w", errStore, err)
 	case expired:
 		return errNoPage
-	}
-	if oldest := now.Add(-callbackLife); since.Before(oldest) {
-		since = oldest
 	}
 	b.sessions.lookNow(since)
 	return nil
@@ -409,7 +507,7 @@ func (c *card) stoppable() bool { return c.state() == Opened || c.state() == Liv
 
 // stop ends the session of the card's visitor, for everybody who watches.
 func (b *Bridge) stop(w http.ResponseWriter, r *http.Request, c card) error {
-	if !c.stoppable() || c.Visitor == "" {
+	if !c.stoppable() {
 		return b.showDoor(w, r, c)
 	}
 	if err := b.stopSession(r.Context(), c); err != nil {

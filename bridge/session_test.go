@@ -380,3 +380,94 @@ func TestNothingThatUpscopeShowsTheVisitorHoldsAHandle(t *testing.T) {
 		}
 	})
 }
+
+func TestAPressDuringASessionThatNobodyUsesHarmsNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		bob, _, session := w.watched()
+		w.pass(sessionsWait)
+		bob.press(w.door("bob"), url.Values{"visitor": {w.visitor}}).wantWatch(t)
+		w.pass(15 * time.Minute)
+		w.reads("bob", "Live with Ann", "no said how")
+		w.upscope.End(session, 5)
+		w.pass(sessionsWait)
+		w.reads("bob", "is over", "5 of 5", "no said how")
+	})
+}
+
+func TestStopEndsTheSessionOfTheCardWhoeverItsVisitorIsNow(t *testing.T) {
+	inWorld(t, func(w *world) {
+		bob, _, session := w.watched()
+		first := w.visitor
+		w.pass(sessionsWait)
+		fresh := w.ann()
+		w.upscope.Go(first)
+		bob.press(w.door("bob"), url.Values{"look": {"1"}}).want(t, http.StatusOK, fresh)
+		bob.press(w.door("bob"), url.Values{"stop": {"1"}}).want(t, http.StatusOK, "The session is ended")
+		for _, c := range w.upscope.Calls() {
+			if c.Endpoint == upscopetest.StopSession && !strings.Contains(c.RequestURI, first) {
+				t.Errorf("asked for %s, and %s is of %s", c.RequestURI, session, first)
+			}
+		}
+		w.pass(sessionsWait)
+		w.reads("bob", "is over")
+	})
+}
+
+func TestEmptyNotesAreNoNews(t *testing.T) {
+	inWorld(t, func(w *world) {
+		_, room, _ := w.watched()
+		w.pass(sessionsWait)
+		before, err := w.store.CardOfChat(w.Context(), "rocketchat", room)
+		w.must(err)
+		w.pass(2 * time.Minute)
+		after, err := w.store.CardOfChat(w.Context(), "rocketchat", room)
+		w.must(err)
+		if after.Version != before.Version || !after.DoorUntil.Equal(before.DoorUntil) {
+			t.Errorf("version %d became %d with no news", before.Version, after.Version)
+		}
+	})
+}
+
+func TestACardKeepsItsLatestSessions(t *testing.T) {
+	inWorld(t, func(w *world) {
+		bob, room, _ := w.watched()
+		for range 22 {
+			w.pass(61 * time.Second)
+			w.upscope.End(w.visitor, 0)
+			bob.press(w.door("bob"), url.Values{"visitor": {w.visitor}}).wantWatch(t)
+			w.begun()
+		}
+		w.pass(2 * time.Minute)
+		w.reads("bob", "Live with Ann", "Session 20: running")
+		live := 0
+		for record, err := range w.store.Audit(w.Context(), 0) {
+			w.must(err)
+			if record.Action == "live" && strings.Contains(record.Chat, room) {
+				live++
+			}
+		}
+		if live != 23 {
+			t.Errorf("%d sessions went live on record, and 23 did", live)
+		}
+	})
+}
+
+func TestUpscopeIsLeftAloneForAsLongAsItSays(t *testing.T) {
+	inWorld(t, func(w *world) {
+		_, _, session := w.watched()
+		w.upscope.Fail(upscopetest.Sessions, upscopetest.Fault{Status: http.StatusTooManyRequests, RetryAfter: "110"}, 1)
+		<-time.After(sessionsWait)
+		asked := w.lists()
+		w.upscope.End(session, 0)
+		for range 3 {
+			w.calls(session, upscopetest.Bare)
+			<-time.After(31 * time.Second)
+		}
+		if n := w.lists() - asked; n != 0 {
+			t.Errorf("asked %d times meanwhile", n)
+		}
+		<-time.After(30 * time.Second)
+		w.pass(time.Second)
+		w.reads("bob", "is over")
+	})
+}

@@ -25,7 +25,22 @@ func newThrottle(acts int, while time.Duration) *throttle {
 }
 
 // allow counts an act of the subject, and reports whether it may be done.
-func (t *throttle) allow(subject string) bool { return t.limit(subject).Allow() }
+func (t *throttle) allow(subject string) bool {
+	_, ok := t.try(subject)
+	return ok
+}
+
+// try is allow for an act that counts only if it fails: undo takes it back.
+func (t *throttle) try(subject string) (undo func(), ok bool) {
+	l := t.limit(subject)
+	r := l.Reserve()
+	if r.Delay() > 0 {
+		r.Cancel()
+		return func() {}, false
+	}
+	t.limits.put(subject, l) // known for as long as it may still count
+	return r.Cancel, true
+}
 
 // left reports whether another act of the subject would be allowed.
 func (t *throttle) left(subject string) bool { return t.limit(subject).Tokens() >= 1 }

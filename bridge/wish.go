@@ -215,7 +215,7 @@ func (b *Bridge) stopAll(ctx context.Context, conn Connector, d store.Delivery, 
 	}
 	stopped := 0
 	for _, c := range cards {
-		if !c.stoppable() || c.Visitor == "" {
+		if !c.stoppable() {
 			continue
 		}
 		if err := b.stopSession(ctx, c); err != nil {
@@ -226,16 +226,23 @@ func (b *Bridge) stopAll(ctx context.Context, conn Connector, d store.Delivery, 
 	return b.reply(ctx, conn, d, ask, templates.Card{State: templates.StateStopped, Found: stopped})
 }
 
-// stopSession ends the session of a card's visitor, after writing down who does.
+// stopSession ends the sessions of a card, after writing down who does. Their
+// visitor may be known by another id by now.
 func (b *Bridge) stopSession(ctx context.Context, c card) error {
 	if err := b.store.Commit(ctx, store.Change{Audit: []store.Entry{b.entry(c, "stopping", "")}}); err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}
 	ctx = context.WithoutCancel(ctx)
-	err := b.upscope.StopSession(ctx, c.Visitor)
-	if err != nil && !errors.Is(err, upscope.ErrNotFound) {
-		b.note(ctx, c, "not stopped", err.Error())
-		return err
+	visitors := c.running()
+	if len(visitors) == 0 && c.Visitor != "" {
+		visitors = []string{c.Visitor}
+	}
+	for _, v := range visitors {
+		err := b.upscope.StopSession(ctx, v)
+		if err != nil && !errors.Is(err, upscope.ErrNotFound) {
+			b.note(ctx, c, "not stopped", err.Error())
+			return err
+		}
 	}
 	b.sessions.lookNow(time.Now().Add(-overlap))
 	return nil

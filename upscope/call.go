@@ -233,7 +233,7 @@ func sound(body []byte) error {
 				name = []byte(plain)
 			}
 			l := &levels[len(levels)-1]
-			twice := false
+			var twice bool
 			if l.many == nil && len(names)-l.first < few {
 				twice = slices.ContainsFunc(names[l.first:], func(n []byte) bool { return bytes.Equal(n, name) })
 				names = append(names, name)

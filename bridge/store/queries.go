@@ -44,7 +44,7 @@ const (
 	queryCardsOpen    = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND id > $2 AND state <> 'closed' ORDER BY id LIMIT 100`
 
 	queryWait       = `INSERT INTO waits (card, agent, until, due) VALUES ($1, $2, $3, $4) ON CONFLICT (card, agent) DO UPDATE SET until = excluded.until, due = excluded.due`
-	queryWaitsDue   = `UPDATE waits SET due = $2 WHERE (card, agent) IN (SELECT card, agent FROM waits WHERE due <= $1 ORDER BY due LIMIT $3) RETURNING card, agent, until`
+	queryWaitsDue   = `UPDATE waits SET due = $2 WHERE due <= $1 AND (card, agent) IN (SELECT card, agent FROM waits WHERE due <= $1 ORDER BY due LIMIT $3) RETURNING card, agent, until`
 	queryAnyWaitDue = `SELECT card FROM waits WHERE due <= $1 LIMIT 1`
 	queryEndWait    = `DELETE FROM waits WHERE card = $1 AND agent = $2`
 	queryEndWaits   = `DELETE FROM waits WHERE card = $1`
