@@ -46,8 +46,9 @@ fuzz: ## every fuzz target for FUZZTIME
 	  done; \
 	done
 
-schemas: ## what we send Rocket.Chat against the vendor's own schemas (needs npm)
+schemas: ## what we send Rocket.Chat and Slack against the vendors' own schemas (needs npm)
 	bash connectors/rocketchat/testdata/schemas/run.sh
+	bash connectors/slack/testdata/types/run.sh
 
 bench: ## the benchmarks, each as a ratio to a floor measured in the same run
 	go test -run '^$$' -bench . -benchtime 5x -p 1 -timeout 30m ./bridge ./bridge/store | go run ./bridge/benchtest/table

@@ -12,6 +12,7 @@ import (
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/connectors/rocketchat"
+	"cobrowse-bridge/connectors/slack"
 )
 
 // A kind of connector: how to open one from the variables below a prefix, and
@@ -24,6 +25,12 @@ type kind struct {
 // kinds has one line for each chat service.
 var kinds = map[string]kind{
 	"rocketchat": {rocketchat.Open, &rocketchat.Settings{}},
+	"slack":      {slack.Open, &slack.Settings{}},
+}
+
+// placing is what every connector can be told.
+type placing struct {
+	Show string `split_words:"true" desc:"where its cards are shown, connector:address; empty: where the service itself says"`
 }
 
 // Names are the chat services there are.
@@ -57,9 +64,36 @@ func Open(r *settings.Reader, variable string, names []string, log *slog.Logger)
 			continue
 		}
 		log := log.With("connector", name)
-		all = append(all, k.open(r, name, prefix(name), bridge.Upstream(name, rest.NewTransport(), log), log))
+		c := k.open(r, name, prefix(name), bridge.Upstream(name, rest.NewTransport(), log), log)
+		c.ShowAt = shownAt(r, prefix(name), names)
+		all = append(all, c)
+	}
+	for _, c := range all {
+		if c.ShowAt == (bridge.Place{}) {
+			continue
+		}
+		// Whoever may press there has to be told apart by the service.
+		at := slices.IndexFunc(all, func(to bridge.Connector) bool { return to.Name == c.ShowAt.Connector })
+		if at >= 0 && len(r.Faults()) == 0 && (all[at].Shared == nil || !all[at].Shared(c.ShowAt.Address)) {
+			r.Fault(prefix(c.Name)+"_SHOW", "must be a place where presses are signed, such as a channel of Slack: slack:C0123456789")
+		}
 	}
 	return all
+}
+
+// shownAt reads where a connector's cards are shown.
+func shownAt(r *settings.Reader, prefix string, names []string) bridge.Place {
+	var p placing
+	r.Group(prefix, &p)
+	if p.Show == "" {
+		return bridge.Place{}
+	}
+	name, address, ok := strings.Cut(p.Show, ":")
+	if !ok || address == "" || !slices.Contains(names, name) {
+		r.Fault(prefix+"_SHOW", "must be connector:address, with one of the connectors in use")
+		return bridge.Place{}
+	}
+	return bridge.Place{Connector: name, Address: address}
 }
 
 // Prefixes are what the variables of the named connectors begin with.
@@ -75,5 +109,5 @@ func prefix(name string) string { return strings.ToUpper(strings.ReplaceAll(name
 
 // Variables lists the variables of a chat service.
 func Variables(service string) []settings.Variable {
-	return settings.Variables(prefix(service), kinds[service].settings)
+	return append(settings.Variables(prefix(service), kinds[service].settings), settings.Variables(prefix(service), &placing{})...)
 }

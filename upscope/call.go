@@ -174,13 +174,14 @@ func plainToken(s string) bool {
 // decode reads an answer: JSON, not nested beyond reason, no name twice in one object. encoding/json on its
 // own would merge the two values of a repeated name into one. Its errors quote the input, so ours do not.
 func decode(body []byte, into any) error {
-	if !json.Valid(body) {
+	err := json.Unmarshal(body, into)
+	if _, broken := errors.AsType[*json.SyntaxError](err); broken {
 		return errors.New("not JSON")
 	}
 	if err := sound(body); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(body, into); err != nil {
+	if err != nil {
 		return errors.New("not of the documented shape")
 	}
 	return nil

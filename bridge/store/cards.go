@@ -80,7 +80,8 @@ func (s *Store) CardsOpen(ctx context.Context, connector, after string) ([]Card,
 	return s.cards(ctx, "open cards", queryCardsOpen, connector, after)
 }
 
-// CardsOfAgent returns the n cards of an agent that changed last, the latest first.
+// CardsOfAgent returns the n cards of an agent that were made last, the latest
+// first: ids are in the order in which they were drawn.
 func (s *Store) CardsOfAgent(ctx context.Context, agent string, n int) ([]Card, error) {
 	return s.cards(ctx, "cards of agent", queryCardsOfAgent, agent, n)
 }
@@ -132,9 +133,9 @@ func (s *Store) scanCard(row engine.Row) (c Card, err error) {
 	return c, nil
 }
 
-// saveCard prepares the statement that inserts or updates c. It refuses with
-// ErrConflict.
-func (s *Store) saveCard(c Card) func(context.Context, engine.Tx) error {
+// saveCard prepares the statement that inserts or updates c, and marks the door of
+// its generation as pressed if it is. It refuses with ErrConflict.
+func (s *Store) saveCard(c Card, pressed bool) func(context.Context, engine.Tx) error {
 	now := time.Now()
 	if c.Created.IsZero() {
 		c.Created = now
@@ -153,7 +154,7 @@ func (s *Store) saveCard(c Card) func(context.Context, engine.Tx) error {
 	args := []any{c.ID, c.Connector, c.Chat, c.Agent, c.Visitor, c.State, c.Version + 1, int64(c.Generation),
 		handle, micros(c.Created), micros(c.Updated), micros(c.DoorUntil), micros(c.Awaited), detail}
 	if c.Version > 0 {
-		query, args = queryUpdateCard, append(args, c.Version)
+		query, args = queryUpdateCard, append(args, c.Version, pressed)
 	}
 	return func(ctx context.Context, tx engine.Tx) error {
 		n, err := tx.Exec(ctx, query, args...)

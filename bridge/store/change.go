@@ -39,11 +39,11 @@ func (s *Store) Commit(ctx context.Context, c Change) error {
 	claimed := func(context.Context, engine.Tx) error { return nil }
 	if c.Claim != nil {
 		var decide func(context.Context, engine.Tx) error
-		decide, claimed = s.claim(*c.Claim)
+		decide, claimed = s.claim(*c.Claim, c.Card != nil && c.Card.Version > 0)
 		steps = append(steps, decide)
 	}
 	if c.Card != nil {
-		steps = append(steps, s.saveCard(*c.Card))
+		steps = append(steps, s.saveCard(*c.Card, c.Claim != nil))
 	}
 	steps = append(steps, claimed)
 	for _, p := range c.Posts {

@@ -41,8 +41,8 @@ type Claim struct {
 const refresh = 5 * time.Minute
 
 // claim prepares the decision, which only refuses, and what it makes of the
-// door and the browser, which only writes.
-func (s *Store) claim(c Claim) (decide, apply func(context.Context, engine.Tx) error) {
+// browser and, unless that is marked with the card, of the door, which only writes.
+func (s *Store) claim(c Claim, marked bool) (decide, apply func(context.Context, engine.Tx) error) {
 	browser := sha256.Sum256([]byte(c.Browser))
 	known, pressed := false, false // the browser, and the door before
 	decide = func(ctx context.Context, tx engine.Tx) error {
@@ -77,7 +77,7 @@ func (s *Store) claim(c Claim) (decide, apply func(context.Context, engine.Tx) e
 		return nil
 	}
 	apply = func(ctx context.Context, tx engine.Tx) error {
-		if !pressed {
+		if !pressed && !marked {
 			if _, err := tx.Exec(ctx, queryClaim, c.Card, int64(c.Generation)); err != nil {
 				return fmt.Errorf("claim: %w", err)
 			}

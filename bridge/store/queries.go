@@ -32,7 +32,8 @@ const (
 	queryCardByHandle = `SELECT ` + cardColumns + ` FROM cards WHERE handle = $1`
 	queryInsertCard   = `INSERT INTO cards (id, connector, chat, agent, visitor, state, version, generation, handle, created, updated, door_until, awaited, detail)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`
-	queryUpdateCard = `UPDATE cards SET agent = $4, visitor = $5, state = $6, version = $7, generation = $8, created = $10, updated = $11, door_until = $12, awaited = $13, detail = $14
+	queryUpdateCard = `UPDATE cards SET agent = $4, visitor = $5, state = $6, version = $7, generation = $8, created = $10, updated = $11, door_until = $12, awaited = $13, detail = $14,
+		claimed = CASE WHEN $16 THEN $8 ELSE claimed END
 		WHERE id = $1 AND connector = $2 AND chat = $3 AND handle IS NOT DISTINCT FROM $9 AND version = $15`
 	queryAnyAwaited   = `SELECT id FROM cards WHERE awaited > 0 LIMIT 1`
 	queryCards        = `SELECT ` + cardColumns + ` FROM cards WHERE id > $1 ORDER BY id LIMIT 100`
@@ -40,7 +41,7 @@ const (
 	queryDeletePosts  = `DELETE FROM posts WHERE card = $1`
 	queryPurgeCards   = `DELETE FROM cards WHERE id IN (SELECT id FROM cards WHERE id < $1 AND updated < $2 AND door_until < $3 AND awaited < $3 LIMIT 500) RETURNING id`
 	queryCardsAwaited = `SELECT ` + cardColumns + ` FROM cards WHERE awaited > 0 AND awaited <= $1 ORDER BY awaited LIMIT 100`
-	queryCardsOfAgent = `SELECT ` + cardColumns + ` FROM cards WHERE agent = $1 ORDER BY updated DESC LIMIT $2`
+	queryCardsOfAgent = `SELECT ` + cardColumns + ` FROM cards WHERE agent = $1 ORDER BY id DESC LIMIT $2`
 	queryCardsOpen    = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND id > $2 AND state <> 'closed' ORDER BY id LIMIT 100`
 
 	queryWait       = `INSERT INTO waits (card, agent, until, due) VALUES ($1, $2, $3, $4) ON CONFLICT (card, agent) DO UPDATE SET until = excluded.until, due = excluded.due`

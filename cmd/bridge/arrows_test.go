@@ -11,8 +11,9 @@ import (
 // nothing of ours.
 var arrows = map[string][]string{
 	"cmd/bridge":                           {"bridge", "bridge/settings", "bridge/store", "connectors", "connectors/demo", "connectors/rocketchat", "upscope", "upscope/upscopetest"},
-	"connectors":                           {"bridge", "bridge/settings", "connectors/rest", "connectors/rocketchat"},
+	"connectors":                           {"bridge", "bridge/settings", "connectors/rest", "connectors/rocketchat", "connectors/slack"},
 	"connectors/rocketchat":                {"bridge", "bridge/settings", "connectors/rest"},
+	"connectors/slack":                     {"bridge", "bridge/settings", "connectors/rest"},
 	"connectors/demo":                      {"bridge", "connectors/rest"},
 	"connectors/connectortest":             {"bridge"},
 	"bridge":                               {"bridge/store", "templates", "upscope"},
@@ -29,6 +30,7 @@ var arrows = map[string][]string{
 	"templates":                            nil,
 	"upscope":                              nil,
 	"connectors/rocketchat/rocketchattest": nil,
+	"connectors/slack/slacktest":           nil,
 }
 
 // modules are the outside modules that may be used, and where. Tests may use
@@ -38,11 +40,13 @@ var modules = map[string][]string{
 	"github.com/gofrs/flock":               {"bridge/store/sqlite"},
 	"github.com/google/uuid":               {"bridge", "bridge/store"},
 	"github.com/gorilla/mux":               {"bridge"},
+	"github.com/gorilla/websocket":         {"connectors/slack", "connectors/slack/slacktest"},
 	"github.com/jackc/pgx/v5":              {"bridge/store/postgres"},
 	"github.com/kelseyhightower/envconfig": {"bridge/settings"},
 	"github.com/patrickmn/go-cache":        {"bridge"},
 	"github.com/pressly/goose/v3":          {"bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
 	"github.com/riverqueue/river":          {"bridge/benchtest", "bridge/store", "bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
+	"github.com/slack-go/slack":            {"connectors/slack"},
 	"github.com/sony/gobreaker/v2":         {"bridge"},
 	"golang.org/x/sync":                    {"bridge", "cmd/bridge"},
 	"golang.org/x/time":                    {"bridge"},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"cobrowse-bridge/bridge"
@@ -45,8 +46,23 @@ func (serveCommand) Run(ctx context.Context, s streams) error {
 		return errors.Join(fmt.Errorf("listen on BRIDGE_LISTEN: %w", err), db.Close())
 	}
 	fmt.Fprintf(s.out, "bridge is ready on %s for %s\n", listener.Addr(), c.origin)
-	err = serve(ctx, listener, b, b.Run)
+	err = serve(ctx, listener, b, func(ctx context.Context) error {
+		var checked sync.WaitGroup
+		checked.Go(func() { warn(ctx, c) })
+		defer checked.Wait()
+		return b.Run(ctx)
+	})
 	return errors.Join(err, db.Close())
+}
+
+// warn logs what bridge check finds, since not everybody runs it: some of it, such
+// as a user who may write where customers read, nothing else would tell.
+func warn(ctx context.Context, c *config) {
+	for _, f := range ask(ctx, c) {
+		if f.Problem != "" && ctx.Err() == nil {
+			c.log.WarnContext(ctx, "check found a problem", "about", f.About, "problem", f.Problem, "remedy", f.Remedy)
+		}
+	}
 }
 
 // drain is how long requests may take to end once the program is told to stop,

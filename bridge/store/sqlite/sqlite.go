@@ -143,7 +143,7 @@ func (db *DB) join(ctx context.Context, path string, log *slog.Logger) error {
 // somebody is erased would otherwise keep them. It costs nothing that can be
 // measured.
 func (db *DB) openWriter(ctx context.Context, path string) (files fs.FS, err error) {
-	const options = "_txlock=immediate&_pragma=secure_delete(ON)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)"
+	const options = "_txlock=immediate&_pragma=secure_delete(ON)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)&_pragma=wal_autocheckpoint(4000)"
 	db.writer = connect(path, options, 1)
 	if err := durable(ctx, db.writer); err != nil {
 		return nil, err

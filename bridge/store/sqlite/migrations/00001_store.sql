@@ -32,7 +32,7 @@ CREATE TABLE cards (
 );
 
 CREATE INDEX cards_awaited ON cards (awaited) WHERE awaited > 0;
-CREATE INDEX cards_agent ON cards (agent, updated);
+CREATE INDEX cards_agent ON cards (agent, id);
 CREATE INDEX cards_open ON cards (connector, id) WHERE state <> 'closed';
 
 -- Agents who want to be told when the visitor of their card is back.

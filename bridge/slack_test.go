@@ -1,0 +1,245 @@
+package bridge_test
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/connectors/slack"
+	"cobrowse-bridge/connectors/slack/slacktest"
+	"cobrowse-bridge/upscope/upscopetest"
+)
+
+// A slackWorld is a world in which agents use Slack as well.
+type slackWorld struct {
+	*world
+	slack *slacktest.Workspace
+}
+
+const signingSecret = "canary-signing-secret-6b1d"
+
+// inSlack runs a test in a world with Slack. Cards of Rocket.Chat are shown in a
+// channel of it, if one is named.
+func inSlack(t *testing.T, channel string, test func(w *slackWorld), opts ...options) {
+	t.Helper()
+	s := &slackWorld{slack: slacktest.New(t.Errorf)}
+	s.slack.Secret, s.slack.BotToken = signingSecret, "xoxb-canary-bot-token"
+	for _, u := range []slacktest.User{
+		{ID: "U1", Name: "bob", RealName: "Bob Baker"}, {ID: "U2", Name: "eve", RealName: "Eve Evans"},
+		{ID: "U3", Name: "gus", RealName: "Gus Guest", Guest: true}, {ID: "U4", Name: "carl", RealName: "Carl Customer", Team: "T9OTHER"},
+	} {
+		s.slack.AddUser(u)
+	}
+	s.slack.AddChannel(slacktest.Channel{ID: "C1", Name: "support", Members: []string{"U1", "U2", "U3", "U4", s.slack.BotUser}})
+	log := &logBuffer{}
+	opts = append(opts, options{config: func(c *bridge.Config) {
+		connector, err := slack.New(slack.Config{
+			Name: "slack", Secrets: []string{signingSecret}, BotToken: s.slack.BotToken,
+			Transport: bridge.InProcess(s.slack), Log: slog.New(slog.NewJSONHandler(log, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if channel != "" {
+			c.Connectors[0].ShowAt = bridge.Place{Connector: "slack", Address: channel}
+		}
+		c.Connectors = append(c.Connectors, connector)
+	}})
+	inWorld(t, func(w *world) {
+		s.world = w
+		test(s)
+	}, opts...)
+}
+
+// says has Slack send something, signed.
+func (w *slackWorld) says(body []byte) {
+	w.Helper()
+	if got := w.post("/hooks/slack", body, w.slack.Sign(body)); got.StatusCode != http.StatusOK || got.body != "" {
+		w.Fatalf("Slack is answered %d %q", got.StatusCode, got.body)
+	}
+	w.pass(time.Second)
+}
+
+var slackDoor = regexp.MustCompile(`https://bridge\.example\.org(/w/[A-Za-z0-9_-]{43})`)
+
+// doorIn is the path of the door in a message.
+func (w *slackWorld) doorIn(p slacktest.Post) string {
+	w.Helper()
+	m := slackDoor.FindStringSubmatch(string(p.Blocks))
+	if m == nil {
+		w.Fatalf("no door in %s", p.Blocks)
+	}
+	if strings.Contains(p.Text, "/w/") {
+		w.Errorf("the address stands in the text: %q", p.Text)
+	}
+	return m[1]
+}
+
+func (w *slackWorld) last(posts []slacktest.Post, n int) slacktest.Post {
+	w.Helper()
+	if len(posts) != n {
+		w.Fatalf("%d messages, want %d: %+v", len(posts), n, posts)
+	}
+	return posts[n-1]
+}
+
+func TestASlackCommandLeadsToTheVisitorsScreen(t *testing.T) {
+	inSlack(t, "", func(w *slackWorld) {
+		ann := w.coded("Ann Silva", "4821")
+		w.says(w.slack.Command("U1", "C1", "4821"))
+		reply := w.last(w.slack.Ephemeral("U1"), 1)
+		bob := w.browser()
+		bob.follow(w.doorIn(reply)).want(t, http.StatusOK, "Ann Silva")
+		bob.press(w.doorIn(reply), url.Values{"visitor": {ann}}).wantWatch(t)
+		if a := w.upscope.Watches()[0].Body.Agent; a.ID != "slack:T0ACME/U1" || a.Name != "Bob Baker" {
+			t.Errorf("Upscope is told %+v", a)
+		}
+		session := w.begun()
+		w.pass(sessionsWait)
+		if card := w.last(w.slack.Direct("U1"), 1); !strings.Contains(card.Text, "Live with") {
+			t.Errorf("the card reads %q", card.Text)
+		}
+		w.upscope.End(session, 4)
+		w.calls(session, upscopetest.Bare)
+		w.pass(10 * time.Second)
+		if card := w.last(w.slack.Direct("U1"), 1); !strings.Contains(card.Text, "is over") || !strings.Contains(string(card.Blocks), "4 of 5") {
+			t.Errorf("the card reads %q %s", card.Text, card.Blocks)
+		}
+		if len(w.slack.Channel("C1")) != 0 || len(w.slack.Ephemeral("U2")) != 0 {
+			t.Error("somebody else can see something")
+		}
+	})
+}
+
+func TestACardInAChannelGivesWhoeverPressesADoorOfTheirOwn(t *testing.T) {
+	inSlack(t, "C1", func(w *slackWorld) {
+		ann := w.ann()
+		room := w.opens(keyed())
+		w.taken(room)
+		w.posts("bob", 0)
+		card := w.last(w.slack.Channel("C1"), 1)
+		if slackDoor.Match(card.Blocks) {
+			t.Fatalf("a door stands in the channel: %s", card.Blocks)
+		}
+		for range 2 { // a double click
+			w.says(w.slack.Press("U2", card, 0))
+		}
+		own := w.last(w.slack.Ephemeral("U2"), 1)
+		eve := w.browser()
+		eve.follow(w.doorIn(own)).want(t, http.StatusOK, "Eve Evans")
+		eve.press(w.doorIn(own), url.Values{"visitor": {ann}}).wantWatch(t)
+		if a := w.upscope.Watches()[0].Body.Agent; a.ID != "slack:T0ACME/U2" || a.Name != "Eve Evans" {
+			t.Errorf("Upscope is told %+v", a)
+		}
+		w.begun()
+		w.pass(sessionsWait)
+		if card := w.last(w.slack.Channel("C1"), 1); !strings.Contains(card.Text, "Live with Ann") || slackDoor.Match(card.Blocks) {
+			t.Errorf("the card in the channel reads %q %s", card.Text, card.Blocks)
+		}
+		// Another browser cannot use her door, and nobody can once two minutes are over.
+		w.browser().follow(w.doorIn(own)).want(t, http.StatusForbidden)
+	})
+}
+
+func TestADoorOfOnesOwnClosesByItselfAndWithTheChat(t *testing.T) {
+	inSlack(t, "C1", func(w *slackWorld) {
+		w.ann()
+		room := w.opens(keyed())
+		w.taken(room)
+		card := w.last(w.slack.Channel("C1"), 1)
+		w.says(w.slack.Press("U2", card, 0))
+		first := w.doorIn(w.last(w.slack.Ephemeral("U2"), 1))
+		w.pass(2 * time.Minute)
+		w.browser().follow(first).want(t, http.StatusGone, "expired")
+		w.says(w.slack.Press("U2", card, 0))
+		second := w.doorIn(w.last(w.slack.Ephemeral("U2"), 2))
+		w.browser().follow(second).want(t, http.StatusOK)
+		w.chat.CloseChat(room)
+		w.tells("LivechatSession", room)
+		w.pass(time.Second)
+		w.browser().follow(second).want(t, http.StatusGone, "This chat is over")
+		w.says(w.slack.Press("U2", card, 0))
+		if text := w.last(w.slack.Ephemeral("U2"), 3).Text; !strings.Contains(text, "Chat closed") {
+			t.Errorf("eve reads %q", text)
+		}
+	})
+}
+
+func TestPeopleOfOtherCompaniesAndGuestsAreRefusedOnTheRecord(t *testing.T) {
+	inSlack(t, "C1", func(w *slackWorld) {
+		w.ann()
+		w.taken(w.opens(keyed()))
+		card := w.last(w.slack.Channel("C1"), 1)
+		for user, says := range map[string]string{"U3": "guest", "U4": "another organisation"} {
+			w.says(w.slack.Press(user, card, 0))
+			refused := w.last(w.slack.Ephemeral(user), 1)
+			if !strings.Contains(refused.Text+string(refused.Blocks), says) || slackDoor.Match(refused.Blocks) {
+				t.Errorf("%s reads %q %s", user, refused.Text, refused.Blocks)
+			}
+		}
+		refused := map[string]string{}
+		for record, err := range w.store.Audit(w.Context(), 0) {
+			w.must(err)
+			if record.Action == "refused" {
+				refused[record.Agent] = record.Detail
+			}
+		}
+		if len(refused) != 2 || refused["slack:T0ACME/U3"] != "guest" || refused["slack:T9OTHER/U4"] != "external" {
+			t.Errorf("recorded %v", refused)
+		}
+		if w.upscope.Minted() != 0 {
+			t.Error("a link was made")
+		}
+	})
+}
+
+func TestSlackAnswersStatusUsageAndStop(t *testing.T) {
+	inSlack(t, "", func(w *slackWorld) {
+		ann := w.coded("Ann", "4821")
+		w.says(w.slack.Command("U1", "C1", "status"))
+		w.says(w.slack.Command("U1", "C1", "usage"))
+		w.says(w.slack.Command("U1", "C1", "stop"))
+		w.says(w.slack.Command("U1", "C1", "help"))
+		var all []string
+		for _, p := range w.slack.Ephemeral("U1") {
+			all = append(all, p.Text+string(p.Blocks))
+		}
+		for i, says := range []string{"no co-browse cards yet", "Visitors online now", "No session of yours", "4821"} {
+			if len(all) != 4 || !strings.Contains(all[i], says) {
+				t.Fatalf("answer %d does not say %q: %q", i, says, all)
+			}
+		}
+		w.says(w.slack.Command("U1", "C1", "4821"))
+		bob := w.browser()
+		bob.press(w.doorIn(w.last(w.slack.Ephemeral("U1"), 5)), url.Values{"visitor": {ann}}).wantWatch(t)
+		w.begun()
+		w.pass(sessionsWait)
+		w.says(w.slack.Command("U1", "C1", "stop"))
+		if text := w.last(w.slack.Ephemeral("U1"), 6).Text; !strings.Contains(text, "Ended 1 session") {
+			t.Errorf("bob reads %q", text)
+		}
+		w.pass(10 * time.Second)
+		if card := w.last(w.slack.Direct("U1"), 1); !strings.Contains(card.Text, "is over") {
+			t.Errorf("the card reads %q", card.Text)
+		}
+	})
+}
+
+func TestTheSameSlackEventThreeTimesIsOneCard(t *testing.T) {
+	inSlack(t, "", func(w *slackWorld) {
+		w.coded("Ann", "4821")
+		event := w.slack.Mention("U1", "C1", "", "<@"+w.slack.BotUser+"> 4821")
+		w.says(event)
+		for n := range 3 {
+			body, header := w.slack.Retry(event, n+1, "http_timeout")
+			w.post("/hooks/slack", body, header).want(t, http.StatusOK)
+		}
+		w.pass(10 * time.Second)
+		w.last(w.slack.Ephemeral("U1"), 1)
+	})
+}

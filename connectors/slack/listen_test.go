@@ -1,0 +1,275 @@
+package slack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/connectors/rest"
+	"cobrowse-bridge/connectors/slack/slacktest"
+)
+
+const patience = 20 * time.Second
+
+// A socketDesk listens over real connections.
+type socketDesk struct {
+	*slacktest.Workspace
+	conn bridge.Connector
+	log  *lockedBuffer
+
+	mu    sync.Mutex
+	got   []bridge.Delivery
+	fails int // deliveries that cannot be kept
+}
+
+func newSocketDesk(t *testing.T, change ...func(*slacktest.Workspace)) *socketDesk {
+	t.Helper()
+	d := &socketDesk{Workspace: workspace(t.Errorf), log: new(lockedBuffer)}
+	server := httptest.NewServer(d.Workspace)
+	d.SocketURL = strings.Replace(server.URL, "http", "ws", 1) + "/link"
+	for _, f := range change {
+		f(d.Workspace)
+	}
+	transport := rest.NewTransport()
+	c := config()
+	c.AppToken, c.URL, c.Transport = testApp, mustURL(t, server.URL+"/api/"), transport
+	c.Log = slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var err error
+	if d.conn, err = New(c); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- d.conn.Listen(ctx, d.deliver) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Listen: %v", err)
+		}
+		server.Close()
+		transport.CloseIdleConnections()
+		clean(t, "the log", d.log.String())
+	})
+	return d
+}
+
+func (d *socketDesk) deliver(_ context.Context, got bridge.Delivery) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fails > 0 {
+		d.fails--
+		return errors.New("the store is full")
+	}
+	d.got = append(d.got, got)
+	return nil
+}
+
+func (d *socketDesk) deliveries() []bridge.Delivery {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]bridge.Delivery(nil), d.got...)
+}
+
+func (d *socketDesk) connected(t *testing.T) {
+	t.Helper()
+	if !d.WaitSockets(lines, patience) {
+		t.Fatalf("there are no %d connections; the log: %s", lines, d.log.String())
+	}
+}
+
+// send hands an envelope over and waits for its answer.
+func (d *socketDesk) send(t *testing.T, kind string, payload any) slacktest.Ack {
+	t.Helper()
+	id, err := d.Envelope(kind, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ack, ok := d.WaitAck(id, patience)
+	if !ok {
+		t.Fatalf("%s is not acknowledged; the log: %s", kind, d.log.String())
+	}
+	return ack
+}
+
+// jsonOf is a command's form as Socket Mode sends it.
+func jsonOf(form url.Values) map[string]any {
+	m := map[string]any{}
+	for name := range form {
+		m[name] = form.Get(name)
+	}
+	return m
+}
+
+func TestSocketModeBringsWhatHTTPBrings(t *testing.T) {
+	t.Parallel()
+	d := newSocketDesk(t)
+	d.connected(t)
+	over := newDesk(t) // the same by HTTP
+
+	form := d.CommandFields("U1", "C1", "4821")
+	fields := jsonOf(form)
+	fields["is_enterprise_install"] = false // a boolean here, a string there
+	press := over.PressPayload("U1", slacktest.Post{Channel: "C1", TS: "1700000000.000001", Blocks: []byte(`[{"type":"actions","elements":[{"type":"button","text":{"text":"Open"},"action_id":"cobrowse_open0","value":"c1"}]}]`)}, 0)
+	mention := d.Mention("U1", "C1", "", "4821")
+	for _, c := range []struct {
+		kind    string
+		payload any
+		body    []byte
+	}{
+		{"slash_commands", fields, []byte(form.Encode())},
+		{"interactive", press, form2(press)},
+		{"events_api", json.RawMessage(mention), mention},
+	} {
+		n := len(d.deliveries())
+		if ack := d.send(t, c.kind, c.payload); len(ack.Payload) != 0 {
+			t.Errorf("%s is answered %s", c.kind, ack.Payload)
+		}
+		got := d.deliveries()
+		if len(got) != n+1 {
+			t.Fatalf("%s: %d deliveries", c.kind, len(got)-n)
+		}
+		want, err := over.receive(c.body)
+		if err != nil || got[n].Key != want.Key || string(got[n].Body) != string(want.Body) || got[n].Received.IsZero() {
+			t.Errorf("%s: %+v, by HTTP %+v, %v", c.kind, got[n], want, err)
+		}
+	}
+}
+
+func form2(payload map[string]any) []byte {
+	data, _ := json.Marshal(payload)
+	return form(string(data))
+}
+
+func TestADialogIsAnsweredInTheEnvelope(t *testing.T) {
+	t.Parallel()
+	d := newSocketDesk(t)
+	d.connected(t)
+	v := slacktest.View{ID: "V1", Hash: "h", User: "U1", Body: []byte(`{"callback_id":"cobrowse_search"}`)}
+	ack := d.send(t, "interactive", d.SubmitPayload(v, blockQuery, inputQuery, "nobody"))
+	if !strings.Contains(string(ack.Payload), `"response_action":"errors"`) || len(d.deliveries()) != 0 {
+		t.Errorf("answered %s", ack.Payload)
+	}
+	ack = d.send(t, "interactive", d.SubmitPayload(v, blockQuery, inputQuery, "4821"))
+	if len(ack.Payload) != 0 || len(d.deliveries()) != 1 {
+		t.Errorf("answered %s", ack.Payload)
+	}
+}
+
+func TestWhatCannotBeKeptIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	d := newSocketDesk(t)
+	d.connected(t)
+	d.mu.Lock()
+	d.fails = 1
+	d.mu.Unlock()
+	mention := d.Mention("U1", "C1", "", "4821")
+	lost, err := d.Envelope("events_api", json.RawMessage(mention))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It comes again, by the same connection, and is kept then.
+	again, _ := d.Retry(mention, 1, "http_timeout")
+	d.send(t, "events_api", json.RawMessage(again))
+	if _, ok := d.WaitAck(lost, 0); ok || len(d.deliveries()) != 1 {
+		t.Errorf("acknowledged %v, %d deliveries", ok, len(d.deliveries()))
+	}
+}
+
+func TestUnknownEnvelopesAreAcknowledged(t *testing.T) {
+	t.Parallel()
+	d := newSocketDesk(t)
+	d.connected(t)
+	d.send(t, "something_new", map[string]any{"a": 1})
+	d.send(t, "interactive", "no object")
+	d.send(t, "events_api", map[string]any{"type": "event_callback", "event": map[string]any{"type": "star_added"}})
+	d.send(t, "slash_commands", []any{1})
+	if n := len(d.deliveries()); n != 0 {
+		t.Errorf("%d deliveries", n)
+	}
+}
+
+func TestAKilledConnectionIsReplaced(t *testing.T) {
+	t.Parallel()
+	d := newSocketDesk(t)
+	d.connected(t)
+	d.KillSockets()
+	if !d.WaitSockets(0, patience) {
+		t.Fatal("the connections live")
+	}
+	d.connected(t)
+	d.send(t, "slash_commands", jsonOf(d.CommandFields("U1", "C1", "4821")))
+	if n := len(d.deliveries()); n != 1 {
+		t.Errorf("%d deliveries", n)
+	}
+}
+
+// Slack announces that it closes a connection; the next is there before.
+func TestAConnectionIsReplacedBeforeItEnds(t *testing.T) {
+	t.Parallel()
+	d := newSocketDesk(t)
+	d.connected(t)
+	closeIt := d.Disconnect("warning")
+	if !d.WaitSockets(lines+1, patience) {
+		t.Fatal("no connection was opened beside the one that ends")
+	}
+	closeIt()
+	d.connected(t)
+	d.send(t, "slash_commands", jsonOf(d.CommandFields("U1", "C1", "4821")))
+}
+
+func TestAFailureToConnectIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	d := newSocketDesk(t, func(w *slacktest.Workspace) {
+		w.Fail("apps.connections.open", slacktest.Fault{Error: "internal_error"}, 1)
+		w.Fail("apps.connections.open", slacktest.Fault{Status: 429}, 1)
+	})
+	d.connected(t)
+	if !strings.Contains(d.log.String(), "SLACK_APP_TOKEN") {
+		t.Errorf("the log: %s", d.log.String())
+	}
+}
+
+// In virtual time: how often Slack is asked while it refuses.
+func TestARefusedTokenIsNotAskedAboutInALoop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, func(c *Config) { c.AppToken = testApp })
+		d.AppToken = "xapp-another-one"
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		if err := d.Listen(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Listen: %v", err)
+		}
+		if n := len(d.Requests()); n > 60 || n < 20 {
+			t.Errorf("%d requests in ten minutes", n)
+		}
+	})
+}
+
+func TestOnlySafeAddressesAreConnectedTo(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]bool{
+		"wss://wss-primary.slack.com/link/?ticket=1": true, "ws://127.0.0.1:1/link": true,
+		"ws://wss-primary.slack.com/link": false, "https://slack.com/": false, "": false, "wss://u:p@slack.com/": false, "wss:///x": false,
+	} {
+		if got := socketAddress(address); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
+}
+
+func TestWithoutAnAppTokenNobodyListens(t *testing.T) {
+	t.Parallel()
+	if newDesk(t).Listen != nil {
+		t.Error("it listens")
+	}
+}

@@ -1,0 +1,161 @@
+package slack
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/connectors/slack/slacktest"
+)
+
+// A command's answer is seen by whoever typed it, has the button, and cannot be
+// changed; what changes goes on as a direct message.
+func TestACommandsCardGoesOnAsADirectMessage(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	at := d.mustAsk(t, d.Command("U1", "C2", "4821")).Place.Address
+	card := exampleCard()
+	card.Ref = d.show(t, at, card)
+	posts := d.Ephemeral("U1")
+	if card.Ref != said || len(posts) != 1 || slacktest.Buttons(posts[0].Blocks)[0].URL != testDoor || len(d.Direct("U1")) != 0 {
+		t.Fatalf("ref %q, ephemeral %+v", card.Ref, posts)
+	}
+	card.Title = "Live with Ann"
+	card.Ref = d.show(t, at, card)
+	if dm := d.Direct("U1"); len(d.Ephemeral("U1")) != 1 || len(dm) != 1 || !strings.HasPrefix(string(card.Ref), "DU1/") {
+		t.Fatalf("ref %q, direct %+v", card.Ref, dm)
+	}
+	card.Title = "Co-browsing with Ann is over"
+	d.show(t, at, card)
+	if dm := d.Direct("U1"); len(dm) != 1 || dm[0].Edited != 1 || !strings.HasPrefix(dm[0].Text, card.Title) {
+		t.Errorf("%+v", dm)
+	}
+}
+
+func TestAnAnswerIsNotGivenTwice(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	at := d.mustAsk(t, d.Command("U1", "C1", "4821")).Place.Address
+	card := exampleCard()
+	for range 2 { // the ref of the first was lost
+		if ref := d.show(t, at, card); ref != said {
+			t.Errorf("ref %q", ref)
+		}
+	}
+	if n := len(d.Ephemeral("U1")); n != 1 {
+		t.Errorf("%d answers", n)
+	}
+	card.Title = "Ann is offline" // it changed meanwhile
+	d.show(t, at, card)
+	if dm := d.Direct("U1"); len(dm) != 1 || len(d.Ephemeral("U1")) != 1 {
+		t.Errorf("direct %+v", dm)
+	}
+}
+
+func TestAResponseURLThatFails(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name             string
+		fault            slacktest.Fault
+		ephemeral        int
+		direct           int
+		again, permanent bool
+	}{
+		{"it is used up", slacktest.Fault{Status: 404, Body: "used_url"}, 1, 0, false, false},
+		{"it is too old", slacktest.Fault{Status: 404, Body: "expired_url"}, 1, 0, false, false},
+		{"it does not like the blocks", slacktest.Fault{Status: 400, Body: "invalid_blocks"}, 1, 0, false, false},
+		{"too many", slacktest.Fault{Status: 429, Header: http.Header{"Retry-After": {"1"}}}, 0, 0, true, false},
+		{"a lost answer", slacktest.Fault{Done: true, Status: 503}, 1, 0, true, true},
+		{"a fault of Slack", slacktest.Fault{Status: 500}, 0, 0, true, true},
+		{"a redirect", slacktest.Fault{Status: 302, Header: http.Header{"Location": {"https://evil.example/"}}}, 0, 0, true, false},
+	} {
+		d := newDesk(t)
+		at := d.mustAsk(t, d.Command("U1", "C1", "4821")).Place.Address
+		d.Fail("response_url", c.fault, 1)
+		_, err := d.Show(t.Context(), bridge.Place{Address: at}, exampleCard())
+		if c.again != (err != nil) || bridge.IsPermanent(err) != c.permanent || len(d.Ephemeral("U1")) != c.ephemeral || len(d.Direct("U1")) != c.direct {
+			t.Errorf("%s: %v, %d ephemeral, %d direct", c.name, err, len(d.Ephemeral("U1")), len(d.Direct("U1")))
+		}
+		if err == nil {
+			continue
+		}
+		clean(t, c.name, err.Error())
+		_, err = d.Show(t.Context(), bridge.Place{Address: at}, exampleCard())
+		if c.permanent != (err != nil) || len(d.Ephemeral("U1")) > 1 {
+			t.Errorf("%s, again: %v, %d ephemeral", c.name, err, len(d.Ephemeral("U1")))
+		}
+	}
+}
+
+func TestAnswersFallBackToADirectMessage(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	// A channel that the app is not in, and an address that is used up.
+	at := d.mustAsk(t, d.Command("U1", "C2", "4821")).Place.Address
+	d.Fail("response_url", slacktest.Fault{Status: 404, Body: "used_url"}, 1)
+	ref := d.show(t, at, exampleCard())
+	if dm := d.Direct("U1"); len(dm) != 1 || !strings.HasPrefix(string(ref), "DU1/") {
+		t.Fatalf("ref %q, direct %+v", ref, dm)
+	}
+	if again := d.show(t, at, exampleCard()); again != ref || len(d.Direct("U1")) != 1 {
+		t.Errorf("ref %q, then %q, %d direct", ref, again, len(d.Direct("U1")))
+	}
+}
+
+func TestAResponseURLIsUsedForHalfAnHourAndFiveTimes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		at := d.mustAsk(t, d.Command("U1", "C2", "4821")).Place.Address
+		for i, id := range []string{"a", "b", "c", "d", "e", "f"} {
+			card := exampleCard()
+			card.ID = id
+			d.show(t, at, card)
+			if eph, dm := len(d.Ephemeral("U1")), len(d.Direct("U1")); eph != min(i+1, 5) || dm != max(0, i-4) {
+				t.Errorf("answer %d: %d ephemeral, %d direct", i+1, eph, dm)
+			}
+		}
+		at = d.mustAsk(t, d.Command("U2", "C2", "4821")).Place.Address
+		time.Sleep(30 * time.Minute)
+		from := len(d.Requests())
+		d.show(t, at, exampleCard())
+		if m := d.methods(from); strings.Contains(strings.Join(m, " "), "response_url") || len(d.Direct("U2")) != 1 {
+			t.Errorf("after half an hour: %v", m)
+		}
+	})
+}
+
+func TestOnlySlacksOwnHostsAreAnswered(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{
+		"https://evil.example/commands/T/1/x", "http://hooks.slack.com/commands/T/1/x", "https://hooks.slack.com:8443/x", "https://x@hooks.slack.com/x",
+		"https://hooks.slack.com.evil.example/x", "https://127.0.0.1/x", "https://hooks.slack.com/x#y", "//hooks.slack.com/x", "hooks.slack.com", "https://evil.example\\@hooks.slack.com/",
+	} {
+		d := newDesk(t)
+		form := d.CommandFields("U1", "C1", "4821")
+		form.Set("response_url", address)
+		d.show(t, d.mustAsk(t, []byte(form.Encode())).Place.Address, exampleCard())
+		if m := strings.Join(d.methods(0), " "); strings.Contains(m, "response_url") || len(d.Ephemeral("U1")) != 1 {
+			t.Errorf("%s: %s", address, m)
+		}
+	}
+	d := newDesk(t, func(c *Config) { c.ResponseHosts = []string{"hooks.slack-gov.com"} })
+	d.show(t, d.mustAsk(t, d.Command("U1", "C1", "4821")).Place.Address, exampleCard())
+	if m := strings.Join(d.methods(0), " "); strings.Contains(m, "response_url") {
+		t.Errorf("a host that the operator did not name: %s", m)
+	}
+}
+
+func TestAPressersAnswerLeavesTheCardInTheChannel(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.show(t, "channel/C1", sharedCard())
+	at := d.mustAsk(t, d.Press("U2", d.Channel("C1")[0], 0)).Place.Address
+	d.show(t, at, exampleCard())
+	if len(d.Channel("C1")) != 1 || len(d.Ephemeral("U2")) != 1 {
+		t.Errorf("%d in the channel, %d for eve", len(d.Channel("C1")), len(d.Ephemeral("U2")))
+	}
+}

@@ -1,0 +1,179 @@
+package slack
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/connectors/slack/slacktest"
+)
+
+func TestACardIsPostedOnceAndEditedInPlace(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	card := exampleCard()
+	ref := d.show(t, "dm/U1", card)
+	card.Ref, card.Title = ref, "Live with Ann"
+	card.Button.Label, card.More = "Join", []bridge.Link{{Label: "Stop", Address: testDoor + "?stop"}}
+	if again := d.show(t, "dm/U1", card); again != ref {
+		t.Errorf("ref %q, then %q", ref, again)
+	}
+	card.Title, card.Button, card.More = "Co-browsing with Ann is over", bridge.Link{}, nil
+	d.show(t, "dm/U1", card)
+	posts := d.Direct("U1")
+	if len(posts) != 1 || posts[0].Edited != 2 || !strings.HasPrefix(posts[0].Text, "Co-browsing with Ann is over") {
+		t.Fatalf("%+v", posts)
+	}
+	if strings.Contains(string(posts[0].Blocks), "/w/") {
+		t.Error("the door is still there")
+	}
+}
+
+func TestAtASharedPlaceNoButtonHasAnAddress(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	card := exampleCard() // with addresses, as no engine should send them there
+	card.More = []bridge.Link{{Label: "Stop", Address: testDoor + "?stop"}, {Label: "Recording", Address: "https://upscope.io/r/secret"}}
+	card.Chat = bridge.Link{Label: "Open the chat", Address: "https://chat.example.org/live/1"}
+	for _, address := range []string{"channel/C1", "C1", "thread/C1/1700000000.000001"} {
+		d.show(t, address, card)
+	}
+	posts := d.Channel("C1")
+	if len(posts) != 2 { // C1 is another way to write channel/C1
+		t.Fatalf("%d posts", len(posts))
+	}
+	for _, p := range posts {
+		for i, b := range slacktest.Buttons(p.Blocks) {
+			if link := b.Label == "Open the chat"; link != (b.URL != "") || link == (b.Value == card.ID) {
+				t.Errorf("button %d: %+v", i, b)
+			}
+		}
+		if sent, _ := json.Marshal(p.Sent); strings.Contains(string(sent), "/w/") || strings.Contains(string(sent), "secret") {
+			t.Errorf("sent %s", sent)
+		}
+	}
+	if posts[0].Thread != "" || posts[1].Thread != "1700000000.000001" {
+		t.Errorf("threads %q and %q", posts[0].Thread, posts[1].Thread)
+	}
+}
+
+func TestASharedChannelWithAnotherCompanyLearnsNothing(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*desk) string{
+		"shared":              func(*desk) string { return "channel/C3" },
+		"a thread there":      func(*desk) string { return "thread/C3/1700000000.000001" },
+		"invited, not joined": func(d *desk) string { d.pending(); return "channel/C4" },
+		"it cannot be told": func(d *desk) string {
+			d.Scopes = []string{"chat:write", "commands", "users:read"}
+			return "channel/C1"
+		},
+	} {
+		d := newDesk(t)
+		address := change(d)
+		card := sharedCard()
+		card.Chat = bridge.Link{Label: "Open the chat", Address: "https://chat.example.org/live/ann"}
+		d.show(t, address, card)
+		p, _ := parsePlace(address)
+		posts := d.Channel(p.channel)
+		if len(posts) != 1 {
+			t.Fatalf("%s: %d posts", name, len(posts))
+		}
+		sent, _ := json.Marshal(posts[0].Sent)
+		for _, word := range []string{"Ann", "live/ann", "Basket", "Berlin", "Page"} {
+			if strings.Contains(string(sent), word) {
+				t.Errorf("%s: %q is in %s", name, word, sent)
+			}
+		}
+		if b := slacktest.Buttons(posts[0].Blocks); len(b) != 1 || b[0].Value != card.ID {
+			t.Errorf("%s: buttons %+v", name, b)
+		}
+	}
+}
+
+func (d *desk) pending() {
+	d.AddChannel(slacktest.Channel{ID: "C4", Name: "new", Members: []string{d.BotUser}, Pending: true})
+}
+
+func TestAPostThatCannotBeEditedStaysAndIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", "msg_too_long", "block_mismatch"} {
+		d := newDesk(t)
+		card := exampleCard()
+		card.Ref = d.show(t, "dm/U1", card)
+		d.Fail("chat.update", slacktest.Fault{Error: code}, 1)
+		if _, err := d.Show(t.Context(), bridge.Place{Address: "dm/U1"}, card); !bridge.IsPermanent(err) || !strings.Contains(err.Error(), code) {
+			t.Errorf("%s: %v", code, err)
+		}
+		if n := len(d.Direct("U1")); n != 1 {
+			t.Errorf("%s: %d posts", code, n)
+		}
+	}
+	d := newDesk(t)
+	card := exampleCard()
+	card.Ref = d.show(t, "dm/U1", card)
+	d.Fail("chat.update", slacktest.Fault{Error: "external_channel_migrating"}, 1)
+	if _, err := d.Show(t.Context(), bridge.Place{Address: "dm/U1"}, card); err == nil || bridge.IsPermanent(err) {
+		t.Errorf("a channel that moves: %v", err)
+	}
+	card.Ref = "../x"
+	if _, err := d.Show(t.Context(), bridge.Place{Address: "dm/U1"}, card); !bridge.IsPermanent(err) {
+		t.Errorf("a strange ref: %v", err)
+	}
+}
+
+func TestOneOffMessagesAreMessagesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	card := exampleCard()
+	card.Ref = d.show(t, "dm/U1", card)
+	back := exampleCard()
+	back.ID, back.Title = card.ID+".back1", "Ann is back"
+	first := d.show(t, "dm/U1", back)
+	if again := d.show(t, "dm/U1", back); again != first || len(d.Direct("U1")) != 2 {
+		t.Errorf("refs %q and %q, %d posts", first, again, len(d.Direct("U1")))
+	}
+}
+
+func TestTheHomeTabIsPublished(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for _, title := range []string{"Nothing is running", "Live with Ann"} {
+		card := exampleCard()
+		card.Title = title
+		d.show(t, "home/U1", card)
+		if v, ok := d.Home("U1"); !ok || !strings.Contains(string(v.Body), title) {
+			t.Errorf("%s: %s", title, v.Body)
+		}
+	}
+}
+
+func TestFailuresSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		fault     slacktest.Fault
+		says      string
+		permanent bool
+	}{
+		{slacktest.Fault{Error: "not_in_channel"}, "invite the app", false},
+		{slacktest.Fault{Error: "channel_not_found"}, "invite the app", false},
+		{slacktest.Fault{Error: "is_archived"}, "is_archived", true},
+		{slacktest.Fault{Status: 200, Body: `{"ok":false,"error":"missing_scope","needed":"chat:write","provided":"commands"}`}, "the scope chat:write", false},
+		{slacktest.Fault{Status: 200, Body: `{"ok":false,"error":"invalid_blocks","response_metadata":{"messages":["[ERROR] must be less than 151 characters [json-pointer:/blocks/0/text/text]"]}}`}, "at /blocks/0/text/text", true},
+		{slacktest.Fault{Status: 200, Body: `{"ok":false,"error":"a secret xoxb-1"}`}, "refuses it: unknown", true},
+		{slacktest.Fault{Status: 404}, "SLACK_URL", false},
+		{slacktest.Fault{Status: 302, Header: http.Header{"Location": {"https://evil.example/"}}}, "SLACK_URL", false},
+		{slacktest.Fault{Status: 400}, "400", true},
+	} {
+		d := newDesk(t)
+		d.Fail("chat.postMessage", c.fault, 1)
+		_, err := d.Show(t.Context(), bridge.Place{Address: "dm/U1"}, exampleCard())
+		if err == nil || !strings.Contains(err.Error(), c.says) || bridge.IsPermanent(err) != c.permanent {
+			t.Errorf("%+v: %v", c.fault, err)
+		}
+		if err != nil {
+			clean(t, "the error", err.Error())
+		}
+	}
+}

@@ -1,0 +1,208 @@
+package slacktest
+
+import (
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+type object = map[string]any
+
+// An answer is a status and a body: a JSON value, or text.
+type answer struct {
+	status int
+	body   any
+	text   string
+}
+
+func good(body object) answer {
+	body["ok"] = true
+	return answer{status: http.StatusOK, body: body}
+}
+
+func refuse(code string) answer {
+	return answer{status: http.StatusOK, body: object{"ok": false, "error": code}}
+}
+
+func (w *Workspace) ServeHTTP(out http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/link" {
+		w.link(out, r)
+		return
+	}
+	raw, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	method, isMethod := strings.CutPrefix(r.URL.Path, "/api/")
+	if !isMethod {
+		method = "response_url"
+	}
+	args, token, badly := arguments(r, raw)
+
+	w.mu.Lock()
+	w.requests = append(w.requests, Request{Method: method, Args: args})
+	var fault Fault
+	failing := len(w.faults[method]) > 0
+	if failing {
+		fault, w.faults[method] = w.faults[method][0], w.faults[method][1:]
+	}
+	w.mu.Unlock()
+
+	if fault.Delay > 0 {
+		select {
+		case <-time.After(fault.Delay):
+		case <-r.Context().Done():
+			return
+		}
+	}
+	var a answer
+	if !failing || fault.Done {
+		w.mu.Lock()
+		switch {
+		case !isMethod:
+			a = w.respond(r, args)
+		case badly != "":
+			w.violate("%s: %s", method, badly)
+			a = refuse("invalid_arguments")
+		default:
+			a = w.call(r, method, token, args)
+		}
+		w.mu.Unlock()
+	}
+	switch {
+	case fault.Hang:
+		<-r.Context().Done()
+		return
+	case fault.Cut:
+		out.Header().Set("Content-Length", "1000")
+		out.WriteHeader(http.StatusOK)
+		io.WriteString(out, `{"ok":true,"chan`)
+		http.NewResponseController(out).Flush()
+		panic(http.ErrAbortHandler)
+	case fault.Error != "":
+		a = refuse(fault.Error)
+	case fault.Status != 0:
+		for k, v := range fault.Header {
+			out.Header()[k] = v
+		}
+		out.WriteHeader(fault.Status)
+		io.WriteString(out, fault.Body)
+		return
+	}
+	h := out.Header()
+	h.Set("Date", time.Now().Add(w.Skew).UTC().Format(http.TimeFormat))
+	if a.text != "" {
+		h.Set("Content-Type", "text/plain")
+		out.WriteHeader(a.status)
+		io.WriteString(out, a.text)
+		return
+	}
+	if isMethod && token == w.BotToken {
+		h.Set("X-Oauth-Scopes", strings.Join(w.Scopes, ","))
+	}
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	out.WriteHeader(a.status)
+	json.NewEncoder(out).Encode(a.body)
+}
+
+// arguments reads a form or a JSON object, and takes the token out of it.
+func arguments(r *http.Request, raw []byte) (args object, token, badly string) {
+	args = object{}
+	token = strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case r.Method != http.MethodPost:
+		return args, token, "is called with " + r.Method
+	case kind == "application/json":
+		if len(raw) > 0 && json.Unmarshal(raw, &args) != nil {
+			return object{}, token, "the body is no JSON object"
+		}
+	case kind == "application/x-www-form-urlencoded":
+		form, err := url.ParseQuery(string(raw))
+		if err != nil {
+			return args, token, "the body is no form"
+		}
+		for name, values := range form {
+			var v any = values[0]
+			// Composite arguments are JSON in a string.
+			if slices.Contains([]string{"blocks", "metadata", "view"}, name) && json.Unmarshal([]byte(values[0]), &v) != nil {
+				badly = "the argument " + name + " is no JSON"
+			}
+			args[name] = v
+		}
+	default:
+		return args, token, "the body is of type " + kind
+	}
+	if t, ok := args["token"].(string); ok {
+		token = t
+		delete(args, "token")
+	}
+	return args, token, badly
+}
+
+// A method is what is known of one of the Web API.
+type method struct {
+	scope string
+	// required and optional are the names of its arguments. Slack ignores others,
+	// and so would hide that one is misspelt.
+	required, optional []string
+	// posts are told to leave links alone.
+	posts bool
+	app   bool // takes the app's token
+	do    func(w *Workspace, args object) answer
+}
+
+func (w *Workspace) call(r *http.Request, name, token string, args object) answer {
+	m, known := methods[name]
+	want := w.BotToken
+	if m.app {
+		want = w.AppToken
+	}
+	switch {
+	case !known:
+		w.violate("there is no method %s", name)
+		return refuse("unknown_method")
+	case r.URL.RawQuery != "":
+		w.violate("%s: arguments in the address", name)
+	case token == "":
+		return refuse("not_authed")
+	case token != want && (token == w.BotToken || token == w.AppToken):
+		return refuse("not_allowed_token_type")
+	case token != want || want == "":
+		return refuse("invalid_auth")
+	case m.scope != "" && !m.app && !slices.Contains(w.Scopes, m.scope):
+		return answer{status: http.StatusOK, body: object{
+			"ok": false, "error": "missing_scope", "needed": m.scope, "provided": strings.Join(w.Scopes, ","),
+		}}
+	}
+	for _, arg := range m.required {
+		if v, there := args[arg]; !there || v == "" {
+			w.violate("%s: the argument %s is missing", name, arg)
+			return refuse("invalid_arguments")
+		}
+	}
+	for arg := range args {
+		if !slices.Contains(m.required, arg) && !slices.Contains(m.optional, arg) {
+			w.violate("%s has no argument %s", name, arg)
+			return refuse("invalid_arguments")
+		}
+	}
+	if m.posts {
+		w.quiet(name, args)
+	}
+	return m.do(w, args)
+}
+
+// quiet reports a post that lets Slack fetch the links in it.
+func (w *Workspace) quiet(name string, args object) {
+	for _, flag := range []string{"unfurl_links", "unfurl_media"} {
+		if v := args[flag]; v != false && v != "false" {
+			w.violate("%s: %s is not false, so Slack fetches what the message links to", name, flag)
+		}
+	}
+}
