@@ -49,11 +49,10 @@ func TestNothingAllocatesWithoutReason(t *testing.T) {
 			}
 		}},
 		{"delivery", 400, answered(0, http.StatusOK)},
-		// Two fifths of a click are its transaction: River's job, the driver's rows
-		// and arguments, and database/sql's statements, which spare more work than
-		// they allocate. A quarter is Upscope's two calls, and the rest the reads
-		// and the handler. 400 would be a click without a job, or without SQL.
-		{"click", 800, answered(1, http.StatusSeeOther)},
+		// A third of a click is its transaction, with the driver's rows and arguments
+		// and database/sql's statements, a quarter Upscope's two calls, and the rest
+		// the reads and the handler. 400 would be a click without SQL.
+		{"click", 650, answered(1, http.StatusSeeOther)},
 	} {
 		got := testing.AllocsPerRun(runs, test.do)
 		t.Logf("%s: %v allocations", test.name, got)

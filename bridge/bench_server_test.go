@@ -53,6 +53,10 @@ func serveBeside(dir string) error {
 	if err != nil {
 		return err
 	}
+	go func() {
+		for range c.soon { // no job is done here
+		}
+	}()
 	subject := httptest.NewServer(c)
 	floors, err := floors(c, address)
 	if err != nil {

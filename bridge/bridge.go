@@ -93,6 +93,7 @@ type Bridge struct {
 	afterPage string
 	retention store.Retention
 	sessions  sessions
+	soon      chan store.Job // see workSoon
 	rest      rest
 }
 
@@ -168,6 +169,7 @@ func New(c Config) (*Bridge, error) {
 		askedCodes:  newThrottle(5, 10*time.Minute),
 		retention:   c.Retention,
 		afterPage:   c.Origin.JoinPath("after").String(),
+		soon:        make(chan store.Job, soonJobs),
 		sessions:    sessions{kick: make(chan struct{}, 1)},
 	}
 	b.retention.Keys = keepKeys
@@ -198,7 +200,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 			})
 		}
 	}
-	for _, follow := range []func(context.Context){b.keepHouse, b.watchSessions, b.watchReturns} {
+	for _, follow := range []func(context.Context){b.keepHouse, b.watchSessions, b.watchReturns, b.workOn} {
 		group.Go(func() error {
 			follow(ctx)
 			return nil

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -18,10 +17,8 @@ const browserLife = 12 * time.Hour
 // browser that pressed first is the agent's, for this door and for later ones.
 // It reports whether the request comes from that browser.
 func (b *Bridge) admit(r *http.Request, c card) (mine bool, err error) {
-	mine, other, err := b.store.Remembers(r.Context(), c.Agent, b.browser(r, c), time.Now())
+	mine, other := c.browser.Is(b.browser(r, c))
 	switch {
-	case err != nil:
-		return false, fmt.Errorf("%w: %w", errStore, err)
 	case mine:
 		return true, nil
 	case c.Claimed, other && !c.renewed():

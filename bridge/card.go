@@ -148,6 +148,8 @@ type sighting struct {
 type card struct {
 	store.Card
 	about detail
+	// browser is the agent's, for a card that was found by its handle.
+	browser store.Browser
 }
 
 func openCard(c store.Card) (card, error) {

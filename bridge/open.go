@@ -106,10 +106,14 @@ func (b *Bridge) record(ctx context.Context, c *card, before card, browser, conf
 		b.follow(c, before, &change)
 		row.DoorUntil = c.DoorUntil
 	}
+	// The agent waits for this commit, and not for what their card says.
+	jobs := change.Jobs
+	change.Jobs = nil
 	err = b.store.Commit(ctx, change)
 	switch {
 	case err == nil:
 		c.Version = row.Version
+		b.workSoon(ctx, jobs)
 		return nil
 	case errors.Is(err, store.ErrConflict):
 		return fmt.Errorf("%w: %w", errAgain, err)

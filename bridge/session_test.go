@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
 )
@@ -469,5 +470,30 @@ func TestUpscopeIsLeftAloneForAsLongAsItSays(t *testing.T) {
 		<-time.After(30 * time.Second)
 		w.pass(time.Second)
 		w.reads("bob", "is over")
+	})
+}
+
+func TestACardThatCannotBeShownAtOnceIsShownLater(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann := w.ann()
+		w.taken(w.opens(keyed()))
+		w.chat.Fail("chat.update", rocketchattest.Fault{Status: http.StatusBadGateway}, 2)
+		w.browser().press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
+		w.pass(time.Second)
+		w.reads("bob", "Co-browse with Ann")
+		w.pass(15 * time.Second)
+		w.reads("bob", "Co-browsing with Ann")
+	})
+}
+
+func TestAStopShowsOrStoresWhatIsStillToBeShown(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann := w.ann()
+		w.taken(w.opens(keyed()))
+		w.chat.Fail("chat.update", rocketchattest.Fault{Hang: true}, 1)
+		w.browser().press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
+		w.restart()
+		w.pass(90 * time.Second)
+		w.reads("bob", "Co-browsing with Ann")
 	})
 }

@@ -9,6 +9,8 @@ import (
 
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/upscope"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // The kinds of job. A job's subject is the id of the row it works on, its queue
@@ -79,6 +81,62 @@ func (b *Bridge) work(ctx context.Context, j store.Job) error {
 	}
 	log.WarnContext(ctx, "job failed and will be tried again")
 	return err
+}
+
+const (
+	// soonJobs is how many jobs may wait that nobody stored, soonWorkers how many
+	// of them run at once, and soonTimeout for how long each.
+	soonJobs    = 1000
+	soonWorkers = 16
+	soonTimeout = 8 * time.Second
+)
+
+// workSoon has jobs done that need not be stored: if this process dies before,
+// the next look at Upscope's sessions brings the card up to date. One that fails,
+// or that there is no room for, becomes a job like all others.
+func (b *Bridge) workSoon(ctx context.Context, jobs []store.Job) {
+	for _, j := range jobs {
+		select {
+		case b.soon <- j:
+		default:
+			b.postpone(ctx, j)
+		}
+	}
+}
+
+func (b *Bridge) postpone(ctx context.Context, j store.Job) {
+	if err := b.store.Commit(context.WithoutCancel(ctx), store.Change{Jobs: []store.Job{j}}); err != nil {
+		b.log.ErrorContext(ctx, "job not stored", "job", j.Kind, "subject", j.Subject, "err", err)
+	}
+}
+
+// workOn does what workSoon was given until ctx ends, and then stores the rest.
+func (b *Bridge) workOn(ctx context.Context) {
+	var busy errgroup.Group
+	busy.SetLimit(soonWorkers)
+	for {
+		select {
+		case j := <-b.soon:
+			busy.Go(func() error {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), soonTimeout)
+				defer cancel()
+				if err := b.work(ctx, j); err != nil {
+					b.postpone(ctx, j)
+				}
+				return nil
+			})
+		case <-ctx.Done():
+			_ = busy.Wait()
+			for {
+				select {
+				case j := <-b.soon:
+					b.postpone(ctx, j)
+				default:
+					return
+				}
+			}
+		}
+	}
 }
 
 // errAgain means that somebody else changed or holds what a job works on, so

@@ -53,9 +53,17 @@ func (s *Store) CardOfChat(ctx context.Context, connector, chat string) (Card, e
 }
 
 // CardByHandle returns the card whose door's handle has the given SHA-256, or
-// ErrNotFound.
-func (s *Store) CardByHandle(ctx context.Context, hash [32]byte) (Card, error) {
-	return s.card(ctx, "card by handle", queryCardByHandle, hash[:])
+// ErrNotFound, and the browser that is remembered as its agent's now.
+func (s *Store) CardByHandle(ctx context.Context, hash [32]byte) (Card, Browser, error) {
+	var browser []byte
+	c, err := s.scanCard(s.engine.QueryRow(ctx, queryCardByHandle, hash[:], time.Now().UnixMicro()), &browser)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Card{}, Browser{}, fmt.Errorf("store: card by handle: %w", err)
+	}
+	return c, Browser{browser}, nil
 }
 
 // CardsAwaited returns cards whose Awaited is not later than the given time, the
@@ -116,11 +124,12 @@ func (s *Store) card(ctx context.Context, op, query string, args ...any) (Card, 
 	return c, nil
 }
 
-func (s *Store) scanCard(row engine.Row) (c Card, err error) {
+// scanCard reads a card, and into more what follows its columns.
+func (s *Store) scanCard(row engine.Row, more ...any) (c Card, err error) {
 	var claimed, generation, created, updated, until, awaited int64
 	var handle, detail []byte
-	err = row.Scan(&c.ID, &c.Connector, &c.Chat, &c.Agent, &c.Visitor, &c.State,
-		&c.Version, &generation, &claimed, &handle, &created, &updated, &until, &awaited, &detail)
+	err = row.Scan(append([]any{&c.ID, &c.Connector, &c.Chat, &c.Agent, &c.Visitor, &c.State,
+		&c.Version, &generation, &claimed, &handle, &created, &updated, &until, &awaited, &detail}, more...)...)
 	if err == nil && detail != nil {
 		c.Detail, err = s.sealer.Open(purposeCard, detail, c.Connector, c.ID)
 	}

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+	"database/sql"
 	"errors"
 	"slices"
 	"testing"
@@ -22,7 +24,7 @@ func TestACardIsFoundByIdChatAndHandle(t *testing.T) {
 		for name, find := range map[string]func() (Card, error){
 			"Card":         func() (Card, error) { return s.Card(ctx, "id") },
 			"CardOfChat":   func() (Card, error) { return s.CardOfChat(ctx, "c", "chat") },
-			"CardByHandle": func() (Card, error) { return s.CardByHandle(ctx, [32]byte{9}) },
+			"CardByHandle": byHandle(s, [32]byte{9}),
 		} {
 			got, err := find()
 			if err != nil {
@@ -39,8 +41,8 @@ func TestACardIsFoundByIdChatAndHandle(t *testing.T) {
 		for name, find := range map[string]func() (Card, error){
 			"Card":                func() (Card, error) { return s.Card(ctx, "chat") },
 			"CardOfChat":          func() (Card, error) { return s.CardOfChat(ctx, "other", "chat") },
-			"CardByHandle":        func() (Card, error) { return s.CardByHandle(ctx, [32]byte{8}) },
-			"CardByHandle of nil": func() (Card, error) { return s.CardByHandle(ctx, [32]byte{}) },
+			"CardByHandle":        byHandle(s, [32]byte{8}),
+			"CardByHandle of nil": byHandle(s, [32]byte{}),
 		} {
 			if _, err := find(); !errors.Is(err, ErrNotFound) {
 				t.Errorf("%s: %v", name, err)
@@ -184,9 +186,9 @@ func TestADoorBelongsToTheFirstBrowserThatMayHaveIt(t *testing.T) {
 					t.Errorf("Commit = %v, want %v", err, test.err)
 				}
 				for _, browser := range []string{this, other} {
-					got, elsewhere, err := s.Remembers(ctx, agent, browser, time.Now())
-					if err != nil || got != (browser == test.after) || elsewhere != (test.after != "" && browser != test.after) {
-						t.Errorf("remembers the %s: %v, another: %v, %v", browser, got, elsewhere, err)
+					got, elsewhere := remembers(t, s, agent, browser, time.Now())
+					if got != (browser == test.after) || elsewhere != (test.after != "" && browser != test.after) {
+						t.Errorf("remembers the %s: %v, another: %v", browser, got, elsewhere)
 					}
 				}
 				got, _ := s.Card(ctx, card.ID)
@@ -241,15 +243,15 @@ func TestAForgottenBrowserIsNoLongerTheAgents(t *testing.T) {
 			t.Fatal(err)
 		}
 		for at, want := range map[time.Duration]bool{0: true, 59 * time.Minute: true, time.Hour + time.Millisecond: false} {
-			if got, _, err := s.Remembers(ctx, "agent", "browser", now.Add(at)); got != want || err != nil {
-				t.Errorf("after %v: %v, %v", at, got, err)
+			if got, _ := remembers(t, s, "agent", "browser", now.Add(at)); got != want {
+				t.Errorf("after %v: %v", at, got)
 			}
 		}
 		if err := s.Forget(ctx, "agent"); err != nil {
 			t.Fatal(err)
 		}
-		if got, _, err := s.Remembers(ctx, "agent", "browser", now); got || err != nil {
-			t.Errorf("after Forget: %v, %v", got, err)
+		if got, _ := remembers(t, s, "agent", "browser", now); got {
+			t.Error("remembered after Forget")
 		}
 
 		// Purge leaves nothing of browsers that have expired.
@@ -264,6 +266,55 @@ func TestAForgottenBrowserIsNoLongerTheAgents(t *testing.T) {
 		}
 		if n := number(t, s, `SELECT count(*) FROM browsers`); n != 0 {
 			t.Errorf("%d browsers left", n)
+		}
+	})
+}
+
+func byHandle(s *Store, hash [32]byte) func() (Card, error) {
+	return func() (Card, error) {
+		c, _, err := s.CardByHandle(context.Background(), hash)
+		return c, err
+	}
+}
+
+// remembers looks whether a browser is an agent's at the given time.
+func remembers(t *testing.T, s *Store, agent, token string, at time.Time) (this, other bool) {
+	t.Helper()
+	var b Browser
+	err := s.engine.QueryRow(t.Context(), `SELECT browser FROM browsers WHERE agent = $1 AND expires > $2`, agent, micros(at)).Scan(&b.sum)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		t.Fatal(err)
+	}
+	return b.Is(token)
+}
+
+func TestADoorTellsWhoseBrowserIsRemembered(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		handle := [32]byte{7}
+		if err := s.Commit(ctx, Change{Card: &Card{ID: "id", Connector: "c", Chat: "chat", Agent: "agent", Handle: handle}}); err != nil {
+			t.Fatal(err)
+		}
+		look := func() (this, other bool) {
+			t.Helper()
+			_, browser, err := s.CardByHandle(ctx, handle)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return browser.Is("browser")
+		}
+		if this, other := look(); this || other {
+			t.Errorf("before any press: %v, %v", this, other)
+		}
+		claim := func(browser string, until time.Duration) {
+			t.Helper()
+			if err := s.Commit(ctx, Change{Claim: &Claim{"id", 1, 0, "agent", browser, true, time.Now().Add(until)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		claim("browser", time.Hour)
+		if this, other := look(); !this || other {
+			t.Errorf("after a press: %v, %v", this, other)
 		}
 	})
 }

@@ -47,7 +47,10 @@ func (s *Store) claim(c Claim, marked bool) (decide, apply func(context.Context,
 	known, pressed := false, false // the browser, and the door before
 	decide = func(ctx context.Context, tx engine.Tx) error {
 		var generation, claimed, version int64
-		err := tx.QueryRow(ctx, queryLockDoor, c.Card).Scan(&generation, &claimed, &version)
+		var remembered []byte
+		var expires sql.NullInt64
+		err := tx.QueryRow(ctx, queryLockDoor, c.Card, c.Agent, time.Now().UnixMicro()).
+			Scan(&generation, &claimed, &version, &remembered, &expires)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrNotFound
 		} else if err != nil {
@@ -59,15 +62,9 @@ func (s *Store) claim(c Claim, marked bool) (decide, apply func(context.Context,
 		if generation != int64(c.Generation) {
 			return ErrTaken
 		}
-		var remembered []byte
-		var expires int64
-		err = tx.QueryRow(ctx, queryBrowser, c.Agent, time.Now().UnixMicro()).Scan(&remembered, &expires)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("claim: %w", err)
-		}
 		switch {
 		case bytes.Equal(remembered, browser[:]):
-			known, pressed = c.Until.Sub(fromMicros(expires)) < refresh, claimed == generation
+			known, pressed = c.Until.Sub(fromMicros(expires.Int64)) < refresh, claimed == generation
 			return nil
 		case claimed == generation:
 			return ErrTaken
@@ -92,20 +89,15 @@ func (s *Store) claim(c Claim, marked bool) (decide, apply func(context.Context,
 	return decide, apply
 }
 
-// Remembers reports whether the browser with this token is the agent's at the
-// given time, or else whether another one is.
-func (s *Store) Remembers(ctx context.Context, agent, browser string, now time.Time) (this, other bool, err error) {
-	var remembered []byte
-	var expires int64
-	err = s.engine.QueryRow(ctx, queryBrowser, agent, micros(now)).Scan(&remembered, &expires)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, false, nil
-	} else if err != nil {
-		return false, false, fmt.Errorf("store: remembers: %w", err)
-	}
-	sum := sha256.Sum256([]byte(browser))
-	this = bytes.Equal(remembered, sum[:])
-	return this, !this, nil
+// A Browser is one that is remembered as an agent's; its zero value is none.
+type Browser struct{ sum []byte }
+
+// Is reports whether it is the one with this token, or else whether there is
+// another.
+func (b Browser) Is(token string) (this, other bool) {
+	sum := sha256.Sum256([]byte(token))
+	this = bytes.Equal(b.sum, sum[:])
+	return this, !this && b.sum != nil
 }
 
 // Forget makes no browser the agent's.

@@ -29,8 +29,9 @@ const (
 	cardColumns       = `id, connector, chat, agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail`
 	queryCard         = `SELECT ` + cardColumns + ` FROM cards WHERE id = $1`
 	queryCardOfChat   = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND chat = $2`
-	queryCardByHandle = `SELECT ` + cardColumns + ` FROM cards WHERE handle = $1`
-	queryInsertCard   = `INSERT INTO cards (id, connector, chat, agent, visitor, state, version, generation, handle, created, updated, door_until, awaited, detail)
+	queryCardByHandle = `SELECT id, connector, chat, cards.agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail, browser
+		FROM cards LEFT JOIN browsers ON browsers.agent = cards.agent AND expires > $2 WHERE handle = $1`
+	queryInsertCard = `INSERT INTO cards (id, connector, chat, agent, visitor, state, version, generation, handle, created, updated, door_until, awaited, detail)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`
 	queryUpdateCard = `UPDATE cards SET agent = $4, visitor = $5, state = $6, version = $7, generation = $8, created = $10, updated = $11, door_until = $12, awaited = $13, detail = $14,
 		claimed = CASE WHEN $16 THEN $8 ELSE claimed END
@@ -50,9 +51,8 @@ const (
 	queryEndWait    = `DELETE FROM waits WHERE card = $1 AND agent = $2`
 	queryEndWaits   = `DELETE FROM waits WHERE card = $1`
 
-	queryLockDoor     = `SELECT generation, claimed, version FROM cards WHERE id = $1 FOR UPDATE`
+	queryLockDoor     = `SELECT generation, claimed, version, browser, expires FROM cards LEFT JOIN browsers ON browsers.agent = $2 AND expires > $3 WHERE id = $1 FOR UPDATE OF cards`
 	queryClaim        = `UPDATE cards SET claimed = $2 WHERE id = $1`
-	queryBrowser      = `SELECT browser, expires FROM browsers WHERE agent = $1 AND expires > $2`
 	queryRemember     = `INSERT INTO browsers (agent, browser, expires) VALUES ($1, $2, $3) ON CONFLICT (agent) DO UPDATE SET browser = excluded.browser, expires = excluded.expires`
 	queryForget       = `DELETE FROM browsers WHERE agent = $1`
 	queryPosts        = `SELECT connector, address, ref, shown, is_current FROM posts WHERE card = $1 ORDER BY id`

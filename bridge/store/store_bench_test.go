@@ -161,7 +161,7 @@ func BenchmarkP12Growth(b *testing.B) {
 	}
 	claim := func(s *Store) func() time.Duration { return typical(func(int) error { return claimJob(s) }) }
 	card := func(s *Store) func() time.Duration {
-		return typical(func(i int) error { _, err := s.CardByHandle(context.Background(), handleOf(i)); return err })
+		return typical(func(i int) error { _, _, err := s.CardByHandle(context.Background(), handleOf(i)); return err })
 	}
 	b.Run("Insert", func(b *testing.B) { benchtest.Costs(b, "P12-insert", insert(few), insert(many)) })
 	b.Run("Claim", func(b *testing.B) { benchtest.Costs(b, "P12-claim", claim(few), claim(many)) })

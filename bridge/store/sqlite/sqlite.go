@@ -337,9 +337,14 @@ func dialect(query string) string {
 	if d, ok := dialects.Load(query); ok {
 		return d.(string)
 	}
-	d := strings.ReplaceAll(strings.TrimSuffix(query, " FOR UPDATE"), "$", "?")
+	d := strings.ReplaceAll(unlocked(query), "$", "?")
 	dialects.Store(query, d)
 	return d
 }
 
 var dialects sync.Map
+
+func unlocked(query string) string {
+	query, _, _ = strings.Cut(query, " FOR UPDATE")
+	return query
+}
