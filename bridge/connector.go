@@ -62,6 +62,10 @@ type Connector struct {
 	// `bridge check`.
 	Check func(ctx context.Context) []Finding
 
+	// CheckPlace asks whether cards can be shown at an address that the operator
+	// named. It backs `bridge check` too.
+	CheckPlace func(ctx context.Context, address string) []Finding
+
 	// Listen serves chat services that are called rather than call. It hands
 	// each delivery to deliver and may acknowledge it once that returns nil. It
 	// returns when ctx ends; if it returns before, it is called again a little

@@ -92,6 +92,16 @@ func ask(ctx context.Context, c *config) []finding {
 			all = append(all, finding{k.Name, f.Problem, f.Remedy, f.OK})
 		}
 	}
+	for _, k := range c.connectors {
+		for _, to := range c.connectors {
+			if to.Name != k.ShowAt.Connector || to.CheckPlace == nil {
+				continue
+			}
+			for _, f := range to.CheckPlace(ctx, k.ShowAt.Address) {
+				all = append(all, finding{k.Name, f.Problem, f.Remedy, f.OK})
+			}
+		}
+	}
 	return all
 }
 

@@ -59,12 +59,20 @@ func (c *connector) check(ctx context.Context) []bridge.Finding {
 		k.installed(a)
 		k.clock(a.Header)
 		k.scopes(a.Header)
-		for _, channel := range c.channels {
-			k.channel(ctx, channel)
-		}
 	}
 	if c.appToken != "" {
 		k.socket(ctx)
+	}
+	return k.found
+}
+
+// checkPlace asks whether cards can be shown in a channel.
+func (c *connector) checkPlace(ctx context.Context, address string) []bridge.Finding {
+	k := &checkup{connector: c}
+	if p, err := parsePlace(address); err == nil && isShared(address) {
+		k.channel(ctx, p.channel)
+	} else {
+		k.problem("Name a channel by its id, such as slack:C0123456789.", "Cards cannot be shown at %.40q.", address)
 	}
 	return k.found
 }

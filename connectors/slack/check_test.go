@@ -22,9 +22,9 @@ func findings(found []bridge.Finding) (problems, fine string) {
 
 func TestASoundInstallationHasNoProblems(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, func(c *Config) { c.AppToken, c.Channels = testApp, []string{"C1"} })
+	d := newDesk(t, func(c *Config) { c.AppToken = testApp })
 	d.SocketURL = "wss://wss-primary.slack.com/link"
-	problems, fine := findings(d.Check(t.Context()))
+	problems, fine := findings(append(d.Check(t.Context()), d.CheckPlace(t.Context(), "C1")...))
 	if problems != "" {
 		t.Error(problems)
 	}
@@ -66,10 +66,10 @@ func TestTheCheckNamesWhatIsWrong(t *testing.T) {
 		}, []string{"shared with another company"}},
 		{"a channel that may not be seen", func(w *slacktest.Workspace) { w.Scopes = []string{"commands", "chat:write", "users:read"} }, []string{"scope channels:read"}},
 	} {
-		d := newDesk(t, func(c *Config) { c.AppToken, c.Channels = testApp, []string{"C1"} })
+		d := newDesk(t, func(c *Config) { c.AppToken = testApp })
 		d.SocketURL = "wss://wss-primary.slack.com/link"
 		c.change(d.Workspace)
-		problems, _ := findings(d.Check(t.Context()))
+		problems, _ := findings(append(d.Check(t.Context()), d.CheckPlace(t.Context(), "C1")...))
 		for _, want := range c.want {
 			if !strings.Contains(problems, want) {
 				t.Errorf("%s: %q is not in:\n%s", c.name, want, problems)

@@ -46,13 +46,14 @@ func (c *connector) read(ctx context.Context, d bridge.Delivery) (bridge.Ask, er
 	return ask, err
 }
 
-// usage is how to ask, as it is called here.
+// usage is how to ask, as it is called here. Slack has no commands in threads.
 func (c *connector) usage(ctx context.Context, k kept) (string, error) {
-	if k.Typed != "" {
-		return k.Typed + " 4821", nil
-	}
 	me, err := c.self(ctx)
-	return "@" + me.name + " 4821", err
+	mention := "@" + me.name + " 4821"
+	if k.Typed == "" {
+		return mention, err
+	}
+	return k.Typed + " 4821, or in a thread " + mention, err
 }
 
 func refusal(k kept, a bridge.Agent, p place, why bridge.Refusal) bridge.Ask {

@@ -30,7 +30,7 @@ func TestACommandIsUnderstood(t *testing.T) {
 		"who is it?":    {Verb: bridge.Help},
 	} {
 		got := d.mustAsk(t, d.Command("U1", "C1", text))
-		if got.Verb != want.Verb || !equal(got.Clues, want.Clues) || got.Agent != bob || (got.Usage == "/cobrowse 4821") != (want.Verb == bridge.Help) || got.Chat == "" {
+		if got.Verb != want.Verb || !equal(got.Clues, want.Clues) || got.Agent != bob || (got.Usage == "/cobrowse 4821, or in a thread @cobrowse 4821") != (want.Verb == bridge.Help) || got.Chat == "" {
 			t.Errorf("%q: %+v", text, got)
 		}
 		if p, err := parsePlace(got.Place.Address); err != nil || p.kind != placeReply || p.user != "U1" || p.respond == "" || d.Shared(got.Place.Address) {
@@ -51,7 +51,7 @@ func TestTheCommandIsCalledAsItIsHere(t *testing.T) {
 	d := newDesk(t)
 	form := d.CommandFields("U1", "C1", "help")
 	form.Set("command", "/watch")
-	if got := d.mustAsk(t, []byte(form.Encode())); got.Usage != "/watch 4821" {
+	if got := d.mustAsk(t, []byte(form.Encode())); got.Usage != "/watch 4821, or in a thread @cobrowse 4821" {
 		t.Errorf("usage %q", got.Usage)
 	}
 	if got := d.mustAsk(t, d.Mention("U1", "C1", "", "help")); got.Usage != "@cobrowse 4821" {

@@ -68,9 +68,6 @@ type Config struct {
 	ResponseHosts []string
 	// AllowGuests lets single- and multi-channel guests ask.
 	AllowGuests bool
-	// Channels are ids of channels that cards are to be shown in; Check looks
-	// whether the app is in them.
-	Channels []string
 	// Transport carries all requests; nil means rest.NewTransport().
 	Transport http.RoundTripper
 	// Log is told what an operator may wonder about; nil discards it.
@@ -83,7 +80,6 @@ type connector struct {
 	secrets     [][]byte
 	hosts       []string
 	allowGuests bool
-	channels    []string
 	log         *slog.Logger
 
 	api      *slackapi.Client
@@ -113,7 +109,7 @@ func New(c Config) (bridge.Connector, error) {
 		c.ResponseHosts = []string{"hooks.slack.com", "hooks.slack-gov.com"}
 	}
 	k := &connector{
-		name: c.Name, hosts: c.ResponseHosts, allowGuests: c.AllowGuests, channels: c.Channels,
+		name: c.Name, hosts: c.ResponseHosts, allowGuests: c.AllowGuests,
 		log:      cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
 		appToken: c.AppToken,
 		http: &http.Client{
@@ -144,6 +140,8 @@ func New(c Config) (bridge.Connector, error) {
 		Show:   k.show,
 		Shared: isShared,
 		Check:  k.check,
+
+		CheckPlace: k.checkPlace,
 	}
 	if c.AppToken != "" {
 		conn.Listen = k.listen
@@ -175,9 +173,6 @@ func (c Config) validate() error {
 		faults = append(faults, fmt.Errorf("slack: URL: %w", err))
 	}
 	fault(c.ResponseHosts != nil && len(c.ResponseHosts) == 0, "slack: no host is allowed for response_url")
-	for _, channel := range c.Channels {
-		fault(!channelID(channel), "slack: a channel is not given by its id")
-	}
 	return errors.Join(faults...)
 }
 

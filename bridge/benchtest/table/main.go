@@ -42,6 +42,7 @@ var goals = []goal{
 	{"P12-insert", "delivery with a million pending", "with a thousand", 1.5, false},
 	{"P12-claim", "job claimed with a million pending", "with a thousand", 1.5, false},
 	{"P13", "card by its handle among a million", "among a thousand", 1.5, false},
+	{"S1", "slowest answer to 200 Slack commands at once", "the 3 s that Slack waits", 0.1, false},
 	{"P14", "log line through the redactor", "without it", 2, false},
 }
 
