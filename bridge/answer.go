@@ -38,7 +38,11 @@ func (b *Bridge) answer(ctx context.Context, c Connector, j store.Job) error {
 		return err
 	}
 	read := func() (Ask, error) {
-		return c.Read(ctx, Delivery{Key: d.Key, Body: d.Body, Received: d.Received})
+		ask, err := c.Read(ctx, Delivery{Key: d.Key, Body: d.Body, Received: d.Received})
+		if ask.Verb == Start && c.ShowAt != (Place{}) {
+			ask.Place = c.ShowAt
+		}
+		return ask, err
 	}
 	ask, err := read()
 	if err != nil {
@@ -48,9 +52,6 @@ func (b *Bridge) answer(ctx context.Context, c Connector, j store.Job) error {
 	case Nothing:
 		return b.store.Commit(ctx, store.Change{Finish: d.ID})
 	case Start, Close:
-		if c.ShowAt != (Place{}) {
-			ask.Place = c.ShowAt
-		}
 	default:
 		return b.wish(ctx, c, j, d, ask)
 	}
@@ -217,13 +218,14 @@ func (b *Bridge) follow(c *card, before card, change *store.Change) {
 		change.Posts = append(change.Posts, store.Post{Card: c.ID, Place: before.place(), Current: false})
 	}
 	switch {
+	case c.about.Shared != "": // see openTo
 	case c.state() != Closed:
 		c.DoorUntil = now.Add(b.doorLife)
 	case before.state() != Closed:
 		change.Audit = append(change.Audit, b.entry(*c, "closed", ""))
 		change.EndWaits = append(change.EndWaits, store.Wait{Card: c.ID})
 	}
-	if waiting := []State{Ready, Offline}; slices.Contains(waiting, c.state()) && !slices.Contains(waiting, before.state()) {
+	if waiting := []State{Ready, Offline}; c.about.Shared == "" && slices.Contains(waiting, c.state()) && !slices.Contains(waiting, before.state()) {
 		change.Jobs = append(change.Jobs, refreshJob(*c, 0))
 	}
 	if c.about.Place.Address != "" && (replaced || !before.visible()) {

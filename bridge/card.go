@@ -115,6 +115,8 @@ type detail struct {
 	// Shared is the card that the agent pressed to get this one; empty for all
 	// others.
 	Shared string `json:"shared,omitempty"`
+	// By is who was led to the visitor last, if not the agent who serves the chat.
+	By string `json:"by,omitempty"`
 	// Pressed is when an agent was led to the visitor last.
 	Pressed time.Time `json:"pressed,omitzero"`
 	// Sessions are those that began from this card, in order.

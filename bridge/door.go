@@ -184,6 +184,7 @@ func (c *card) told(err error) error {
 	n := templates.Notice{Chat: c.chatLink()}
 	switch {
 	case errors.Is(err, errClosed), errors.Is(err, errMoved), errors.Is(err, errReplaced):
+	case c.about.Shared != "": // the card that was pressed gives another
 	case errors.Is(err, errExpired):
 		n.Renew = renewPage
 	case errors.Is(err, errElsewhere):
@@ -362,6 +363,8 @@ func (b *Bridge) renewOnce(w http.ResponseWriter, r *http.Request) error {
 		return c.told(errClosed)
 	case generation < c.about.Since:
 		return c.told(errMoved)
+	case c.about.Shared != "":
+		return c.told(errExpired)
 	}
 	if generation == c.Generation && time.Now().Before(c.DoorUntil) {
 		if _, err := b.admit(r, c); err == nil {

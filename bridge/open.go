@@ -72,7 +72,10 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 		}
 		return err
 	}
-	if err := b.shareNews(context.WithoutCancel(ctx), c, func(shared *card) { shared.led(time.Now()) }); err != nil {
+	if err := b.shareNews(context.WithoutCancel(ctx), c, func(shared *card) {
+		shared.led(time.Now())
+		shared.about.By = c.about.Agent.Name
+	}); err != nil {
 		b.log.WarnContext(ctx, "shared card not marked as opened", "card", c.about.Shared, "err", err)
 	}
 	h := w.Header()

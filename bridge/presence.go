@@ -98,6 +98,9 @@ func (b *Bridge) follows(c card, before string) []store.Entry {
 // noticed shows on the card what somebody who looked at its door saw. That it
 // fails changes nothing for them.
 func (b *Bridge) noticed(ctx context.Context, c card, v upscope.Visitor) {
+	if c.about.Shared != "" {
+		return // it is looked at for two minutes, by one agent
+	}
 	after := c
 	if after.saw(v); after.State == c.State && after.Visitor == c.Visitor {
 		return

@@ -132,6 +132,9 @@ func (c *card) notLed() {
 		c.move(sessionOver)
 	} else {
 		c.move(notWatched)
+		if len(c.about.Choices) > 0 {
+			c.move(foundSeveral)
+		}
 	}
 }
 

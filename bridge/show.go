@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -138,7 +139,7 @@ func (b *Bridge) words(c card, p store.Post) (Card, error) {
 // worded is the card as it reads to its agent in a state.
 func (b *Bridge) worded(c card, state string) (Card, error) {
 	text := templates.Card{
-		State: state, Visitor: c.about.Visitor, Agent: c.about.Agent.Name,
+		State: state, Visitor: c.about.Visitor, Agent: cmp.Or(c.about.By, c.about.Agent.Name),
 		Reason: c.about.Reason, Found: len(c.about.Choices), Asked: c.about.Asked,
 	}
 	if s := c.about.Sighting; s != nil {

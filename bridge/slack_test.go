@@ -243,3 +243,61 @@ func TestTheSameSlackEventThreeTimesIsOneCard(t *testing.T) {
 		w.last(w.slack.Ephemeral("U1"), 1)
 	})
 }
+
+func TestASharedCardStaysWhereTheOperatorWantsIt(t *testing.T) {
+	inSlack(t, "C1", func(w *slackWorld) {
+		w.ann()
+		room := w.opens(keyed())
+		w.taken(room)
+		w.chat.Forward(room, "eve")
+		w.tells("LivechatSessionForwarded", room)
+		w.pass(time.Second)
+		if card := w.last(w.slack.Channel("C1"), 1); !strings.Contains(card.Text, "Co-browse with Ann") {
+			t.Errorf("the card reads %q", card.Text)
+		}
+		w.posts("bob", 0)
+		w.posts("eve", 0)
+	})
+}
+
+func TestADoorOfOnesOwnIsNeverProlonged(t *testing.T) {
+	inSlack(t, "C1", func(w *slackWorld) {
+		ann := w.ann()
+		w.taken(w.opens(keyed()))
+		card := w.last(w.slack.Channel("C1"), 1)
+		w.says(w.slack.Press("U2", card, 0))
+		door := w.doorIn(w.last(w.slack.Ephemeral("U2"), 1))
+		w.upscope.Go(ann)
+		w.browser().follow(door).want(t, http.StatusOK, "is offline")
+		w.pass(2*time.Minute + 10*time.Second)
+		w.browser().follow(door).want(t, http.StatusGone, "expired")
+		w.browser().press(door+"?renew=1", nil).want(t, http.StatusGone)
+		w.pass(10 * time.Minute)
+		w.browser().follow(door).want(t, http.StatusGone)
+		if n := len(w.slack.Direct("U2")); n != 0 {
+			t.Errorf("%d messages that nobody asked for", n)
+		}
+		// The message is gone after a reload, and another press gives another.
+		w.upscope.Return(ann)
+		w.says(w.slack.Press("U2", card, 0))
+		w.pass(15 * time.Second)
+		w.says(w.slack.Press("U2", card, 0))
+		w.last(w.slack.Ephemeral("U2"), 3)
+	})
+}
+
+func TestACodeThatCouldNotBeLookedUpInTimeIsNotFollowed(t *testing.T) {
+	inSlack(t, "", func(w *slackWorld) {
+		w.upscope.Fail(upscopetest.List, upscopetest.Fault{Status: http.StatusInternalServerError}, 10_000)
+		w.says(w.slack.Command("U1", "C1", "4821"))
+		w.pass(3 * time.Minute)
+		w.upscope.Heal()
+		w.coded("Zoe", "4821")
+		w.pass(3 * time.Minute)
+		for _, p := range append(w.slack.Ephemeral("U1"), w.slack.Direct("U1")...) {
+			if slackDoor.Match(p.Blocks) {
+				t.Errorf("bob is led to somebody else: %q %s", p.Text, p.Blocks)
+			}
+		}
+	})
+}

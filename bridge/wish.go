@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -12,9 +13,15 @@ import (
 	"cobrowse-bridge/upscope"
 )
 
-// personalLife is how long a door opens that an agent got by pressing a card which
-// several people see.
-const personalLife = 2 * time.Minute
+const (
+	// personalLife is how long a door opens that an agent got by pressing a card
+	// which several people see, and doubleClick how soon a second press is the same.
+	personalLife = 2 * time.Minute
+	doubleClick  = 10 * time.Second
+	// codeLife is how old a lookup code may be that somebody read out: it may be
+	// another visitor's by then.
+	codeLife = 2 * time.Minute
+)
 
 // wish does what an agent asks for by themselves, apart from any chat.
 func (b *Bridge) wish(ctx context.Context, c Connector, j store.Job, d store.Delivery, ask Ask) error {
@@ -22,8 +29,15 @@ func (b *Bridge) wish(ctx context.Context, c Connector, j store.Job, d store.Del
 	case LookUp:
 		// Ids of wishes and of conversations may be alike.
 		ask.Chat = "asked/" + ask.Chat
-		if ask.Clues.LookupCode != "" && !b.mayAsk(agentID(c.Name, ask.Agent)) {
+		switch {
+		case ask.Clues.LookupCode == "":
+		case time.Since(d.Received) > codeLife:
+			return b.reply(ctx, c, d, ask, templates.Card{State: templates.StateTooLate})
+		case !b.mayAsk(agentID(c.Name, ask.Agent)):
 			return b.reply(ctx, c, d, ask, templates.Card{State: templates.StateTooMany})
+		}
+		if c.ShowAt != (Place{}) {
+			ask.Place = c.ShowAt
 		}
 		card, err := b.cardOfChat(ctx, c.Name, ask.Chat)
 		if err != nil {
@@ -69,7 +83,7 @@ func (b *Bridge) replyWith(ctx context.Context, conn Connector, d store.Delivery
 func (b *Bridge) mayAsk(agent string) bool { return b.askedCodes.left(agent) && b.allCodes.left("") }
 
 // openTo gives an agent who pressed a card that several people see a card of their
-// own, with a door that opens for two minutes. Pressing twice gives one.
+// own, with a door that opens for two minutes. A double click gives one.
 func (b *Bridge) openTo(ctx context.Context, conn Connector, d store.Delivery, ask Ask) error {
 	row, err := b.store.Card(ctx, ask.Card)
 	if errors.Is(err, store.ErrNotFound) || err == nil && State(row.State) == Closed {
@@ -82,6 +96,13 @@ func (b *Bridge) openTo(ctx context.Context, conn Connector, d store.Delivery, a
 	if err != nil {
 		return err
 	}
+	there, err := b.isAt(ctx, conn, shared.ID)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return b.reply(ctx, conn, d, ask, templates.Card{State: templates.StateMoved, Visitor: shared.about.Visitor})
+	}
 	agent := agentID(conn.Name, ask.Agent)
 	var own card
 	for n := 0; ; n++ {
@@ -92,7 +113,7 @@ func (b *Bridge) openTo(ctx context.Context, conn Connector, d store.Delivery, a
 		if own.Version == 0 {
 			break
 		}
-		if time.Now().Before(own.DoorUntil) {
+		if time.Since(own.Created) < doubleClick {
 			return b.store.Commit(ctx, store.Change{Finish: d.ID}) // it is in front of them
 		}
 	}
@@ -107,6 +128,15 @@ func (b *Bridge) openTo(ctx context.Context, conn Connector, d store.Delivery, a
 	b.follow(&own, card{}, &change)
 	own.DoorUntil = time.Now().Add(personalLife)
 	return b.commit(ctx, &own, change)
+}
+
+// isAt reports whether a card is shown where several people see it, at this
+// connector: a button that is still about may be of a card that is not.
+func (b *Bridge) isAt(ctx context.Context, conn Connector, card string) (bool, error) {
+	posts, err := b.store.Posts(ctx, card)
+	return slices.ContainsFunc(posts, func(p store.Post) bool {
+		return p.Current && p.Place.Connector == conn.Name && b.shared(Place(p.Place))
+	}), err
 }
 
 // unpressed is the state of a card as it was before anybody was led to its visitor.
@@ -180,6 +210,9 @@ func (b *Bridge) cardsOf(ctx context.Context, agent string) (cards []card, err e
 		c, err := openCard(row)
 		if err != nil {
 			return nil, err
+		}
+		if !c.stoppable() && b.sharedOpen(ctx, c) != nil {
+			continue // the chat of the card that was pressed is over
 		}
 		if c.visible() || c.state() == Closed && len(c.about.Sessions) > 0 {
 			cards = append(cards, c)

@@ -63,7 +63,6 @@ func Open(r *settings.Reader, variable string, names []string, log *slog.Logger)
 			r.Fault(variable, "names "+name+" twice")
 			continue
 		}
-		log := log.With("connector", name)
 		c := k.open(r, name, prefix(name), bridge.Upstream(name, rest.NewTransport(), log), log)
 		c.ShowAt = shownAt(r, prefix(name), names)
 		all = append(all, c)

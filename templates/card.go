@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The states of a Card. The last seven are messages of their own rather than
+// The states of a Card. The last eight are messages of their own rather than
 // states of one.
 const (
 	StateSearching = "searching"
@@ -23,6 +23,7 @@ const (
 	StateBack      = "back" // the visitor whom an agent waited for is online
 	StateHelp      = "help" // how to ask
 	StateTooMany   = "too-many"
+	StateTooLate   = "too-late"
 	StateStatus    = "status" // how an agent's cards stand, a line each
 	StateUsage     = "usage"  // what Upscope counts, a line each
 	StateStopped   = "stopped"
@@ -228,6 +229,10 @@ func (c Card) Text() CardText {
 		t.Title = "You can’t co-browse from here"
 		add("Why", refusals[c.Refusal])
 		add("Next", "Ask your administrator if you should be able to.")
+	case StateTooLate:
+		t.Title = "Please type the code again"
+		add("Why", "It could not be looked up in time, and codes change hands.")
+		add("Next", "Ask the customer to read it out once more.")
 	case StateTooMany:
 		t.Title = "Too many codes"
 		add("Why", "More codes led nowhere in a short time than one person needs.")

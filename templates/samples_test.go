@@ -104,7 +104,7 @@ func sampleCards() map[string]Card {
 	cards := make(map[string]Card)
 	for _, state := range []string{
 		StateSearching, StateNoVisitor, StateChoose, StateOffline, StateReady, StateOpened, StateLive, StateEnded,
-		StateClosed, StateMoved, StateFailed, StateBack, StateHelp, StateTooMany,
+		StateClosed, StateMoved, StateFailed, StateBack, StateHelp, StateTooMany, StateTooLate,
 		StateStatus, StateUsage, StateStopped,
 	} {
 		cards["card-"+state] = full(state)

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"strconv"
+	"strings"
+	"time"
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/connectors/rest"
@@ -39,6 +42,17 @@ func truth(v any) bool { return v == true || v == "true" }
 
 var challengeForm = regexp.MustCompile(`^[0-9A-Za-z_.=-]{1,200}$`)
 
+// mentionLife is how long a mention is worth an answer. Slack sends events again
+// for up to a day (docs.slack.dev/apis/events-api).
+const mentionLife = 10 * time.Minute
+
+// old reports whether a message's time stamp, in seconds, is long past.
+func old(ts string) bool {
+	seconds, _, _ := strings.Cut(ts, ".")
+	at, err := strconv.ParseInt(seconds, 10, 64)
+	return err == nil && time.Since(time.Unix(at, 0)) > mentionLife
+}
+
 // event takes what the Events API sends. What nobody subscribed to, or what is
 // new, is acknowledged and forgotten: a refusal would be sent again.
 func (c *connector) event(body []byte) (bridge.Receipt, error) {
@@ -72,6 +86,8 @@ func (c *connector) event(body []byte) (bridge.Receipt, error) {
 		k.Team, k.Enterprise, k.OrgWide = cmp.Or(a.Team, k.Team), a.Enterprise, truth(a.OrgWide)
 	}
 	switch {
+	case e.Type == "app_mention" && e.Bot == "" && old(e.TS):
+		return bridge.Receipt{Note: "a mention that comes late was left out: its code may be another customer's by now"}, nil
 	case e.Type == "app_mention" && e.Bot == "":
 		k.Kind, k.query = kindMention, parseQuery(e.Text)
 		return k.receipt(e.Channel, e.TS)
