@@ -150,9 +150,10 @@ func refreshJob(c card, step int) store.Job {
 	return store.Job{Queue: c.Connector, Kind: jobRefresh, Subject: c.ID, Step: step, At: time.Now().Add(refreshes[step])}
 }
 
-// tells reports whether the card's agent can be told something.
+// tells reports whether the card's agent can be told later. A door of two minutes
+// would have closed by then.
 func (b *Bridge) tells(c card) bool {
-	return c.about.Place.Address != "" && b.connectors[c.about.Place.Connector].Show != nil
+	return c.about.Shared == "" && c.about.Place.Address != "" && b.connectors[c.about.Place.Connector].Show != nil
 }
 
 // waitable reports whether the card's visitor may be waited for: they are gone, or

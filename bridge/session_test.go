@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -494,6 +495,30 @@ func TestAStopShowsOrStoresWhatIsStillToBeShown(t *testing.T) {
 		w.browser().press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
 		w.restart()
 		w.pass(90 * time.Second)
+		w.reads("bob", "Co-browsing with Ann")
+	})
+}
+
+func TestACardThatHasToWaitIsShownNoSooner(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann := w.ann()
+		w.taken(w.opens(keyed()))
+		reset := strconv.FormatInt(time.Now().Add(60*time.Second).UnixMilli(), 10)
+		w.chat.Fail("chat.update", rocketchattest.Fault{
+			Status: http.StatusTooManyRequests, Header: http.Header{"X-Ratelimit-Reset": {reset}},
+		}, 1)
+		w.browser().press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
+		w.pass(40 * time.Second)
+		edits := 0
+		for _, r := range w.chat.Requests() {
+			if strings.HasSuffix(r.Path, "chat.update") {
+				edits++
+			}
+		}
+		if edits != 1 {
+			t.Errorf("asked to edit %d times within 40 s, and 60 were to pass", edits)
+		}
+		w.pass(40 * time.Second)
 		w.reads("bob", "Co-browsing with Ann")
 	})
 }

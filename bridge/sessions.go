@@ -119,7 +119,7 @@ func (b *Bridge) lookAtSessions(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := b.observe(ctx, s); err != nil && !b.unreadable(ctx, "of session "+s.ID, err) {
+			if err := b.observe(ctx, s); err != nil && !b.unreadable(ctx, err, "session", s.ID) {
 				return err
 			}
 		}
@@ -201,7 +201,7 @@ func (b *Bridge) lapsed(ctx context.Context) error {
 			}
 			return []store.Entry{b.entry(*c, "ended", templates.Unknown.String())}
 		})
-		if err != nil && !b.unreadable(ctx, row.ID, err) {
+		if err != nil && !b.unreadable(ctx, err, "card", row.ID) {
 			return err
 		}
 	}
@@ -210,11 +210,11 @@ func (b *Bridge) lapsed(ctx context.Context) error {
 
 // unreadable reports whether a card cannot be opened any more, as after its secret
 // was taken away. It must not hold up the others.
-func (b *Bridge) unreadable(ctx context.Context, id string, err error) bool {
+func (b *Bridge) unreadable(ctx context.Context, err error, key, id string) bool {
 	if !errors.Is(err, store.ErrSealed) {
 		return false
 	}
-	b.log.ErrorContext(ctx, "card cannot be read", "card", id, "err", err)
+	b.log.ErrorContext(ctx, "card cannot be read", key, id, "err", err)
 	return true
 }
 

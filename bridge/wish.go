@@ -150,8 +150,8 @@ func (c *card) unpressed() State {
 	return Ready
 }
 
-// sharedOpen makes sure that the card which an agent pressed to get their own is
-// still open, and so is its chat as far as the chat service says.
+// sharedOpen makes sure that the card which an agent pressed to get their own, if
+// they did, is still open.
 func (b *Bridge) sharedOpen(ctx context.Context, own card) error {
 	if own.about.Shared == "" {
 		return nil

@@ -120,9 +120,14 @@ func (b *Bridge) workOn(ctx context.Context) {
 			busy.Go(func() error {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), soonTimeout)
 				defer cancel()
-				if err := b.work(ctx, j); err != nil {
-					b.postpone(ctx, j)
+				err := b.work(ctx, j)
+				if err == nil || IsPermanent(err) {
+					return nil // and work has said so
 				}
+				if wait, ok := retryWait(err); ok {
+					j.At = time.Now().Add(wait)
+				}
+				b.postpone(ctx, j)
 				return nil
 			})
 		case <-ctx.Done():
