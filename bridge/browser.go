@@ -17,7 +17,7 @@ const browserLife = 12 * time.Hour
 // browser that pressed first is the agent's, for this door and for later ones.
 // It reports whether the request comes from that browser.
 func (b *Bridge) admit(r *http.Request, c card) (mine bool, err error) {
-	mine, other := c.browser.Is(b.browser(r, c))
+	mine, other := c.holder.Browser.Is(b.browser(r, c))
 	switch {
 	case mine:
 		return true, nil

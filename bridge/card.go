@@ -151,7 +151,7 @@ type card struct {
 	store.Card
 	about detail
 	// browser is the agent's, for a card that was found by its handle.
-	browser store.Browser
+	holder store.Holder
 }
 
 func openCard(c store.Card) (card, error) {

@@ -155,7 +155,7 @@ func (b *Bridge) cardAt(r *http.Request) (card, int, error) {
 	if err != nil {
 		return card{}, 0, unknown()
 	}
-	row, browser, err := b.store.CardByHandle(r.Context(), h.hash())
+	row, holder, err := b.store.CardByHandle(r.Context(), h.hash())
 	if errors.Is(err, store.ErrNotFound) {
 		return card{}, 0, unknown()
 	}
@@ -167,7 +167,7 @@ func (b *Bridge) cardAt(r *http.Request) (card, int, error) {
 		return card{}, 0, unknown()
 	}
 	c, err := openCard(row)
-	c.browser = browser
+	c.holder = holder
 	return c, generation, err
 }
 

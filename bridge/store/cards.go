@@ -52,18 +52,27 @@ func (s *Store) CardOfChat(ctx context.Context, connector, chat string) (Card, e
 	return s.card(ctx, "card of chat", queryCardOfChat, connector, chat)
 }
 
-// CardByHandle returns the card whose door's handle has the given SHA-256, or
-// ErrNotFound, and the browser that is remembered as its agent's now.
-func (s *Store) CardByHandle(ctx context.Context, hash [32]byte) (Card, Browser, error) {
+// A Holder is who may use the door of a card: the browser that is remembered as
+// its agent's now, and the agent whose account the card's agent is, empty if that
+// is nobody's.
+type Holder struct {
+	Browser Browser
+	Agent   string
+}
+
+// CardByHandle returns the card whose door's handle has the given SHA-256, and who
+// holds it, or ErrNotFound.
+func (s *Store) CardByHandle(ctx context.Context, hash [32]byte) (Card, Holder, error) {
 	var browser []byte
-	c, err := s.scanCard(s.engine.QueryRow(ctx, queryCardByHandle, hash[:], time.Now().UnixMicro()), &browser)
+	var owner sql.NullString
+	c, err := s.scanCard(s.engine.QueryRow(ctx, queryCardByHandle, hash[:], time.Now().UnixMicro()), &browser, &owner)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
 	if err != nil {
-		return Card{}, Browser{}, fmt.Errorf("store: card by handle: %w", err)
+		return Card{}, Holder{}, fmt.Errorf("store: card by handle: %w", err)
 	}
-	return c, Browser{browser}, nil
+	return c, Holder{Browser{browser}, owner.String}, nil
 }
 
 // CardsAwaited returns cards whose Awaited is not later than the given time, the

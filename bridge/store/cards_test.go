@@ -297,11 +297,11 @@ func TestADoorTellsWhoseBrowserIsRemembered(t *testing.T) {
 		}
 		look := func() (this, other bool) {
 			t.Helper()
-			_, browser, err := s.CardByHandle(ctx, handle)
+			_, holder, err := s.CardByHandle(ctx, handle)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return browser.Is("browser")
+			return holder.Browser.Is("browser")
 		}
 		if this, other := look(); this || other {
 			t.Errorf("before any press: %v, %v", this, other)

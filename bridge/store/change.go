@@ -11,8 +11,13 @@ import (
 
 // A Change is what one step of the bridge writes, all of it or nothing.
 type Change struct {
-	// Claim is decided first; see Claim.
+	// Spend counts acts, all of them or none and a SpentError. It is decided first.
+	Spend []Spending
+	// Claim is decided next; see Claim.
 	Claim *Claim
+	// Connect gives an account to its agent, or is ErrTaken if it is somebody
+	// else's. Disconnect takes it from its agent, if it is theirs.
+	Connect, Disconnect *Account
 	// Card is inserted if its Version is 0, unless the chat has one
 	// (ErrConflict), else it replaces the stored card of that Version
 	// (ErrConflict if there is none). Commit sets its Version to the one stored.
@@ -29,23 +34,33 @@ type Change struct {
 	Finish string
 }
 
-// Commit writes c. On ErrConflict, ErrTaken or ErrNotFound (a Claim of a card
-// that does not exist) nothing of c is written. When ctx ends first, c may have
-// been written or not.
+// Commit writes c. On ErrConflict, ErrTaken, ErrSpent or ErrNotFound (a Claim of a
+// card that does not exist) nothing of c is written. When ctx ends first, c may
+// have been written or not.
 func (s *Store) Commit(ctx context.Context, c Change) error {
-	w := &write{audit: slices.Clone(c.Audit), serial: c.Claim != nil}
-	var steps []func(context.Context, engine.Tx) error
+	// Serial, or two replicas could both spend what is left once, or give an
+	// account away twice.
+	w := &write{audit: slices.Clone(c.Audit), serial: c.Claim != nil || c.Connect != nil || len(c.Spend) > 0}
+	type step = func(context.Context, engine.Tx) error
+	var steps, applied []step
 	// What can refuse comes first, and what it writes comes after the card.
-	claimed := func(context.Context, engine.Tx) error { return nil }
+	decided := func(decide, apply step) { steps, applied = append(steps, decide), append(applied, apply) }
+	if len(c.Spend) > 0 {
+		decided(s.spend(c.Spend))
+	}
 	if c.Claim != nil {
-		var decide func(context.Context, engine.Tx) error
-		decide, claimed = s.claim(*c.Claim, c.Card != nil && c.Card.Version > 0)
-		steps = append(steps, decide)
+		decided(s.claim(*c.Claim, c.Card != nil && c.Card.Version > 0))
+	}
+	if c.Connect != nil {
+		decided(s.connect(*c.Connect))
 	}
 	if c.Card != nil {
 		steps = append(steps, s.saveCard(*c.Card, c.Claim != nil))
 	}
-	steps = append(steps, claimed)
+	steps = append(steps, applied...)
+	if c.Disconnect != nil {
+		steps = append(steps, disconnect(*c.Disconnect))
+	}
 	for _, p := range c.Posts {
 		steps = append(steps, s.upsertPost(p))
 	}

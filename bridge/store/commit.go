@@ -39,7 +39,7 @@ type write struct {
 
 // refused reports whether err is an answer rather than a fault.
 func refused(err error) bool {
-	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrTaken) || errors.Is(err, ErrLeased)
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrTaken) || errors.Is(err, ErrLeased) || errors.Is(err, ErrSpent)
 }
 
 func (s *Store) write(ctx context.Context, w *write) error { return s.committer.do(ctx, w) }

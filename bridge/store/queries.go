@@ -29,8 +29,8 @@ const (
 	cardColumns       = `id, connector, chat, agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail`
 	queryCard         = `SELECT ` + cardColumns + ` FROM cards WHERE id = $1`
 	queryCardOfChat   = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND chat = $2`
-	queryCardByHandle = `SELECT id, connector, chat, cards.agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail, browser
-		FROM cards LEFT JOIN browsers ON browsers.agent = cards.agent AND expires > $2 WHERE handle = $1`
+	queryCardByHandle = `SELECT id, connector, chat, cards.agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail, browser, accounts.agent
+		FROM cards LEFT JOIN browsers ON browsers.agent = cards.agent AND expires > $2 LEFT JOIN accounts ON accounts.account = cards.agent WHERE handle = $1`
 	queryInsertCard = `INSERT INTO cards (id, connector, chat, agent, visitor, state, version, generation, handle, created, updated, door_until, awaited, detail)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`
 	queryUpdateCard = `UPDATE cards SET agent = $4, visitor = $5, state = $6, version = $7, generation = $8, created = $10, updated = $11, door_until = $12, awaited = $13, detail = $14,
@@ -51,10 +51,26 @@ const (
 	queryEndWait    = `DELETE FROM waits WHERE card = $1 AND agent = $2`
 	queryEndWaits   = `DELETE FROM waits WHERE card = $1`
 
-	queryLockDoor     = `SELECT generation, claimed, version, browser, expires FROM cards LEFT JOIN browsers ON browsers.agent = $2 AND expires > $3 WHERE id = $1 FOR UPDATE OF cards`
-	queryClaim        = `UPDATE cards SET claimed = $2 WHERE id = $1`
-	queryRemember     = `INSERT INTO browsers (agent, browser, expires) VALUES ($1, $2, $3) ON CONFLICT (agent) DO UPDATE SET browser = excluded.browser, expires = excluded.expires`
-	queryForget       = `DELETE FROM browsers WHERE agent = $1`
+	queryLockDoor = `SELECT generation, claimed, version, browser, expires FROM cards LEFT JOIN browsers ON browsers.agent = $2 AND expires > $3 WHERE id = $1 FOR UPDATE OF cards`
+	queryClaim    = `UPDATE cards SET claimed = $2 WHERE id = $1`
+	queryRemember = `INSERT INTO browsers (agent, browser, expires) VALUES ($1, $2, $3) ON CONFLICT (agent) DO UPDATE SET browser = excluded.browser, expires = excluded.expires`
+	queryForget   = `DELETE FROM browsers WHERE agent = $1`
+
+	querySession       = `SELECT data FROM sessions WHERE token = $1 AND expires > $2`
+	querySaveSession   = `INSERT INTO sessions (token, data, expires) VALUES ($1, $2, $3) ON CONFLICT (token) DO UPDATE SET data = excluded.data, expires = excluded.expires`
+	queryEndSession    = `DELETE FROM sessions WHERE token = $1`
+	querySessions      = `SELECT token, data FROM sessions WHERE expires > $1`
+	queryPurgeSessions = `DELETE FROM sessions WHERE expires <= $1`
+	queryAccount       = `SELECT account, agent, how, since, name FROM accounts WHERE account = $1`
+	queryAccountsOf    = `SELECT account, agent, how, since, name FROM accounts WHERE agent = $1 ORDER BY account`
+	queryLockAccount   = `SELECT agent FROM accounts WHERE account = $1 FOR UPDATE`
+	queryConnect       = `INSERT INTO accounts (account, agent, how, since, name) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (account) DO UPDATE SET how = excluded.how, since = excluded.since, name = excluded.name`
+	queryDisconnect    = `DELETE FROM accounts WHERE account = $1 AND agent = $2`
+	queryFree          = `SELECT free FROM limits WHERE subject = $1`
+	querySpend         = `INSERT INTO limits (subject, free) VALUES ($1, $2) ON CONFLICT (subject) DO UPDATE SET free = excluded.free`
+	queryGiveBack      = `UPDATE limits SET free = free - $2 WHERE subject = $1`
+	queryPurgeLimits   = `DELETE FROM limits WHERE free <= $1`
+
 	queryPosts        = `SELECT connector, address, ref, shown, is_current FROM posts WHERE card = $1 ORDER BY id`
 	queryUpsertPost   = `INSERT INTO posts (card, place, connector, address, ref, shown, is_current) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (card, place) DO UPDATE SET is_current = excluded.is_current`
 	queryRekeyPost    = `UPDATE posts SET place = $2 WHERE card = $1 AND place = $3`

@@ -37,10 +37,13 @@ type Trim struct {
 // whose repeats are new deliveries from then on; deliveries that failed; cards with
 // their posts and waits; audit records, on which the trail then notes that they
 // were trimmed; receipts of erasures, with the audit; and what is left of
-// remembered browsers that have expired. It does so in portions, so that nobody
+// remembered browsers, sessions and limits that have expired. It does so in portions, so that nobody
 // waits behind a large one.
 func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
-	errs := []error{s.purge(ctx, queryPurgeBrowsers, micros(now))}
+	var errs []error
+	for _, expired := range []string{queryPurgeBrowsers, queryPurgeSessions, queryPurgeLimits} {
+		errs = append(errs, s.purge(ctx, expired, micros(now)))
+	}
 	if r.Keys > 0 {
 		errs = append(errs, s.purge(ctx, queryPurge, micros(now.Add(-r.Keys))))
 	}

@@ -17,7 +17,7 @@ import (
 // fill stores one of everything that is about a person or acts for one.
 func fill(t *testing.T, s *Store) (canaries []string) {
 	t.Helper()
-	canaries = []string{"canary-body", "canary-detail", "canary-address", "canary-ref", "canary-browser"}
+	canaries = []string{"canary-body", "canary-detail", "canary-address", "canary-ref", "canary-browser", "canary-session", "canary-name", "canary-subject"}
 	ctx := t.Context()
 	if _, err := s.Accept(ctx, Delivery{Connector: "c", Key: "k", Body: []byte("canary-body")}, Job{Kind: "read"}); err != nil {
 		t.Fatal(err)
@@ -33,6 +33,15 @@ func fill(t *testing.T, s *Store) (canaries []string) {
 		t.Fatal(err)
 	}
 	if err := s.SavePost(ctx, Post{Card: "card", Place: place, Ref: "canary-ref", Shown: "one"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AgentSessions().CommitCtx(ctx, "hash", []byte("canary-session"), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	limit := Limit{"codes", 5, time.Hour}
+	if err := s.Commit(ctx, Change{
+		Connect: &Account{ID: "c:bob", Agent: "oidc:bob", How: "asked", Name: "canary-name"}, Spend: []Spending{{limit, "canary-subject"}},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return canaries

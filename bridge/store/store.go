@@ -1,5 +1,6 @@
 // Package store keeps everything the bridge must remember: deliveries, cards,
-// posts, remembered browsers, the audit trail and jobs. It lives in a SQLite
+// posts, remembered browsers, sessions and accounts of agents, what is left of
+// limits, the audit trail and jobs. It lives in a SQLite
 // file or in a PostgreSQL database, and nothing above it knows which.
 //
 // All writes go through one committer, so that writers who arrive at the same
@@ -28,8 +29,11 @@ var (
 	// ErrConflict means that somebody else changed the card first, or that the
 	// chat has one already.
 	ErrConflict = errors.New("card was changed meanwhile")
-	// ErrTaken means that a door belongs to another browser.
-	ErrTaken = errors.New("door belongs to another browser")
+	// ErrTaken means that a door belongs to another browser, or an account to
+	// another agent.
+	ErrTaken = errors.New("belongs to somebody else")
+	// ErrSpent means that a limit allows no more for now; see SpentError.
+	ErrSpent = errors.New("limit is spent")
 	// ErrLeased means that another worker is showing the post.
 	ErrLeased = errors.New("post is being shown by another worker")
 	// ErrInUse means that another process has the SQLite file open.

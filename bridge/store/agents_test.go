@@ -1,0 +1,226 @@
+package store
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestAnAccountHasOneAgent(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		since := time.Now().Truncate(time.Microsecond).UTC()
+		bob := Account{ID: "slack:T1/U2", Agent: "oidc:bob", How: "asked", Since: since, Name: "Bob"}
+		if _, err := s.Account(ctx, bob.ID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("an account that is nobody's: %v", err)
+		}
+		connect := func(a Account) error {
+			return s.Commit(ctx, Change{Connect: &a, Audit: []Entry{{Action: "connected", Agent: a.Agent}}})
+		}
+		if err := connect(bob); err != nil {
+			t.Fatal(err)
+		}
+		if err := connect(bob); err != nil {
+			t.Errorf("once more: %v", err)
+		}
+		eve := bob
+		eve.Agent = "oidc:eve"
+		if err := connect(eve); !errors.Is(err, ErrTaken) {
+			t.Errorf("somebody else's account: %v", err)
+		}
+		if n := number(t, s, `SELECT count(*) FROM audit`); n != 2 {
+			t.Errorf("%d records, want those of the two that succeeded", n)
+		}
+		if got, err := s.Account(ctx, bob.ID); err != nil || got != bob {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		if err := s.Commit(ctx, Change{Disconnect: &eve}); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := s.Accounts(ctx, "oidc:bob"); err != nil || len(all) != 1 {
+			t.Errorf("somebody else took the account away: %v, %v", all, err)
+		}
+		if err := s.Commit(ctx, Change{Disconnect: &bob}); err != nil {
+			t.Fatal(err)
+		}
+		if err := connect(eve); err != nil {
+			t.Errorf("an account that is free again: %v", err)
+		}
+	})
+}
+
+func TestADoorTellsWhoOwnsTheAccountOfItsAgent(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		handle := [32]byte{7}
+		if err := s.Commit(ctx, Change{Card: &Card{ID: "id", Connector: "c", Chat: "chat", Agent: "c:bob", Handle: handle}}); err != nil {
+			t.Fatal(err)
+		}
+		owner := func() string {
+			t.Helper()
+			_, holder, err := s.CardByHandle(ctx, handle)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return holder.Agent
+		}
+		if got := owner(); got != "" {
+			t.Errorf("owned by %q before anybody connected it", got)
+		}
+		if err := s.Commit(ctx, Change{Connect: &Account{ID: "c:bob", Agent: "oidc:bob"}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := owner(); got != "oidc:bob" {
+			t.Errorf("owned by %q", got)
+		}
+	})
+}
+
+func TestASessionOfAnAgentLastsUntilItExpiresOrIsEnded(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}).AgentSessions(), t.Context()
+		commit := func(token, data string, life time.Duration) {
+			t.Helper()
+			if err := s.CommitCtx(ctx, token, []byte(data), time.Now().Add(life)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		holds := func(token string) string {
+			t.Helper()
+			data, found, err := s.FindCtx(ctx, token)
+			if err != nil || found != (data != nil) {
+				t.Fatalf("%s, %v, %v", data, found, err)
+			}
+			return string(data)
+		}
+		commit("one", "first", time.Hour)
+		commit("one", "second", time.Hour)
+		commit("old", "gone", -time.Second)
+		commit("two", "other", time.Hour)
+		for token, want := range map[string]string{"one": "second", "old": "", "two": "other", "none": ""} {
+			if got := holds(token); got != want {
+				t.Errorf("session %s holds %q, want %q", token, got, want)
+			}
+		}
+		if err := s.DeleteCtx(ctx, "one"); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := s.AllCtx(ctx); err != nil || len(all) != 1 || string(all["two"]) != "other" {
+			t.Errorf("left are %q, %v", all, err)
+		}
+		if err := s.store.Purge(ctx, time.Now(), Retention{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, s.store, `SELECT count(*) FROM sessions`); n != 1 {
+			t.Errorf("%d rows are left", n)
+		}
+	})
+}
+
+func TestASessionThatWasSealedWithAnotherSecretIsNone(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		before := open(Options{Secret: secretA})
+		if err := before.AgentSessions().CommitCtx(t.Context(), "one", []byte("data"), time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		before.Close()
+		during := open(Options{Secret: secretB, OldSecret: secretA})
+		if data, _, err := during.AgentSessions().FindCtx(t.Context(), "one"); string(data) != "data" || err != nil {
+			t.Errorf("while the old secret is known: %q, %v", data, err)
+		}
+		during.Close()
+		if _, found, err := open(Options{Secret: secretB}).AgentSessions().FindCtx(t.Context(), "one"); found || err != nil {
+			t.Errorf("afterwards: %v, %v", found, err)
+		}
+	})
+}
+
+func TestALimitAllowsSoManyActsInAWhile(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		codes := Limit{"codes", 5, 10 * time.Minute}
+		bob := Spending{codes, "bob"}
+		for range codes.Acts {
+			if err := s.Spend(ctx, bob); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var spent *SpentError
+		if err := s.Spend(ctx, bob); !errors.As(err, &spent) || !errors.Is(err, ErrSpent) {
+			t.Fatalf("one too many: %v", err)
+		}
+		if spent.Limit != "codes" || spent.Wait > 2*time.Minute || spent.Wait < 119*time.Second {
+			t.Errorf("%+v, want the next after one fifth of the while", spent)
+		}
+		if err := s.Left(ctx, bob); !errors.Is(err, ErrSpent) {
+			t.Errorf("left: %v", err)
+		}
+		for name, other := range map[string]Spending{"another subject": {codes, "eve"}, "another limit": {Limit{"doors", 1, time.Minute}, "bob"}} {
+			if err := s.Spend(ctx, other); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if err := s.GiveBack(ctx, bob); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Left(ctx, bob); err != nil {
+			t.Errorf("after one was given back: %v", err)
+		}
+		if err := s.Spend(ctx, bob); err != nil {
+			t.Errorf("after one was given back: %v", err)
+		}
+	})
+}
+
+func TestOfSeveralLimitsAllCountOrNone(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		minute, hour := Spending{Limit{"minute", 1, time.Minute}, "bob"}, Spending{Limit{"hour", 9, time.Hour}, "bob"}
+		refused := &Card{ID: "id", Connector: "c", Chat: "chat"}
+		if err := s.Commit(ctx, Change{Spend: []Spending{hour, minute}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Commit(ctx, Change{Spend: []Spending{hour, minute}, Card: refused}); !errors.Is(err, ErrSpent) {
+			t.Fatal(err)
+		}
+		if n := number(t, s, `SELECT count(*) FROM cards`); n != 0 {
+			t.Error("what the limit refused was written")
+		}
+		for range 8 {
+			if err := s.Spend(ctx, hour); err != nil {
+				t.Fatalf("the refused one counted: %v", err)
+			}
+		}
+		if err := s.Purge(ctx, time.Now().Add(2*time.Hour), Retention{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, s, `SELECT count(*) FROM limits`); n != 0 {
+			t.Errorf("%d subjects are remembered when all is free again", n)
+		}
+	})
+}
+
+func TestReplicasShareWhatIsLeftOfALimit(t *testing.T) {
+	t.Parallel()
+	address := newDatabase(t, "postgres")
+	replicas := []*Store{openAt(t, address, Options{}), openAt(t, address, Options{})}
+	limit := Limit{"codes", 10, time.Hour}
+	var allowed atomic.Int64
+	var busy sync.WaitGroup
+	for i := range 100 {
+		busy.Go(func() {
+			switch err := replicas[i%2].Spend(t.Context(), Spending{limit, "bob"}); {
+			case err == nil:
+				allowed.Add(1)
+			case !errors.Is(err, ErrSpent):
+				t.Error(err)
+			}
+		})
+	}
+	busy.Wait()
+	if n := allowed.Load(); n != 10 {
+		t.Errorf("two replicas allowed %d acts of 10", n)
+	}
+}
