@@ -158,16 +158,25 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 // of them together may be wrong so often; beyond that a code waits.
 func (b *Bridge) search(ctx context.Context, c *card, clues Clues, again bool) (Match, error) {
 	print := c.codePrint(clues.LookupCode)
-	fresh, allowed, undo := print != c.about.Code, again, func() {}
-	if fresh && clues.LookupCode != "" {
-		undo, allowed = b.tryCode(*c)
-	}
-	if !allowed {
+	var tried []store.Spending
+	if print != c.about.Code && clues.LookupCode != "" {
+		// Counted as wrong before it is followed, so that many at once are no way
+		// around the limits.
+		tried = b.codeTries(*c)
+		switch err := b.limits.spend(ctx, tried...); {
+		case errors.Is(err, errThrottled):
+			tried, clues.LookupCode = nil, ""
+		case err != nil:
+			return Match{}, err
+		}
+	} else if !again {
 		clues.LookupCode = ""
 	}
 	m, err := b.finder.find(ctx, clues)
-	if err != nil || len(m.Visitors) > 0 {
-		undo() // only wrong codes count
+	if tried != nil && (err != nil || len(m.Visitors) > 0) { // only wrong codes count
+		if err := b.limits.giveBack(context.WithoutCancel(ctx), tried...); err != nil {
+			b.log.WarnContext(ctx, "a right code counts as wrong", "card", c.ID, "err", err)
+		}
 	}
 	if err == nil && clues.LookupCode != "" {
 		c.about.Code = print
@@ -175,23 +184,16 @@ func (b *Bridge) search(ctx context.Context, c *card, clues Clues, again bool) (
 	return m, err
 }
 
-// tryCode counts a lookup code as wrong before it is followed, so that many at
-// once are no way around the limits; undo takes it back.
-func (b *Bridge) tryCode(c card) (undo func(), ok bool) {
-	tries, subject := b.chatCodes, c.Connector+"\x00"+c.Chat
-	if c.about.Asked {
-		tries, subject = b.askedCodes, c.Agent
+// codeTries are what a wrong lookup code counts against.
+func (b *Bridge) codeTries(c card) []store.Spending {
+	tries := []store.Spending{{Limit: b.budgets.allCodes}}
+	if !c.about.Asked {
+		return append(tries, store.Spending{Limit: b.budgets.chatCodes, Subject: c.Connector + "\x00" + c.Chat})
 	}
-	one, ok := tries.try(subject)
-	if !ok {
-		return one, false
+	if c.from != "" {
+		tries = append(tries, store.Spending{Limit: b.budgets.addressCodes, Subject: c.from})
 	}
-	all, ok := b.allCodes.try("")
-	if !ok {
-		one()
-		return all, false
-	}
-	return func() { one(); all() }, true
+	return append(tries, store.Spending{Limit: b.budgets.agentCodes, Subject: c.Agent})
 }
 
 func (c *card) codePrint(code string) string {

@@ -71,9 +71,10 @@ func newCrowded(dir, upscopeURL string, transport http.RoundTripper) (*crowded, 
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	for _, limit := range []**throttle{&c.handleTries, &c.watches, &c.watchHours} {
-		*limit = newThrottle(1<<30, time.Minute)
+	for _, limit := range []*store.Limit{&c.budgets.unknownDoors, &c.budgets.watches, &c.budgets.watchHours} {
+		limit.Acts = 1 << 30
 	}
+	c.looks = newThrottle(1<<30, time.Minute)
 	for i := range crowdedAgents {
 		if err := c.remember(crowdedAgent(i)); err != nil {
 			return nil, errors.Join(err, db.Close())

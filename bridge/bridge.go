@@ -79,15 +79,12 @@ type Bridge struct {
 	// intake bounds the bytes of deliveries that are in memory at once.
 	intake *semaphore.Weighted
 
-	chatCodes   *throttle // wrong lookup codes, by chat
-	allCodes    *throttle // and altogether
-	handleTries *throttle // unknown handles, by address
-	watches     *throttle // watch links asked for, by agent
-	watchHours  *throttle // and over a longer time
-	renewals    *throttle // fresh doors, by card
-	callbacks   *throttle // Upscope's calls, by card
-	refreshed   *throttle // looks at whether visitors are online
-	askedCodes  *throttle // wrong lookup codes that agents ask for, by agent
+	budgets   budgets
+	limits    limits
+	looks     *throttle // looks at who is online, by agent
+	renewals  *throttle // fresh doors, by card
+	callbacks *throttle // Upscope's calls, by card
+	refreshed *throttle // looks at whether visitors are online
 
 	// afterPage is where sessions lead when they are over.
 	afterPage string
@@ -155,22 +152,19 @@ func New(c Config) (*Bridge, error) {
 	b := &Bridge{
 		origin: c.Origin, store: c.Store, upscope: c.Upscope, hosts: c.WatchHosts, policy: contentPolicy(c.WatchHosts),
 		eraser: c.Eraser, connectors: connectors, doors: doors, subjects: subjects, doorLife: c.LinkLife, proxies: c.TrustedProxies, sites: c.Sites, log: c.Log,
-		finder:      newFinder(c.Upscope, c.MatchEmail),
-		health:      newHealth(connectors),
-		intake:      semaphore.NewWeighted(intakeBytes),
-		chatCodes:   newThrottle(5, 10*time.Minute),
-		allCodes:    newThrottle(30, time.Hour),
-		handleTries: newThrottle(20, 10*time.Minute),
-		watches:     newThrottle(6, time.Minute),
-		watchHours:  newThrottle(60, time.Hour),
-		renewals:    newThrottle(1, time.Minute),
-		callbacks:   newThrottle(1, 30*time.Second),
-		refreshed:   newThrottle(refreshesPerMinute, time.Minute),
-		askedCodes:  newThrottle(5, 10*time.Minute),
-		retention:   c.Retention,
-		afterPage:   c.Origin.JoinPath("after").String(),
-		soon:        make(chan store.Job, soonJobs),
-		sessions:    sessions{kick: make(chan struct{}, 1)},
+		finder:    newFinder(c.Upscope, c.MatchEmail),
+		health:    newHealth(connectors),
+		intake:    semaphore.NewWeighted(intakeBytes),
+		budgets:   defaultBudgets(),
+		limits:    newLimits(c.Store),
+		looks:     newThrottle(20, time.Minute),
+		renewals:  newThrottle(1, time.Minute),
+		callbacks: newThrottle(1, 30*time.Second),
+		refreshed: newThrottle(refreshesPerMinute, time.Minute),
+		retention: c.Retention,
+		afterPage: c.Origin.JoinPath("after").String(),
+		soon:      make(chan store.Job, soonJobs),
+		sessions:  sessions{kick: make(chan struct{}, 1)},
 	}
 	b.retention.Keys = keepKeys
 	b.router = b.routes()

@@ -61,6 +61,14 @@ func (c *cache[V]) get(ctx context.Context, key string, load func(context.Contex
 	}
 }
 
+// peek returns the value of key if it is known.
+func (c *cache[V]) peek(key string) (v V, ok bool) {
+	if found, known := c.items.Get(key); known {
+		return found.(V), true
+	}
+	return v, false
+}
+
 func (c *cache[V]) put(key string, v V) {
 	life := c.life(v)
 	if life <= 0 {

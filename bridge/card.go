@@ -150,8 +150,10 @@ type sighting struct {
 type card struct {
 	store.Card
 	about detail
-	// browser is the agent's, for a card that was found by its handle.
+	// holder is who may use its door, for a card that was found by its handle.
 	holder store.Holder
+	// from is the address of whoever asks for it at the desk.
+	from string
 }
 
 func openCard(c store.Card) (card, error) {

@@ -104,11 +104,17 @@ func TestADeliveryIsOneTransactionAndSoIsAClick(t *testing.T) {
 	emptyLog(t, c.file)
 	for i := range n {
 		c.serve(t, doors[i].look(""), http.StatusOK)
-		c.serve(t, unknown(""), http.StatusNotFound)
 		c.serve(t, delivery("", fmt.Sprint("event-", i)), http.StatusOK)
 	}
 	if got := transactions(t, c.file); got != 0 {
 		t.Errorf("%d transactions for what changes nothing", got)
+	}
+	c.budgets.unknownDoors.Acts = n
+	for range 10 * n {
+		c.ServeHTTP(httptest.NewRecorder(), unknown(""))
+	}
+	if got := transactions(t, c.file); got > n+1 {
+		t.Errorf("%d transactions for one address that guesses doors and may do so %d times", got, n)
 	}
 }
 

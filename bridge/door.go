@@ -146,10 +146,11 @@ func (b *Bridge) doorCard(r *http.Request) (card, error) {
 
 func (b *Bridge) cardAt(r *http.Request) (card, int, error) {
 	unknown := func() error {
-		if !b.handleTries.allow(b.address(r)) {
-			return errThrottled
+		err := b.limits.spend(r.Context(), store.Spending{Limit: b.budgets.unknownDoors, Subject: b.address(r)})
+		if err == nil {
+			err = errUnknown
 		}
-		return errUnknown
+		return err
 	}
 	h, err := parseHandle(mux.Vars(r)["handle"])
 	if err != nil {
@@ -318,7 +319,7 @@ func joined(sep string, parts ...string) string {
 
 // lookAgain searches for the card's visitor anew, by the clues that last.
 func (b *Bridge) lookAgain(ctx context.Context, c *card) error {
-	if !b.watches.allow(c.Agent) {
+	if !b.looks.allow(c.Agent) {
 		return errThrottled
 	}
 	before := *c

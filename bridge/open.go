@@ -38,7 +38,10 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 	if p.visitor == "" || p.visitor != c.Visitor && !slices.Contains(c.about.Choices, p.visitor) {
 		return b.showDoor(w, r, c)
 	}
-	if !b.watches.allow(c.Agent) || !b.watchHours.allow(c.Agent) {
+	if err := b.limits.known(b.watchTries(c)); err != nil {
+		return err
+	}
+	if !b.looks.allow(c.Agent) {
 		return errThrottled
 	}
 	v, confirmed, err := b.lookBefore(ctx, c, p)
@@ -98,6 +101,7 @@ func (b *Bridge) record(ctx context.Context, c *card, before card, browser, conf
 		return err
 	}
 	change := store.Change{
+		Spend: b.watchTries(*c),
 		Claim: &store.Claim{
 			Card: c.ID, Version: c.Version, Generation: c.Generation, Agent: c.Agent, Browser: browser,
 			Renewed: c.renewed(), Until: time.Now().Add(browserLife),
@@ -123,7 +127,12 @@ func (b *Bridge) record(ctx context.Context, c *card, before card, browser, conf
 	case errors.Is(err, store.ErrTaken):
 		return errElsewhere
 	}
-	return fmt.Errorf("%w: %w", errStore, err)
+	return b.limits.judged(err)
+}
+
+// watchTries are what a watch link counts against.
+func (b *Bridge) watchTries(c card) []store.Spending {
+	return []store.Spending{{Limit: b.budgets.watches, Subject: c.Agent}, {Limit: b.budgets.watchHours, Subject: c.Agent}}
 }
 
 // takeBack undoes what record wrote of the card, since no watch link came, and

@@ -6,7 +6,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A throttle allows each subject so many acts in a while. It forgets subjects
+// A throttle allows each subject so many acts in a while, in this process; what
+// replicas share is in limits. It forgets subjects
 // that have been known for a while, and knows so many at most: with more, the
 // newest start afresh each time. Those are strangers with an address each, whom
 // a limit by address cannot stop anyway.
@@ -41,9 +42,6 @@ func (t *throttle) try(subject string) (undo func(), ok bool) {
 	t.limits.put(subject, l) // known for as long as it may still count
 	return r.Cancel, true
 }
-
-// left reports whether another act of the subject would be allowed.
-func (t *throttle) left(subject string) bool { return t.limit(subject).Tokens() >= 1 }
 
 func (t *throttle) limit(subject string) *rate.Limiter {
 	return t.limits.keep(subject, func() *rate.Limiter {

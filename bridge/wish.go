@@ -33,8 +33,14 @@ func (b *Bridge) wish(ctx context.Context, c Connector, j store.Job, d store.Del
 		case ask.Clues.LookupCode == "":
 		case time.Since(d.Received) > codeLife:
 			return b.reply(ctx, c, d, ask, templates.Card{State: templates.StateTooLate})
-		case !b.mayAsk(agentID(c.Name, ask.Agent)):
-			return b.reply(ctx, c, d, ask, templates.Card{State: templates.StateTooMany})
+		default:
+			err := b.mayAsk(ctx, agentID(c.Name, ask.Agent))
+			if errors.Is(err, errThrottled) {
+				return b.reply(ctx, c, d, ask, templates.Card{State: templates.StateTooMany})
+			}
+			if err != nil {
+				return err
+			}
 		}
 		if c.ShowAt != (Place{}) {
 			ask.Place = c.ShowAt
@@ -79,8 +85,10 @@ func (b *Bridge) replyWith(ctx context.Context, conn Connector, d store.Delivery
 	return b.store.Commit(ctx, store.Change{Finish: d.ID})
 }
 
-// mayAsk reports whether an agent may try another lookup code.
-func (b *Bridge) mayAsk(agent string) bool { return b.askedCodes.left(agent) && b.allCodes.left("") }
+// mayAsk is errThrottled unless an agent may try another lookup code.
+func (b *Bridge) mayAsk(ctx context.Context, agent string) error {
+	return b.limits.left(ctx, store.Spending{Limit: b.budgets.agentCodes, Subject: agent}, store.Spending{Limit: b.budgets.allCodes})
+}
 
 // openTo gives an agent who pressed a card that several people see a card of their
 // own, with a door that opens for two minutes. A double click gives one.

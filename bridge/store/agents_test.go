@@ -151,7 +151,7 @@ func TestALimitAllowsSoManyActsInAWhile(t *testing.T) {
 		if err := s.Spend(ctx, bob); !errors.As(err, &spent) || !errors.Is(err, ErrSpent) {
 			t.Fatalf("one too many: %v", err)
 		}
-		if spent.Limit != "codes" || spent.Wait > 2*time.Minute || spent.Wait < 119*time.Second {
+		if spent.Act != bob || spent.Wait > 2*time.Minute || spent.Wait < 119*time.Second {
 			t.Errorf("%+v, want the next after one fifth of the while", spent)
 		}
 		if err := s.Left(ctx, bob); !errors.Is(err, ErrSpent) {

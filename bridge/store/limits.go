@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -31,19 +29,21 @@ type Spending struct {
 // A SpentError says that a limit allows a subject no more acts for now. It is
 // ErrSpent.
 type SpentError struct {
-	Limit string
+	Act Spending
 	// Wait is how long it takes until the next is allowed.
 	Wait time.Duration
 }
 
+// Error leaves the subject out, which may be an address.
 func (e *SpentError) Error() string {
-	return fmt.Sprintf("limit %q is spent for %v", e.Limit, e.Wait.Round(time.Second))
+	return fmt.Sprintf("limit %q is spent for %v", e.Act.Limit.Name, e.Wait.Round(time.Second))
 }
 
 // Is makes it ErrSpent.
 func (e *SpentError) Is(target error) bool { return target == ErrSpent }
 
-// Spend counts acts: all of them, or none and a SpentError.
+// Spend counts acts, each of another limit or subject: all of them, or none and a
+// SpentError.
 func (s *Store) Spend(ctx context.Context, acts ...Spending) error {
 	decide, apply := s.spend(acts)
 	return s.spendWith(ctx, func(ctx context.Context, tx engine.Tx) error {
@@ -57,8 +57,8 @@ func (s *Store) Spend(ctx context.Context, acts ...Spending) error {
 // GiveBack undoes a Spend, for acts that do not count after all.
 func (s *Store) GiveBack(ctx context.Context, acts ...Spending) error {
 	return s.spendWith(ctx, func(ctx context.Context, tx engine.Tx) error {
-		for _, a := range acts {
-			if _, err := tx.Exec(ctx, queryGiveBack, s.spender(a), a.Limit.each().Microseconds()); err != nil {
+		for i, subject := range s.spenders(acts) {
+			if _, err := tx.Exec(ctx, queryGiveBack, subject, acts[i].Limit.each().Microseconds()); err != nil {
 				return err
 			}
 		}
@@ -69,10 +69,8 @@ func (s *Store) GiveBack(ctx context.Context, acts ...Spending) error {
 // Left returns a SpentError if one of the acts would not be allowed now, and
 // counts nothing.
 func (s *Store) Left(ctx context.Context, acts ...Spending) error {
-	for _, a := range acts {
-		if _, err := s.free(ctx, s.engine, a, time.Now()); err != nil {
-			return fmt.Errorf("store: limits: %w", err)
-		}
+	if _, err := s.frees(ctx, s.engine, acts); err != nil {
+		return fmt.Errorf("store: limits: %w", err)
 	}
 	return nil
 }
@@ -88,46 +86,60 @@ func (s *Store) spendWith(ctx context.Context, do func(context.Context, engine.T
 // spend prepares the decision, which only refuses, and what counts the acts, which
 // only writes.
 func (s *Store) spend(acts []Spending) (decide, apply func(context.Context, engine.Tx) error) {
-	frees := make([]time.Time, len(acts))
+	var rows []any
 	decide = func(ctx context.Context, tx engine.Tx) (err error) {
-		now := time.Now()
-		for i, a := range acts {
-			if frees[i], err = s.free(ctx, tx, a, now); err != nil {
-				return err
-			}
-		}
-		return nil
+		rows, err = s.frees(ctx, tx, acts)
+		return err
 	}
 	apply = func(ctx context.Context, tx engine.Tx) error {
-		for i, a := range acts {
-			if _, err := tx.Exec(ctx, querySpend, s.spender(a), micros(frees[i])); err != nil {
-				return fmt.Errorf("spend: %w", err)
-			}
+		if _, err := tx.Exec(ctx, querySpend+tuples(len(acts), limitColumnNum)+querySpent, rows...); err != nil {
+			return fmt.Errorf("spend: %w", err)
 		}
 		return nil
 	}
 	return decide, apply
 }
 
-// free is when a subject will have all of the limit left again, after an act now.
-func (s *Store) free(ctx context.Context, in engine.Reader, a Spending, now time.Time) (time.Time, error) {
-	var known int64
-	err := in.QueryRow(ctx, queryFree, s.spender(a)).Scan(&known)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return time.Time{}, fmt.Errorf("spend: %w", err)
+// frees gives, for each act, its subject and when that will have all of the limit
+// left again if it acts now.
+func (s *Store) frees(ctx context.Context, in engine.Reader, acts []Spending) (rows []any, err error) {
+	subjects := s.spenders(acts)
+	now := time.Now()
+	known := make(map[string]int64, len(acts))
+	found, err := in.Query(ctx, queryFree+tuples(1, len(acts)), subjects...)
+	if err != nil {
+		return nil, fmt.Errorf("spend: %w", err)
 	}
-	free := fromMicros(known)
-	if free.Before(now) {
-		free = now
+	defer found.Close()
+	for found.Next() {
+		var subject []byte
+		var free int64
+		if err := found.Scan(&subject, &free); err != nil {
+			return nil, fmt.Errorf("spend: %w", err)
+		}
+		known[string(subject)] = free
 	}
-	free = free.Add(a.Limit.each())
-	if over := free.Sub(now) - a.Limit.While; over > 0 {
-		return time.Time{}, &SpentError{a.Limit.Name, over}
+	if err := found.Err(); err != nil {
+		return nil, fmt.Errorf("spend: %w", err)
 	}
-	return free, nil
+	for i, a := range acts {
+		free := fromMicros(known[string(subjects[i].([]byte))])
+		if free.Before(now) {
+			free = now
+		}
+		free = free.Add(a.Limit.each())
+		if over := free.Sub(now) - a.Limit.While; over > 0 {
+			return nil, &SpentError{a, over}
+		}
+		rows = append(rows, subjects[i], micros(free))
+	}
+	return rows, nil
 }
 
-func (s *Store) spender(a Spending) []byte {
-	sum, _ := s.sealer.Sums("limit", a.Limit.Name, a.Subject)
-	return sum
+func (s *Store) spenders(acts []Spending) []any {
+	subjects := make([]any, len(acts))
+	for i, a := range acts {
+		subjects[i], _ = s.sealer.Sums("limit", a.Limit.Name, a.Subject)
+	}
+	return subjects
 }

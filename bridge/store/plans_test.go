@@ -78,7 +78,11 @@ func queryConstants(t *testing.T) map[string]string {
 			query += tuples(2, deliveryColumnNum) + queryInsertedOnce
 		case "queryInsertAudit":
 			query += tuples(2, auditColumnNum)
-		case "queryInsertedOnce":
+		case "queryFree":
+			query += tuples(1, 2)
+		case "querySpend":
+			query += tuples(2, limitColumnNum) + querySpent
+		case "queryInsertedOnce", "querySpent":
 			continue
 		}
 		queries[name] = query

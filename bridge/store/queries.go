@@ -66,8 +66,9 @@ const (
 	queryLockAccount   = `SELECT agent FROM accounts WHERE account = $1 FOR UPDATE`
 	queryConnect       = `INSERT INTO accounts (account, agent, how, since, name) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (account) DO UPDATE SET how = excluded.how, since = excluded.since, name = excluded.name`
 	queryDisconnect    = `DELETE FROM accounts WHERE account = $1 AND agent = $2`
-	queryFree          = `SELECT free FROM limits WHERE subject = $1`
-	querySpend         = `INSERT INTO limits (subject, free) VALUES ($1, $2) ON CONFLICT (subject) DO UPDATE SET free = excluded.free`
+	queryFree          = `SELECT subject, free FROM limits WHERE subject IN `
+	querySpend         = `INSERT INTO limits (subject, free) VALUES `
+	querySpent         = ` ON CONFLICT (subject) DO UPDATE SET free = excluded.free`
 	queryGiveBack      = `UPDATE limits SET free = free - $2 WHERE subject = $1`
 	queryPurgeLimits   = `DELETE FROM limits WHERE free <= $1`
 
@@ -94,6 +95,7 @@ const (
 	queryProbed       = `DELETE FROM probe WHERE id > 0`
 	deliveryColumnNum = 5
 	auditColumnNum    = 13
+	limitColumnNum    = 2
 )
 
 // portions cuts rows into parts to insert together, each as long as a power of

@@ -33,6 +33,7 @@ type key struct {
 	id     [idSize]byte
 	secret []byte
 	aeads  sync.Map // purpose to cipher.AEAD
+	macs   sync.Map // purpose to the key of its hashes
 }
 
 // New returns a Sealer. The old secret is the one used before the secret was
@@ -91,7 +92,11 @@ func (s *Sealer) Sums(purpose string, parts ...string) (sum, old []byte) {
 }
 
 func (k *key) sum(purpose string, parts []string) []byte {
-	mac := hmac.New(sha256.New, k.derive("hash "+purpose, sha256.Size))
+	derived, ok := k.macs.Load(purpose)
+	if !ok {
+		derived, _ = k.macs.LoadOrStore(purpose, k.derive("hash "+purpose, sha256.Size))
+	}
+	mac := hmac.New(sha256.New, derived.([]byte))
 	mac.Write(prefixed(nil, parts...))
 	return mac.Sum(nil)
 }
