@@ -53,7 +53,7 @@ func TestNothingAllocatesWithoutReason(t *testing.T) {
 		// and database/sql's statements, a quarter Upscope's two calls, a tenth the
 		// limits that replicas share, and the rest the reads and the handler. 400 would
 		// be a click without SQL.
-		{"click", 720, answered(1, http.StatusSeeOther)},
+		{"click", 700, answered(1, http.StatusSeeOther)},
 	} {
 		got := testing.AllocsPerRun(runs, test.do)
 		t.Logf("%s: %v allocations", test.name, got)

@@ -55,7 +55,7 @@ func (b *Bridge) answer(ctx context.Context, c Connector, j store.Job) error {
 	default:
 		return b.wish(ctx, c, j, d, ask)
 	}
-	card, err := b.cardOfChat(ctx, c.Name, ask.Chat)
+	card, err := b.episode(ctx, c.Name, ask, d)
 	if err != nil {
 		return err
 	}
@@ -158,28 +158,37 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 // of them together may be wrong so often; beyond that a code waits.
 func (b *Bridge) search(ctx context.Context, c *card, clues Clues, again bool) (Match, error) {
 	print := c.codePrint(clues.LookupCode)
-	var tried []store.Spending
-	if print != c.about.Code && clues.LookupCode != "" {
-		// Counted as wrong before it is followed, so that many at once are no way
-		// around the limits.
-		tried = b.codeTries(*c)
-		switch err := b.limits.spend(ctx, tried...); {
-		case errors.Is(err, errThrottled):
-			tried, clues.LookupCode = nil, ""
-		case err != nil:
-			return Match{}, err
-		}
-	} else if !again {
-		clues.LookupCode = ""
+	fresh := clues.LookupCode != "" && print != c.about.Code
+	var m Match
+	var err error
+	if fresh {
+		m, err = b.tryCode(ctx, *c, clues)
 	}
-	m, err := b.finder.find(ctx, clues)
-	if tried != nil && (err != nil || len(m.Visitors) > 0) { // only wrong codes count
-		if err := b.limits.giveBack(context.WithoutCancel(ctx), tried...); err != nil {
-			b.log.WarnContext(ctx, "a right code counts as wrong", "card", c.ID, "err", err)
+	throttled := errors.Is(err, errThrottled)
+	if !fresh || throttled {
+		if throttled || !again {
+			clues.LookupCode = ""
 		}
+		m, err = b.finder.find(ctx, clues)
 	}
 	if err == nil && clues.LookupCode != "" {
 		c.about.Code = print
+	}
+	return m, err
+}
+
+// tryCode follows clues with a lookup code, if the limits allow another. It counts
+// as wrong before it is followed, so that many at once are no way around them.
+func (b *Bridge) tryCode(ctx context.Context, c card, clues Clues) (Match, error) {
+	tries := b.codeTries(c)
+	if err := b.limits.spend(ctx, tries...); err != nil {
+		return Match{}, err
+	}
+	m, err := b.finder.find(ctx, clues)
+	if err != nil || len(m.Visitors) > 0 {
+		if err := b.limits.giveBack(context.WithoutCancel(ctx), tries...); err != nil {
+			b.log.WarnContext(ctx, "a right code counts as wrong", "connector", c.Connector, "err", err)
+		}
 	}
 	return m, err
 }
@@ -220,7 +229,7 @@ func (b *Bridge) follow(c *card, before card, change *store.Change) {
 		change.Posts = append(change.Posts, store.Post{Card: c.ID, Place: before.place(), Current: false})
 	}
 	switch {
-	case c.about.Shared != "": // see openTo
+	case c.about.Shared != "" && !c.stoppable(): // see openTo
 	case c.state() != Closed:
 		c.DoorUntil = now.Add(b.doorLife)
 	case before.state() != Closed:

@@ -71,7 +71,7 @@ func newCrowded(dir, upscopeURL string, transport http.RoundTripper) (*crowded, 
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	for _, limit := range []*store.Limit{&c.budgets.unknownDoors, &c.budgets.watches, &c.budgets.watchHours} {
+	for _, limit := range []*store.Limit{&c.budgets.unknownDoors, &c.budgets.watches} {
 		limit.Acts = 1 << 30
 	}
 	c.looks = newThrottle(1<<30, time.Minute)

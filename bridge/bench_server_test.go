@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/benchtest"
+	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/upscope"
 )
 
@@ -115,7 +116,7 @@ func floors(c *crowded, address string) (http.Handler, error) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		k := card{about: detail{Agent: Agent{ID: "agent-1", Name: "Bob Baker"}}}
 		k.ID, k.Agent = "0199a5b0-0000-7000-8000-000000000001", "desk:agent-1"
-		location, err := c.mint(r.Context(), k, upscope.Visitor{ShortID: r.PathValue("visitor")})
+		location, err := c.mint(r.Context(), k, upscope.Visitor{ShortID: r.PathValue("visitor")}, policy.Profile{})
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return

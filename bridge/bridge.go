@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,8 +9,12 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
+	"sync/atomic"
 	"time"
 
+	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/upscope"
 
@@ -35,9 +40,20 @@ type Config struct {
 	// such requests wait for a bridge that has one.
 	Eraser *upscope.Eraser
 
-	// LinkLife is how long a door opens after its card was last shown; zero
-	// means 30 minutes.
-	LinkLife time.Duration
+	// OIDC or Header says who is asking. With neither, whoever holds a card's
+	// address is its agent.
+	OIDC   *signin.OIDC
+	Header *signin.Header
+	// Policy says which agents may do what; nil means policy.Default.
+	Policy *policy.File
+	// LinkEmail makes an account of a chat service that of whoever signs in with the
+	// e-mail address which the service has confirmed. Without it, agents say so
+	// themselves.
+	LinkEmail bool
+
+	// LinkLife is how long a door opens after its card was last shown where nobody
+	// signs in, and CardLife where they do; zero means 30 minutes and 8 hours.
+	LinkLife, CardLife time.Duration
 	// MatchEmail lets an agent choose visitors by the e-mail address given in
 	// the chat.
 	MatchEmail bool
@@ -51,6 +67,8 @@ type Config struct {
 	// TrustedProxies may say where a request comes from with X-Forwarded-For.
 	TrustedProxies []netip.Prefix
 
+	// Version of the program is for the metrics.
+	Version string
 	// Log is for the operator; nil drops it.
 	Log *slog.Logger
 }
@@ -63,28 +81,37 @@ type Bridge struct {
 	upscope    *upscope.Client
 	eraser     *upscope.Eraser
 	hosts      upscope.Hosts
-	policy     string // Content-Security-Policy of every page
+	csp        string // Content-Security-Policy of every page
 	connectors map[string]Connector
+	chats      map[string]upscope.Hosts // where conversations are, by connector
 	doors      doorKeys
 	subjects   subjectKeys
 	doorLife   time.Duration
+	oidc       *signin.OIDC
+	header     *signin.Header
+	policy     *policy.File
+	linkEmail  bool
 	proxies    []netip.Prefix
 	sites      []string
 	log        *slog.Logger
 
-	finder *finder
-	health *health
-	router http.Handler
+	finder  *finder
+	health  *health
+	metrics *metrics
+	router  http.Handler
 
 	// intake bounds the bytes of deliveries that are in memory at once.
 	intake *semaphore.Weighted
 
+	overPlan  atomic.Int64 // until when in µs; see overPlanRest
+	streams   *streams
 	budgets   budgets
 	limits    limits
 	looks     *throttle // looks at who is online, by agent
 	renewals  *throttle // fresh doors, by card
 	callbacks *throttle // Upscope's calls, by card
 	refreshed *throttle // looks at whether visitors are online
+	refusals  *throttle // records of the same refusal
 
 	// afterPage is where sessions lead when they are over.
 	afterPage string
@@ -92,6 +119,15 @@ type Bridge struct {
 	sessions  sessions
 	soon      chan store.Job // see workSoon
 	rest      rest
+}
+
+// title is what people call a chat service, and which of several it is.
+func (b *Bridge) title(connector string) string {
+	title := cmp.Or(b.connectors[connector].Title, connector)
+	if _, which, ok := strings.Cut(connector, "-"); ok && title != connector {
+		title += " (" + which + ")"
+	}
+	return title
 }
 
 // relisten is the pause before a connector that stopped listening does again.
@@ -118,6 +154,7 @@ func New(c Config) (*Bridge, error) {
 	fault(c.OldSecret != nil && len(c.OldSecret) != 32, "old secret must be 32 bytes")
 	fault(c.Store == nil, "no store")
 	fault(c.Upscope == nil, "no Upscope client")
+	fault(c.OIDC != nil && c.Header != nil, "two ways to sign in")
 	fault(len(c.Connectors) == 0, "no connector")
 	connectors := map[string]Connector{}
 	for _, conn := range c.Connectors {
@@ -132,6 +169,14 @@ func New(c Config) (*Bridge, error) {
 			fault(connectors[at.Connector].Show == nil, "connector %s cannot show its cards at %s", conn.Name, at.Connector)
 		}
 	}
+	chats, leads := map[string]upscope.Hosts{}, []upscope.Hosts{c.WatchHosts}
+	for _, conn := range c.Connectors {
+		if conn.EnterChat != nil {
+			hosts, err := upscope.ParseHosts(strings.Join(conn.ChatHosts, ","))
+			fault(err != nil, "connector %s: hosts of its chats: %v", conn.Name, err)
+			chats[conn.Name], leads = hosts, append(leads, hosts)
+		}
+	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
@@ -143,29 +188,37 @@ func New(c Config) (*Bridge, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.LinkLife == 0 {
-		c.LinkLife = 30 * time.Minute
+	life := cmp.Or(c.LinkLife, 30*time.Minute)
+	if c.OIDC != nil || c.Header != nil {
+		life = cmp.Or(c.CardLife, 8*time.Hour)
+	}
+	if c.Policy == nil {
+		c.Policy = policy.Fixed(policy.Default)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	b := &Bridge{
-		origin: c.Origin, store: c.Store, upscope: c.Upscope, hosts: c.WatchHosts, policy: contentPolicy(c.WatchHosts),
-		eraser: c.Eraser, connectors: connectors, doors: doors, subjects: subjects, doorLife: c.LinkLife, proxies: c.TrustedProxies, sites: c.Sites, log: c.Log,
+		origin: c.Origin, store: c.Store, upscope: c.Upscope, hosts: c.WatchHosts, csp: contentPolicy(leads...), chats: chats,
+		eraser: c.Eraser, connectors: connectors, doors: doors, subjects: subjects, doorLife: life,
+		oidc: c.OIDC, header: c.Header, policy: c.Policy, linkEmail: c.LinkEmail, proxies: c.TrustedProxies, sites: c.Sites, log: c.Log,
 		finder:    newFinder(c.Upscope, c.MatchEmail),
 		health:    newHealth(connectors),
 		intake:    semaphore.NewWeighted(intakeBytes),
 		budgets:   defaultBudgets(),
-		limits:    newLimits(c.Store),
 		looks:     newThrottle(20, time.Minute),
 		renewals:  newThrottle(1, time.Minute),
 		callbacks: newThrottle(1, 30*time.Second),
 		refreshed: newThrottle(refreshesPerMinute, time.Minute),
+		refusals:  newThrottle(1, 10*time.Second),
+		streams:   newStreams(),
 		retention: c.Retention,
 		afterPage: c.Origin.JoinPath("after").String(),
 		soon:      make(chan store.Job, soonJobs),
 		sessions:  sessions{kick: make(chan struct{}, 1)},
 	}
+	b.metrics = newMetrics(c.Version, b.health, b.policy)
+	b.limits = newLimits(c.Store, b.metrics)
 	b.retention.Keys = keepKeys
 	b.router = b.routes()
 	return b, nil
@@ -194,6 +247,13 @@ func (b *Bridge) Run(ctx context.Context) error {
 			})
 		}
 	}
+	if b.signsIn() {
+		queues[deskName] = workers
+	}
+	group.Go(func() error {
+		b.policy.Follow(ctx, b.log)
+		return nil
+	})
 	for _, follow := range []func(context.Context){b.keepHouse, b.watchSessions, b.watchReturns, b.workOn} {
 		group.Go(func() error {
 			follow(ctx)
@@ -236,6 +296,9 @@ func (b *Bridge) keepHouse(ctx context.Context) {
 	}
 }
 
+// Metrics serves what is counted, for Prometheus. It is for operators alone.
+func (b *Bridge) Metrics() http.Handler { return b.metrics.handler() }
+
 // ServeHTTP serves the public routes.
 func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.router.ServeHTTP(w, r) }
 
@@ -251,6 +314,20 @@ func (b *Bridge) routes() http.Handler {
 	r.Handle("/w/{handle}", b.page(b.pressDoor)).Methods(http.MethodPost)
 	r.Handle("/w/{handle}/renew", b.page(b.renewDoor)).Methods(http.MethodPost)
 	r.Handle("/upscope/ended/{secret}", b.machine(b.ended)).Methods(http.MethodPost)
+	r.Handle(deskPath, b.atDesk(b.desk)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle("/desk/events", b.atDesk(b.deskEvents)).Methods(http.MethodGet)
+	r.Handle("/desk/card/{id}", b.atDesk(b.deskDoor)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle("/desk/look-up", b.atDeskFor(policy.LookUp, b.deskLookUp)).Methods(http.MethodPost)
+	r.Handle("/desk/tell", b.atDesk(b.deskTell)).Methods(http.MethodPost)
+	r.Handle("/desk/unlink", b.atDesk(b.deskUnlink)).Methods(http.MethodPost)
+	r.Handle(operationsPath, b.atDeskFor(policy.Operate, b.operations)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle("/desk/retry", b.atDeskFor(policy.Operate, b.retry)).Methods(http.MethodPost)
+	r.Handle("/desk/audit", b.atDeskFor(policy.Audit, b.audit)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle("/desk/audit/export", b.atDeskFor(policy.Audit, b.exportAudit)).Methods(http.MethodGet)
+	r.Handle("/desk/erase", b.atDeskFor(policy.Erase, b.erasePage)).Methods(http.MethodGet, http.MethodHead, http.MethodPost)
+	r.Handle(signInPath, b.page(b.signIn)).Methods(http.MethodGet)
+	r.Handle("/signin/callback", b.page(b.signedIn)).Methods(http.MethodGet)
+	r.Handle("/signout", b.page(b.signOut)).Methods(http.MethodPost)
 	r.Handle("/after", b.page(b.after)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/page/{connector}.js", b.machine(b.script)).Methods(http.MethodGet, http.MethodHead)
 	r.PathPrefix("/static/").Handler(b.page(b.static)).Methods(http.MethodGet, http.MethodHead)

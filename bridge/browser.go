@@ -8,23 +8,30 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/signin"
 )
 
 // browserLife is how long a browser is remembered as an agent's.
 const browserLife = 12 * time.Hour
 
-// admit decides whether a request may use a door where nobody signs in: the
-// browser that pressed first is the agent's, for this door and for later ones.
-// It reports whether the request comes from that browser.
-func (b *Bridge) admit(r *http.Request, c card) (mine bool, err error) {
-	mine, other := c.holder.Browser.Is(b.browser(r, c))
-	switch {
-	case mine:
-		return true, nil
-	case c.Claimed, other && !c.renewed():
-		return false, errElsewhere
+// admit decides whether a request may use a door, and reports whether who makes it
+// may go straight on. Where nobody signs in, the browser that pressed first is the
+// agent's, for this door and for later ones.
+func (b *Bridge) admit(r *http.Request, c *card, who signin.Identity) (straight bool, err error) {
+	if b.signsIn() {
+		err := b.admitAgent(r.Context(), c, who)
+		return err == nil, err
 	}
-	return false, nil
+	mine, other := c.holder.Browser.Is(b.browser(r, *c))
+	switch {
+	case !mine && (c.Claimed || other && !c.renewed()):
+		return false, errElsewhere
+	case !b.decide(*c, policy.Watch).Allowed:
+		return false, errPolicy
+	}
+	return mine, nil
 }
 
 // browser is the token of the browser that makes the request; empty if it has

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
@@ -115,8 +117,10 @@ type detail struct {
 	// Shared is the card that the agent pressed to get this one; empty for all
 	// others.
 	Shared string `json:"shared,omitempty"`
-	// By is who was led to the visitor last, if not the agent who serves the chat.
-	By string `json:"by,omitempty"`
+	// By is the name of who was led to the visitor last, if not the agent who serves
+	// the chat, and ByID their id.
+	By   string `json:"by,omitempty"`
+	ByID string `json:"by_id,omitempty"`
 	// Pressed is when an agent was led to the visitor last.
 	Pressed time.Time `json:"pressed,omitzero"`
 	// Sessions are those that began from this card, in order.
@@ -152,8 +156,21 @@ type card struct {
 	about detail
 	// holder is who may use its door, for a card that was found by its handle.
 	holder store.Holder
+	// who acts on it, if they signed in.
+	who signin.Identity
 	// from is the address of whoever asks for it at the desk.
 	from string
+}
+
+// actor is who acts on the card: who signed in, or else its agent.
+func (c *card) actor() string { return cmp.Or(c.who.ID, c.Agent) }
+
+// actorName is what the visitor may see of them.
+func (c *card) actorName() string {
+	if c.who.ID == "" {
+		return c.about.Agent.Name
+	}
+	return cmp.Or(c.who.Name, c.who.Email, c.about.Agent.Name)
 }
 
 func openCard(c store.Card) (card, error) {

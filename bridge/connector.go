@@ -22,6 +22,9 @@ type Connector struct {
 	// it into every key it keeps, so two tenants of one service never meet.
 	Name string
 
+	// Title is what people call the service, such as "Rocket.Chat"; empty is Name.
+	Title string
+
 	// Accept tells a genuine delivery from a forged one by its raw body, which
 	// the bridge has already capped at MaxBody. It does no I/O. It returns
 	// ErrForged for a delivery that does not prove where it comes from,
@@ -57,6 +60,16 @@ type Connector struct {
 	// presses Co-browse, since deliveries come late or not at all. Where it is
 	// nil or fails, what the deliveries said is taken.
 	Serving func(ctx context.Context, chat string) (agent string, open bool, err error)
+
+	// EnterChat makes an address at which an agent goes on in a conversation, at the
+	// moment when they ask for it. The address is theirs alone: the bridge leads
+	// them there and forgets it, as it does with watch links. Where it is nil,
+	// Ask.ChatURL is good for everybody. The agent is who signed in, if anybody did.
+	EnterChat func(ctx context.Context, chat string, a Agent) (address string, err error)
+
+	// ChatHosts are the hosts, and their subdomains, to which such an address may
+	// lead.
+	ChatHosts []string
 
 	// Check asks the chat service whether the configuration works. It backs
 	// `bridge check`.
@@ -182,6 +195,10 @@ type Ask struct {
 	Place Place
 	// Usage is how the agent asks, for Help: "!cobrowse 4821".
 	Usage string
+	// New says, for Start, that a conversation has begun anew: if that of Chat is
+	// over, this is the next one, and has a card of its own. Services without ids of
+	// their conversations name the visitor in Chat.
+	New bool
 	// Card is the ID of the card that was pressed, for Open.
 	Card string
 	// Refusal is why, for Refuse.
@@ -195,6 +212,9 @@ type Agent struct {
 	ID string
 	// Name is shown to the visitor when Upscope asks for consent.
 	Name string
+	// Email is an address that the chat service has confirmed to be the agent's, or
+	// empty.
+	Email string `json:",omitempty"`
 }
 
 // Clues are how the chat side names the visitor. They come from the visitor's
@@ -242,9 +262,13 @@ type Card struct {
 	Lines []Line
 	// Button leads to the card's door. Its zero value means that there is
 	// nothing to press. The address is a secret of the agent: it is posted to
-	// nobody else and never logged. At a shared place there is no address, and
-	// the connector makes a button whose press it reports as an Open.
+	// nobody else and never logged, unless the card is Public. At a shared place
+	// one that is not has no address, and the connector makes a button whose press it
+	// reports as an Open.
 	Button Link
+	// Public says that the door asks who comes, so that several people may see its
+	// address.
+	Public bool
 	// More are other ways on, each to be treated as Button is.
 	More []Link
 	// Chat leads to the conversation; its zero value leaves it out.

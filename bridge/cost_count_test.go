@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/benchtest"
+	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/upscope"
 )
 
@@ -71,7 +72,7 @@ func TestManyClicksShareAFewConnectionsToUpscope(t *testing.T) {
 		}
 		k := card{about: detail{Agent: Agent{ID: "agent-1", Name: "Bob Baker"}}}
 		k.Agent = "desk:agent-1"
-		_, err = c.mint(t.Context(), k, v)
+		_, err = c.mint(t.Context(), k, v, policy.Profile{})
 		return err
 	})
 	if n := connections.Load(); n > 80 {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
@@ -23,6 +24,11 @@ const (
 	samePage  = "?"
 	renewPage = "?renew=1"
 	stopPage  = "?stop=1"
+	chatPage  = "?chat=1"
+	// signedInPage is where a sign-in leads back to. Browsers hold the form-action of
+	// the issuer's page against the whole way that its form leads, so from there
+	// nobody gets straight on to the watch link.
+	signedInPage = "?signed-in=1"
 )
 
 // doorAddress is what the card's button leads to.
@@ -49,23 +55,36 @@ func (b *Bridge) peekDoor(w http.ResponseWriter, r *http.Request) error {
 	case r.Method == http.MethodHead, robot(r):
 		return b.render(w, http.StatusOK, neutral)
 	}
-	return again(func() error { return b.peekOnce(w, r) })
+	return b.asAgent(w, r, func(who signin.Identity) error {
+		return again(func() error { return b.peekOnce(w, r, who) })
+	})
 }
 
-func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request) error {
-	c, err := b.doorCard(r)
+func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
+	c, err := b.doorCard(r, who)
 	if err != nil {
 		return err
 	}
-	mine, err := b.admit(r, c)
+	mine, err := b.admit(r, &c, who)
+	if errors.Is(err, errConnect) {
+		return b.render(w, http.StatusOK, b.connectPage(c))
+	}
 	if err != nil {
+		b.refused(r.Context(), c, err)
 		return c.told(err)
 	}
-	stopping := r.URL.RawQuery == stopPage[1:]
-	if mine && navigated(r) && c.certain() && !stopping {
+	stopping, entering := r.URL.RawQuery == stopPage[1:], r.URL.RawQuery == chatPage[1:]
+	if mine && navigated(r) && c.certain() && r.URL.RawQuery == "" {
 		return c.told(b.open(w, r, c, press{visitor: c.Visitor, straight: true}))
 	}
-	b.mark(w, r, c)
+	if !b.signsIn() {
+		b.mark(w, r, c)
+	}
+	if entering && b.enters(c) {
+		d := c.door()
+		d.Entering = true
+		return c.told(b.render(w, http.StatusOK, d))
+	}
 	if stopping && c.stoppable() {
 		d := c.door()
 		d.Stopping = true
@@ -94,15 +113,32 @@ func (b *Bridge) pressDoor(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return fmt.Errorf("%w: %w", errBody, err)
 	}
-	return again(func() error { return b.pressOnce(w, r) })
+	return b.asAgent(w, r, func(who signin.Identity) error {
+		return again(func() error { return b.pressOnce(w, r, who) })
+	})
 }
 
-func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request) error {
-	c, err := b.doorCard(r)
+func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
+	c, err := b.doorCard(r, who)
 	if err != nil {
 		return err
 	}
-	if _, err := b.admit(r, c); err != nil {
+	_, err = b.admit(r, &c, who)
+	if errors.Is(err, errConnect) {
+		if r.PostForm.Get("connect") == "" {
+			return b.render(w, http.StatusOK, b.connectPage(c))
+		}
+		if err := b.connect(r.Context(), &c, connectedByAgent); errors.Is(err, store.ErrTaken) {
+			return c.told(errOther)
+		} else if err != nil {
+			return fmt.Errorf("%w: %w", errStore, err)
+		}
+		if _, err = b.admit(r, &c, who); err == nil {
+			return c.told(b.showDoor(w, r, c))
+		}
+	}
+	if err != nil {
+		b.refused(r.Context(), c, err)
 		return c.told(err)
 	}
 	if r.PostForm.Get("look") != "" {
@@ -117,6 +153,8 @@ func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case r.PostForm.Get("stop") != "":
 		return c.told(b.stop(w, r, c))
+	case r.PostForm.Get("chat") != "":
+		return c.told(b.enterChat(w, r, c))
 	case r.PostForm.Get("tell") != "":
 		return c.told(b.wait(w, r, c))
 	}
@@ -126,8 +164,8 @@ func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request) error {
 
 // doorCard finds the card behind an address, if its door opens now. Addresses
 // that lead nowhere all look alike and are counted against whoever tries them.
-func (b *Bridge) doorCard(r *http.Request) (card, error) {
-	c, generation, err := b.cardAt(r)
+func (b *Bridge) doorCard(r *http.Request, who signin.Identity) (card, error) {
+	c, generation, err := b.cardAt(r, who)
 	if err != nil {
 		return card{}, err
 	}
@@ -141,12 +179,19 @@ func (b *Bridge) doorCard(r *http.Request) (card, error) {
 	case time.Now().After(c.DoorUntil):
 		return c, c.told(errExpired)
 	}
+	if c.stoppable() {
+		return c, nil // what runs can be ended though the chat is over
+	}
 	return c, c.told(b.sharedOpen(r.Context(), c))
 }
 
-func (b *Bridge) cardAt(r *http.Request) (card, int, error) {
+func (b *Bridge) cardAt(r *http.Request, who signin.Identity) (card, int, error) {
 	unknown := func() error {
-		err := b.limits.spend(r.Context(), store.Spending{Limit: b.budgets.unknownDoors, Subject: b.address(r)})
+		tries := []store.Spending{{Limit: b.budgets.unknownDoors, Subject: b.address(r)}}
+		if who.ID != "" {
+			tries = append(tries, store.Spending{Limit: b.budgets.unknownDoors, Subject: who.ID})
+		}
+		err := b.limits.spend(r.Context(), tries...)
 		if err == nil {
 			err = errUnknown
 		}
@@ -190,8 +235,10 @@ func (c *card) told(err error) error {
 		n.Renew = renewPage
 	case errors.Is(err, errElsewhere):
 		n.Chat, n.Renew = templates.Link{}, renewPage
+	case errors.Is(err, errOther), errors.Is(err, errPolicy):
+		n.Agent, n.SignOut = c.actorName(), strings.HasPrefix(c.who.ID, "oidc:")
 	default:
-		n.Agent, n.Retry = c.about.Agent.Name, samePage
+		n.Agent, n.Retry = c.actorName(), samePage
 	}
 	return &noticeError{err, n}
 }
@@ -237,8 +284,16 @@ func (b *Bridge) choices(ctx context.Context, c card) ([]templates.Visitor, erro
 
 func (c *card) door(visitors ...templates.Visitor) templates.Door {
 	return templates.Door{
-		Path: samePage, Agent: c.about.Agent.Name, Claimed: c.about.Visitor, Chat: c.chatLink(),
+		Path: samePage, Agent: c.actorName(), Claimed: c.about.Visitor, Chat: c.chatLink(),
 		Reason: c.about.Reason, Visitors: visitors, Now: time.Now(),
+	}
+}
+
+// connectPage asks whoever is signed in whether the card's agent is them.
+func (b *Bridge) connectPage(c card) templates.Connect {
+	return templates.Connect{
+		Path: samePage, Agent: agentOf(c.who), CanSignOut: b.oidc != nil,
+		Service: b.title(c.Connector), Account: c.about.Agent.Name, Chat: c.chatLink(),
 	}
 }
 
@@ -252,6 +307,9 @@ func (c *card) chatLink() templates.Link {
 func (b *Bridge) doorOf(c card, v upscope.Visitor) templates.Door {
 	d := c.door(b.describe(v))
 	d.Tells, d.Stops = b.tells(c) && c.waitable(), c.stoppable()
+	if b.enters(c) {
+		d.Enter = chatPage
+	}
 	if s := c.about.Sighting; s != nil && v.ShortID == c.Visitor && s.Identity != identity(v) {
 		d.Changed, d.Before = true, s.Name
 	}
@@ -319,7 +377,7 @@ func joined(sep string, parts ...string) string {
 
 // lookAgain searches for the card's visitor anew, by the clues that last.
 func (b *Bridge) lookAgain(ctx context.Context, c *card) error {
-	if !b.looks.allow(c.Agent) {
+	if !b.looks.allow(c.actor()) {
 		return errThrottled
 	}
 	before := *c
@@ -351,11 +409,13 @@ func (b *Bridge) renewDoor(w http.ResponseWriter, r *http.Request) error {
 	if !pressed(r) {
 		return &noticeError{errPress, templates.Notice{Retry: samePage}}
 	}
-	return again(func() error { return b.renewOnce(w, r) })
+	return b.asAgent(w, r, func(who signin.Identity) error {
+		return again(func() error { return b.renewOnce(w, r, who) })
+	})
 }
 
-func (b *Bridge) renewOnce(w http.ResponseWriter, r *http.Request) error {
-	c, generation, err := b.cardAt(r)
+func (b *Bridge) renewOnce(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
+	c, generation, err := b.cardAt(r, who)
 	if err != nil {
 		return err
 	}
@@ -368,7 +428,7 @@ func (b *Bridge) renewOnce(w http.ResponseWriter, r *http.Request) error {
 		return c.told(errExpired)
 	}
 	if generation == c.Generation && time.Now().Before(c.DoorUntil) {
-		if _, err := b.admit(r, c); err == nil {
+		if _, err := b.admit(r, &c, who); err == nil {
 			return c.told(b.showDoor(w, r, c))
 		}
 	}

@@ -350,7 +350,16 @@ func TestOverPlanOffersUpscopesOwnLink(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann, door := ready(w)
 		w.upscope.SetOverPlan(true)
-		w.browser().press(door, url.Values{"visitor": {ann}}).want(t, http.StatusPaymentRequired, "/w/"+ann)
+		bob := w.browser()
+		for range 3 { // and Upscope is left alone for a while
+			bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusPaymentRequired, "/w/"+ann)
+		}
+		if n := w.asked(upscopetest.Watch); n != 1 {
+			t.Errorf("Upscope was asked for a link %d times", n)
+		}
+		w.upscope.SetOverPlan(false)
+		w.pass(time.Minute)
+		bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
 	})
 }
 
@@ -533,7 +542,7 @@ func TestAnAgentWhoPressesTooOftenIsAskedToWait(t *testing.T) {
 		if got.Header.Get("Retry-After") == "" {
 			t.Error("no Retry-After")
 		}
-		w.pass(time.Minute)
+		w.pass(67 * time.Second)
 		bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
 )
@@ -32,7 +33,13 @@ var (
 	errElsewhere = errors.New("door belongs to another browser")
 	errThrottled = errors.New("too many attempts")
 	errPress     = errors.New("not pressed by a person")
+	errOrigin    = errors.New("sent by another site's page")
 	errGone      = errors.New("visitor is gone")
+	errNoChat    = errors.New("chat service gave no way into the conversation")
+	errNobody    = errors.New("the proxy did not say who asks")
+	errConnect   = errors.New("card belongs to an account that nobody has claimed")
+	errOther     = errors.New("card belongs to another agent")
+	errPolicy    = errors.New("policy does not allow it")
 )
 
 // A verdict is how an error is answered: with a status, with a page where a
@@ -73,6 +80,23 @@ var verdicts = []struct {
 	{errThrottled, verdict{status: http.StatusTooManyRequests, kind: templates.KindThrottled, wait: time.Minute}},
 	{errPress, verdict{status: http.StatusForbidden, kind: templates.KindPress}},
 	{errGone, verdict{status: http.StatusNotFound, kind: templates.KindVisitorGone}},
+
+	{errNobody, verdict{status: http.StatusForbidden, kind: templates.KindNobody}},
+	{signin.ErrNobody, verdict{status: http.StatusUnauthorized, kind: templates.KindSignIn}},
+	{signin.ErrSpoofed, verdict{status: http.StatusForbidden, kind: templates.KindNobody}},
+	{signin.ErrHeaders, verdict{status: http.StatusForbidden, kind: templates.KindNobody, fault: true}},
+	{signin.ErrIssuer, verdict{status: http.StatusServiceUnavailable, kind: templates.KindIssuerDown, fault: true, wait: 10 * time.Second}},
+	{signin.ErrState, verdict{status: http.StatusBadRequest, kind: templates.KindStaleSignIn}},
+	{signin.ErrDenied, verdict{status: http.StatusForbidden, kind: templates.KindDenied}},
+	{signin.ErrDomain, verdict{status: http.StatusForbidden, kind: templates.KindDomain}},
+	{signin.ErrGroup, verdict{status: http.StatusForbidden, kind: templates.KindGroup}},
+	{signin.ErrClock, verdict{status: http.StatusBadGateway, kind: templates.KindClock, fault: true}},
+	{signin.ErrToken, verdict{status: http.StatusBadGateway, kind: templates.KindToken, fault: true}},
+	{signin.ErrStore, verdict{status: http.StatusServiceUnavailable, kind: templates.KindStore, fault: true, wait: 5 * time.Second}},
+	{errNoChat, verdict{status: http.StatusBadGateway, kind: templates.KindChatDown, fault: true}},
+	{errOther, verdict{status: http.StatusForbidden, kind: templates.KindOther}},
+	{errPolicy, verdict{status: http.StatusForbidden, kind: templates.KindPolicy}},
+	{errOrigin, verdict{status: http.StatusForbidden, kind: templates.KindCrossOrigin}},
 
 	// A record that cannot be written stops the act, so the store comes before
 	// what the act would have met.

@@ -34,7 +34,7 @@ func (h *health) note(connector string, err error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.state[connector].State != state {
+	if known, ok := h.state[connector]; ok && known.State != state {
 		now := time.Now()
 		h.state[connector] = connectorHealth{state, &now}
 	}
@@ -63,8 +63,14 @@ func (b *Bridge) ready(w http.ResponseWriter, r *http.Request) error {
 		Ready      bool                       `json:"ready"`
 		Store      string                     `json:"store"`
 		Connectors map[string]connectorHealth `json:"connectors"`
-	}{true, "ok", b.health.all()}
+		// Policy is "ok", or "fault" where the file is wrong and the policy of before
+		// goes on, which the log explains.
+		Policy string `json:"policy"`
+	}{true, "ok", b.health.all(), "ok"}
 	status := http.StatusOK
+	if _, fault := b.policy.State(); fault != nil {
+		answer.Policy = "fault"
+	}
 	if err := b.store.Ready(r.Context()); err != nil {
 		b.log.ErrorContext(r.Context(), "store is not ready", "err", err)
 		answer.Ready, answer.Store = false, "not writable"

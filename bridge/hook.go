@@ -28,9 +28,18 @@ const (
 // order and nothing else. The work is done later.
 func (b *Bridge) hook(w http.ResponseWriter, r *http.Request) error {
 	c, ok := b.connectors[mux.Vars(r)["connector"]]
-	switch {
-	case !ok || c.Accept == nil:
+	if !ok || c.Accept == nil {
 		return ErrNoRoute
+	}
+	err := b.takeIn(w, r, c)
+	if err != nil && !left(err) {
+		b.metrics.delivery(c.Name, lostDelivery(err))
+	}
+	return err
+}
+
+func (b *Bridge) takeIn(w http.ResponseWriter, r *http.Request, c Connector) error {
+	switch {
 	case r.Method != http.MethodPost:
 		return errMethod
 	case r.Header.Get("Content-Encoding") != "":
@@ -50,6 +59,9 @@ func (b *Bridge) hook(w http.ResponseWriter, r *http.Request) error {
 	}
 	if receipt.Note != "" {
 		b.log.InfoContext(r.Context(), "connector noted", "connector", c.Name, "delivery", receipt.Key, "note", receipt.Note)
+	}
+	if receipt.Key == "" && receipt.Forward == nil {
+		b.metrics.delivery(c.Name, deliveryIgnored)
 	}
 	if err := b.take(r.Context(), c.Name, receipt, body); err != nil {
 		return err
@@ -95,6 +107,11 @@ func (b *Bridge) accept(ctx context.Context, connector string, d Delivery, j sto
 	if err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}
+	outcome := deliveryRepeated
+	if fresh {
+		outcome = deliveryStored
+	}
+	b.metrics.delivery(connector, outcome)
 	b.log.DebugContext(ctx, "delivery accepted", "connector", connector, "delivery", d.Key, "fresh", fresh)
 	return nil
 }

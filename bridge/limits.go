@@ -23,7 +23,6 @@ type budgets struct {
 	unknownDoors store.Limit // doors that do not exist, by address and by agent
 	signIns      store.Limit // sign-ins that failed, by address
 	watches      store.Limit // watch links, by agent
-	watchHours   store.Limit // and over a longer time
 }
 
 func defaultBudgets() budgets {
@@ -34,8 +33,8 @@ func defaultBudgets() budgets {
 		allCodes:     store.Limit{Name: "codes", Acts: 30, While: time.Hour},
 		unknownDoors: store.Limit{Name: "unknown doors", Acts: 20, While: 10 * time.Minute},
 		signIns:      store.Limit{Name: "failed sign-ins", Acts: 20, While: 10 * time.Minute},
-		watches:      store.Limit{Name: "watch links", Acts: 6, While: time.Minute},
-		watchHours:   store.Limit{Name: "watch links in an hour", Acts: 60, While: time.Hour},
+		// Six at once, and one more each 67 s: 60 in an hour.
+		watches: store.Limit{Name: "watch links", Acts: 6, While: 400 * time.Second},
 	}
 }
 
@@ -43,12 +42,13 @@ func defaultBudgets() budgets {
 // What is known to be spent is not asked of it again: those who guess must not
 // make it work.
 type limits struct {
-	store *store.Store
-	spent *cache[time.Time]
+	store   *store.Store
+	metrics *metrics
+	spent   *cache[time.Time]
 }
 
-func newLimits(s *store.Store) limits {
-	return limits{s, newCache(cacheBound, func(until time.Time) time.Duration { return time.Until(until) })}
+func newLimits(s *store.Store, m *metrics) limits {
+	return limits{s, m, newCache(cacheBound, time.Until)}
 }
 
 // spend counts acts, all or none. With none left it is errThrottled.
@@ -79,7 +79,7 @@ func (l limits) giveBack(ctx context.Context, acts ...store.Spending) error {
 func (l limits) known(acts []store.Spending) error {
 	for _, a := range acts {
 		if until, ok := l.spent.peek(spentKey(a)); ok && time.Now().Before(until) {
-			return throttled(&store.SpentError{Act: a, Wait: time.Until(until)})
+			return l.throttled(&store.SpentError{Act: a, Wait: time.Until(until)})
 		}
 	}
 	return nil
@@ -95,10 +95,11 @@ func (l limits) judged(err error) error {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}
 	l.spent.put(spentKey(spent.Act), time.Now().Add(spent.Wait))
-	return throttled(spent)
+	return l.throttled(spent)
 }
 
-func throttled(err *store.SpentError) error {
+func (l limits) throttled(err *store.SpentError) error {
+	l.metrics.throttled(err.Act.Limit.Name)
 	return RetryAfter(fmt.Errorf("%w: %w", errThrottled, err), err.Wait)
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
@@ -30,6 +31,10 @@ type press struct {
 // before what its deliveries said is taken.
 const servingWait = 2 * time.Second
 
+// overPlanRest is how long nobody asks for a watch link after Upscope said that the
+// plan is used up: each that asks may count.
+const overPlanRest = time.Minute
+
 // open leads an agent to the visitor's screen. The watch link is asked for after
 // the record of who asks is written, and exists in this answer alone. Where the
 // press was not meant for what there is now, the page says so instead.
@@ -38,10 +43,19 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 	if p.visitor == "" || p.visitor != c.Visitor && !slices.Contains(c.about.Choices, p.visitor) {
 		return b.showDoor(w, r, c)
 	}
+	// The policy may have changed since the door's page was shown.
+	how := b.decide(c, policy.Watch)
+	if !how.Allowed {
+		b.refused(ctx, c, errPolicy)
+		return errPolicy
+	}
+	if err := b.sharedOpen(ctx, c); err != nil {
+		return err
+	}
 	if err := b.limits.known(b.watchTries(c)); err != nil {
 		return err
 	}
-	if !b.looks.allow(c.Agent) {
+	if !b.looks.allow(c.actor()) {
 		return errThrottled
 	}
 	v, confirmed, err := b.lookBefore(ctx, c, p)
@@ -56,17 +70,35 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 		return b.render(w, http.StatusOK, b.doorOf(c, v))
 	}
 
+	if time.Now().Before(time.UnixMicro(b.overPlan.Load())) {
+		return &noticeError{upscope.ErrOverPlan, c.overPlan(v, b.hosts)}
+	}
+
 	before := c
 	if v.ShortID != c.Visitor {
 		c.about.Reason, c.about.Choices = templates.ReasonChosen, nil
 	}
 	c.take(v)
 	c.led(time.Now())
-	if err := b.record(ctx, &c, before, b.mark(w, r, c), confirmed); err != nil {
+	if c.who.ID != "" {
+		c.about.By, c.about.ByID = c.actorName(), c.who.ID
+	}
+	browser := ""
+	if !b.signsIn() {
+		browser = b.mark(w, r, c)
+	}
+	if err := b.record(ctx, &c, before, browser, confirmed); err != nil {
+		b.refused(ctx, c, err)
+		if errors.Is(err, errStore) {
+			b.metrics.watch(watchFailed)
+		} else if !errors.Is(err, errAgain) {
+			b.metrics.watch(watchRefused)
+		}
 		return err
 	}
-	location, err := b.mint(ctx, c, v)
+	location, err := b.mint(ctx, c, v, how.Profile)
 	if err != nil {
+		b.metrics.watch(watchFailed)
 		if c = b.takeBack(context.WithoutCancel(ctx), c, before, v, err); c.ID == "" {
 			return errClosed // erased meanwhile
 		}
@@ -81,6 +113,7 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 	}); err != nil {
 		b.log.WarnContext(ctx, "shared card not marked as opened", "card", c.about.Shared, "err", err)
 	}
+	b.metrics.watch(watchLed)
 	h := w.Header()
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Location", location)
@@ -102,12 +135,14 @@ func (b *Bridge) record(ctx context.Context, c *card, before card, browser, conf
 	}
 	change := store.Change{
 		Spend: b.watchTries(*c),
-		Claim: &store.Claim{
+		Card:  row,
+		Audit: []store.Entry{b.entry(*c, "watching", "by "+joined(", ", string(c.about.Reason), confirmed, c.forWhom()))},
+	}
+	if browser != "" {
+		change.Claim = &store.Claim{
 			Card: c.ID, Version: c.Version, Generation: c.Generation, Agent: c.Agent, Browser: browser,
 			Renewed: c.renewed(), Until: time.Now().Add(browserLife),
-		},
-		Card:  row,
-		Audit: []store.Entry{b.entry(*c, "watching", "by "+joined(", ", string(c.about.Reason), confirmed))},
+		}
 	}
 	if !c.looksLike(before) {
 		b.follow(c, before, &change)
@@ -130,9 +165,17 @@ func (b *Bridge) record(ctx context.Context, c *card, before card, browser, conf
 	return b.limits.judged(err)
 }
 
+// forWhom says for the record whose card it is, where that is not who acts.
+func (c *card) forWhom() string {
+	if c.actor() == c.Agent {
+		return ""
+	}
+	return "card of " + c.Agent
+}
+
 // watchTries are what a watch link counts against.
 func (b *Bridge) watchTries(c card) []store.Spending {
-	return []store.Spending{{Limit: b.budgets.watches, Subject: c.Agent}, {Limit: b.budgets.watchHours, Subject: c.Agent}}
+	return []store.Spending{{Limit: b.budgets.watches, Subject: c.actor()}}
 }
 
 // takeBack undoes what record wrote of the card, since no watch link came, and
@@ -144,6 +187,7 @@ func (b *Bridge) takeBack(ctx context.Context, c, before card, v upscope.Visitor
 		case len(now.running()) > 0: // the link was made after all, and used
 		default:
 			now.about.Pressed, now.Awaited = before.about.Pressed, before.Awaited
+			now.about.By, now.about.ByID = before.about.By, before.about.ByID
 			if before.state() != c.state() {
 				now.notLed()
 			}
@@ -201,12 +245,9 @@ func (b *Bridge) meant(ctx context.Context, c card, p press) (upscope.Visitor, e
 // service that does not answer must not stop a session: then the deliveries are
 // believed, and the record says so.
 func (b *Bridge) confirm(ctx context.Context, c card) (confirmed string, refused error) {
-	of := c // the card of the chat
-	if c.about.Shared != "" {
-		var err error
-		if of, err = b.card(ctx, c.about.Shared); err != nil {
-			return "", fmt.Errorf("%w: %w", errStore, err)
-		}
+	of, err := b.served(ctx, c)
+	if err != nil {
+		return "", err
 	}
 	serving := b.connectors[of.Connector].Serving
 	if serving == nil || of.about.Asked {
@@ -214,7 +255,7 @@ func (b *Bridge) confirm(ctx context.Context, c card) (confirmed string, refused
 	}
 	ctx, cancel := context.WithTimeout(ctx, servingWait)
 	defer cancel()
-	agent, open, err := serving(ctx, of.Chat)
+	agent, open, err := serving(ctx, of.conversation())
 	switch {
 	case err != nil:
 		b.log.WarnContext(ctx, "chat service did not say who serves the chat", "connector", of.Connector, "card", c.ID, "err", err)
@@ -242,14 +283,20 @@ func (b *Bridge) followVisitor(w http.ResponseWriter, r *http.Request, c card) e
 }
 
 // mint asks Upscope for a watch link and checks where it leads.
-func (b *Bridge) mint(ctx context.Context, c card, v upscope.Visitor) (location string, err error) {
+func (b *Bridge) mint(ctx context.Context, c card, v upscope.Visitor, how policy.Profile) (location string, err error) {
 	link, err := b.upscope.Watch(ctx, v.ShortID, upscope.WatchRequest{
-		Agent:      upscope.Agent{ID: c.Agent, Name: c.about.Agent.Name},
-		Branding:   upscope.Branding{RetryURL: b.afterPage, OnEndURL: b.afterPage},
+		Agent:       upscope.Agent{ID: c.actor(), Name: c.actorName()},
+		Branding:    upscope.Branding{Naked: how.Naked, RetryURL: b.afterPage, OnEndURL: b.afterPage},
+		Permissions: how.Permissions,
+		Language:    how.Language,
+		InitialNotes: how.Notes(policy.Values{
+			Agent: c.actorName(), Connector: c.Connector, Chat: c.Chat, Reason: string(c.about.Reason),
+		}),
 		Metadata:   map[string]any{markName: b.doors.mark(c.ID)},
 		WebhookURL: b.origin.JoinPath("upscope", "ended", b.doors.callback(c.ID)).String(),
 	})
 	if errors.Is(err, upscope.ErrOverPlan) {
+		b.overPlan.Store(time.Now().Add(overPlanRest).UnixMicro())
 		return "", &noticeError{err, c.overPlan(v, b.hosts)}
 	}
 	if err != nil {
@@ -261,7 +308,7 @@ func (b *Bridge) mint(ctx context.Context, c card, v upscope.Visitor) (location 
 // overPlan offers Upscope's own link, which needs an Upscope login and is no
 // secret, where the plan allows no more sessions of ours.
 func (c *card) overPlan(v upscope.Visitor, hosts upscope.Hosts) templates.Notice {
-	n := templates.Notice{Agent: c.about.Agent.Name, Chat: c.chatLink()}
+	n := templates.Notice{Agent: c.actorName(), Chat: c.chatLink()}
 	if hosts.Allow(v.WatchLink) {
 		n.Other = templates.Link{Label: "Open in Upscope", Address: v.WatchLink}
 	}

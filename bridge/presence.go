@@ -171,12 +171,19 @@ func (b *Bridge) wait(w http.ResponseWriter, r *http.Request, c card) error {
 	if !b.tells(c) || !c.waitable() {
 		return b.showDoor(w, r, c)
 	}
+	if err := b.startWait(r.Context(), c); err != nil {
+		return err
+	}
+	return b.render(w, http.StatusOK, templates.Notice{Kind: templates.KindTold, Agent: c.actorName(), Chat: c.chatLink()})
+}
+
+func (b *Bridge) startWait(ctx context.Context, c card) error {
 	now := time.Now()
 	wish := store.Wait{Card: c.ID, Agent: c.Agent, Until: now.Add(waitLife)}
-	if err := b.store.StartWait(r.Context(), wish, now); err != nil {
+	if err := b.store.StartWait(ctx, wish, now); err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}
-	return b.render(w, http.StatusOK, templates.Notice{Kind: templates.KindTold, Agent: c.about.Agent.Name, Chat: c.chatLink()})
+	return nil
 }
 
 // watchReturns looks after those whom agents wait for, until ctx ends.
@@ -243,10 +250,9 @@ func (b *Bridge) lookFor(ctx context.Context, w store.Wait) error {
 	before := c
 	c.saw(v)
 	c.about.Told, c.about.ToldAgent, c.about.ToldAt = c.about.Told+1, c.Agent, time.Now()
-	change := store.Change{
-		Audit:    b.follows(c, before.Visitor),
-		EndWaits: []store.Wait{w},
-		Jobs:     []store.Job{{Queue: c.about.Place.Connector, Kind: jobTell, Subject: c.ID, Step: c.about.Told}},
+	change := store.Change{Audit: b.follows(c, before.Visitor), EndWaits: []store.Wait{w}}
+	if b.tells(c) { // of others the desk tells
+		change.Jobs = []store.Job{{Queue: c.about.Place.Connector, Kind: jobTell, Subject: c.ID, Step: c.about.Told}}
 	}
 	b.follow(&c, before, &change)
 	if err := b.commit(ctx, &c, change); !errors.Is(err, errAgain) {

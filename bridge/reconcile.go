@@ -73,7 +73,7 @@ func (b *Bridge) over(ctx context.Context, conn Connector, row store.Card) (bool
 			return false, ctx.Err()
 		case <-time.After(wait):
 		}
-		if _, open, err = conn.Serving(ctx, c.Chat); err == nil || IsPermanent(err) {
+		if _, open, err = conn.Serving(ctx, c.conversation()); err == nil || IsPermanent(err) {
 			break
 		}
 	}

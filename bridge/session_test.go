@@ -360,7 +360,7 @@ func TestAnAgentCanEndTheSession(t *testing.T) {
 		bob.press(w.door("bob"), url.Values{"stop": {"1"}}).want(t, http.StatusOK, "The session is ended")
 		w.pass(5 * time.Second)
 		w.reads("bob", "is over")
-		if got := strings.Join(w.actions(), " "); got != "asked watching live stopping ended" {
+		if got := strings.Join(w.actions(), " "); got != "asked watching live refused stopping ended" {
 			t.Errorf("recorded %s", got)
 		}
 	})

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
@@ -167,11 +169,16 @@ func (b *Bridge) observe(ctx context.Context, s upscope.Session) error {
 		}
 		c.learn(seen, time.Now())
 		var entries []store.Entry
+		record := func(action, detail string) {
+			e := b.entry(*c, action, detail)
+			e.Agent = cmp.Or(c.about.ByID, e.Agent)
+			entries = append(entries, e)
+		}
 		if seen.Live && !before.Live {
-			entries = append(entries, b.entry(*c, "live", "session "+seen.ID))
+			record("live", "session "+seen.ID)
 		}
 		if seen.over() && before.Ended.IsZero() {
-			entries = append(entries, b.entry(*c, "ended", fmt.Sprintf("session %s: %s", seen.ID, seen.outcome())))
+			record("ended", fmt.Sprintf("session %s: %s", seen.ID, seen.outcome()))
 		}
 		return entries
 	})
@@ -315,8 +322,12 @@ func (b *Bridge) stop(w http.ResponseWriter, r *http.Request, c card) error {
 	if !c.stoppable() {
 		return b.showDoor(w, r, c)
 	}
+	if !b.decide(c, policy.Stop).Allowed {
+		b.refused(r.Context(), c, errPolicy)
+		return errPolicy
+	}
 	if err := b.stopSession(r.Context(), c); err != nil {
 		return err
 	}
-	return b.render(w, http.StatusOK, templates.Notice{Kind: templates.KindStopped, Agent: c.about.Agent.Name, Chat: c.chatLink()})
+	return b.render(w, http.StatusOK, templates.Notice{Kind: templates.KindStopped, Agent: c.actorName(), Chat: c.chatLink()})
 }

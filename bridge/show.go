@@ -118,7 +118,7 @@ func (b *Bridge) posted(ctx context.Context, cardID string, place store.Place) (
 func (c Card) print() string {
 	c.Ref = ""
 	h := sha256.New()
-	fmt.Fprintf(h, "%q", c)
+	fmt.Fprintf(h, "%#v", c)
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
@@ -150,13 +150,13 @@ func (b *Bridge) worded(c card, state string) (Card, error) {
 	}
 	said := text.Text()
 	shown := plain(said)
-	shown.ID = c.ID
+	shown.ID, shown.Public = c.ID, b.signsIn()
 	if c.about.ChatURL != "" {
 		shown.Chat = Link{Label: "Open the chat", Address: c.about.ChatURL}
 	}
 	switch {
 	case said.Button == "":
-	case b.shared(c.about.Place):
+	case b.shared(c.about.Place) && !b.signsIn():
 		shown.Button.Label = said.Button
 	default:
 		address, err := b.doorAddress(c.Card)
@@ -166,6 +166,9 @@ func (b *Bridge) worded(c card, state string) (Card, error) {
 		shown.Button = Link{Label: said.Button, Address: address}
 		if said.Stop != "" {
 			shown.More = append(shown.More, Link{Label: said.Stop, Address: address + stopPage})
+		}
+		if b.enters(c) {
+			shown.More = append(shown.More, Link{Label: "Open the chat", Address: address + chatPage})
 		}
 	}
 	for i, s := range c.about.Sessions {

@@ -170,6 +170,61 @@ func TestADoorOfOnesOwnClosesByItselfAndWithTheChat(t *testing.T) {
 	})
 }
 
+func TestASessionCanBeEndedThoughItsChatIsOver(t *testing.T) {
+	inSlack(t, "C1", func(w *slackWorld) {
+		ann, room := w.ann(), w.opens(keyed())
+		w.taken(room)
+		w.says(w.slack.Press("U2", w.last(w.slack.Channel("C1"), 1), 0))
+		door := w.doorIn(w.last(w.slack.Ephemeral("U2"), 1))
+		eve := w.browser()
+		eve.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
+		session := w.begun()
+		w.pass(10 * time.Minute) // longer than a door of one's own opens unused
+		eve.follow(door).want(t, http.StatusOK, "Join the session")
+		w.chat.CloseChat(room)
+		w.tells("LivechatSession", room)
+		w.pass(time.Second)
+		eve.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusGone, "This chat is over")
+		eve.press(door, url.Values{"stop": {"1"}}).want(t, http.StatusOK, "ended")
+		if w.upscope.End(session, 0) {
+			t.Error("the session goes on")
+		}
+	})
+}
+
+func TestCustomersAreNotLookedUpByEMailUnlessTheOperatorAllowsIt(t *testing.T) {
+	inSlack(t, "", func(w *slackWorld) {
+		w.says(w.slack.Command("U1", "C1", "jane@example.org"))
+		reply := w.last(w.slack.Ephemeral("U1"), 1)
+		if !strings.Contains(reply.Text, "anybody can type one") {
+			t.Errorf("bob reads %q", reply.Text)
+		}
+		if got := w.records("refused"); len(got) != 1 || got[0].Agent != "slack:T0ACME/U1" || got[0].Detail != "e-mail" {
+			t.Errorf("recorded %+v", got)
+		}
+		if n := w.asked(upscopetest.List); n != 0 {
+			t.Errorf("Upscope was asked %d times", n)
+		}
+	})
+}
+
+func TestAnAgentWhoAsksForMoreCustomersThanOnePersonNeedsWaits(t *testing.T) {
+	inSlack(t, "", func(w *slackWorld) {
+		for range 40 {
+			w.says(w.slack.Command("U1", "C1", "rocketchat:"+pageKey))
+		}
+		told := 0
+		for _, reply := range w.slack.Ephemeral("U1") {
+			if strings.Contains(reply.Text, "Please wait a minute") {
+				told++
+			}
+		}
+		if looked := 40 - told; looked < 20 || looked > 34 {
+			t.Errorf("%d of 40 were looked up", looked)
+		}
+	})
+}
+
 func TestPeopleOfOtherCompaniesAndGuestsAreRefusedOnTheRecord(t *testing.T) {
 	inSlack(t, "C1", func(w *slackWorld) {
 		w.ann()
@@ -300,4 +355,50 @@ func TestACodeThatCouldNotBeLookedUpInTimeIsNotFollowed(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestWhereAgentsSignInACardInAChannelHasItsAddress(t *testing.T) {
+	o := newOffice(t, "rules:\n  - who: {groups: [support]}\n    where: {places: [\"slack:C1\"]}\n    may: [watch]\n")
+	inSlack(t, "C1", func(w *slackWorld) {
+		o.world = w.world
+		w.ann()
+		w.taken(w.opens(keyed()))
+		card := w.last(w.slack.Channel("C1"), 1)
+		// Whoever may watch goes straight on; the record names who it was.
+		bob := o.browser()
+		o.follow(bob, "bob", w.doorIn(card)).want(t, http.StatusOK, "Co-browse with")
+		bob.follow(w.doorIn(card)).wantWatch(t)
+		w.begun()
+		w.pass(sessionsWait)
+		if after := w.last(w.slack.Channel("C1"), 1); !strings.Contains(after.Text, "Live with") {
+			t.Errorf("the card reads %q", after.Text)
+		}
+		if got := w.records("watching"); len(got) != 1 || got[0].Agent != bobID || !strings.Contains(got[0].Detail, "card of rocketchat:a1") {
+			t.Errorf("recorded %+v", got)
+		}
+		if got := w.records("live"); len(got) != 1 || got[0].Agent != bobID {
+			t.Errorf("recorded %+v", got)
+		}
+		eve := o.browser()
+		o.follow(eve, "eve", w.doorIn(card)).want(t, http.StatusForbidden)
+	}, o.opts...)
+}
+
+func TestWhoSignsInWithSlackOwnsTheirSlackAccount(t *testing.T) {
+	for issuer, owns := range map[string]bool{"https://slack.com": true, "https://slack.com.example.org": false} {
+		t.Run(issuer, func(t *testing.T) {
+			o := newOfficeOf(t, issuer, "")
+			inSlack(t, "", func(w *slackWorld) {
+				o.world = w.world
+				w.coded("Ann Silva", "4821")
+				w.says(w.slack.Command("U1", "C1", "4821"))
+				got := o.follow(o.browser(), "U1", w.doorIn(w.last(w.slack.Ephemeral("U1"), 1)))
+				if owns {
+					got.want(t, http.StatusOK, "Co-browse with", "Ann Silva")
+				} else { // anybody can claim to know Slack's people
+					got.want(t, http.StatusOK, "Is this your account?")
+				}
+			}, o.opts...)
+		})
+	}
 }

@@ -56,7 +56,7 @@ func (b *Bridge) page(h handler) http.Handler {
 		case r.URL.IsAbs() || !b.ourHost(r.Host):
 			err = errMisdirected
 		case sameOrigin.Check(r) != nil:
-			err = errPress
+			err = errOrigin
 		default:
 			err = h(w, r)
 		}
@@ -90,11 +90,14 @@ func (b *Bridge) render(w http.ResponseWriter, status int, p templates.Page) err
 	return unanswered(templates.Render(w, p))
 }
 
-// contentPolicy lists the hosts of watch links, since browsers apply form-action
-// to where a form's answer redirects as well.
-func contentPolicy(watch upscope.Hosts) string {
-	return "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' " +
-		strings.Join(watch.CSPSources(), " ") + "; frame-ancestors 'none'; base-uri 'none'"
+// contentPolicy lists the hosts of watch links and chats, since browsers apply
+// form-action to where a form's answer redirects as well.
+func contentPolicy(leads ...upscope.Hosts) string {
+	actions := []string{"'self'"}
+	for _, hosts := range leads {
+		actions = append(actions, hosts.CSPSources()...)
+	}
+	return "default-src 'none'; style-src 'self'; img-src 'self'; form-action " + strings.Join(actions, " ") + "; frame-ancestors 'none'; base-uri 'none'"
 }
 
 // pageHeaders keep a page out of caches, frames, indexes and other sites.
@@ -102,7 +105,7 @@ func contentPolicy(watch upscope.Hosts) string {
 // call the origin of our own form null.
 func (b *Bridge) pageHeaders(h http.Header) {
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", b.policy)
+	h.Set("Content-Security-Policy", b.csp)
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
@@ -163,6 +166,7 @@ func (b *Bridge) logRequest(r *http.Request, status int, took time.Duration, err
 			route = t
 		}
 	}
+	b.metrics.request(r.Method, route, status, took)
 	about := []slog.Attr{
 		slog.String("method", knownMethod(r.Method)), slog.String("route", route),
 		slog.Int("status", status), slog.Int64("ms", took.Milliseconds()),

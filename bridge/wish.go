@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
@@ -29,18 +31,8 @@ func (b *Bridge) wish(ctx context.Context, c Connector, j store.Job, d store.Del
 	case LookUp:
 		// Ids of wishes and of conversations may be alike.
 		ask.Chat = "asked/" + ask.Chat
-		switch {
-		case ask.Clues.LookupCode == "":
-		case time.Since(d.Received) > codeLife:
-			return b.reply(ctx, c, d, ask, templates.Card{State: templates.StateTooLate})
-		default:
-			err := b.mayAsk(ctx, agentID(c.Name, ask.Agent))
-			if errors.Is(err, errThrottled) {
-				return b.reply(ctx, c, d, ask, templates.Card{State: templates.StateTooMany})
-			}
-			if err != nil {
-				return err
-			}
+		if told, err := b.mayLookUp(ctx, c, d, ask); told || err != nil {
+			return err
 		}
 		if c.ShowAt != (Place{}) {
 			ask.Place = c.ShowAt
@@ -59,13 +51,7 @@ func (b *Bridge) wish(ctx context.Context, c Connector, j store.Job, d store.Del
 	case Stop:
 		return b.stopAll(ctx, c, d, ask)
 	case Refuse:
-		entry := store.Entry{
-			At: time.Now(), Action: "refused", Agent: agentID(c.Name, ask.Agent), Card: ask.Card, Connector: c.Name, Detail: string(ask.Refusal),
-		}
-		if err := b.store.Commit(ctx, store.Change{Audit: []store.Entry{entry}}); err != nil {
-			return err
-		}
-		return b.reply(ctx, c, d, ask, templates.Card{State: templates.StateRefused, Refusal: string(ask.Refusal)})
+		return b.refuse(ctx, c, d, ask, ask.Refusal)
 	}
 	return b.reply(ctx, c, d, ask, templates.Card{State: templates.StateHelp, Usage: ask.Usage})
 }
@@ -85,9 +71,65 @@ func (b *Bridge) replyWith(ctx context.Context, conn Connector, d store.Delivery
 	return b.store.Commit(ctx, store.Change{Finish: d.ID})
 }
 
-// mayAsk is errThrottled unless an agent may try another lookup code.
-func (b *Bridge) mayAsk(ctx context.Context, agent string) error {
-	return b.limits.left(ctx, store.Spending{Limit: b.budgets.agentCodes, Subject: agent}, store.Spending{Limit: b.budgets.allCodes})
+// mayLookUp decides whether an agent may look somebody up. One who may not is told.
+func (b *Bridge) mayLookUp(ctx context.Context, c Connector, d store.Delivery, ask Ask) (told bool, err error) {
+	agent := agentID(c.Name, ask.Agent)
+	code, email := ask.Clues.LookupCode != "", ask.Clues.Email != ""
+	ask.Clues.LookupCode, ask.Clues.Email = "", ""
+	say := func(state string) (bool, error) {
+		return true, b.reply(ctx, c, d, ask, templates.Card{State: state})
+	}
+	switch {
+	case code && time.Since(d.Received) > codeLife:
+		return say(templates.StateTooLate)
+	case email && !b.finder.matchEmail && !code && ask.Clues.Empty():
+		return true, b.refuse(ctx, c, d, ask, templates.RefusedEmail)
+	// Where agents sign in, their door asks by what the sign-in knows of them.
+	case !b.signsIn() && !b.asks(ctx, c, ask, policy.LookUp):
+		return true, b.refuse(ctx, c, d, ask, templates.RefusedPolicy)
+	case !b.looks.allow(agent):
+		return say(templates.StateTooOften)
+	case !code:
+		return false, nil
+	}
+	err = b.limits.left(ctx, store.Spending{Limit: b.budgets.agentCodes, Subject: agent}, store.Spending{Limit: b.budgets.allCodes})
+	if errors.Is(err, errThrottled) {
+		return say(templates.StateTooMany)
+	}
+	return false, err
+}
+
+// asks decides whether an agent may do what they ask for in the chat. Groups and
+// e-mail address are not known there, so a rule that names some does not fit.
+func (b *Bridge) asks(ctx context.Context, c Connector, ask Ask, act policy.Act) bool {
+	q := policy.Question{Act: act, Agent: agentID(c.Name, ask.Agent), Connector: c.Name}
+	if account, err := b.store.Account(ctx, q.Agent); err == nil && b.signsIn() {
+		q.Agent = account.Agent
+	}
+	if ask.Place.Address != "" {
+		q.Place = cmp.Or(ask.Place.Connector, c.Name) + ":" + ask.Place.Address
+	}
+	return b.policy.Current().Decide(q).Allowed
+}
+
+// refuse tells an agent that they may not, and why, and writes it down; somebody
+// who goes on and on hears of it now and then.
+func (b *Bridge) refuse(ctx context.Context, c Connector, d store.Delivery, ask Ask, why Refusal) error {
+	agent := agentID(c.Name, ask.Agent)
+	b.metrics.refusal(string(why))
+	undo, ok := b.refusals.try(agent)
+	if !ok {
+		return b.store.Commit(ctx, store.Change{Finish: d.ID})
+	}
+	entry := store.Entry{At: time.Now(), Action: "refused", Agent: agent, Card: ask.Card, Connector: c.Name, Detail: string(why)}
+	err := b.store.Commit(ctx, store.Change{Audit: []store.Entry{entry}})
+	if err == nil {
+		err = b.reply(ctx, c, d, ask, templates.Card{State: templates.StateRefused, Refusal: string(why)})
+	}
+	if err != nil {
+		undo() // they have heard nothing yet
+	}
+	return err
 }
 
 // openTo gives an agent who pressed a card that several people see a card of their
@@ -250,6 +292,9 @@ func (b *Bridge) usage(ctx context.Context, conn Connector, d store.Delivery, as
 
 // stopAll ends the sessions that an agent began.
 func (b *Bridge) stopAll(ctx context.Context, conn Connector, d store.Delivery, ask Ask) error {
+	if !b.asks(ctx, conn, ask, policy.Stop) {
+		return b.refuse(ctx, conn, d, ask, templates.RefusedPolicy)
+	}
 	cards, err := b.cardsOf(ctx, agentID(conn.Name, ask.Agent))
 	if err != nil {
 		return err

@@ -38,11 +38,31 @@ const (
 
 // work does one job and says how it ended in the store's terms.
 func (b *Bridge) work(ctx context.Context, j store.Job) error {
+	began := time.Now()
+	err := b.workOne(ctx, j)
+	outcome := jobDone
+	switch {
+	case err == nil:
+	case store.IsCancel(err):
+		outcome = jobFailed
+	case store.IsSnooze(err):
+		outcome = jobWaits
+	default:
+		outcome = jobAgain
+	}
+	b.metrics.job(j.Queue, j.Kind, outcome, time.Since(began))
+	return err
+}
+
+func (b *Bridge) workOne(ctx context.Context, j store.Job) error {
 	if j.Kind == jobErase {
 		return b.eraseAtUpscope(ctx, j)
 	}
 	name, _ := strings.CutSuffix(j.Queue, forwardQueue)
 	c, ok := b.connectors[name]
+	if name == deskName && !ok {
+		c, ok = Connector{Name: deskName}, true // of its cards visitors are looked after too
+	}
 	if !ok {
 		return store.Cancel(fmt.Errorf("connector %q is not configured", j.Queue))
 	}
@@ -180,10 +200,10 @@ func (b *Bridge) commit(ctx context.Context, c *card, change store.Change) error
 	return nil
 }
 
-// entry begins an audit entry about a card.
+// entry begins an audit entry about a card, in the name of who acts on it.
 func (b *Bridge) entry(c card, action, detail string) store.Entry {
 	return store.Entry{
-		At: time.Now(), Action: action, Agent: c.Agent, Visitor: c.Visitor,
+		At: time.Now(), Action: action, Agent: c.actor(), Visitor: c.Visitor,
 		Card: c.ID, Connector: c.Connector, Chat: c.Chat, Detail: detail,
 	}
 }

@@ -33,6 +33,7 @@ const (
 	webhookSecret = "canary-webhook-secret-77ab"
 	readerToken   = "canary-reader-token-c31d9"
 	posterToken   = "canary-poster-token-e0f42"
+	adminToken    = "canary-admin-token-61d0a"
 	visitorToken  = "canary-visitor-token-19aa7"
 	bridgeSecret  = "canary-bridge-secret-0123456789a" // 32 bytes
 	pageKey       = "7b0c5e62-a4f1-4c1f-9d3e-2d9f1c6b1a77"
@@ -51,6 +52,7 @@ type world struct {
 	file    string
 	log     *logBuffer
 	stop    func()
+	config  bridge.Config
 	end     func()
 	visitor string // ann's id
 }
@@ -85,6 +87,7 @@ func newWorkspace(t testing.TB) *rocketchattest.Workspace {
 	chat := rocketchattest.New(t.Errorf)
 	chat.Secret = webhookSecret
 	chat.AddUser(rocketchattest.User{ID: "readerId", Username: "cobrowse.reader", Token: readerToken, Roles: []string{"bot", "livechat-monitor"}})
+	chat.AddUser(rocketchattest.User{ID: "adminId", Username: "cobrowse.admin", Token: adminToken, Roles: []string{"admin"}})
 	chat.AddUser(rocketchattest.User{ID: "posterId", Username: "cobrowse", Token: posterToken, Roles: []string{"bot"}})
 	chat.AddUser(rocketchattest.User{ID: "a1", Username: "bob", Name: "Bob Baker", Email: "bob@example.org", Roles: []string{"user", "livechat-agent"}})
 	chat.AddUser(rocketchattest.User{ID: "a2", Username: "eve", Name: "Eve Evans", Roles: []string{"user", "livechat-agent"}})
@@ -148,6 +151,7 @@ func (w *world) start(opts ...options) {
 			o.config(&config)
 		}
 	}
+	w.config = config
 	w.bridge, err = bridge.New(config)
 	w.must(err)
 	w.run()

@@ -17,8 +17,25 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// policy is the strictest policy that a caller may send with a page.
-const policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+// policy is the strictest policy that a caller may send with a page, deskPolicy
+// that for a Desk.
+const (
+	policy     = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	deskPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+func sendPage(t *testing.T, w http.ResponseWriter, p Page) {
+	csp := policy
+	if _, ok := p.(Desk); ok {
+		csp = deskPolicy
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", csp)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if err := Render(w, p); err != nil {
+		t.Error(err)
+	}
+}
 
 func servePages(t *testing.T) *httptest.Server {
 	pages := samplePages()
@@ -30,12 +47,12 @@ func servePages(t *testing.T) *httptest.Server {
 			http.NotFound(w, r)
 			return
 		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy", policy)
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if err := Render(w, p); err != nil {
-			t.Error(err)
-		}
+		sendPage(t, w, p)
+	})
+	mux.HandleFunc("GET /desk/events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
 	})
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
@@ -170,7 +187,7 @@ func fits(t *testing.T, ctx context.Context, scheme string, width int64) {
 	if wide := get[int64](t, ctx, `document.documentElement.scrollWidth`); wide > width {
 		t.Errorf("%s: %d px wide on a screen of %d", scheme, wide, width)
 	}
-	faint := get[[]string](t, ctx, `[...document.querySelectorAll("a, button, input:not([type=hidden])")].filter(e => {
+	faint := get[[]string](t, ctx, `[...document.querySelectorAll("a, button, select, input:not([type=hidden])")].filter(e => {
 		e.focus({focusVisible: true});
 		const drawn = getComputedStyle(e.closest(".option") ?? e);
 		const shows = drawn.outlineStyle === "solid" && parseFloat(drawn.outlineWidth) >= 2;

@@ -23,6 +23,7 @@ const (
 	StateBack      = "back" // the visitor whom an agent waited for is online
 	StateHelp      = "help" // how to ask
 	StateTooMany   = "too-many"
+	StateTooOften  = "too-often"
 	StateTooLate   = "too-late"
 	StateStatus    = "status" // how an agent's cards stand, a line each
 	StateUsage     = "usage"  // what Upscope counts, a line each
@@ -62,6 +63,8 @@ const (
 	RefusedGuest    = "guest"
 	RefusedInactive = "inactive"
 	RefusedBot      = "bot"
+	RefusedPolicy   = "policy"
+	RefusedEmail    = "e-mail"
 )
 
 // refusals say so.
@@ -70,6 +73,8 @@ var refusals = map[string]string{
 	RefusedGuest:    "You are a guest here. Guests may not see customers’ screens unless your administrator allows it.",
 	RefusedInactive: "Your account could not be confirmed.",
 	RefusedBot:      "This was asked by a program.",
+	RefusedPolicy:   "Your administrator’s rules do not allow it here. If you may do it where you sign in, open the card and do it there.",
+	RefusedEmail:    "Customers are not looked up by e-mail address here: anybody can type one. Ask them to read out the code on their page.",
 }
 
 // A Session is what is known of one co-browsing session.
@@ -237,6 +242,10 @@ func (c Card) Text() CardText {
 		t.Title = "Too many codes"
 		add("Why", "More codes led nowhere in a short time than one person needs.")
 		add("Next", "Wait ten minutes, then ask the customer to read the code out again.")
+	case StateTooOften:
+		t.Title = "Please wait a minute"
+		add("Why", "You asked for more customers in a short time than one person needs.")
+		add("Next", "Wait a minute, then ask again.")
 	case StateMoved:
 		to := message(clean(c.To, maxShort))
 		if to == "" {

@@ -40,6 +40,7 @@ type Visitor struct {
 //	look=1           if there is no visitor, or none online: look again, whatever else there is
 //	tell=1           if the visitor is offline: tell the agent when they are back
 //	stop=1           if a session of this card may run: end it
+//	chat=1           if the conversation is opened through the bridge: open it
 type Door struct {
 	// Path is the door's own address; a GET of it looks again.
 	Path string
@@ -61,6 +62,11 @@ type Door struct {
 	// Stops says that a session of this card may be running, which the agent can
 	// end. Stopping says that this is what they have come for.
 	Stops, Stopping bool
+	// Enter leads to where the conversation is opened through the bridge, since its
+	// address is made for one agent at one moment; empty where it is not. Entering
+	// says that this is what they have come for.
+	Enter    string
+	Entering bool
 	// Now is what LastSeen is compared with; zero is the time of the call.
 	Now time.Time
 }
@@ -68,7 +74,7 @@ type Door struct {
 // doorView is a Door with its words chosen and its texts cleaned.
 type doorView struct {
 	frame
-	// State is none, choose, offline, session, ready or stop.
+	// State is none, choose, offline, session, ready, stop or chat.
 	State   string
 	Heading heading
 	Path    string
@@ -83,6 +89,7 @@ type doorView struct {
 	Before   string
 	Tells    bool
 	Stops    bool
+	Enter    string
 	// One is the only visitor; zero unless State is offline, session or ready.
 	One      visitorView
 	Visitors []visitorView
@@ -124,6 +131,7 @@ func (d Door) view() (string, any, error) {
 		Before:   clean(d.Before, maxName),
 		Tells:    d.Tells,
 		Stops:    d.Stops,
+		Enter:    d.Enter,
 	}
 	for _, known := range d.Visitors {
 		v.Visitors = append(v.Visitors, known.view(now))
@@ -148,6 +156,9 @@ func (d Door) view() (string, any, error) {
 	if d.Stopping {
 		v.State, v.Heading = "stop", heading{"End the session with ", orVisitor(v.Who), "?"}
 	}
+	if d.Entering {
+		v.State, v.Heading = "chat", heading{"Open the chat with ", orVisitor(v.Who), ""}
+	}
 	v.Title, v.Who = v.Heading.String(), orVisitor(v.Who)
 	return "door", v, nil
 }
@@ -157,10 +168,7 @@ func (v Visitor) view(now time.Time) visitorView {
 	v.Name = clean(v.Name, maxName)
 	v.Where = clean(v.Where, maxFact)
 	v.Device = clean(v.Device, maxFact)
-	seen := visitorView{Visitor: v, Seen: ago(now, v.LastSeen)}
-	if page := place(v.Page); page != "" {
-		seen.Page = strings.SplitAfter(page, "/")
-	}
+	seen := visitorView{Visitor: v, Page: breakable(place(v.Page)), Seen: ago(now, v.LastSeen)}
 	if seen.Seen != "" {
 		seen.SeenTime = v.LastSeen.UTC().Format(time.RFC3339)
 	}

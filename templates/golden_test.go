@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +52,11 @@ func TestEveryPageAndCardReadsAsItsGoldenFileSays(t *testing.T) {
 	for name, c := range sampleCards() {
 		got[name+".txt"] = plain(c.Text())
 	}
+	var said strings.Builder
+	for _, note := range slices.Sorted(maps.Keys(notes)) {
+		fmt.Fprintf(&said, "%s: %s %s\n", note, notes[note].What, notes[note].Next)
+	}
+	got["notes.txt"] = said.String()
 	if *update {
 		if err := os.RemoveAll(goldenDir); err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ const (
 	KindMoved          Kind = "moved"           // 410: the chat went to another agent
 	KindElsewhere      Kind = "elsewhere"       // 403: the link belongs to another browser
 	KindOverPlan       Kind = "over-plan"       // 402: beyond the Upscope plan
+	KindChatDown       Kind = "chat-down"       // 502: the chat service gives no way in
 	KindUpscopeDown    Kind = "upscope-down"    // 503: Upscope cannot be reached
 	KindUpscopeRefused Kind = "upscope-refused" // 502: Upscope refused our key
 	KindUntrusted      Kind = "untrusted"       // 502: Upscope answered with an address we do not trust
@@ -28,6 +29,20 @@ const (
 	KindNeutral        Kind = "neutral"         // 200: for robots and previews; no facts
 	KindMisdirected    Kind = "misdirected"     // 421: wrong host name
 	KindMethod         Kind = "method"          // 405
+	KindCrossOrigin    Kind = "cross-origin"    // 403: a form of another site
+	KindSignIn         Kind = "sign-in"         // 401: a form came after the sign-in had ended
+	KindSignedOut      Kind = "signed-out"      // 200: signed out
+	KindStaleSignIn    Kind = "stale-sign-in"   // 400: a sign-in that is old, used, or another browser's
+	KindDenied         Kind = "denied"          // 403: the issuer did not sign the agent in
+	KindIssuerDown     Kind = "issuer-down"     // 503: the issuer cannot be reached
+	KindToken          Kind = "token"           // 502: what the issuer said cannot be trusted
+	KindClock          Kind = "clock"           // 502: the issuer's clock and ours differ
+	KindDomain         Kind = "domain"          // 403: an e-mail address of elsewhere
+	KindGroup          Kind = "group"           // 403: in none of the groups
+	KindNobody         Kind = "nobody"          // 401: the proxy in front did not say who it is
+	KindPolicy         Kind = "policy"          // 403: not allowed to this agent
+	KindOther          Kind = "other"           // 403: the card is another agent's
+	KindLinked         Kind = "linked"          // 403: the chat account is another agent's already
 )
 
 // Title is the heading of a notice of this kind; a Kind that is not among the
@@ -40,12 +55,14 @@ func (k Kind) Title() string {
 }
 
 // words are what a notice says. In next, {wait} stands for Notice.Wait;
-// withRenew and withOther replace it where Notice offers that way on.
+// withRenew and withOther replace it where Notice offers that way on. retry is
+// the label of Notice.Retry, if not "Try again".
 type words struct {
 	icon, tone           string
 	title                string
 	what, means, next    string
 	withRenew, withOther string
+	retry                string
 }
 
 var kinds = map[Kind]words{
@@ -101,6 +118,13 @@ var kinds = map[Kind]words{
 		means:     "The session was not started, and trying again won’t help yet.",
 		next:      "Carry on in the chat, and tell your administrator.",
 		withOther: "Tell your administrator. If you have an Upscope login of your own, you can use that now.",
+	},
+	KindChatDown: {
+		icon: "cloud", tone: "warn",
+		title: "The chat service isn’t answering",
+		what:  "It was asked for a way into the conversation, and gave none.",
+		means: "Nothing was opened. Co-browsing is not affected.",
+		next:  "Open the chat the way you usually do, or try again in a moment. Your administrators find the cause in the log.",
 	},
 	KindUpscopeDown: {
 		icon: "cloud", tone: "warn",
@@ -207,5 +231,111 @@ var kinds = map[Kind]words{
 		what:  "Your browser asked for something that this page can’t do.",
 		means: "Nothing was opened, and nothing was changed.",
 		next:  "Go back to your chat and open the link again.",
+	},
+	KindCrossOrigin: {
+		icon: "lock", tone: "warn",
+		title: "This came from another site",
+		what:  "A page that is not ours tried to press a button here in your name.",
+		means: "Nothing was opened, and nothing was changed.",
+		next:  "Close the page you came from. To go on, open the link in your chat or the desk yourself.",
+	},
+
+	// Who is asking, and what they may do.
+
+	KindSignIn: {
+		icon: "lock", tone: "calm",
+		title: "Sign in to go on",
+		what:  "Your sign-in ended before you pressed the button.",
+		means: "Nothing was opened, and nothing was changed.",
+		next:  "Sign in, then press the button once more.",
+		retry: "Sign in",
+	},
+	KindSignedOut: {
+		icon: "check", tone: "good",
+		title: "You are signed out",
+		what:  "This browser can no longer open anybody’s screen in your name.",
+		means: "A session that is still running goes on until it is ended. You may still be signed in at your organisation’s sign-in page.",
+		next:  "Close this page, or sign in again, as yourself or as somebody else.",
+		retry: "Sign in",
+	},
+	KindStaleSignIn: {
+		icon: "clock", tone: "calm",
+		title: "Please start the sign-in again",
+		what:  "It took too long, was used already, or was begun in another browser.",
+		means: "You are not signed in by it. This keeps a copied sign-in from being used by others.",
+		next:  "Begin once more, and finish in the same browser.",
+		retry: "Start again",
+	},
+	KindDenied: {
+		icon: "lock", tone: "warn",
+		title: "The sign-in was refused",
+		what:  "Your organisation’s sign-in page did not let you in, or it was cancelled.",
+		means: "You are not signed in, and nothing was opened.",
+		next:  "Try again. If it is refused once more, ask your administrator for access to this service.",
+	},
+	KindIssuerDown: {
+		icon: "cloud", tone: "warn",
+		title: "The sign-in page isn’t answering",
+		what:  "Your organisation’s sign-in service could not be reached just now.",
+		means: "Nobody new can sign in for the moment. Your chat is not affected.",
+		next:  "Carry on in the chat, wait {wait}, then try again.",
+	},
+	KindToken: {
+		icon: "alert", tone: "warn",
+		title: "The sign-in didn’t work",
+		what:  "What your organisation’s sign-in service said of you could not be trusted.",
+		means: "You are not signed in, and nothing was opened.",
+		next:  "Try again. If it happens once more, tell your administrator; the reason is in this service’s log.",
+	},
+	KindClock: {
+		icon: "clock", tone: "warn",
+		title: "Two clocks disagree",
+		what:  "By this service’s clock your sign-in is not valid yet, or no longer.",
+		means: "You are not signed in. It is nothing you did.",
+		next:  "Try again. If it happens once more, ask your administrator to check this service’s clock.",
+	},
+	KindDomain: {
+		icon: "lock", tone: "warn",
+		title: "This account is from elsewhere",
+		what:  "You signed in with an e-mail address that is not one of your organisation’s, or that nobody has verified.",
+		means: "Customers’ screens are shown to your organisation’s own people only.",
+		next:  "Sign in with your work account. If this was it, tell your administrator.",
+		retry: "Use another account",
+	},
+	KindGroup: {
+		icon: "lock", tone: "warn",
+		title: "You don’t have access yet",
+		what:  "You are signed in, but in none of the groups that may use this service.",
+		means: "Nothing was opened.",
+		next:  "Ask your administrator to add you to the right group, then sign in again.",
+		retry: "Sign in again",
+	},
+	KindNobody: {
+		icon: "lock", tone: "warn",
+		title: "We don’t know who you are",
+		what:  "The sign-in in front of this service did not say who is asking.",
+		means: "Nothing was opened. No screen is shown without noting who sees it.",
+		next:  "Open this page by its usual address. If you did, tell your administrator.",
+	},
+	KindPolicy: {
+		icon: "lock", tone: "warn",
+		title: "You are not allowed to do this",
+		what:  "Your organisation’s rules for co-browsing don’t include it for your account.",
+		means: "Nothing was opened, and nothing was changed.",
+		next:  "If you should be able to, ask your administrator to change the rules.",
+	},
+	KindOther: {
+		icon: "person", tone: "warn",
+		title: "This card is somebody else’s",
+		what:  "It was made for another agent’s chat.",
+		means: "You may not open their visitor’s screen with it.",
+		next:  "If you should be helping, have the chat assigned to you: you get a card of your own.",
+	},
+	KindLinked: {
+		icon: "swap", tone: "warn",
+		title: "That chat account is taken",
+		what:  "Somebody else has said that the account this card was sent to is theirs.",
+		means: "Nothing was opened. One chat account belongs to one person.",
+		next:  "If the account is yours, tell your administrator at once. If not, use the cards that were sent to you.",
 	},
 }

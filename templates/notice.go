@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -13,13 +14,16 @@ type Notice struct {
 	// Agent is the name of the agent who is asking, if known.
 	Agent string
 	Chat  Link
-	// Retry is where "Try again" leads; empty leaves it out.
+	// Retry is where "Try again" leads, which is "Sign in" where that is the way
+	// on; empty leaves it out.
 	Retry string
 	// Renew is where the form that sends a fresh link is posted, without
 	// fields; empty leaves it out.
 	Renew string
 	// Other is another way to go on.
 	Other Link
+	// SignOut offers to sign out, by a form that is posted to /signout.
+	SignOut bool
 	// Wait is how long to wait before trying again; zero means "a moment".
 	Wait time.Duration
 }
@@ -31,9 +35,11 @@ type noticeView struct {
 	What  string
 	Means string
 	Next  string
-	Retry string
+	Retry Link
 	Renew string
 	Other Link
+	// SignOut is for whoever is signed in as the wrong one.
+	SignOut bool
 }
 
 func (n Notice) view() (string, any, error) {
@@ -45,8 +51,8 @@ func (n Notice) view() (string, any, error) {
 		frame: frame{Title: w.title, Agent: clean(n.Agent, maxName), Chat: cleanLink(n.Chat, "Back to the chat")},
 		Icon:  w.icon, Tone: w.tone,
 		What: w.what, Means: w.means, Next: w.next,
-		Retry: n.Retry, Renew: n.Renew,
-		Other: cleanLink(n.Other, "Open in Upscope"),
+		Retry: Link{cmp.Or(w.retry, "Try again"), n.Retry}, Renew: n.Renew,
+		Other: cleanLink(n.Other, "Open in Upscope"), SignOut: n.SignOut,
 	}
 	if n.Kind == KindNeutral {
 		// A robot learns nothing, whatever the caller filled in.

@@ -27,6 +27,31 @@ func parsed(t testing.TB, p Page) *goquery.Document {
 // text is what people read of the selection, with white space made single.
 func text(s *goquery.Selection) string { return strings.Join(strings.Fields(s.Text()), " ") }
 
+// promises are what a kind of page may have.
+type promises struct {
+	styles, scripts, searches int
+	// actions are where its forms lead; "…" stands for any rest.
+	actions []string
+}
+
+func about(p Page) promises {
+	switch p.(type) {
+	case Door:
+		return promises{styles: 1, actions: []string{"/w/…"}}
+	case Connect, Notice:
+		return promises{styles: 1, actions: []string{"/w/…", "/signout"}}
+	case Desk:
+		return promises{styles: 2, scripts: 1, actions: []string{"/desk/look-up", "/desk/tell", "/desk/unlink", "/signout"}}
+	case Operations:
+		return promises{styles: 2, actions: []string{"/desk/retry", "/signout"}}
+	case Audit:
+		return promises{styles: 2, searches: 1, actions: []string{"/desk/audit", "/signout"}}
+	case Erase:
+		return promises{styles: 2, actions: []string{"/desk/erase", "/signout"}}
+	}
+	return promises{}
+}
+
 func TestEveryPageIsSoundMarkup(t *testing.T) {
 	for name, p := range samplePages() {
 		t.Run(name, func(t *testing.T) {
@@ -39,14 +64,18 @@ func TestEveryPageIsSoundMarkup(t *testing.T) {
 				"title":                 1,
 				`meta[name="viewport"]`: 1,
 				`meta[name="robots"][content*="noindex"]`:    1,
-				`link[rel="stylesheet"][href^="/static/"]`:   1,
+				`link[rel="stylesheet"][href^="/static/"]`:   about(p).styles,
 				`link[rel="icon"][href^="/static/"]`:         1,
-				"script, style, iframe, object, embed, base": 0,
+				"script":                                     about(p).scripts,
+				`script:not([type="module"])`:                0,
+				`script:not([src^="/static/desk."])`:         0,
+				"style, iframe, object, embed, base":         0,
 				"[style], [autofocus], [target]":             0,
 				"img:not([alt]), img:not([src^='/static/'])": 0,
 				`svg:not([aria-hidden="true"])`:              0,
-				`form:not([method="post"])`:                  0,
-				`form:not([action^="/w/"])`:                  0,
+				`form:not([method="post"])`:                  about(p).searches,
+				`form[method="get"]:not(.filter)`:            0,
+				`[formaction], [formmethod]`:                 0,
 				`a:not([href])`:                              0,
 				`a[href^="http"]:not([rel="noreferrer"])`:    0,
 				`meta[http-equiv]`:                           0,
@@ -62,26 +91,59 @@ func TestEveryPageIsSoundMarkup(t *testing.T) {
 					}
 				}
 			})
-			doc.Find("link[href], img[src]").Each(func(_ int, s *goquery.Selection) {
+			doc.Find("form").Each(func(_ int, s *goquery.Selection) {
+				action := s.AttrOr("action", "")
+				if !slices.ContainsFunc(about(p).actions, func(want string) bool {
+					return action == want || strings.HasSuffix(want, "…") && strings.HasPrefix(action, strings.TrimSuffix(want, "…"))
+				}) {
+					t.Errorf("a form leads to %s", action)
+				}
+			})
+			doc.Find("script").Each(func(_ int, s *goquery.Selection) {
+				if s.Text() != "" {
+					t.Errorf("a script is written into the page: %s", s.Text())
+				}
+			})
+			doc.Find("link[href], img[src], script[src]").Each(func(_ int, s *goquery.Selection) {
 				for _, attr := range []string{"href", "src"} {
 					if v, ok := s.Attr(attr); ok && !strings.HasPrefix(v, "/static/") {
 						t.Errorf("loads %s", v)
 					}
 				}
 			})
-			doc.Find("button, a, legend, h1, label, dt, dd").Each(func(_ int, s *goquery.Selection) {
+			doc.Find("button, a, legend, h1, h2, h3, label, dt, dd, th, summary").Each(func(_ int, s *goquery.Selection) {
 				if text(s) == "" {
 					t.Errorf("<%s> says nothing", goquery.NodeName(s))
 				}
 			})
-			doc.Find(`input:not([type="hidden"])`).Each(func(_ int, s *goquery.Selection) {
-				if s.Closest("label").Length() == 0 {
+			doc.Find(`input:not([type="hidden"]), select`).Each(func(_ int, s *goquery.Selection) {
+				if s.Closest("label").Length() == 0 && doc.Find(`label[for="`+s.AttrOr("id", "")+`"]`).Length() != 1 {
 					t.Error("a field has no label")
 				}
 			})
-			if doc.Find("main .button:not(.quiet)").Length() > 1 {
-				t.Error("more than one thing is the main thing to press")
+			// On the desk, each card has a main thing of its own.
+			scopes := doc.Find("main")
+			if _, ok := p.(Desk); ok {
+				scopes = doc.Find("li.row, form")
 			}
+			scopes.Each(func(_ int, s *goquery.Selection) {
+				if s.Find(".button:not(.quiet)").Length() > 1 {
+					t.Error("more than one thing is the main thing to press")
+				}
+			})
+			ids := make(map[string]bool)
+			doc.Find("[id]").Each(func(_ int, s *goquery.Selection) {
+				if id := s.AttrOr("id", ""); ids[id] {
+					t.Errorf("two elements are #%s", id)
+				} else {
+					ids[id] = true
+				}
+			})
+			doc.Find("[aria-describedby]").Each(func(_ int, s *goquery.Selection) {
+				if id := s.AttrOr("aria-describedby", ""); !ids[id] {
+					t.Errorf("nothing is #%s", id)
+				}
+			})
 		})
 	}
 }
@@ -313,9 +375,13 @@ func TestEveryConstantHasItsWords(t *testing.T) {
 	known := map[string]func(string) bool{
 		"Kind":   func(v string) bool { _, ok := kinds[Kind(v)]; return ok },
 		"Reason": func(v string) bool { return Reason(v).Sentence() != "" },
+		"Note":   func(v string) bool { return notes[Note(v)].What != "" && notes[Note(v)].Next != "" },
+		"EraseKind": func(v string) bool {
+			return slices.ContainsFunc(eraseKinds, func(k eraseKindView) bool { return string(k.Value) == v })
+		},
 	}
 	seen := 0
-	for _, file := range []string{"kinds.go", "reason.go"} {
+	for _, file := range []string{"kinds.go", "reason.go", "note.go", "erase.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -339,7 +405,7 @@ func TestEveryConstantHasItsWords(t *testing.T) {
 			return true
 		})
 	}
-	if want := len(kinds) + len(reasons) - 1; seen != want { // the zero Reason is no constant
+	if want := len(kinds) + len(reasons) - 1 + len(notes) + len(eraseKinds); seen != want { // the zero Reason is no constant
 		t.Errorf("%d constants, %d have words", seen, want)
 	}
 }

@@ -1,6 +1,9 @@
 package templates
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // The people and pages of the golden files.
 var (
@@ -48,6 +51,8 @@ func samplePages() map[string]Page {
 		"door-foreign":       door(nil, with(ann, func(v *Visitor) { v.Page, v.Foreign = "mirror-shop.example/checkout", true })),
 		"door-session":       door(nil, annPhone),
 		"door-session-ours":  door(func(d *Door) { d.Stops = true }, annPhone),
+		"door-chat":          door(func(d *Door) { d.Entering = true }, annPhone),
+		"door-enters":        door(func(d *Door) { d.Enter, d.Chat = "/w/k3yk3yk3y?chat=1", Link{} }, annPhone),
 		"door-stop":          door(func(d *Door) { d.Stops, d.Stopping = true, true }, annPhone),
 		"door-offline-tells": door(func(d *Door) { d.Tells = true },
 			with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
@@ -79,11 +84,18 @@ func samplePages() map[string]Page {
 			n.Retry, n.Wait = "/w/k3yk3yk3y", 30*time.Second
 		case KindOverPlan:
 			n.Other = Link{Address: "https://upscope.example/w/AB12CD"}
-		case KindUnknown, KindNotFound, KindMisdirected, KindMethod, KindAfter:
+		case KindUnknown, KindNotFound, KindMisdirected, KindMethod, KindAfter, KindCrossOrigin, KindNobody:
 			n.Agent, n.Chat = "", Link{}
+		case KindSignIn, KindSignedOut, KindStaleSignIn, KindDenied, KindToken, KindClock, KindDomain, KindGroup:
+			n.Agent, n.Chat, n.Retry = "", Link{}, "/signin"
+		case KindIssuerDown:
+			n.Agent, n.Chat, n.Retry, n.Wait = "", Link{}, "/signin", 10*time.Second
+		case KindPolicy, KindOther, KindLinked:
+			n.SignOut = true
 		}
 		pages["notice-"+string(kind)] = n
 	}
+	maps.Copy(pages, deskPages())
 	return pages
 }
 
@@ -104,7 +116,7 @@ func sampleCards() map[string]Card {
 	cards := make(map[string]Card)
 	for _, state := range []string{
 		StateSearching, StateNoVisitor, StateChoose, StateOffline, StateReady, StateOpened, StateLive, StateEnded,
-		StateClosed, StateMoved, StateFailed, StateBack, StateHelp, StateTooMany, StateTooLate,
+		StateClosed, StateMoved, StateFailed, StateBack, StateHelp, StateTooMany, StateTooOften, StateTooLate,
 		StateStatus, StateUsage, StateStopped,
 	} {
 		cards["card-"+state] = full(state)

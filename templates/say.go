@@ -15,6 +15,8 @@ const (
 	maxShort = 40 // a name in the title of a card
 	maxFact  = 90
 	maxNote  = 220 // what an agent wrote about a session
+	maxID    = 220 // an issuer's address may be a part of it
+	maxCause = 320 // an error, for those who run the bridge
 )
 
 // clean makes a text that a stranger may have written fit to stand in a
@@ -76,6 +78,23 @@ func place(s string) string {
 	return clean(host, maxFact)
 }
 
+// breakable is an address in parts, between which a line may break.
+func breakable(place string) []string {
+	if place == "" {
+		return nil
+	}
+	return strings.SplitAfter(place, "/")
+}
+
+// upper lets a sentence of ours begin with a capital letter.
+func upper(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return ""
+	}
+	return string(unicode.ToUpper(r)) + s[n:]
+}
+
 // cleanLink drops a link that leads to anything but a web page.
 func cleanLink(l Link, label string) Link {
 	u, err := url.Parse(l.Address)
@@ -107,6 +126,22 @@ func ago(now, t time.Time) string {
 	default:
 		return "on " + t.UTC().Format("2 January 2006")
 	}
+}
+
+// A moment is a time in words: how long ago, and exactly. The zero time has no
+// words.
+type moment struct {
+	Ago     string // "12 minutes ago"
+	Exact   string // "6 May 2031, 11:48:00 UTC"
+	Machine string // RFC 3339
+}
+
+func momentOf(now, t time.Time) moment {
+	if t.IsZero() {
+		return moment{}
+	}
+	t = t.UTC()
+	return moment{ago(now, t), t.Format("2 Jan 2006, 15:04:05 UTC"), t.Format(time.RFC3339)}
 }
 
 // span says how long to wait, rounded up; zero or less is "a moment".

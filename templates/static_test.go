@@ -13,10 +13,10 @@ import (
 
 func TestEveryFileAPageLoadsIsServed(t *testing.T) {
 	srv := http.StripPrefix("/static/", http.FileServerFS(Static()))
-	types := map[string]string{".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+	types := map[string]string{".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".js": "text/javascript; charset=utf-8"}
 	loaded := make(map[string]bool)
 	for _, p := range samplePages() {
-		parsed(t, p).Find("link[href], img[src]").Each(func(_ int, s *goquery.Selection) {
+		parsed(t, p).Find("link[href], img[src], script[src]").Each(func(_ int, s *goquery.Selection) {
 			loaded[s.AttrOr("href", s.AttrOr("src", ""))] = true
 		})
 	}

@@ -1,7 +1,7 @@
 // Package templates holds every page and every message that people read, and
 // the styles and icons that go with them.
 //
-// A page is a value: fill a Door or a Notice and Render it. A message is a
+// A page is a value: fill a Door, a Desk or a Notice and Render it. A message is a
 // value too: fill a Card and take its Text. Whatever a visitor can have typed
 // (names, pages, devices) is cleaned, shortened and escaped here, so callers
 // pass it as it came.
@@ -10,7 +10,10 @@
 //
 //	Content-Security-Policy: default-src 'none'; style-src 'self'; img-src 'self'
 //
-// to which the caller adds form-action and frame-ancestors.
+// to which the caller adds form-action and frame-ancestors, and for a Desk, which
+// is kept up to date where there is script,
+//
+//	script-src 'self'; connect-src 'self'
 package templates
 
 import (
@@ -27,7 +30,8 @@ import (
 // Product is the name people know the bridge by.
 const Product = "Co-browse bridge"
 
-// A Page is a Door or a Notice.
+// A Page is a Door, a Connect, a Notice, or one of the desk's: Desk, Operations,
+// Audit and Erase.
 type Page interface {
 	// view names the file below html/ that lays the page out, without its
 	// extension, and gives the data for it.
@@ -35,8 +39,8 @@ type Page interface {
 }
 
 // A Link is a label and where it leads. Only http, https and local addresses
-// are shown; a link with any other is left out. An empty label becomes "Back to
-// the chat" or, for Notice.Other, "Open in Upscope".
+// are shown; a link with any other is left out. An empty label becomes one that
+// fits the place, such as "Back to the chat".
 type Link struct {
 	Label   string
 	Address string
@@ -50,6 +54,8 @@ type frame struct {
 	// AgentSeen says that the visitor may come to see Agent.
 	AgentSeen bool
 	Chat      Link
+	// Desk is for the desk's own pages; zero for all others.
+	Desk deskFrame
 	// Bare leaves the header out.
 	Bare bool
 }

@@ -54,6 +54,19 @@ func Snooze(err error, d time.Duration) error {
 	return &snoozeError{err, d}
 }
 
+// IsCancel reports whether err is marked by Cancel, and IsSnooze whether it is by
+// Snooze.
+func IsCancel(err error) bool {
+	_, ok := errors.AsType[*cancelError](err)
+	return ok
+}
+
+// IsSnooze: see IsCancel.
+func IsSnooze(err error) bool {
+	_, ok := errors.AsType[*snoozeError](err)
+	return ok
+}
+
 type cancelError struct{ error }
 
 func (e *cancelError) Unwrap() error { return e.error }

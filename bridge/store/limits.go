@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"time"
 
@@ -136,10 +137,23 @@ func (s *Store) frees(ctx context.Context, in engine.Reader, acts []Spending) (r
 	return rows, nil
 }
 
+// subjectSize is the length of a stored subject: so much of its keyed hash, and of
+// the hash of the limit's name.
+const (
+	subjectSize = hashSize + nameSize
+	hashSize    = 24
+	nameSize    = 8
+)
+
 func (s *Store) spenders(acts []Spending) []any {
 	subjects := make([]any, len(acts))
+	var sum []byte
 	for i, a := range acts {
-		subjects[i], _ = s.sealer.Sums("limit", a.Limit.Name, a.Subject)
+		if i == 0 || a.Subject != acts[i-1].Subject {
+			sum, _ = s.sealer.Sums("limit", a.Subject)
+		}
+		name := sha256.Sum256([]byte(a.Limit.Name))
+		subjects[i] = append(append(make([]byte, 0, subjectSize), sum[:hashSize]...), name[:nameSize]...)
 	}
 	return subjects
 }

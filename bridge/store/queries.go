@@ -48,6 +48,7 @@ const (
 	queryWait       = `INSERT INTO waits (card, agent, until, due) VALUES ($1, $2, $3, $4) ON CONFLICT (card, agent) DO UPDATE SET until = excluded.until, due = excluded.due`
 	queryWaitsDue   = `UPDATE waits SET due = $2 WHERE due <= $1 AND (card, agent) IN (SELECT card, agent FROM waits WHERE due <= $1 ORDER BY due LIMIT $3) RETURNING card, agent, until`
 	queryAnyWaitDue = `SELECT card FROM waits WHERE due <= $1 LIMIT 1`
+	queryWaitOf     = `SELECT card FROM waits WHERE card = $1 AND agent = $2 AND until > $3`
 	queryEndWait    = `DELETE FROM waits WHERE card = $1 AND agent = $2`
 	queryEndWaits   = `DELETE FROM waits WHERE card = $1`
 
@@ -70,7 +71,7 @@ const (
 	querySpend         = `INSERT INTO limits (subject, free) VALUES `
 	querySpent         = ` ON CONFLICT (subject) DO UPDATE SET free = excluded.free`
 	queryGiveBack      = `UPDATE limits SET free = free - $2 WHERE subject = $1`
-	queryPurgeLimits   = `DELETE FROM limits WHERE free <= $1`
+	queryPurgeLimits   = `DELETE FROM limits WHERE subject >= $1 AND subject <= $2 AND free <= $3`
 
 	queryPosts        = `SELECT connector, address, ref, shown, is_current FROM posts WHERE card = $1 ORDER BY id`
 	queryUpsertPost   = `INSERT INTO posts (card, place, connector, address, ref, shown, is_current) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (card, place) DO UPDATE SET is_current = excluded.is_current`

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"time"
 )
 
@@ -25,6 +26,39 @@ type Record struct {
 	// Hash covers Prev, Commitment and every other field. Erasing leaves it as
 	// it is.
 	Hash [32]byte
+}
+
+// An ExportedRecord is a record as it is handed on, with all that it takes to
+// compute its hashes again.
+type ExportedRecord struct {
+	Seq        int64     `json:"seq"`
+	At         time.Time `json:"at"`
+	AtMicros   int64     `json:"at_us"`
+	Action     string    `json:"action"`
+	Agent      string    `json:"agent"`
+	Visitor    string    `json:"visitor"`
+	Card       string    `json:"card"`
+	Connector  string    `json:"connector"`
+	Chat       string    `json:"chat"`
+	Detail     string    `json:"detail"`
+	Erased     bool      `json:"erased"`
+	Salt       string    `json:"salt"` // hex, as all below; empty once erased
+	Commitment string    `json:"commitment"`
+	Prev       string    `json:"prev"`
+	Hash       string    `json:"hash"`
+}
+
+// Export returns the record as it is handed on.
+func (r Record) Export() ExportedRecord {
+	e := ExportedRecord{
+		Seq: r.Seq, At: r.At, AtMicros: r.At.UnixMicro(), Action: r.Action, Agent: r.Agent, Visitor: r.Visitor, Card: r.Card,
+		Connector: r.Connector, Chat: r.Chat, Detail: r.Detail, Erased: r.Erased,
+		Commitment: hex.EncodeToString(r.Commitment[:]), Prev: hex.EncodeToString(r.Prev[:]), Hash: hex.EncodeToString(r.Hash[:]),
+	}
+	if !r.Erased {
+		e.Salt = hex.EncodeToString(r.Salt[:])
+	}
+	return e
 }
 
 // Actions of records that the store itself adds, and believes when it verifies.

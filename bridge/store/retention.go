@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -41,8 +42,12 @@ type Trim struct {
 // waits behind a large one.
 func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 	var errs []error
-	for _, expired := range []string{queryPurgeBrowsers, queryPurgeSessions, queryPurgeLimits} {
+	for _, expired := range []string{queryPurgeBrowsers, queryPurgeSessions} {
 		errs = append(errs, s.purge(ctx, expired, micros(now)))
+	}
+	for first := range 256 { // of the subject
+		from, to := []byte{byte(first)}, append([]byte{byte(first)}, bytes.Repeat([]byte{0xff}, subjectSize)...)
+		errs = append(errs, s.purge(ctx, queryPurgeLimits, from, to, micros(now)))
 	}
 	if r.Keys > 0 {
 		errs = append(errs, s.purge(ctx, queryPurge, micros(now.Add(-r.Keys))))

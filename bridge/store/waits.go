@@ -28,6 +28,16 @@ func (s *Store) StartWait(ctx context.Context, w Wait, due time.Time) error {
 	return nil
 }
 
+// Waiting reports whether an agent waits for the visitor of a card.
+func (s *Store) Waiting(ctx context.Context, card, agent string) (bool, error) {
+	rows, err := s.engine.Query(ctx, queryWaitOf, card, agent, time.Now().UnixMicro())
+	if err != nil {
+		return false, fmt.Errorf("store: waits: %w", err)
+	}
+	defer rows.Close()
+	return rows.Next(), rows.Err()
+}
+
 // TakeWaits returns at most n waits that are due now, and makes them due again at
 // the given time: until then no other process gets them, and if this one dies
 // they come round.

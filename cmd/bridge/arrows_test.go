@@ -10,18 +10,21 @@ import (
 // arrows are who may import whom of us. A package that is not here imports
 // nothing of ours.
 var arrows = map[string][]string{
-	"cmd/bridge":                           {"bridge", "bridge/settings", "bridge/store", "connectors", "connectors/demo", "connectors/rocketchat", "upscope", "upscope/upscopetest"},
+	"cmd/bridge":                           {"bridge", "bridge/policy", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "connectors", "connectors/demo", "connectors/rocketchat", "upscope", "upscope/upscopetest"},
 	"connectors":                           {"bridge", "bridge/settings", "connectors/rest", "connectors/rocketchat", "connectors/slack"},
 	"connectors/rocketchat":                {"bridge", "bridge/settings", "connectors/rest"},
 	"connectors/slack":                     {"bridge", "bridge/settings", "connectors/rest"},
 	"connectors/demo":                      {"bridge", "connectors/rest"},
 	"connectors/connectortest":             {"bridge"},
-	"bridge":                               {"bridge/store", "templates", "upscope"},
+	"bridge":                               {"bridge/policy", "bridge/signin", "bridge/store", "templates", "upscope"},
+	"bridge/policy":                        {"upscope"},
 	"bridge/store":                         {"bridge/store/engine", "bridge/store/postgres", "bridge/store/seal", "bridge/store/sqlite"},
 	"bridge/store/postgres":                {"bridge/store/engine"},
 	"bridge/store/sqlite":                  {"bridge/store/engine"},
 	"upscope/upscopetest":                  {"upscope"},
 	"bridge/settings":                      nil,
+	"bridge/signin":                        nil,
+	"bridge/signin/signintest":             nil,
 	"bridge/benchtest":                     nil,
 	"bridge/benchtest/table":               nil,
 	"bridge/store/engine":                  nil,
@@ -37,6 +40,8 @@ var arrows = map[string][]string{
 // what they like.
 var modules = map[string][]string{
 	"github.com/alecthomas/kong":           {"cmd/bridge"},
+	"github.com/alexedwards/scs/v2":        {"bridge/signin"},
+	"github.com/coreos/go-oidc/v3":         {"bridge/signin"},
 	"github.com/gofrs/flock":               {"bridge/store/sqlite"},
 	"github.com/google/uuid":               {"bridge", "bridge/store"},
 	"github.com/gorilla/mux":               {"bridge"},
@@ -45,10 +50,13 @@ var modules = map[string][]string{
 	"github.com/kelseyhightower/envconfig": {"bridge/settings"},
 	"github.com/patrickmn/go-cache":        {"bridge"},
 	"github.com/pressly/goose/v3":          {"bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
+	"github.com/prometheus/client_golang":  {"bridge"},
 	"github.com/riverqueue/river":          {"bridge/benchtest", "bridge/store", "bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
 	"github.com/slack-go/slack":            {"connectors/slack"},
 	"github.com/sony/gobreaker/v2":         {"bridge"},
-	"golang.org/x/sync":                    {"bridge", "cmd/bridge"},
+	"go.yaml.in/yaml/v3":                   {"bridge/policy"},
+	"golang.org/x/oauth2":                  {"bridge/signin"},
+	"golang.org/x/sync":                    {"bridge", "bridge/signin", "cmd/bridge"},
 	"golang.org/x/time":                    {"bridge"},
 	"modernc.org/sqlite":                   {"bridge/store/sqlite"},
 }

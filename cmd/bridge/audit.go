@@ -109,26 +109,6 @@ type auditExport struct {
 	After int64 `help:"Only records after the one with this number: where the export before ended."`
 }
 
-// An exportedRecord is a line of `audit export`. It has all that it takes to
-// compute the hashes again.
-type exportedRecord struct {
-	Seq        int64     `json:"seq"`
-	At         time.Time `json:"at"`
-	AtMicros   int64     `json:"at_us"`
-	Action     string    `json:"action"`
-	Agent      string    `json:"agent"`
-	Visitor    string    `json:"visitor"`
-	Card       string    `json:"card"`
-	Connector  string    `json:"connector"`
-	Chat       string    `json:"chat"`
-	Detail     string    `json:"detail"`
-	Erased     bool      `json:"erased"`
-	Salt       string    `json:"salt"` // hex, as all below; empty once erased
-	Commitment string    `json:"commitment"`
-	Prev       string    `json:"prev"`
-	Hash       string    `json:"hash"`
-}
-
 // Run writes the records as they are read.
 func (c auditExport) Run(ctx context.Context, s streams) error {
 	return beside(ctx, s, func(_ *config, db *store.Store) error {
@@ -139,15 +119,7 @@ func (c auditExport) Run(ctx context.Context, s streams) error {
 			if err != nil {
 				return errors.Join(err, out.Flush())
 			}
-			line := exportedRecord{
-				Seq: r.Seq, At: r.At, AtMicros: r.At.UnixMicro(), Action: r.Action, Agent: r.Agent, Visitor: r.Visitor, Card: r.Card,
-				Connector: r.Connector, Chat: r.Chat, Detail: r.Detail, Erased: r.Erased,
-				Commitment: hex.EncodeToString(r.Commitment[:]), Prev: hex.EncodeToString(r.Prev[:]), Hash: hex.EncodeToString(r.Hash[:]),
-			}
-			if !r.Erased {
-				line.Salt = hex.EncodeToString(r.Salt[:])
-			}
-			if err := lines.Encode(line); err != nil {
+			if err := lines.Encode(r.Export()); err != nil {
 				return err
 			}
 		}

@@ -35,11 +35,13 @@ type canaryRun struct {
 func TestPromise10NoSecretAnywhere(t *testing.T) {
 	t.Parallel()
 	r := newCanaryRun(t)
+	r.start()
 	r.chatFromStartToEnd()
 	r.whatUpscopeMayAnswer()
 	r.whatRocketChatMayAnswer()
 	r.whatStrangersSend()
 	r.aSessionWithARecording()
+	r.aPlanThatIsUsedUp()
 	r.collect()
 
 	// The search sees what is there.
@@ -50,11 +52,21 @@ func TestPromise10NoSecretAnywhere(t *testing.T) {
 		return found(r.program.err.String(), []mark{planted}) != nil
 	})
 
+	r.searchAll()
+	t.Logf("%d secrets; searched %d bytes of log, %d of answers, %d requests to Rocket.Chat, %d to Upscope",
+		len(r.marks), len(r.program.err.String()), len(r.heard.String()), len(r.chat.Requests()), len(r.upscope.Calls()))
+}
+
+// searchAll looks for marks in all there is, and makes the program crash so that
+// there is more.
+func (r *canaryRun) searchAll() {
+	r.nothingIn("the metrics", r.metrics(r, r.program))
+
 	// A crash that prints every stack, after which the database has its WAL.
 	r.program.signal(syscall.SIGQUIT)
 	r.program.wait(patience)
 	if !strings.Contains(r.program.err.String(), "goroutine ") {
-		t.Error("there was no crash")
+		r.Error("there was no crash")
 	}
 	r.nothingIn("the log", r.program.err.String())
 	r.nothingIn("what the program printed", r.program.out.String())
@@ -63,12 +75,10 @@ func TestPromise10NoSecretAnywhere(t *testing.T) {
 	r.upstreams()
 	r.otherCommands()
 
-	p, _ := startServe(t, r.env)
+	p, _ := startServe(r, r.env)
 	p.terminate()
 	r.nothingIn("the log after the crash", p.err.String())
 	r.database()
-	t.Logf("%d secrets; searched %d bytes of log, %d of answers, %d requests to Rocket.Chat, %d to Upscope",
-		len(r.marks), len(r.program.err.String()), len(r.heard.String()), len(r.chat.Requests()), len(r.upscope.Calls()))
 }
 
 func newCanaryRun(t *testing.T) *canaryRun {
@@ -80,18 +90,20 @@ func newCanaryRun(t *testing.T) *canaryRun {
 		LastURL: "https://shop.example.org/basket", LocationCity: "Lisbon",
 	})
 	r.upscope.SetIntegrationIDs(r.visitor, "rocketchat:"+pageKey)
-	r.env = r.services.env(t)
-	r.env["GOTRACEBACK"] = "all"
+	r.env = with(r.services.env(t), "BRIDGE_METRICS_LISTEN=127.0.0.1:0", "GOTRACEBACK=all")
 	r.marks = []mark{
 		{"UPSCOPE_API_KEY", r.secrets.upscope}, {"the webhook secret", r.webhook}, {"the reader's token", r.reader},
 		{"the poster's token", r.poster}, {"BRIDGE_SECRET", r.env["BRIDGE_SECRET"]}, {"the bytes of BRIDGE_SECRET", string(r.bridge)},
 		{"the visitor's token", r.person.token}, {"the visitor's e-mail", r.person.email}, {"the visitor's address", r.person.ip},
 		{"the visitor's address at the chat", "203.0.113.5"}, {"the visitor's words", r.person.words}, {"the page key", pageKey},
 	}
-	var address string
-	r.program, address = startServe(t, r.env)
-	r.browser = r.newBrowser(address)
 	return r
+}
+
+func (r *canaryRun) start() {
+	var address string
+	r.program, address = startServe(r, r.env)
+	r.browser = r.newBrowser(address)
 }
 
 func (r *canaryRun) newBrowser(address string) *browser {
@@ -125,9 +137,8 @@ func (r *canaryRun) card() (door, room string, b *browser) {
 func (r *canaryRun) watch(b *browser, door string) answer {
 	r.Helper()
 	a := b.press(door, url.Values{"visitor": {r.visitor}})
-	for _, value := range b.cookies {
-		r.cookies = append(r.cookies, value)
-	}
+	r.cookies = append(r.cookies, b.every...)
+	b.every = nil
 	return a
 }
 
@@ -168,7 +179,7 @@ func (r *canaryRun) chatFromStartToEnd() {
 // whatUpscopeMayAnswer has Upscope fail in ways that quote secrets.
 func (r *canaryRun) whatUpscopeMayAnswer() {
 	t := r.T
-	quoting := "you sent " + r.secrets.upscope + " for " + r.person.email + " at " + r.person.ip
+	quoting := r.quoting()
 	foreign := "https://evil.example/session/" + rand.Text()
 	r.marks = append(r.marks, mark{"a watch link that leads elsewhere", foreign})
 	for _, c := range []struct {
@@ -177,7 +188,6 @@ func (r *canaryRun) whatUpscopeMayAnswer() {
 	}{
 		{upscopetest.Fault{Status: 401, Body: `{"status":"error","error":"invalid_api_key","key":"` + r.person.email + `"}`}, http.StatusBadGateway},
 		{upscopetest.Fault{Status: 401, Code: quoting}, http.StatusBadGateway},
-		{upscopetest.Fault{Status: 402, Body: quoting}, http.StatusPaymentRequired},
 		{upscopetest.Fault{Status: 404, Body: quoting}, http.StatusOK}, // the visitor is still there: the door again
 		{upscopetest.Fault{Status: 429, Body: quoting, RetryAfter: "7"}, http.StatusServiceUnavailable},
 		{upscopetest.Fault{Status: 500, Body: "<h1>" + quoting + "</h1>"}, http.StatusServiceUnavailable},
@@ -197,6 +207,18 @@ func (r *canaryRun) whatUpscopeMayAnswer() {
 	r.upscope.Fail(upscopetest.Visitor, upscopetest.Fault{Status: 500, Body: quoting}, 1)
 	r.watch(b, door) // fails, or finds what was read for the card before
 	r.upscope.Heal()
+}
+
+// quoting is an answer of Upscope that repeats what it knows.
+func (r *canaryRun) quoting() string {
+	return "you sent " + r.secrets.upscope + " for " + r.person.email + " at " + r.person.ip
+}
+
+// aPlanThatIsUsedUp comes last: for a minute nobody asks for a watch link again.
+func (r *canaryRun) aPlanThatIsUsedUp() {
+	door, _, b := r.card()
+	r.upscope.Fail(upscopetest.Watch, upscopetest.Fault{Status: 402, Body: r.quoting()}, 1)
+	r.watch(b, door).want(r, http.StatusPaymentRequired)
 }
 
 // whatRocketChatMayAnswer has Rocket.Chat fail in ways that quote secrets.

@@ -33,8 +33,8 @@ func (c checkCommand) Run(ctx context.Context, s streams) error {
 		all = append(all, finding{About: f.Variable, Problem: f.Variable + " " + f.Problem + "."})
 	}
 	if config != nil {
-		all = append(all, finding{About: "settings", OK: "The settings are sound."},
-			finding{About: "BRIDGE_SIGNIN", OK: "In link mode whoever presses a card's button first is taken for its agent."})
+		all = append(all, finding{About: "settings", OK: "The settings are sound."})
+		all = append(all, config.whoMay()...)
 		if !c.Offline {
 			all = append(all, ask(ctx, config)...)
 		}
@@ -81,9 +81,13 @@ func problems(all []finding) (n int) {
 	return n
 }
 
-// ask asks Upscope and each chat service whether the bridge can work with them.
+// ask asks Upscope, the sign-in service and each chat service whether the bridge
+// can work with them.
 func ask(ctx context.Context, c *config) []finding {
 	all := []finding{checkUpscope(ctx, c.upscope)}
+	if c.signIn.oidc != nil {
+		all = append(all, c.checkIssuer(ctx))
+	}
 	for _, k := range c.connectors {
 		if k.Check == nil {
 			continue

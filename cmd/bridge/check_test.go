@@ -19,7 +19,7 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 		{"all is sound", func(*services, map[string]string) {}, 0, []string{
 			"ok       The settings are sound.", "ok       Upscope answers; visitors online now: 1.",
 			"answers.", "ok       The server keeps the poster out of livechat rooms.",
-			"whoever presses a card's button first is taken for its agent",
+			"whoever holds a card's link and presses its button first is taken for its agent",
 		}},
 		{"the poster sees livechat rooms", func(s *services, _ map[string]string) {
 			s.chat.AddUser(rocketchattest.User{ID: "posterId", Username: "cobrowse", Token: s.poster, Roles: []string{"bot", "livechat-manager"}})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors"
@@ -22,18 +23,24 @@ import (
 type bridgeSettings struct {
 	Origin         string `split_words:"true" need:"yes" desc:"public https address of the bridge, without a path"`
 	Listen         string `split_words:"true" default:":8080" desc:"address to listen on"`
+	MetricsListen  string `split_words:"true" default:"127.0.0.1:9090" desc:"address to serve metrics on, which asks for no password; off for none"`
 	Database       string `split_words:"true" default:"sqlite:bridge.db" desc:"sqlite:FILE, or postgres://… for several replicas"`
 	Secret         string `split_words:"true" need:"yes" desc:"32 random bytes in base64; seals what is stored"`
 	SecretOld      string `split_words:"true" desc:"the secret before, still opening what it sealed"`
 	Connectors     string `split_words:"true" need:"yes" desc:"comma list of chat services, such as rocketchat"`
-	Signin         string `split_words:"true" default:"link" desc:"who is asking: link (the card goes only to the agent it is for)"`
-	LinkLife       string `split_words:"true" default:"30m" desc:"how long a card's address works after the card was last shown"`
+	Signin         string `split_words:"true" default:"link" desc:"who is asking: link (nobody signs in, and a card goes only to the agent it is for), oidc, or header"`
+	LinkLife       string `split_words:"true" default:"30m" desc:"how long a card's address works after the card was last shown, where nobody signs in"`
+	CardLife       string `split_words:"true" default:"8h" desc:"the same where agents sign in"`
+	LinkEmail      string `split_words:"true" default:"false" desc:"connect chat accounts to who signs in with the same confirmed e-mail address, without asking"`
+	SessionIdle    string `split_words:"true" default:"8h" desc:"how long a sign-in lasts unused (oidc)"`
+	SessionLife    string `split_words:"true" default:"12h" desc:"how long a sign-in lasts (oidc)"`
+	PolicyFile     string `split_words:"true" desc:"YAML file that says who may do what; empty: who signs in may watch, stop and look up"`
 	KeepCards      string `split_words:"true" default:"30d" desc:"how long a card is kept after its last change"`
 	KeepAudit      string `split_words:"true" default:"400d" desc:"how long the record of who watched whom is kept"`
 	KeepFailed     string `split_words:"true" default:"14d" desc:"how long deliveries that failed are kept for a retry"`
 	MatchEmail     string `split_words:"true" default:"false" desc:"let agents choose visitors by the e-mail address typed in the chat"`
 	Sites          string `split_words:"true" desc:"host names of your own pages; visitors on others are shown with a warning"`
-	TrustedProxies string `split_words:"true" desc:"proxies in front that may say where a request comes from"`
+	TrustedProxies string `split_words:"true" desc:"proxies in front that may say where a request comes from and, with header, from whom"`
 	LogLevel       string `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat      string `split_words:"true" default:"json" desc:"json or text"`
 }
@@ -48,14 +55,22 @@ type upscopeSettings struct {
 
 const day = 24 * time.Hour
 
+// switchedOff is the value of a setting whose default is not wanted: an empty one
+// counts as not set.
+const switchedOff = "off"
+
 // config is what the environment says, checked.
 type config struct {
 	origin     *url.URL
 	listen     string
+	metrics    string // address; empty for none
 	database   string
 	secret     []byte
 	secretOld  []byte
+	signIn     signInConfig
+	policy     *policy.File
 	linkLife   time.Duration
+	cardLife   time.Duration
 	retention  store.Retention
 	matchEmail bool
 	proxies    []netip.Prefix
@@ -73,17 +88,25 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	var (
 		r settings.Reader
 		b bridgeSettings
+		o oidcSettings
+		h headerSettings
 		u upscopeSettings
 		c config
 	)
 	r.Group("BRIDGE", &b)
+	r.Group("BRIDGE_OIDC", &o)
+	r.Group("BRIDGE_HEADER", &h)
 	r.Group("UPSCOPE", &u)
 	c.origin = r.Origin("BRIDGE_ORIGIN", b.Origin)
 	c.listen = r.Listen("BRIDGE_LISTEN", b.Listen)
+	if b.MetricsListen != switchedOff {
+		c.metrics = r.Listen("BRIDGE_METRICS_LISTEN", b.MetricsListen)
+	}
 	c.database = database(&r, b.Database)
 	c.secret = r.Key("BRIDGE_SECRET", b.Secret)
 	c.secretOld = r.Key("BRIDGE_SECRET_OLD", b.SecretOld)
-	c.linkLife = r.Duration("BRIDGE_LINK_LIFE", b.LinkLife, time.Minute, 24*time.Hour)
+	c.linkLife = r.Duration("BRIDGE_LINK_LIFE", b.LinkLife, time.Minute, day)
+	c.cardLife = r.Duration("BRIDGE_CARD_LIFE", b.CardLife, time.Minute, 7*day)
 	c.retention = store.Retention{
 		Cards:  r.Duration("BRIDGE_KEEP_CARDS", b.KeepCards, day, 3650*day),
 		Audit:  r.Duration("BRIDGE_KEEP_AUDIT", b.KeepAudit, day, 3650*day),
@@ -92,7 +115,8 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	c.matchEmail = r.Bool("BRIDGE_MATCH_EMAIL", b.MatchEmail)
 	c.sites = r.Hosts("BRIDGE_SITES", b.Sites)
 	c.proxies = r.Prefixes("BRIDGE_TRUSTED_PROXIES", b.TrustedProxies)
-	r.OneOf("BRIDGE_SIGNIN", b.Signin, "link")
+	c.readSignIn(&r, b, o, h)
+	c.policy = policyFile(&r, b.PolicyFile)
 	level := r.OneOf("BRIDGE_LOG_LEVEL", strings.ToLower(b.LogLevel), "debug", "info", "warn", "error")
 	format := r.OneOf("BRIDGE_LOG_FORMAT", b.LogFormat, "json", "text")
 	key := r.Secret("UPSCOPE_API_KEY", u.APIKey)
@@ -183,6 +207,8 @@ func newLog(w io.Writer, level, format string) *slog.Logger {
 // printVariables lists every variable there is.
 func printVariables(w io.Writer) error {
 	all := settings.Variables("BRIDGE", &bridgeSettings{})
+	all = append(all, settings.Variables("BRIDGE_OIDC", &oidcSettings{})...)
+	all = append(all, settings.Variables("BRIDGE_HEADER", &headerSettings{})...)
 	all = append(all, settings.Variables("UPSCOPE", &upscopeSettings{})...)
 	for _, name := range connectors.Names() {
 		all = append(all, connectors.Variables(name)...)

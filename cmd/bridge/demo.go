@@ -19,6 +19,9 @@ import (
 	"syscall"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/signin"
+	"cobrowse-bridge/bridge/signin/signintest"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/demo"
 	"cobrowse-bridge/connectors/rocketchat"
@@ -67,7 +70,7 @@ func (c demoCommand) Run(ctx context.Context, s streams) (err error) {
 	}
 	clean.Hide(d.secrets...)
 	fmt.Fprintf(s.out, "The demo is ready. Open %s in a browser.\nNothing leaves this machine and nothing is kept. Stop it with Ctrl-C.\n", d.origin)
-	err = serve(ctx, listener, d, d.run)
+	err = serve(ctx, listener, d, d.bridge.EndStreams, d.run)
 	return errors.Join(err, d.store.Close())
 }
 
@@ -82,7 +85,7 @@ func loopback(listen string) (address netip.AddrPort, ok bool) {
 }
 
 // demoSite is everything behind the demo's one address: the bridge, the help
-// desk's page, and Upscope.
+// desk's page, Upscope, and the sign-in service.
 type demoSite struct {
 	origin  *url.URL
 	mux     *http.ServeMux
@@ -96,7 +99,17 @@ type demoSite struct {
 const (
 	deskPath    = "/demo"
 	upscopePath = "/stand-in/upscope"
+	signInPath  = "/stand-in/sign-in"
 )
+
+// demoPolicy makes Robin, who leads, somebody who may do all there is.
+const demoPolicy = `rules:
+  - name: leads
+    who: {groups: [leads]}
+    may: [watch, any-card, stop, look-up, operate, audit, erase]
+  - name: agents
+    may: [watch, stop, look-up]
+`
 
 func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *demoSite, err error) {
 	d := &demoSite{origin: &url.URL{Scheme: "http", Host: host}, mux: http.NewServeMux()}
@@ -115,17 +128,30 @@ func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *dem
 		PageScript: rocketchat.PageScript(), Log: log,
 	})
 	fake.changed = d.desk.Refresh
-	d.secrets = append(d.desk.Secrets(), key)
+	clientSecret := rand.Text()
+	issuer := signintest.New(signintest.Config{
+		URL: d.origin.JoinPath(signInPath).String(), Redirect: d.origin.JoinPath("signin/callback").String(),
+		ClientID: "bridge", ClientSecret: clientSecret,
+		Users: []signintest.User{
+			{Sub: "robin", Name: "Robin", Email: demo.RobinsEmail, Groups: []string{"leads"}},
+			{Sub: "sam", Name: "Sam", Email: "sam@lampandleaf.example", Groups: []string{}},
+		},
+	})
+	d.secrets = append(d.desk.Secrets(), key, clientSecret)
 
 	chats, err := d.desk.Connector("demo", nil)
 	if err != nil {
 		return nil, err
 	}
-	client, err := upscope.New(upscope.Config{URL: d.origin.JoinPath(upscopePath).String(), Key: key})
+	visitors, err := upscope.New(upscope.Config{URL: d.origin.JoinPath(upscopePath).String(), Key: key})
 	if err != nil {
 		return nil, err
 	}
 	hosts, err := upscope.ParseHosts(host)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := policy.Parse("the demo's policy", []byte(demoPolicy))
 	if err != nil {
 		return nil, err
 	}
@@ -135,18 +161,36 @@ func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *dem
 	if err != nil {
 		return nil, err
 	}
-	d.bridge, err = bridge.New(bridge.Config{
-		Origin: d.origin, Secret: secret, Store: d.store, Upscope: client, WatchHosts: hosts,
-		Connectors: []bridge.Connector{chats}, Log: log,
+	oidc, err := signin.NewOIDC(signin.OIDCConfig{
+		Issuer: d.origin.JoinPath(signInPath).String(), ClientID: "bridge", ClientSecret: clientSecret,
+		Origin: d.origin, Secret: secret, Sessions: d.store.AgentSessions(), Log: log,
 	})
+	if err == nil {
+		d.bridge, err = bridge.New(bridge.Config{
+			Origin: d.origin, Secret: secret, Store: d.store, Upscope: visitors, WatchHosts: hosts,
+			Connectors: []bridge.Connector{chats}, OIDC: oidc, Policy: policy.Fixed(rules), LinkEmail: true, Version: version, Log: log,
+		})
+	}
 	if err != nil {
 		return nil, errors.Join(err, d.store.Close())
 	}
 	d.mux.Handle("/", d.bridge)
-	d.mux.Handle("GET /{$}", http.RedirectHandler(deskPath+"/", http.StatusFound))
+	d.mux.HandleFunc("GET /{$}", d.front)
 	d.mux.Handle(deskPath+"/", d.desk)
 	d.mux.Handle(upscopePath+"/", http.StripPrefix(upscopePath, fake))
+	d.mux.Handle(signInPath+"/", issuer)
 	return d, nil
+}
+
+// front is the agents' desk for whoever follows a link to it, and leads whoever
+// typed the address to the demo.
+func (d *demoSite) front(w http.ResponseWriter, r *http.Request) {
+	site := r.Header.Get("Sec-Fetch-Site") // browsers without it do send a referrer
+	if site == "none" || site == "" && r.Referer() == "" {
+		http.Redirect(w, r, deskPath+"/", http.StatusFound)
+		return
+	}
+	d.bridge.ServeHTTP(w, r)
 }
 
 // ServeHTTP serves one host name, as browsers tell sites apart by it; another

@@ -99,6 +99,27 @@ func shoot(t *testing.T, ctx context.Context, name string) {
 	steps(t, ctx, "set the width", chromedp.EmulateViewport(1280, 844))
 }
 
+// pressInNewTab presses a link that opens a tab, and returns that tab once it leads
+// to an address with this path in it.
+func pressInNewTab(t *testing.T, ctx context.Context, link, path string) context.Context {
+	t.Helper()
+	opened := chromedp.WaitNewTarget(ctx, func(i *target.Info) bool { return strings.Contains(i.URL, path) })
+	steps(t, ctx, "press "+link, chromedp.Click(chromedp.CSS(link)))
+	var id target.ID
+	select {
+	case id = <-opened:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("no tab at %s opened", path)
+	}
+	tab, cancel := chromedp.NewContext(ctx, chromedp.WithTargetID(id))
+	t.Cleanup(cancel)
+	// A tab stays attached for as long as the context of its first action.
+	if err := chromedp.Do(tab); err != nil {
+		t.Fatal(err)
+	}
+	return tab
+}
+
 // TestDemoInARealBrowser also takes the pictures; see shoot.
 func TestDemoInARealBrowser(t *testing.T) {
 	if testing.Short() {
@@ -115,28 +136,17 @@ func TestDemoInARealBrowser(t *testing.T) {
 		chromedp.Click(css("#start")), chromedp.WaitVisible(css(".card a.button")))
 	shoot(t, ctx, "2-card")
 
-	opened := chromedp.WaitNewTarget(ctx, func(i *target.Info) bool { return strings.Contains(i.URL, "/w/") })
-	steps(t, ctx, "press Co-browse", chromedp.Click(css(".card a.button")))
-	var id target.ID
-	select {
-	case id = <-opened:
-	case <-time.After(20 * time.Second):
-		t.Fatal("no tab with the door opened")
-	}
-	door, cancel := chromedp.NewContext(ctx, chromedp.WithTargetID(id))
-	defer cancel()
-	// A tab stays attached for as long as the context of its first action.
-	if err := chromedp.Do(door); err != nil {
-		t.Fatal(err)
-	}
-	steps(t, door, "see the door", chromedp.WaitVisible(css("form button.button")))
-	shoot(t, door, "3-door")
-	steps(t, door, "press again", chromedp.Click(css("form button.button")), chromedp.WaitVisible(css(".live")))
-	heading, err := chromedp.Run(door, chromedp.Text(css("h1")))
+	session := pressInNewTab(t, ctx, ".card a.button", signInPath)
+	steps(t, session, "be asked to sign in", chromedp.WaitVisible(css("form button[value=robin]")))
+	shoot(t, session, "3-sign-in")
+	steps(t, session, "sign in as Robin, and be at the door", chromedp.Click(css("form button[value=robin]")), chromedp.WaitVisible(css(".door .button")))
+	shoot(t, session, "16-door-after-sign-in")
+	steps(t, session, "go on", chromedp.Click(css(".door form .button")), chromedp.WaitVisible(css(".live")))
+	heading, err := chromedp.Run(session, chromedp.Text(css("h1")))
 	if err != nil || heading != "You are watching Ann Lee on https://lampandleaf.example/checkout" {
 		t.Errorf("the session is headed %q, error %v", heading, err)
 	}
-	shoot(t, door, "4-session")
+	shoot(t, session, "4-session")
 
 	// A tab in the background draws nothing.
 	if _, err := chromedp.Call(ctx, page.BringToFront, cdp.Empty{}); err != nil {
@@ -146,6 +156,19 @@ func TestDemoInARealBrowser(t *testing.T) {
 		chromedp.WaitVisible(css("#shop.watched")), chromedp.WaitNotPresent(css(".steps .now")),
 		chromedp.Poll[chromedp.Void](`document.querySelector(".card h4").textContent.match(/^(Co-browsing|Live) with/) !== null`))
 	shoot(t, ctx, "5-watched")
+	again := pressInNewTab(t, ctx, ".card a.button", upscopePath)
+	steps(t, again, "be there with one click", chromedp.WaitVisible(css(".live")))
+	desk := pressInNewTab(t, ctx, `a[href="/"]`, "/")
+	steps(t, desk, "see the desk", chromedp.WaitVisible(css(`nav[aria-label="Pages"] a[href="/desk/erase"]`)))
+	shoot(t, desk, "10-desk")
+	for i, page := range []string{"/desk/operations", "/desk/audit", "/desk/erase"} {
+		steps(t, desk, "see "+page, chromedp.Click(css(`nav[aria-label="Pages"] a[href="`+page+`"]`)), chromedp.WaitVisible(css(`a[href="`+page+`"][aria-current]`)))
+		shoot(t, desk, fmt.Sprintf("%d-%s", 11+i, filepath.Base(page)))
+	}
+	steps(t, desk, "sign out", chromedp.Click(css(`form[action="/signout"] button`)), chromedp.WaitVisible(css(".notice")))
+	if _, err := chromedp.Call(ctx, page.BringToFront, cdp.Empty{}); err != nil {
+		t.Fatal(err)
+	}
 	steps(t, ctx, "keep what is being typed while the page changes",
 		chromedp.SendKeys(css("#text"), "half a sen"), chromedp.Click(css("#hand")),
 		chromedp.WaitVisible(css("#inbox-sam .dot")))
@@ -155,6 +178,15 @@ func TestDemoInARealBrowser(t *testing.T) {
 	}
 	steps(t, ctx, "see Sam's inbox", chromedp.Click(css("#inbox-sam")), chromedp.WaitVisible(css(".card a.button")))
 	shoot(t, ctx, "6-sam")
+	sams := pressInNewTab(t, ctx, ".card a.button", signInPath)
+	steps(t, sams, "sign in as Sam, and be asked whether the account is theirs",
+		chromedp.WaitVisible(css("form button[value=sam]")), chromedp.Click(css("form button[value=sam]")), chromedp.WaitVisible(css(".connect .button")))
+	shoot(t, sams, "14-connect")
+	steps(t, sams, "say yes, and see the door", chromedp.Click(css(".connect .button:not(.quiet)")), chromedp.WaitVisible(css(".facts, dl")), chromedp.WaitNotPresent(css(".connect")))
+	shoot(t, sams, "15-door")
+	if _, err := chromedp.Call(ctx, page.BringToFront, cdp.Empty{}); err != nil {
+		t.Fatal(err)
+	}
 	steps(t, ctx, "see a scene", chromedp.Click(css("#scene-two")),
 		chromedp.WaitVisible(css(`#scene-two[aria-pressed="true"]`)), chromedp.Click(css("#inbox-robin")),
 		chromedp.WaitVisible(css("#inbox-robin[aria-current]")),

@@ -146,6 +146,12 @@ func newAgentBrowser(t *testing.T) agentBrowser {
 
 func (b agentBrowser) do(method, address string, form url.Values) (status int, location, body string) {
 	b.t.Helper()
+	return b.send(method, address, form, "none")
+}
+
+// send is do with Sec-Fetch-Site, which forms have of their own.
+func (b agentBrowser) send(method, address string, form url.Values, site string) (status int, location, body string) {
+	b.t.Helper()
 	req, err := http.NewRequestWithContext(b.t.Context(), method, address, strings.NewReader(form.Encode()))
 	if err != nil {
 		b.t.Fatal(err)
@@ -153,7 +159,7 @@ func (b agentBrowser) do(method, address string, form url.Values) (status int, l
 	req.Header.Set("Sec-Fetch-Mode", "navigate")
 	req.Header.Set("Sec-Fetch-Dest", "document")
 	req.Header.Set("Sec-Fetch-User", "?1")
-	req.Header.Set("Sec-Fetch-Site", "none")
+	req.Header.Set("Sec-Fetch-Site", site)
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		req.Header.Set("Sec-Fetch-Site", "same-origin")
@@ -169,6 +175,42 @@ func (b agentBrowser) do(method, address string, form url.Values) (status int, l
 		b.t.Fatal(err)
 	}
 	return resp.StatusCode, resp.Header.Get("Location"), string(text)
+}
+
+// open follows redirects as a browser does, until there is a page or they lead to
+// Upscope. Whom the sign-in service asks for, that one it is told.
+func (b agentBrowser) open(address, who string) (status int, at, body string) {
+	b.t.Helper()
+	method, form, site := http.MethodGet, url.Values(nil), "none"
+	for range 12 {
+		status, location, body := b.send(method, address, form, site)
+		method, form = http.MethodGet, nil
+		switch {
+		case location != "" && strings.Contains(location, upscopePath+"/session/"):
+			return status, location, body
+		case location != "":
+			address = b.resolve(address, location)
+		case who != "" && strings.Contains(body, "Who are you?"):
+			method, form, site = http.MethodPost, url.Values{"sub": {who}}, "same-origin" // also of where the answer leads
+		default:
+			return status, address, body
+		}
+	}
+	b.t.Fatalf("redirected without end, at last to %s", address)
+	return 0, "", ""
+}
+
+func (b agentBrowser) resolve(from, location string) string {
+	b.t.Helper()
+	base, err := url.Parse(from)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	to, err := base.Parse(location)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return to.String()
 }
 
 // press sends the form of a door's page.
@@ -215,18 +257,19 @@ func TestDemoLeadsFromAChatToTheCustomersPage(t *testing.T) {
 	if status, _, _ := agent.do(http.MethodPost, origin+"/demo/", demoForm("do", "start", "name", "Ann")); status != http.StatusSeeOther {
 		t.Fatalf("start a chat: %d", status)
 	}
-	state := await(t, origin, "a card for Robin", func(s demoState) bool {
-		title, _ := s.card("robin")
-		return title == "Co-browse with Ann"
-	})
-	_, door := state.card("robin")
-	status, _, page := agent.do(http.MethodGet, door, nil)
-	if status != http.StatusOK || !strings.Contains(page, "Ann Lee") {
-		t.Fatalf("the door answers %d:\n%s", status, page)
+	door := awaitCard(t, origin, "robin", "Co-browse with Ann")
+	status, at, page := agent.open(door, "")
+	if status != http.StatusOK || !strings.Contains(at, signInPath) || !strings.Contains(page, "Sign in as Robin") {
+		t.Fatalf("the first press leads to %s, %d:\n%s", at, status, page)
 	}
-	status, session, _ := agent.press(door, page)
-	if status != http.StatusSeeOther {
-		t.Fatalf("the press is answered %d, want 303", status)
+	// The sign-in leads back to the door, and from now on one click does it.
+	status, at, page = agent.open(door, "robin")
+	if status != http.StatusOK || !strings.Contains(page, "Co-browse with") {
+		t.Fatalf("Robin, signed in, is at %s, %d:\n%s", at, status, page)
+	}
+	status, session, page := agent.do(http.MethodGet, door, nil)
+	if status != http.StatusSeeOther || !strings.Contains(session, upscopePath+"/session/") {
+		t.Fatalf("a click leads to %q, %d:\n%s", session, status, page)
 	}
 	status, _, page = agent.do(http.MethodGet, session, nil)
 	if status != http.StatusOK || !strings.Contains(page, "You are watching Ann Lee on https://lampandleaf.example/checkout") {
@@ -243,6 +286,11 @@ func TestDemoLeadsFromAChatToTheCustomersPage(t *testing.T) {
 		title, _ := s.card("robin")
 		return title == "Co-browsing with Ann is over" && !s.Customer.Watched
 	})
+
+	status, session, page = agent.do(http.MethodGet, door, nil)
+	if status != http.StatusSeeOther || !strings.Contains(session, upscopePath+"/session/") {
+		t.Errorf("the second press is answered %d to %q, want straight on:\n%s", status, session, page)
+	}
 
 	agent.do(http.MethodPost, origin+"/demo/", demoForm("do", "hand", "chat", "c1", "to", "sam"))
 	await(t, origin, "the card's move to Sam", func(s demoState) bool {

@@ -19,6 +19,8 @@ type commands struct {
 	Demo        demoCommand        `cmd:"" help:"Show the whole product on this machine: no settings, nothing kept."`
 	Check       checkCommand       `cmd:"" help:"Check the settings and say what is wrong with them."`
 	Deliveries  deliveriesCommand  `cmd:"" help:"List what came in and failed or waits, and send it through again."`
+	Agents      agentsCommand      `cmd:"" help:"List who is signed in, sign agents out, and disconnect their chat accounts."`
+	Policy      policyCommand      `cmd:"" help:"Check a policy file, and say what it lets an agent do."`
 	Audit       auditCommand       `cmd:"" help:"List, export and verify the record of who watched whom."`
 	Erase       eraseCommand       `cmd:"" help:"Remove a person from the store, and from Upscope when asked."`
 	Env         envCommand         `cmd:"" help:"List every setting: name, default, whether it is required, meaning."`

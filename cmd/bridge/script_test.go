@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "seed": seed, "tamper": tamper, "capture": capture},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "seed": seed, "tamper": tamper, "capture": capture, "signin": signInto},
 	})
 }
 

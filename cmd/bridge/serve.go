@@ -7,10 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +23,9 @@ type serveCommand struct{}
 
 // Run serves until ctx ends.
 func (serveCommand) Run(ctx context.Context, s streams) error {
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP) // which would end a program that does not listen
+	defer signal.Stop(hangUps)
 	c, faults := readConfig(s.err)
 	if c == nil {
 		complain(s.err, faults)
@@ -33,26 +39,102 @@ func (serveCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	b, err := bridge.New(bridge.Config{
-		Origin: c.origin, Secret: c.secret, OldSecret: c.secretOld, Store: db, Upscope: c.upscope, Eraser: c.eraser, WatchHosts: c.watchHosts,
-		Connectors: c.connectors, LinkLife: c.linkLife, Retention: c.retention, MatchEmail: c.matchEmail, Sites: c.sites, TrustedProxies: c.proxies, Log: c.log,
-	})
+	b, err := newBridge(c, db)
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	var listen net.ListenConfig
-	listener, err := listen.Listen(ctx, "tcp", c.listen)
+	public, metrics, err := takePorts(ctx, c)
 	if err != nil {
-		return errors.Join(fmt.Errorf("listen on BRIDGE_LISTEN: %w", err), db.Close())
+		return errors.Join(err, db.Close())
 	}
-	fmt.Fprintf(s.out, "bridge is ready on %s for %s\n", listener.Addr(), c.origin)
-	err = serve(ctx, listener, b, func(ctx context.Context) error {
-		var checked sync.WaitGroup
-		checked.Go(func() { warn(ctx, c) })
-		defer checked.Wait()
-		return b.Run(ctx)
+	ready := fmt.Sprintf("bridge is ready on %s for %s", public.Addr(), c.origin)
+	if metrics != nil {
+		ready += fmt.Sprintf(", with metrics on %s", metrics.Addr())
+	}
+	fmt.Fprintln(s.out, ready)
+	err = serve(ctx, public, b, b.EndStreams, func(ctx context.Context) error {
+		group, ctx := errgroup.WithContext(ctx)
+		group.Go(func() error {
+			warn(ctx, c)
+			return nil
+		})
+		group.Go(func() error {
+			reloadOn(ctx, hangUps, c.policy, c.log)
+			return nil
+		})
+		if metrics != nil {
+			group.Go(func() error { return serveMetrics(ctx, metrics, b.Metrics()) })
+		}
+		group.Go(func() error { return b.Run(ctx) })
+		return group.Wait()
 	})
 	return errors.Join(err, db.Close())
+}
+
+func newBridge(c *config, db *store.Store) (*bridge.Bridge, error) {
+	oidc, err := c.newOIDC(db)
+	if err != nil {
+		return nil, err
+	}
+	return bridge.New(bridge.Config{
+		Origin: c.origin, Secret: c.secret, OldSecret: c.secretOld, Store: db, Upscope: c.upscope, Eraser: c.eraser, WatchHosts: c.watchHosts,
+		Connectors: c.connectors, OIDC: oidc, Header: c.signIn.header, Policy: c.policy, LinkEmail: c.signIn.linkEmail,
+		LinkLife: c.linkLife, CardLife: c.cardLife, Retention: c.retention, MatchEmail: c.matchEmail, Sites: c.sites,
+		TrustedProxies: c.proxies, Version: version, Log: c.log,
+	})
+}
+
+// takePorts listens to whom the settings say. There is no listener for metrics that are switched off.
+func takePorts(ctx context.Context, c *config) (public, metrics net.Listener, err error) {
+	var l net.ListenConfig
+	public, err = l.Listen(ctx, "tcp", c.listen)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen on BRIDGE_LISTEN: %w", err)
+	}
+	if c.metrics == "" {
+		return public, nil, nil
+	}
+	metrics, err = l.Listen(ctx, "tcp", c.metrics)
+	if err != nil {
+		public.Close()
+		return nil, nil, fmt.Errorf("listen on BRIDGE_METRICS_LISTEN: %w; name another address there, or %s", err, switchedOff)
+	}
+	return public, metrics, nil
+}
+
+// serveMetrics answers those who ask for metrics, and nothing else, until ctx ends.
+func serveMetrics(ctx context.Context, l net.Listener, metrics http.Handler) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
+	server := newServer(mux)
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	err := server.Serve(l)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// reloadOn has the policy file read at once at each signal, until ctx ends.
+func reloadOn(ctx context.Context, signals <-chan os.Signal, file *policy.File, log *slog.Logger) {
+	for {
+		select {
+		case <-signals:
+		case <-ctx.Done():
+			return
+		}
+		changed, err := file.Reload()
+		switch {
+		case file.Path() == "":
+			log.WarnContext(ctx, "told to read the policy file, and there is none")
+		case err != nil:
+			log.ErrorContext(ctx, "policy file is wrong, the policy of before goes on", "err", err)
+		case changed:
+			log.InfoContext(ctx, "policy reloaded", "file", file.Path())
+		default:
+			log.InfoContext(ctx, "policy file is what the policy was made of", "file", file.Path())
+		}
+	}
 }
 
 // warn logs what bridge check finds, since not everybody runs it: some of it, such
@@ -73,10 +155,12 @@ const (
 )
 
 // serve answers requests and does the work they bring until ctx ends. Then it
-// takes no more, and waits for what is running, though not for ever: whoever is
-// still sending is cut off, and a job that hangs runs again at the next start.
-func serve(ctx context.Context, listener net.Listener, h http.Handler, work func(context.Context) error) error {
+// takes no more, calls stopping so that answers without an end come to one, and
+// waits for what is running, though not for ever: whoever is still sending is cut
+// off, and a job that hangs runs again at the next start.
+func serve(ctx context.Context, listener net.Listener, h http.Handler, stopping func(), work func(context.Context) error) error {
 	server := newServer(h)
+	server.RegisterOnShutdown(stopping)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -23,8 +23,8 @@ import (
 // What the settings of a test hold. They carry what has to be escaped, in URLs,
 // JSON or HTML, wherever the services allow it.
 type secrets struct {
-	upscope, webhook, reader, poster string
-	bridge                           []byte
+	upscope, webhook, reader, poster, client string
+	bridge                                   []byte
 }
 
 func newSecrets() secrets {
@@ -32,7 +32,8 @@ func newSecrets() secrets {
 	_, _ = rand.Read(key) // never fails
 	return secrets{
 		upscope: `upscope/key+"` + rand.Text(), webhook: `webhook/<secret>&` + rand.Text(),
-		reader: `reader%20token+` + rand.Text(), poster: `poster\token/` + rand.Text(), bridge: key,
+		reader: `reader%20token+` + rand.Text(), poster: `poster\token/` + rand.Text(),
+		client: `client<secret>+` + rand.Text(), bridge: key,
 	}
 }
 
@@ -83,7 +84,7 @@ func listen(t testing.TB, h http.Handler) (address string) {
 // env is a sound configuration for these services, with a database of its own.
 func (s *services) env(t testing.TB) map[string]string {
 	return map[string]string{
-		"BRIDGE_ORIGIN": origin, "BRIDGE_LISTEN": "127.0.0.1:0", "BRIDGE_LOG_LEVEL": "debug",
+		"BRIDGE_ORIGIN": origin, "BRIDGE_LISTEN": "127.0.0.1:0", "BRIDGE_METRICS_LISTEN": "off", "BRIDGE_LOG_LEVEL": "debug",
 		"BRIDGE_DATABASE": "sqlite:" + filepath.Join(t.TempDir(), "bridge.db"),
 		"BRIDGE_SECRET":   base64.StdEncoding.EncodeToString(s.bridge), "BRIDGE_CONNECTORS": "rocketchat",
 		"UPSCOPE_API_KEY": s.secrets.upscope, "UPSCOPE_URL": s.upscopeURL,
@@ -135,6 +136,7 @@ type browser struct {
 	address string
 	client  *http.Client
 	cookies map[string]string
+	every   []string    // values of cookies, as they came
 	heard   *transcript // everything that was answered; may be nil
 }
 
@@ -180,7 +182,9 @@ func (b *browser) send(method, path string, header http.Header, body io.Reader) 
 		return answer{}, err
 	}
 	for _, c := range res.Cookies() {
-		b.cookies[c.Name] = c.Value
+		if b.cookies[c.Name] = c.Value; c.Value != "" {
+			b.every = append(b.every, c.Value)
+		}
 	}
 	a := answer{res, string(text)}
 	b.heard.add(a)

@@ -62,7 +62,7 @@ func (d *HelpDesk) apiChat(r *http.Request, _ []byte) (int, any) {
 	return http.StatusOK, object{
 		"open":    c.Open,
 		"url":     page.String(),
-		"agent":   object{"id": c.Agent.ID, "name": c.Agent.Name},
+		"agent":   object{"id": c.Agent.ID, "name": c.Agent.Name, "email": c.Agent.Email},
 		"visitor": object{"name": c.Visitor, "upscope_key": c.key},
 	}
 }

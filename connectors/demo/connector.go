@@ -140,6 +140,8 @@ type chat struct {
 	Agent struct {
 		ID   string `json:"id"`
 		Name string `json:"name"`
+		// Email is confirmed, or else the help desk does not tell it.
+		Email string `json:"email"`
 	} `json:"agent"`
 	Visitor struct {
 		Name string `json:"name"`
@@ -172,7 +174,7 @@ func (c *connector) read(ctx context.Context, d bridge.Delivery) (bridge.Ask, er
 		ask.Clues.IntegrationIDs = []string{"demo:" + now.Visitor.Key}
 	}
 	if id.MatchString(now.Agent.ID) {
-		ask.Agent = bridge.Agent{ID: now.Agent.ID, Name: now.Agent.Name}
+		ask.Agent = bridge.Agent{ID: now.Agent.ID, Name: now.Agent.Name, Email: now.Agent.Email}
 		ask.Place = bridge.Place{Address: now.Agent.ID}
 	}
 	return ask, nil

@@ -130,7 +130,7 @@ func TestReadSaysHowTheChatStandsNow(t *testing.T) {
 	}
 	robins := bridge.Ask{
 		Verb: bridge.Start, Chat: "c1", ChatURL: "http://127.0.0.1:8080/demo/?inbox=robin#c1",
-		Agent: bridge.Agent{ID: "robin", Name: "Robin"}, Visitor: "Ann",
+		Agent: bridge.Agent{ID: "robin", Name: "Robin", Email: RobinsEmail}, Visitor: "Ann",
 		Clues: bridge.Clues{IntegrationIDs: []string{"demo:" + d.shop.key}},
 		Place: bridge.Place{Address: "robin"},
 	}
@@ -138,7 +138,7 @@ func TestReadSaysHowTheChatStandsNow(t *testing.T) {
 		t.Errorf("served by Robin (-want +got):\n%s", diff)
 	}
 	d.handOver(d.chats[0], d.agents[1])
-	if ask := read(); ask.Agent.ID != "sam" || ask.Place.Address != "sam" {
+	if ask := read(); ask.Agent != (bridge.Agent{ID: "sam", Name: "Sam"}) || ask.Place.Address != "sam" {
 		t.Errorf("handed to Sam, yet the ask is %+v", ask)
 	}
 	d.chats[0].key = `<script>`

@@ -55,6 +55,7 @@ type HelpDesk struct {
 type agent struct {
 	ID    string     `json:"id"`
 	Name  string     `json:"name"`
+	Email string     `json:"-"`     // confirmed; empty for none
 	Inbox []*posting `json:"inbox"` // in the order they came
 }
 
@@ -82,6 +83,10 @@ type remark struct {
 	Mine bool   `json:"mine"` // from the visitor
 }
 
+// RobinsEmail is the address that the help desk knows of Robin. It knows none of
+// Sam.
+const RobinsEmail = "robin@lampandleaf.example"
+
 // NewHelpDesk returns a help desk without chats, with a customer who looks at
 // the shop's checkout. Run sends its deliveries.
 func NewHelpDesk(o Options) *HelpDesk {
@@ -98,7 +103,7 @@ func NewHelpDesk(o Options) *HelpDesk {
 		token:   rand.Text(),
 		outbox:  make(chan event, 256),
 		done:    make(chan struct{}),
-		agents:  []*agent{{ID: "robin", Name: "Robin"}, {ID: "sam", Name: "Sam"}},
+		agents:  []*agent{{ID: "robin", Name: "Robin", Email: RobinsEmail}, {ID: "sam", Name: "Sam"}},
 		changed: make(chan struct{}),
 	}
 	d.shop.enter(o.Visitors)

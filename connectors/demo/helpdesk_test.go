@@ -78,7 +78,7 @@ func TestEveryButtonWorksWithoutScript(t *testing.T) {
 	has(doc, ".address", "/checkout")
 
 	doc = page(t, at, do("start", "name", "Ann"))
-	has(doc, ".steps .now b", "First click: Co-browse")
+	has(doc, ".steps .now b", "Press Co-browse")
 	has(doc, "#chats h4", "Ann")
 	has(doc, "#shop .chat h3", "Chat with Robin")
 

@@ -232,7 +232,7 @@ type scene struct{ Name, Label, Hint string }
 var scenes = []scene{
 	{"two", "Two browsers match", "Ann has the shop open on her phone as well, and both gave the same key. The bridge does not guess: the card asks the agent to choose."},
 	{"offline", "Customer is offline", "Ann closed the tab before the agent looked, and the card says that she is offline. Open her page again with the button below it, and the card follows."},
-	{"plan", "Plan is used up", "Upscope now refuses new sessions. Press Co-browse on the card, and see what the agent is told."},
+	{"plan", "Plan is used up", "Upscope now refuses new sessions. Press Co-browse on the card, and see what the agent is told. After that the bridge leaves Upscope alone for a minute, whatever you press here."},
 	{"down", "Upscope is down", "Upscope now fails every request. Press Co-browse on the card, and see what the agent is told. The chat goes on regardless."},
 }
 

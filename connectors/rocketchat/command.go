@@ -179,7 +179,7 @@ func (c *connector) readCommand(ctx context.Context, d bridge.Delivery) (bridge.
 	ask := bridge.Ask{
 		Verb:  bridge.Help,
 		Chat:  w.Message,
-		Agent: bridge.Agent{ID: u.ID, Name: cmp.Or(u.Name, u.Username)},
+		Agent: bridge.Agent{ID: u.ID, Name: cmp.Or(u.Name, u.Username), Email: u.email()},
 		Place: bridge.Place{Address: u.Username},
 		Usage: w.Word + " 4821",
 	}

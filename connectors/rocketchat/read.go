@@ -40,6 +40,21 @@ type user struct {
 	Name     string `json:"name"`
 	Active   bool   `json:"active"`
 	Type     string `json:"type"` // "user", "bot", "app", …
+	// Emails are told to those alone who may view-full-other-user-info.
+	Emails []struct {
+		Address  string `json:"address"`
+		Verified bool   `json:"verified"`
+	} `json:"emails"`
+}
+
+// email is the user's confirmed address, if one is known.
+func (u user) email() string {
+	for _, e := range u.Emails {
+		if e.Verified {
+			return e.Address
+		}
+	}
+	return ""
 }
 
 // errNoRoom means that the workspace knows no room of that id.
@@ -122,7 +137,7 @@ func (c *connector) serve(ctx context.Context, ask *bridge.Ask, by served) error
 		u = user{}
 	}
 	name := cmp.Or(u.Username, by.Username)
-	ask.Agent = bridge.Agent{ID: by.ID, Name: cmp.Or(u.Name, name)}
+	ask.Agent = bridge.Agent{ID: by.ID, Name: cmp.Or(u.Name, name), Email: u.email()}
 	if !username(name) {
 		c.log.WarnContext(ctx, "no card is shown: the agent's user name cannot be written to",
 			"connector", c.name, "chat", ask.Chat, "agent", by.ID)

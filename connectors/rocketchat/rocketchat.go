@@ -153,6 +153,7 @@ func New(c Config) (bridge.Connector, error) {
 	}
 	conn := bridge.Connector{
 		Name:    c.Name,
+		Title:   "Rocket.Chat",
 		Accept:  k.accept,
 		MaxBody: maxBody,
 		Read:    k.read,

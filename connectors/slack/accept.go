@@ -95,8 +95,6 @@ type kept struct {
 
 	Team       string `json:"team,omitzero"`
 	Enterprise string `json:"enterprise,omitzero"`
-	// OrgWide says that the app is installed in the whole organisation.
-	OrgWide bool `json:"org,omitzero"`
 
 	User    string `json:"user"`
 	Channel string `json:"channel,omitzero"`
@@ -125,7 +123,9 @@ const (
 	kindHome    = "home"
 )
 
-// receipt is for a delivery that means something. parts tell it from all others.
+// receipt is for a delivery that means something. parts tell it from all others of
+// the user. The workspace is none of them where they do without: one event of an
+// organisation may be said to be of several workspaces.
 func (k kept) receipt(parts ...string) (bridge.Receipt, error) {
 	if !userID(k.User) {
 		return bridge.Receipt{Note: "a " + k.Kind + " without a usable user id was left out"}, nil
@@ -141,7 +141,7 @@ func (k kept) receipt(parts ...string) (bridge.Receipt, error) {
 	if err != nil {
 		return bridge.Receipt{}, err
 	}
-	return bridge.Receipt{Key: k.Kind + "/" + digest(append([]string{k.Team, k.User}, parts...)...), Body: body}, nil
+	return bridge.Receipt{Key: k.Kind + "/" + digest(append([]string{k.User}, parts...)...), Body: body}, nil
 }
 
 // command takes a slash command, from a form or from Socket Mode
@@ -150,7 +150,7 @@ func (k kept) receipt(parts ...string) (bridge.Receipt, error) {
 func (c *connector) command(form url.Values) (bridge.Receipt, error) {
 	k := kept{
 		Kind: kindCommand,
-		Team: form.Get("team_id"), Enterprise: form.Get("enterprise_id"), OrgWide: form.Get("is_enterprise_install") == "true",
+		Team: form.Get("team_id"), Enterprise: form.Get("enterprise_id"),
 		User: form.Get("user_id"), Channel: form.Get("channel_id"),
 		// Slack refuses commands in threads; should that end, the thread is named.
 		Thread:  form.Get("thread_ts"),
@@ -160,7 +160,7 @@ func (c *connector) command(form url.Values) (bridge.Receipt, error) {
 	if trigger := form.Get("trigger_id"); trigger != "" {
 		return k.receipt(trigger)
 	}
-	return k.receipt(k.Channel, k.Respond, form.Get("text"))
+	return k.receipt(k.Team, k.Channel, k.Respond, form.Get("text"))
 }
 
 var typedForm = regexp.MustCompile(`^/[^\s<>&]{1,31}$`)

@@ -228,6 +228,33 @@ func TestAnEventIsOneHoweverOftenItIsSent(t *testing.T) {
 	}
 }
 
+// One event may be said to be of any of an organisation's workspaces.
+func TestAnEventIsOneInWhicheverWorkspaceItIsSaidToBe(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for name, body := range map[string][]byte{"a mention": d.Mention("U1", "C1", "", "4821"), "the Home tab": d.HomeOpened("U1", "home")} {
+		first, err := d.receive(body)
+		if err != nil || first.Key == "" {
+			t.Fatalf("%s: %+v, %v", name, first, err)
+		}
+		again, err := d.receive(bytes.ReplaceAll(body, []byte("T0ACME"), []byte("T5WEST")))
+		if err != nil || again.Key != first.Key {
+			t.Errorf("%s: %q, then %q, %v", name, first.Key, again.Key, err)
+		}
+	}
+	// People of two workspaces may have the same id.
+	payload := d.PressPayload("U1", slacktest.Post{Channel: "C1", TS: "1700000000.000001", Blocks: []byte(`[{"type":"actions","elements":[{"type":"button","text":{"text":"Open"},"action_id":"cobrowse_open0","value":"c1"}]}]`)}, 0)
+	press := form2(payload)
+	first, err := d.receive(press)
+	if err != nil || first.Key == "" {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	other, err := d.receive(bytes.ReplaceAll(press, []byte("T0ACME"), []byte("T5WEST")))
+	if err != nil || other.Key == first.Key {
+		t.Errorf("presses in two workspaces: %q and %q, %v", first.Key, other.Key, err)
+	}
+}
+
 func TestNothingThatSomebodyWroteIsKept(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

@@ -52,13 +52,13 @@ func (k *checkup) problem(remedy, format string, args ...any) {
 // check asks Slack what an operator would otherwise hear from an agent.
 func (c *connector) check(ctx context.Context) []bridge.Finding {
 	k := &checkup{connector: c}
-	a, err := c.api.AuthTestContext(ctx)
+	a, err := c.test(ctx)
 	if err != nil {
 		k.refused(err)
 	} else {
 		k.installed(a)
-		k.clock(a.Header)
-		k.scopes(a.Header)
+		k.clock(a.header)
+		k.scopes(a.header)
 	}
 	if c.appToken != "" {
 		k.socket(ctx)
@@ -87,7 +87,7 @@ func (k *checkup) refused(err error) {
 	k.problem("See that the bridge may reach slack.com, through the proxy if there is one.", "Slack cannot be reached: %v.", fault)
 }
 
-func (k *checkup) installed(a *slackapi.AuthTestResponse) {
+func (k *checkup) installed(a tested) {
 	if a.BotID == "" {
 		k.problem(fmt.Sprintf("Put the Bot User OAuth Token, which begins with xoxb-, into %s.", k.env("BOT_TOKEN")), "%s is not the token of a bot.", k.env("BOT_TOKEN"))
 		return
@@ -168,6 +168,6 @@ func (k *checkup) socket(ctx context.Context) {
 	case errors.Is(err, errAnswer):
 		k.problem("Run the check again.", "Whether Socket Mode can be used is not known: %v.", errAnswer)
 	default:
-		k.problem("Run the check again.", "Whether Socket Mode can be used is not known: %v.", k.fault("POST apps.connections.open", err))
+		k.problem("Run the check again.", "Whether Socket Mode can be used is not known: %v.", k.fault(opConnect, err))
 	}
 }

@@ -22,7 +22,6 @@ type outer struct {
 	Authorizations []struct {
 		Team       string `json:"team_id"`
 		Enterprise string `json:"enterprise_id"`
-		OrgWide    any    `json:"is_enterprise_install"`
 	} `json:"authorizations"`
 	Event struct {
 		Type    string `json:"type"`
@@ -36,9 +35,6 @@ type outer struct {
 		Tab     string `json:"tab"`
 	} `json:"event"`
 }
-
-// truth reads a boolean that is sometimes sent as a string.
-func truth(v any) bool { return v == true || v == "true" }
 
 var challengeForm = regexp.MustCompile(`^[0-9A-Za-z_.=-]{1,200}$`)
 
@@ -83,7 +79,7 @@ func (c *connector) event(body []byte) (bridge.Receipt, error) {
 		// The event's team is where it happened; the authorization's is where the
 		// app is installed, and so is what counts.
 		a := o.Authorizations[0]
-		k.Team, k.Enterprise, k.OrgWide = cmp.Or(a.Team, k.Team), a.Enterprise, truth(a.OrgWide)
+		k.Team, k.Enterprise = cmp.Or(a.Team, k.Team), a.Enterprise
 	}
 	switch {
 	case e.Type == "app_mention" && e.Bot == "" && old(e.TS):

@@ -25,6 +25,9 @@ var errAnswer = errors.New("the answer cannot be read")
 // errPerhaps means that a post may be there, and nobody can tell.
 var errPerhaps = errors.New("perhaps posted: the answer was lost, and the app may not read there to find out")
 
+// errUnseen means that a post may be there, and can be found out.
+var errUnseen = errors.New("perhaps posted: the answer was lost, and the message is not to be seen yet")
+
 // Slack's error codes (docs.slack.dev/reference/methods), by what is to be done.
 var (
 	// An operator can mend these.
@@ -76,6 +79,9 @@ func undone(err error) bool {
 	return ok && !refusedAs(err, doubtfulCodes...)
 }
 
+// opConnect is the one call that is made with the app's token.
+const opConnect = "POST apps.connections.open"
+
 // fault says what the bridge should do about a failed call of the API, in words
 // that hold nothing of what was sent or answered.
 func (c *connector) fault(op string, err error) error {
@@ -124,6 +130,8 @@ func (c *connector) refusal(op, code string, cause error) error {
 	switch {
 	case slices.Contains(limitCodes, code):
 		return limited(op, blindWait)
+	case op == opConnect && (code == "missing_scope" || slices.Contains(credentialCodes, code)):
+		return fmt.Errorf("%w: is %s an app-level token of this app with the scope connections:write, and is Socket Mode on?", err, c.env("APP_TOKEN"))
 	case code == "missing_scope" && scopeText.MatchString(r.Needed):
 		return fmt.Errorf("%w: give the app the scope %s and install it again", err, r.Needed)
 	case code == "missing_scope":

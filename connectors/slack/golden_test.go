@@ -80,6 +80,11 @@ func TestEveryMessageIsAsItWas(t *testing.T) {
 	check("channel", func(d *desk) { d.show(t, "channel/C1", sharedCard()) })
 	check("thread", func(d *desk) { d.show(t, "thread/C1/1700000000.000001", sharedCard()) })
 	check("outsiders", func(d *desk) { d.show(t, "channel/C3", sharedCard()) })
+	check("channel-public", func(d *desk) { d.show(t, "channel/C1", publicCard()) })
+	check("thread-public", func(d *desk) { d.show(t, "thread/C1/1700000000.000001", publicCard()) })
+	check("outsiders-public", func(d *desk) { d.show(t, "channel/C3", publicCard()) })
+	check("outsiders-thread-public", func(d *desk) { d.show(t, "thread/C3/1700000000.000001", publicCard()) })
+	check("home-public", func(d *desk) { d.show(t, "home/U1", publicCard()) })
 	check("reply", func(d *desk) { d.show(t, d.mustAsk(t, d.Command("U1", "C1", "4821")).Place.Address, exampleCard()) })
 	check("reply-in-thread", func(d *desk) {
 		d.show(t, d.mustAsk(t, d.Mention("U1", "C1", "1700000000.000001", "4821")).Place.Address, exampleCard())
@@ -142,7 +147,7 @@ func compare(t *testing.T, name string, g golden) {
 func TestGoldenFilesAreWithinSlacksLimits(t *testing.T) {
 	t.Parallel()
 	paths, err := filepath.Glob("testdata/golden/*.json")
-	if err != nil || len(paths) < 18 {
+	if err != nil || len(paths) < 23 {
 		t.Fatalf("%d files, %v", len(paths), err)
 	}
 	for _, path := range paths {
@@ -223,7 +228,8 @@ func FuzzLayout(f *testing.F) {
 		for range min(max(n, 0), 60) {
 			card.Lines = append(card.Lines, bridge.Line{Label: label, Text: text})
 		}
-		for _, who := range []audience{oneAgent, several, outsiders} {
+		for i, who := range []audience{oneAgent, several, outsiders, several, outsiders} {
+			card.Public = i > 2
 			m, err := layout(card, who)
 			if err != nil {
 				continue
@@ -234,6 +240,9 @@ func FuzzLayout(f *testing.F) {
 			}
 			if faults := slacktest.Lint("message", blocks); len(faults) > 0 {
 				t.Fatal(faults)
+			}
+			if hidden := who != oneAgent && !card.Public; hidden && bytes.Contains(blocks, []byte(testDoor)) {
+				t.Fatalf("the door stands where several people see it: %s", blocks)
 			}
 			if units(m.text) > 3600 || m.text == "" || strings.ContainsAny(m.text, "<>\n") || !utf8.ValidString(m.text) {
 				t.Fatalf("text %q", m.text)

@@ -34,8 +34,7 @@ type interaction struct {
 	Enterprise struct {
 		ID string `json:"id"`
 	} `json:"enterprise"`
-	OrgWide any `json:"is_enterprise_install"`
-	User    struct {
+	User struct {
 		ID string `json:"id"`
 	} `json:"user"`
 	Channel struct {
@@ -82,7 +81,7 @@ func (c *connector) interaction(payload []byte) (bridge.Receipt, error) {
 		return bridge.Receipt{}, err
 	}
 	k := kept{
-		Team: in.Team.ID, Enterprise: in.Enterprise.ID, OrgWide: truth(in.OrgWide),
+		Team: in.Team.ID, Enterprise: in.Enterprise.ID,
 		User: in.User.ID, Channel: in.Channel.ID,
 		Respond: in.Respond, Trigger: in.Trigger,
 	}
@@ -128,7 +127,7 @@ func (k kept) press(in interaction) (bridge.Receipt, error) {
 	default:
 		return bridge.Receipt{}, nil
 	}
-	return k.receipt(k.Channel, in.Container.Message, a.ID, a.TS)
+	return k.receipt(k.Team, k.Channel, in.Container.Message, a.ID, a.TS)
 }
 
 // submit takes the dialog. What cannot be understood is said in it at once;

@@ -84,10 +84,11 @@ func spoken(title string, facts []string) string {
 }
 
 // row is the row of buttons. One with an address is a link, and whoever has the
-// link has what it leads to; so where several people see the row, the button holds
-// the card's id instead, and the press says who it was. Other ways that have an
-// address are left out there.
+// link has what it leads to; so where several people see the row of a card that is
+// not public, the button holds the card's id instead, and the press says who it
+// was. Other ways that have an address are left out there.
 func row(card bridge.Card, who audience) (all []slackapi.BlockElement, err error) {
+	hidden := who != oneAgent && !card.Public
 	add := func(l bridge.Link, primary, secret bool) {
 		label := plain(l.Label, maxButton)
 		if err != nil || l == (bridge.Link{}) || len(all) == maxElements {
@@ -99,7 +100,7 @@ func row(card bridge.Card, who audience) (all []slackapi.BlockElement, err error
 		}
 		n := strconv.Itoa(len(all))
 		var b *slackapi.ButtonBlockElement
-		if l.Address == "" || secret && who != oneAgent {
+		if l.Address == "" || secret && hidden {
 			if !cardForm.MatchString(card.ID) {
 				err = errors.New("the card's id cannot be the value of a button")
 				return
@@ -120,7 +121,7 @@ func row(card bridge.Card, who audience) (all []slackapi.BlockElement, err error
 	}
 	add(card.Button, true, true)
 	for _, l := range card.More {
-		if l.Address == "" || who == oneAgent {
+		if l.Address == "" || !hidden {
 			add(l, false, true)
 		}
 	}

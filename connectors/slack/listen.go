@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -38,7 +39,10 @@ const (
 	firstPause = 500 * time.Millisecond
 	longPause  = 30 * time.Second
 
+	// maxEnvelope is how much an envelope may bring, in bytes, and maxMessage how much
+	// of one that brings more is read to find its id.
 	maxEnvelope = 1 << 20
+	maxMessage  = 8 << 20
 	writeWait   = 5 * time.Second
 )
 
@@ -51,6 +55,9 @@ type envelope struct {
 	Reason  string          `json:"reason"` // of a disconnect
 	Answers bool            `json:"accepts_response_payload"`
 }
+
+// typeLeftOut stands for the type of an envelope that is acknowledged and no more.
+const typeLeftOut = "left out"
 
 // An acknowledgement answers an envelope within three seconds.
 type acknowledgement struct {
@@ -103,10 +110,10 @@ func (c *connector) line(ctx context.Context, deliver deliverer) {
 func (c *connector) connection(ctx context.Context, deliver deliverer, next func(), welcome *atomic.Bool) error {
 	_, address, err := c.api.StartSocketModeContext(ctx)
 	if err != nil {
-		return fmt.Errorf("%w (%s)", c.fault("POST apps.connections.open", err), c.env("APP_TOKEN"))
+		return c.fault(opConnect, err)
 	}
 	if !socketAddress(address) {
-		return fmt.Errorf("POST apps.connections.open: %w", errAnswer)
+		return fmt.Errorf("%s: %w", opConnect, errAnswer)
 	}
 	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: callTimeout}
 	conn, resp, err := dialer.DialContext(ctx, address, nil)
@@ -119,7 +126,6 @@ func (c *connector) connection(ctx context.Context, deliver deliverer, next func
 	end := func() { _ = conn.Close() } // what is wrong with it, reading has told
 	defer end()
 	defer context.AfterFunc(ctx, end)()
-	conn.SetReadLimit(maxEnvelope)
 	conn.SetPingHandler(func(data string) error {
 		return errors.Join(
 			conn.SetReadDeadline(time.Now().Add(silence)),
@@ -129,13 +135,9 @@ func (c *connector) connection(ctx context.Context, deliver deliverer, next func
 		if err := conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
 			return rest.Broken("listen to Slack", err)
 		}
-		_, data, err := conn.ReadMessage()
+		e, err := c.receive(ctx, conn)
 		if err != nil {
 			return rest.Broken("listen to Slack", err)
-		}
-		var e envelope
-		if err := rest.Decode(data, &e); err != nil {
-			return fmt.Errorf("listen to Slack: %w", err)
 		}
 		switch {
 		case e.Type == "hello":
@@ -152,6 +154,33 @@ func (c *connector) connection(ctx context.Context, deliver deliverer, next func
 			}
 		}
 	}
+}
+
+// receive waits for the next message. One that cannot be read, or brings more than
+// anything that means something to us, is left out: it would be no better on
+// another connection. The acknowledgement, which what has an id gets all the same,
+// keeps it from coming again.
+func (c *connector) receive(ctx context.Context, conn *websocket.Conn) (envelope, error) {
+	_, r, err := conn.NextReader()
+	if err != nil {
+		return envelope{}, err
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxMessage))
+	if err != nil {
+		return envelope{}, err
+	}
+	more, err := io.Copy(io.Discard, r)
+	if err != nil {
+		return envelope{}, err
+	}
+	var e envelope
+	size := int64(len(data)) + more
+	if err := rest.Decode(data, &e); err == nil && size <= maxEnvelope {
+		return e, nil
+	}
+	c.log.WarnContext(ctx, "a message of Slack's is left out: it is too large, or not JSON",
+		"connector", c.name, "type", plain(e.Type, 40), "bytes", size)
+	return envelope{Type: typeLeftOut, ID: e.ID}, nil
 }
 
 // answer acknowledges an envelope once what it brought is in safe hands. What
@@ -188,6 +217,8 @@ func (c *connector) answer(ctx context.Context, conn *websocket.Conn, e envelope
 // open reads an envelope as the same thing is read that comes by HTTP.
 func (c *connector) open(e envelope) (bridge.Receipt, error) {
 	switch e.Type {
+	case typeLeftOut:
+		return bridge.Receipt{}, nil
 	case "events_api":
 		return c.event(e.Payload)
 	case "interactive":

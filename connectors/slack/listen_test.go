@@ -233,8 +233,51 @@ func TestAFailureToConnectIsTriedAgain(t *testing.T) {
 		w.Fail("apps.connections.open", slacktest.Fault{Status: 429}, 1)
 	})
 	d.connected(t)
-	if !strings.Contains(d.log.String(), "SLACK_APP_TOKEN") {
-		t.Errorf("the log: %s", d.log.String())
+}
+
+func TestAFaultOfTheAppTokenNamesIt(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"invalid_auth", "not_allowed_token_type", "missing_scope", "token_revoked"} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDesk(t, func(c *Config) { c.AppToken = testApp })
+			d.Fail("apps.connections.open", slacktest.Fault{Error: code}, lines)
+			ctx, cancel := context.WithTimeout(t.Context(), firstPause/2)
+			defer cancel()
+			_ = d.Listen(ctx, nil)
+			if log := d.log.String(); !strings.Contains(log, "SLACK_APP_TOKEN") || strings.Contains(log, "BOT_TOKEN") {
+				t.Errorf("%s: %s", code, log)
+			}
+		})
+	}
+}
+
+// What cannot be read, or is too large, would be no better on another connection.
+func TestWhatCannotBeReadIsLeftOutAndTheConnectionStays(t *testing.T) {
+	t.Parallel()
+	d := newSocketDesk(t)
+	d.connected(t)
+	for _, c := range []struct{ name, text, acked, says string }{
+		{"no JSON", "<html>", "", "bytes=6"},
+		{"no object", "[1]", "", ""},
+		{"too large", `{"payload":{"text":"` + strings.Repeat("x", maxEnvelope) + `"},"envelope_id":"large","type":"events_api"}`, "large", "type=events_api"},
+		{"endless", `{"envelope_id":"endless","payload":"` + strings.Repeat("x", maxMessage), "", "bytes=83886"},
+	} {
+		if err := d.Raw(c.text); err != nil {
+			t.Fatal(err)
+		}
+		if c.acked != "" {
+			if _, ok := d.WaitAck(c.acked, patience); !ok {
+				t.Errorf("%s: it is not acknowledged", c.name)
+			}
+		}
+		// The same connection brings the next.
+		d.send(t, "slash_commands", jsonOf(d.CommandFields("U1", "C1", "4821")))
+		if log := d.log.String(); !strings.Contains(log, c.says) || strings.Contains(log, "has ended") {
+			t.Errorf("%s: the log: %.600s", c.name, log)
+		}
+	}
+	if n := len(d.deliveries()); n != 4 {
+		t.Errorf("%d deliveries", n)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/connectors/rest"
@@ -54,7 +55,12 @@ func TestNoPostIsRepeated(t *testing.T) {
 		if !c.again && !bridge.IsPermanent(err) {
 			t.Errorf("%s: %v is tried again", c.name, err)
 		}
-		_, err = d.Show(t.Context(), bridge.Place{Address: c.place}, card)
+		for range maxLooks {
+			_, err = d.Show(t.Context(), bridge.Place{Address: c.place}, card)
+			if wait, _ := bridge.RetryWait(err); wait != lookAgain {
+				break
+			}
+		}
 		switch {
 		case c.again && (err != nil || len(d.Channel(channel)) != 1):
 			t.Errorf("%s, again: %v, %d posts", c.name, err, len(d.Channel(channel)))
@@ -71,14 +77,8 @@ func TestAPostOfAProcessThatDiedIsFound(t *testing.T) {
 	first := d.show(t, "dm/U1", card)
 	// Another process knows nothing of it, and of other messages there.
 	d.Write("U1", "DU1", "", "hello")
-	c := config()
-	c.Transport = inMemory(d.Workspace)
-	other, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
 	card.Title = "Ann is offline"
-	ref, err := other.Show(t.Context(), bridge.Place{Address: "dm/U1"}, card)
+	ref, err := d.another(t).Show(t.Context(), bridge.Place{Address: "dm/U1"}, card)
 	if err != nil || ref != first || len(d.Direct("U1")) != 1 || !strings.HasPrefix(d.Direct("U1")[0].Text, "Ann is offline") {
 		t.Errorf("ref %q, %v; posts %v", ref, err, d.Direct("U1"))
 	}
@@ -92,40 +92,61 @@ func TestAnothersMessageIsNotTakenForOurs(t *testing.T) {
 	d.Delete(first.Channel, first.TS)
 	// Somebody's program repeats our metadata: it can be read.
 	d.Insert(slacktest.Post{Channel: first.Channel, By: "U1", Text: "look here", Metadata: first.Metadata})
-	c := config()
-	c.Transport = inMemory(d.Workspace)
-	other, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := other.Show(t.Context(), bridge.Place{Address: "dm/U1"}, exampleCard()); err != nil || len(d.Direct("U1")) != 1 {
+	if _, err := d.another(t).Show(t.Context(), bridge.Place{Address: "dm/U1"}, exampleCard()); err != nil || len(d.Direct("U1")) != 1 {
 		t.Errorf("%v, %d posts", err, len(d.Direct("U1")))
 	}
 }
 
+// cutPosts breaks the connection after each post.
+func cutPosts(c *Config) {
+	next := c.Transport
+	c.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(r)
+		if err == nil && strings.Contains(r.URL.Path, "chat.post") {
+			resp.Body.Close()
+			return nil, errors.New("connection reset by peer")
+		}
+		return resp, err
+	})
+}
+
 func TestAConnectionThatBreaksAfterThePost(t *testing.T) {
 	t.Parallel()
-	for place, posts := range map[string]func(*desk) []slacktest.Post{
-		"channel/C1":                      func(d *desk) []slacktest.Post { return d.Channel("C1") },
-		"reply/U1/C1/1700000000.000001//": func(d *desk) []slacktest.Post { return d.Ephemeral("U1") },
-		"reply/U1/C1///":                  func(d *desk) []slacktest.Post { return d.Ephemeral("U1") },
-	} {
-		d := newDesk(t, func(c *Config) {
-			next := c.Transport
-			c.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
-				resp, err := next.RoundTrip(r)
-				if err == nil && strings.Contains(r.URL.Path, "chat.post") {
-					resp.Body.Close()
-					return nil, errors.New("connection reset by peer")
-				}
-				return resp, err
-			})
-		})
-		for range 2 {
-			if _, err := d.Show(t.Context(), bridge.Place{Address: place}, sharedCard()); !errors.Is(err, errPerhaps) || !bridge.IsPermanent(err) || len(posts(d)) != 1 {
-				t.Errorf("%s: %v, %d posts", place, err, len(posts(d)))
-			}
+	d := newDesk(t, cutPosts)
+	for range 2 {
+		if _, err := d.Show(t.Context(), bridge.Place{Address: "channel/C1"}, sharedCard()); !errors.Is(err, errPerhaps) || !bridge.IsPermanent(err) || len(d.Channel("C1")) != 1 {
+			t.Errorf("in a channel: %v, %d posts", err, len(d.Channel("C1")))
 		}
+	}
+	for _, thread := range []string{"", "1700000000.000001"} {
+		d := newDesk(t, cutPosts)
+		at := bridge.Place{Address: place{kind: placeReply, user: "U1", channel: "C1", thread: thread, given: time.Now()}.address()}
+		_, first := d.Show(t.Context(), at, exampleCard())
+		ref, again := d.Show(t.Context(), at, exampleCard())
+		if first == nil || again != nil || ref == said || len(d.Ephemeral("U1")) != 1 || len(d.Direct("U1")) != 1 {
+			t.Errorf("in thread %q: %v, then %q, %v; %d ephemeral, %d direct", thread, first, ref, again, len(d.Ephemeral("U1")), len(d.Direct("U1")))
+		}
+	}
+}
+
+// Slack may list a message a little later than it was posted.
+func TestADirectMessageThatIsListedLateIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	at := bridge.Place{Address: "dm/U1"}
+	d.Fail("chat.postMessage", slacktest.Fault{Done: true, Status: 502}, 1)
+	if _, err := d.Show(t.Context(), at, exampleCard()); err == nil {
+		t.Fatal("no error")
+	}
+	d.Fail("conversations.history", slacktest.Fault{Status: 200, Body: `{"ok":true,"messages":[]}`}, maxLooks-1)
+	for range maxLooks - 1 {
+		_, err := d.Show(t.Context(), at, exampleCard())
+		if wait, _ := bridge.RetryWait(err); !errors.Is(err, errUnseen) || wait != lookAgain {
+			t.Errorf("%v", err)
+		}
+	}
+	if ref, err := d.Show(t.Context(), at, exampleCard()); err != nil || ref == "" || len(d.Direct("U1")) != 1 {
+		t.Errorf("ref %q, %v, %d posts", ref, err, len(d.Direct("U1")))
 	}
 }
 

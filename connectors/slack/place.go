@@ -19,8 +19,8 @@ import (
 //	home/U1                        the app's Home tab
 //	reply/U1/C1/thread/unix/url    seen by U1 alone, where they asked
 //
-// In a reply all but the user may be empty; unix is when the response_url, which
-// is the rest of the address, was given out.
+// In a reply all but the user may be empty; unix is when they asked, and the rest of
+// the address the response_url that came with it.
 type place struct {
 	kind    string
 	user    string

@@ -68,9 +68,5 @@ func (k kept) place(received time.Time) place {
 	case kindSubmit, kindGlobal:
 		return place{kind: placeDM, user: k.User}
 	}
-	p := place{kind: placeReply, user: k.User, channel: k.Channel, thread: k.Thread, respond: k.Respond}
-	if k.Respond != "" {
-		p.given = received
-	}
-	return p
+	return place{kind: placeReply, user: k.User, channel: k.Channel, thread: k.Thread, given: received, respond: k.Respond}
 }

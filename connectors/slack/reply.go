@@ -18,11 +18,16 @@ import (
 	"cobrowse-bridge/bridge"
 )
 
-// A response_url takes five posts within thirty minutes
-// (docs.slack.dev/interactivity/handling-user-interaction#message_responses). The
-// last minute is left out: our clock may differ.
 const (
-	responseLife = 29 * time.Minute
+	// atOnce is how long after an ask its answer may appear where it was asked. That
+	// message cannot be found again, so a process that knows nothing of it would post
+	// it a second time. What a process that died has left behind comes to another
+	// after 45 s at the earliest: by then answers are direct messages, which are
+	// found.
+	atOnce = 40 * time.Second
+
+	// A response_url takes five posts
+	// (docs.slack.dev/interactivity/handling-user-interaction#message_responses).
 	responseUses = 5
 )
 
@@ -35,22 +40,22 @@ const (
 
 // reply shows a message to one person where they asked: the first time as an
 // ephemeral message, and whatever changes afterwards in a direct message that is
-// edited.
+// edited. Where it is not known whether the ephemeral message came, the direct
+// message comes too: two are better than none, and both are theirs alone.
 func (c *connector) reply(ctx context.Context, p place, id string, ref bridge.Ref, m message) (bridge.Ref, error) {
 	dm := place{kind: placeDM, user: p.user}
 	if ref != "" && ref != said {
 		return c.post(ctx, dm, id, ref, m)
 	}
 	mark, words := digest(c.name, id, p.address()), m.print()
-	before, tried := c.attempts.get(mark)
+	before, _ := c.attempts.get(mark)
 	switch {
 	case ref == said, before.ref == direct, before.ref == said && before.words != words:
 		return c.post(ctx, dm, id, "", m)
 	case before.ref == said:
 		return said, nil
-	case tried:
-		return "", bridge.Permanent(errPerhaps)
 	}
+	lost := false
 	for _, way := range c.ways(p, m) {
 		err := way.send(ctx)
 		if err == nil {
@@ -62,14 +67,25 @@ func (c *connector) reply(ctx context.Context, p place, id string, ref bridge.Re
 			// A response_url answers any 4xx when it is used up, too old or unknown.
 			final = s.Code >= 400 && s.Code < 500 && s.Code != http.StatusTooManyRequests
 		}
-		if !final {
-			return "", c.failed(mark, way.op, true, err)
+		if lost = !final && !undone(err); !final && !lost {
+			return "", c.fault(way.op, err)
 		}
 		c.log.InfoContext(ctx, "an answer takes another way", "connector", c.name, "card", id, "err", c.fault(way.op, err))
+		if lost {
+			break
+		}
 	}
 	c.attempts.put(mark, attempt{ref: direct})
-	return c.post(ctx, dm, id, "", m)
+	ref, err := c.post(ctx, dm, id, "", m)
+	if wait := p.left(); err != nil && lost && wait > 0 && !bridge.IsPermanent(err) {
+		// Whichever process tries next, it goes to the direct message.
+		err = bridge.RetryAfter(err, wait)
+	}
+	return ref, err
 }
+
+// left is how much longer an answer may appear where it was asked for.
+func (p place) left() time.Duration { return time.Until(p.given.Add(atOnce)) }
 
 func (m message) print() string {
 	blocks, _ := json.Marshal(m.blocks)
@@ -86,6 +102,9 @@ type way struct {
 // ways are those before a direct message, best first. A response_url reaches
 // channels that the app is not in, but not threads.
 func (c *connector) ways(p place, m message) (all []way) {
+	if p.left() <= 0 {
+		return nil
+	}
 	ephemeral := way{op: "POST chat.postEphemeral", send: func(ctx context.Context) error {
 		options := m.options()
 		if p.thread != "" {
@@ -98,7 +117,7 @@ func (c *connector) ways(p place, m message) (all []way) {
 	if p.channel != "" && p.thread != "" {
 		all = append(all, ephemeral)
 	}
-	if p.respond != "" && time.Since(p.given) < responseLife && c.mayRespond(p.respond) {
+	if p.respond != "" && c.mayRespond(p.respond) {
 		all = append(all, respond)
 	}
 	if p.channel != "" && p.thread == "" {

@@ -80,6 +80,18 @@ func newDesk(t *testing.T, change ...func(*Config)) *desk {
 	return d
 }
 
+// another is the connector in another process, which knows nothing of the first.
+func (d *desk) another(t *testing.T) bridge.Connector {
+	t.Helper()
+	c := config()
+	c.Transport = inMemory(d.Workspace)
+	other, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -190,5 +202,14 @@ func exampleCard() bridge.Card {
 func sharedCard() bridge.Card {
 	c := exampleCard()
 	c.Button.Address = ""
+	return c
+}
+
+// publicCard is what the engine shows where agents sign in.
+func publicCard() bridge.Card {
+	c := exampleCard()
+	c.Public = true
+	c.More = []bridge.Link{{Label: "Stop", Address: testDoor + "?stop"}}
+	c.Chat = bridge.Link{Label: "Open the chat", Address: "https://chat.example.org/live/ann"}
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	slackapi "github.com/slack-go/slack"
 
@@ -21,7 +22,16 @@ type attempt struct {
 	ref bridge.Ref
 	// words is a print of what was said, for what cannot be edited.
 	words string
+	// looks is how often a post that is perhaps there was looked for in vain.
+	looks int
 }
+
+// A message can be read a little later than it was posted. So one whose answer was
+// lost is looked for this often, with pauses, before it is posted again.
+const (
+	maxLooks  = 3
+	lookAgain = 3 * time.Second
+)
 
 // show posts the card at the place, or edits it.
 func (c *connector) show(ctx context.Context, at bridge.Place, card bridge.Card) (bridge.Ref, error) {
@@ -101,6 +111,10 @@ func (c *connector) post(ctx context.Context, p place, id string, ref bridge.Ref
 		return ref, c.edit(ctx, ref, m)
 	case tried && !looked:
 		return "", bridge.Permanent(fmt.Errorf("POST chat.postMessage: %w", errPerhaps))
+	case tried && before.looks+1 < maxLooks:
+		before.looks++
+		c.attempts.put(mark, before)
+		return "", bridge.RetryAfter(fmt.Errorf("POST chat.postMessage: %w", errUnseen), lookAgain)
 	}
 	options := append(m.options(), slackapi.MsgOptionMetadata(slackapi.SlackMetadata{
 		EventType: eventType, EventPayload: map[string]any{"card": mark},

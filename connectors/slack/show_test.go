@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/connectors/slack/slacktest"
@@ -59,8 +60,74 @@ func TestAtASharedPlaceNoButtonHasAnAddress(t *testing.T) {
 	}
 }
 
+// A door that asks who comes may stand where several people see it.
+func TestAPublicCardHasLinksEverywhere(t *testing.T) {
+	t.Parallel()
+	for address, posts := range map[string]func(*desk) []slacktest.Post{
+		"channel/C1":                  func(d *desk) []slacktest.Post { return d.Channel("C1") },
+		"thread/C1/1700000000.000001": func(d *desk) []slacktest.Post { return d.Channel("C1") },
+		"dm/U1":                       func(d *desk) []slacktest.Post { return d.Direct("U1") },
+		place{kind: placeReply, user: "U1", channel: "C1", given: time.Now()}.address(): func(d *desk) []slacktest.Post { return d.Ephemeral("U1") },
+	} {
+		d := newDesk(t)
+		d.show(t, address, publicCard())
+		buttons := slacktest.Buttons(posts(d)[0].Blocks)
+		if len(buttons) != 3 || buttons[0].URL != testDoor || buttons[0].Style != "primary" || buttons[1].URL != testDoor+"?stop" || buttons[2].URL == "" {
+			t.Errorf("%s: %+v", address, buttons)
+		}
+		if len(posts(d)) != 1 || posts(d)[0].Text == "" || strings.Contains(posts(d)[0].Text, "/w/") {
+			t.Errorf("%s: %+v", address, posts(d))
+		}
+	}
+	d := newDesk(t)
+	d.show(t, "home/U1", publicCard())
+	if v, ok := d.Home("U1"); !ok || strings.Count(string(v.Body), `"url":`) != 3 {
+		t.Errorf("the Home tab: %s", v.Body)
+	}
+}
+
+// Slack tells of a press on a link too; the browser is on its way already.
+func TestAPressOnAPublicCardsLinkIsNoAsk(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.show(t, "channel/C1", publicCard())
+	for n := range 3 {
+		if r, err := d.receive(d.Press("U2", d.Channel("C1")[0], n)); err != nil || r.Key != "" {
+			t.Errorf("button %d: %+v, %v", n, r, err)
+		}
+	}
+}
+
+// A card whose button was without an address gets one in place, and loses it again,
+// as the operator changes how agents sign in.
+func TestACardBecomesPublicInPlace(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for i, card := range []bridge.Card{sharedCard(), publicCard(), sharedCard()} {
+		if i > 0 {
+			card.Ref = bridge.Ref("C1/" + d.Channel("C1")[0].TS)
+		}
+		d.show(t, "channel/C1", card)
+		posts := d.Channel("C1")
+		if b := slacktest.Buttons(posts[0].Blocks); len(posts) != 1 || (b[0].URL != "") != card.Public || (b[0].Value != "") == card.Public {
+			t.Errorf("step %d: %+v", i, b)
+		}
+	}
+}
+
 func TestASharedChannelWithAnotherCompanyLearnsNothing(t *testing.T) {
 	t.Parallel()
+	card := sharedCard()
+	card.Chat = bridge.Link{Label: "Open the chat", Address: "https://chat.example.org/live/ann"}
+	beforeOutsiders(t, card, slacktest.Button{Label: "Co-browse", Action: "cobrowse_open0", Value: card.ID, Style: "primary"})
+	// Of a public card there is the button and no more.
+	beforeOutsiders(t, publicCard(), slacktest.Button{Label: "Co-browse", Action: "cobrowse_link0", URL: testDoor, Style: "primary"})
+}
+
+// beforeOutsiders shows a card wherever people of other companies are, or may be, and
+// wants nothing of it there but one button.
+func beforeOutsiders(t *testing.T, card bridge.Card, button slacktest.Button) {
+	t.Helper()
 	for name, change := range map[string]func(*desk) string{
 		"shared":              func(*desk) string { return "channel/C3" },
 		"a thread there":      func(*desk) string { return "thread/C3/1700000000.000001" },
@@ -72,8 +139,6 @@ func TestASharedChannelWithAnotherCompanyLearnsNothing(t *testing.T) {
 	} {
 		d := newDesk(t)
 		address := change(d)
-		card := sharedCard()
-		card.Chat = bridge.Link{Label: "Open the chat", Address: "https://chat.example.org/live/ann"}
 		d.show(t, address, card)
 		p, _ := parsePlace(address)
 		posts := d.Channel(p.channel)
@@ -86,7 +151,7 @@ func TestASharedChannelWithAnotherCompanyLearnsNothing(t *testing.T) {
 				t.Errorf("%s: %q is in %s", name, word, sent)
 			}
 		}
-		if b := slacktest.Buttons(posts[0].Blocks); len(b) != 1 || b[0].Value != card.ID {
+		if b := slacktest.Buttons(posts[0].Blocks); len(b) != 1 || b[0] != button {
 			t.Errorf("%s: buttons %+v", name, b)
 		}
 	}

@@ -10,15 +10,16 @@
 //
 // What an agent asked for is answered where they asked and seen by them alone: an
 // ephemeral message through the response_url, with the button. Slack can neither
-// edit that message nor keep the address open (five posts within half an hour), so
-// it stays as it was. From the first change on, the card goes on as a direct
-// message from the app, which is edited in place until the session is over. The
-// card's Ref says which of the two it is.
+// edit nor find that message again, so it stays as it was, and is made within the
+// first seconds only. From the first change on, or where it is not known whether it
+// came, the card goes on as a direct message from the app, which is found and
+// edited until the session is over. The card's Ref says which of the two it is.
 //
 // In a channel everybody can press a button, people of other companies included.
-// So a card in a channel has a button without an address: the press comes back
-// signed, and whoever pressed gets an answer of their own. Where people of other
-// companies are in the channel, or may be, its cards say nothing of the visitor.
+// So unless the card's door asks who comes, a card in a channel has a button
+// without an address: the press comes back signed, and whoever pressed gets an
+// answer of their own. Where people of other companies are in the channel, or may
+// be, its cards say nothing of the visitor.
 //
 // Slack's posts have no idempotency key. A post is made once; when its outcome is
 // not known, the app's own message is looked for by its metadata where Slack
@@ -84,6 +85,8 @@ type connector struct {
 
 	api      *slackapi.Client
 	http     *http.Client
+	base     string // of the Web API's addresses
+	botToken string
 	appToken string
 
 	selves   cache[installation] // one, by ""
@@ -111,7 +114,9 @@ func New(c Config) (bridge.Connector, error) {
 	k := &connector{
 		name: c.Name, hosts: c.ResponseHosts, allowGuests: c.AllowGuests,
 		log:      cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
-		appToken: c.AppToken,
+		botToken: c.BotToken, appToken: c.AppToken,
+		// slack-go joins the address and the method without a slash between.
+		base: strings.TrimSuffix(c.URL.String(), "/") + "/",
 		http: &http.Client{
 			Transport: careful{c.Transport},
 			Timeout:   callTimeout,
@@ -123,18 +128,17 @@ func New(c Config) (bridge.Connector, error) {
 		shared:   cache[bool]{life: time.Minute},
 		directs:  cache[string]{life: 24 * time.Hour},
 		attempts: cache[attempt]{life: 24 * time.Hour},
-		uses:     cache[int]{life: responseLife},
+		uses:     cache[int]{life: 2 * atOnce},
 		turns:    newTurns(),
 	}
 	for _, s := range c.Secrets {
 		k.secrets = append(k.secrets, []byte(s))
 	}
-	// slack-go joins the address and the method without a slash between.
-	base := strings.TrimSuffix(c.URL.String(), "/") + "/"
 	k.api = slackapi.New(c.BotToken,
-		slackapi.OptionHTTPClient(k.http), slackapi.OptionAPIURL(base), slackapi.OptionAppLevelToken(c.AppToken))
+		slackapi.OptionHTTPClient(k.http), slackapi.OptionAPIURL(k.base), slackapi.OptionAppLevelToken(c.AppToken))
 	conn := bridge.Connector{
 		Name:   c.Name,
+		Title:  "Slack",
 		Accept: k.accept,
 		Read:   k.read,
 		Show:   k.show,

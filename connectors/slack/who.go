@@ -4,74 +4,17 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	slackapi "github.com/slack-go/slack"
 
 	"cobrowse-bridge/bridge"
 )
 
-// An installation is whom the bot token belongs to.
-type installation struct {
-	team, enterprise string
-	bot, user, name  string // the bot's id, and the id and name of its user
-	scopes           []string
-}
-
-// self asks once an hour who we are (docs.slack.dev/reference/methods/auth.test).
-func (c *connector) self(ctx context.Context) (installation, error) {
-	if me, ok := c.selves.get(""); ok {
-		return me, nil
-	}
-	a, err := c.api.AuthTestContext(ctx)
-	if err != nil {
-		return installation{}, c.fault("POST auth.test", err)
-	}
-	me := installation{
-		team: a.TeamID, enterprise: a.EnterpriseID, bot: a.BotID, user: a.UserID, name: a.User,
-		scopes: scopes(a.Header.Get("X-Oauth-Scopes")),
-	}
-	if me.team == "" {
-		return installation{}, fmt.Errorf("POST auth.test: %w", errAnswer)
-	}
-	c.selves.put("", me)
-	return me, nil
-}
-
-func scopes(header string) []string {
-	var all []string
-	for s := range strings.SplitSeq(header, ",") {
-		if s = strings.TrimSpace(s); s != "" {
-			all = append(all, s)
-		}
-	}
-	return all
-}
-
-func (i installation) may(scope string) bool { return slices.Contains(i.scopes, scope) }
-
-// has reports whether a delivery comes from where the app is installed. Where
-// that is a whole organisation, the workspace may be any and is often not named.
-func (i installation) has(k kept) bool {
-	if k.OrgWide {
-		return k.Enterprise != "" && (k.Enterprise == i.enterprise || k.Enterprise == i.team)
-	}
-	return k.Team == i.team
-}
-
-// home is what the ids of its people begin with.
-func (i installation) home(orgWide bool) string {
-	if orgWide && i.enterprise != "" {
-		return i.enterprise
-	}
-	return i.team
-}
-
 // A person is what users.info says about whoever asked. The zero person is nobody
 // whom Slack knows.
 type person struct {
 	name               string
+	email              string // confirmed, or empty
 	team, enterprise   string
 	teams              []string // of an organisation, that they are members of
 	guest, bot, closed bool
@@ -100,6 +43,9 @@ func (c *connector) person(ctx context.Context, id string) (person, error) {
 		// Of closed accounts Slack does not say whether they were guests.
 		closed: u.Deleted, stranger: u.IsStranger,
 	}
+	if u.IsEmailConfirmed {
+		p.email = u.Profile.Email // with the scope users:read.email only
+	}
 	c.agents.put(id, p)
 	return p, nil
 }
@@ -115,13 +61,11 @@ func (c *connector) agent(ctx context.Context, k kept) (bridge.Agent, bridge.Ref
 	if err != nil {
 		return bridge.Agent{}, "", err
 	}
-	ours := !p.stranger && (p.team == me.team || slices.Contains(p.teams, me.team) ||
-		k.OrgWide && p.enterprise != "" && p.enterprise == k.Enterprise)
-	home, why := me.home(k.OrgWide), bridge.Refusal("")
+	home, why := me.home(), bridge.Refusal("")
 	switch {
 	case p.team == "":
 		why = bridge.RefuseInactive
-	case !me.has(k), !ours:
+	case !me.has(k, p), !me.employs(p):
 		home, why = p.team, bridge.RefuseExternal
 	case p.bot:
 		why = bridge.RefuseBot
@@ -130,7 +74,7 @@ func (c *connector) agent(ctx context.Context, k kept) (bridge.Agent, bridge.Ref
 	case p.guest && !c.allowGuests:
 		why = bridge.RefuseGuest
 	}
-	return bridge.Agent{ID: home + "/" + k.User, Name: cmp.Or(p.name, k.User)}, why, nil
+	return bridge.Agent{ID: home + "/" + k.User, Name: cmp.Or(p.name, k.User), Email: p.email}, why, nil
 }
 
 // outsiders reports whether people of other companies see a channel. Where Slack

@@ -50,8 +50,8 @@ func (w *Workspace) usersInfo(u *User, r *http.Request, _ []byte) answer {
 	}
 	info := object{"_id": of.ID, "username": of.Username, "name": of.Name, "type": cmp.Or(of.Type, "user"),
 		"active": !of.Inactive, "status": "online"}
-	if slices.Contains(u.Roles, "admin") {
-		info["emails"], info["roles"] = []object{{"address": of.Email}}, of.Roles
+	if u.may("view-full-other-user-info") {
+		info["emails"], info["roles"] = []object{{"address": of.Email, "verified": !of.Unconfirmed}}, of.Roles
 	}
 	return good(object{"user": info})
 }

@@ -26,8 +26,10 @@ type User struct {
 	Username string
 	Name     string
 	Email    string
-	Token    string
-	Roles    []string
+	// Unconfirmed says that nobody has shown the address to be theirs.
+	Unconfirmed bool
+	Token       string
+	Roles       []string
 	// Permissions come on top of those of the roles, as a custom role gives them.
 	Permissions []string
 	// Type is "user" if empty; there are "bot" and "app" too.
@@ -391,12 +393,13 @@ func (w *Workspace) lookup(username string) *User {
 // permissions of the built-in roles, as far as they matter here
 // (app/authorization/server/constant/permissions.ts).
 var permissions = map[string][]string{
-	"create-d":              {"admin", "user", "bot", "app"},
-	"view-d-room":           {"admin", "user", "bot", "app"},
-	"view-l-room":           {"admin", "livechat-manager", "livechat-monitor", "livechat-agent"},
-	"view-livechat-rooms":   {"admin", "livechat-manager", "livechat-monitor"},
-	"view-livechat-manager": {"admin", "livechat-manager", "livechat-monitor"},
-	"api-bypass-rate-limit": {"admin", "bot", "app"},
+	"create-d":                  {"admin", "user", "bot", "app"},
+	"view-d-room":               {"admin", "user", "bot", "app"},
+	"view-l-room":               {"admin", "livechat-manager", "livechat-monitor", "livechat-agent"},
+	"view-livechat-rooms":       {"admin", "livechat-manager", "livechat-monitor"},
+	"view-livechat-manager":     {"admin", "livechat-manager", "livechat-monitor"},
+	"api-bypass-rate-limit":     {"admin", "bot", "app"},
+	"view-full-other-user-info": {"admin"},
 }
 
 func (u *User) may(permission string) bool {

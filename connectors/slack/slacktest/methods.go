@@ -70,9 +70,13 @@ func (w *Workspace) usersInfo(args object) answer {
 	if team == "" {
 		team = w.Team
 	}
+	profile := object{"real_name": u.RealName, "display_name": u.DisplayName}
+	if w.may("users:read.email") && u.Email != "" {
+		profile["email"] = u.Email
+	}
 	body := object{
 		"id": u.ID, "team_id": team, "name": u.Name, "real_name": u.RealName, "deleted": u.Deleted, "is_bot": u.Bot, "updated": 1700000000,
-		"profile": object{"real_name": u.RealName, "display_name": u.DisplayName},
+		"profile": profile, "is_email_confirmed": u.Confirmed,
 	}
 	// Slack leaves these out of what it says about closed accounts.
 	if !u.Deleted {

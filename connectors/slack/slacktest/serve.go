@@ -72,6 +72,7 @@ func (w *Workspace) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		default:
 			a = w.call(r, method, token, args)
 		}
+		w.touch()
 		w.mu.Unlock()
 	}
 	switch {

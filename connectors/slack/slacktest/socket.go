@@ -160,6 +160,17 @@ func (w *Workspace) Envelope(kind string, payload any) (id string, err error) {
 	return id, fmt.Errorf("slacktest: no connection takes it: %w", err)
 }
 
+// Raw sends text that need not be an envelope through the oldest connection, which
+// is also the one that Envelope uses.
+func (w *Workspace) Raw(text string) error {
+	w.mu.Lock()
+	s := w.sockets.open[0]
+	w.mu.Unlock()
+	s.write.Lock()
+	defer s.write.Unlock()
+	return s.conn.WriteMessage(websocket.TextMessage, []byte(text))
+}
+
 // Disconnect announces to the oldest connection that it will be closed. Close
 // does it.
 func (w *Workspace) Disconnect(reason string) (closeIt func()) {

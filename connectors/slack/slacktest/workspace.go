@@ -23,6 +23,10 @@ type User struct {
 	Name        string // of the account
 	DisplayName string
 	RealName    string
+	// Email is told to apps with the scope users:read.email; Confirmed says that it
+	// is theirs.
+	Email     string
+	Confirmed bool
 	// Team is the workspace's own if empty.
 	Team string
 	// Enterprise and Teams are of the user's organisation, if there is one.
@@ -87,6 +91,7 @@ type Workspace struct {
 	// workspace.
 	OrgWide  bool
 	App      string
+	AppName  string // what people call it; empty is the name of its user
 	BotUser  string // the app's user
 	BotID    string
 	BotToken string
@@ -115,6 +120,7 @@ type Workspace struct {
 	violations []string
 	serial     int
 	sockets    sockets
+	changed    chan struct{} // closed at each change that people see
 }
 
 // New returns a workspace with an app and nobody else. Violations go to report,
@@ -135,6 +141,7 @@ func New(report func(format string, args ...any)) *Workspace {
 		triggers:  make(map[string]*trigger),
 		responses: make(map[string]*response),
 		faults:    make(map[string][]Fault),
+		changed:   make(chan struct{}),
 	}
 	w.AddUser(User{ID: w.BotUser, Name: "cobrowse", Bot: true})
 	return w
@@ -145,6 +152,7 @@ func (w *Workspace) AddUser(u User) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.users[u.ID] = &u
+	w.touch()
 }
 
 // AddChannel adds a channel, or replaces the one of the same id.
@@ -152,6 +160,7 @@ func (w *Workspace) AddChannel(c Channel) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.channels[c.ID] = &c
+	w.touch()
 }
 
 // Write is a message of a person.
@@ -160,6 +169,7 @@ func (w *Workspace) Write(user, channel, thread, text string) Post {
 	defer w.mu.Unlock()
 	p := &Post{Channel: channel, TS: w.stamp(), Thread: thread, By: user, Text: text}
 	w.posts = append(w.posts, p)
+	w.touch()
 	return *p
 }
 
@@ -169,6 +179,7 @@ func (w *Workspace) Insert(p Post) {
 	defer w.mu.Unlock()
 	p.TS = w.stamp()
 	w.posts = append(w.posts, &p)
+	w.touch()
 }
 
 // Delete removes a post.
@@ -176,6 +187,7 @@ func (w *Workspace) Delete(channel, ts string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.posts = slices.DeleteFunc(w.posts, func(p *Post) bool { return p.Channel == channel && p.TS == ts })
+	w.touch()
 }
 
 // Channel are the app's posts that everybody in a channel sees.
@@ -213,12 +225,21 @@ func (w *Workspace) Views() (all []View) {
 }
 
 // CloseViews is everybody closing their dialogs.
-func (w *Workspace) CloseViews() {
+func (w *Workspace) CloseViews() { w.closeViews(func(*View) bool { return true }) }
+
+func (w *Workspace) closeViews(which func(*View) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, v := range w.views {
-		v.Closed = true
+		v.Closed = v.Closed || which(v)
 	}
+	w.touch()
+}
+
+// touch says that something changed.
+func (w *Workspace) touch() {
+	close(w.changed)
+	w.changed = make(chan struct{})
 }
 
 // Home is a user's Home tab.

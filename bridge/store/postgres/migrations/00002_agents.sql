@@ -18,9 +18,9 @@ CREATE TABLE accounts (
 );
 CREATE INDEX accounts_agent ON accounts (agent, account);
 
--- When each subject of a limit, known by a keyed hash, will have all of it left.
+-- When each subject of a limit will have all of it left. Rows of one subject are
+-- neighbours, and there is no other index, since each act writes several.
 CREATE TABLE limits (
     subject BYTEA PRIMARY KEY NOT NULL,
     free    BIGINT NOT NULL
 );
-CREATE INDEX limits_free ON limits (free);

@@ -1,0 +1,4 @@
+package signin
+
+// LocalPath is what Begin makes of next.
+func LocalPath(next string) string { return localPath(next) }

@@ -1,0 +1,318 @@
+package signin_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cobrowse-bridge/bridge/signin"
+	"cobrowse-bridge/bridge/signin/signintest"
+)
+
+func TestIssuerIsAskedWhenItIsNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		if n := w.issuer.Requests("discovery"); n != 0 {
+			t.Errorf("asked %d times before anybody signs in", n)
+		}
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() { w.browser().step("/signin") })
+		}
+		all.Wait()
+		time.Sleep(59 * time.Minute)
+		w.browser().step("/signin")
+		if n := w.issuer.Requests("discovery"); n != 1 {
+			t.Errorf("asked %d times in an hour", n)
+		}
+		time.Sleep(2 * time.Minute)
+		w.browser().signIn()
+		if n := w.issuer.Requests("discovery"); n != 2 {
+			t.Errorf("asked %d times in more than an hour", n)
+		}
+		time.Sleep(2 * time.Hour)
+		w.browser().signIn()
+		if n := w.issuer.Requests("keys"); n != 1 {
+			t.Errorf("the same keys were asked for %d times", n)
+		}
+	})
+}
+
+func TestIssuerIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.issuer.Break(signintest.Down)
+		b := w.browser()
+		for range 10 {
+			if status, _ := b.get("/signin"); status != http.StatusBadGateway || !errors.Is(w.came(), signin.ErrIssuer) {
+				t.Fatalf("%d: %v", status, w.came())
+			}
+		}
+		if n := w.issuer.Requests("discovery"); n != 1 {
+			t.Errorf("asked %d times at once", n)
+		}
+		if len(b.cookies()) != 0 {
+			t.Errorf("cookies of nothing: %v", b.cookies())
+		}
+		w.issuer.Break()
+		time.Sleep(6 * time.Second)
+		b.signIn()
+	})
+}
+
+func TestIssuerHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.issuer.Break(signintest.Slow)
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() { w.browser().step("/signin") })
+		}
+		all.Wait()
+		if took := time.Since(began); took > 5*time.Second || !errors.Is(w.came(), signin.ErrIssuer) || !strings.Contains(w.came().Error(), "timed out") {
+			t.Errorf("%v after %s", w.came(), took)
+		}
+		r := httptest.NewRequestWithContext(cancelled(t), http.MethodGet, "/signin", nil)
+		time.Sleep(time.Minute)
+		if err := w.oidc.Begin(httptest.NewRecorder(), r, "/"); !errors.Is(err, signin.ErrIssuer) {
+			t.Errorf("whoever has left does not wait: %v", err)
+		}
+		time.Sleep(10 * time.Second) // the question goes on without them, and ends
+	})
+}
+
+// Somebody who leaves does not spoil it for those who wait with them.
+func TestQuestionOutlivesWhoAskedIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := httptest.NewRequestWithContext(cancelled(t), http.MethodGet, "/signin", nil)
+		err := w.oidc.Begin(httptest.NewRecorder(), r, "/")
+		if err != nil && !errors.Is(err, signin.ErrIssuer) {
+			t.Error(err)
+		}
+		synctest.Wait()
+		w.browser().signIn()
+		if n := w.issuer.Requests("discovery"); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
+// Each step may take a while, but not all of them.
+func TestCallbackDoesNotWaitForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config := w.config
+		config.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			time.Sleep(4 * time.Second)
+			return w.issuer.Transport().RoundTrip(r)
+		})
+		w.oidc = must(signin.NewOIDC(config))
+		b := w.browser()
+		callback := b.callback()
+		began := time.Now()
+		b.step(callback)
+		if took := time.Since(began); !errors.Is(w.came(), signin.ErrIssuer) || took > 12*time.Second || w.sessions() != 0 {
+			t.Errorf("%v after %s", w.came(), took)
+		}
+	})
+}
+
+// An issuer that was known goes on being used while its description cannot be
+// had again.
+func TestOldDescriptionIsBetterThanNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b := w.browser()
+		b.signIn()
+		time.Sleep(2 * time.Hour)
+		w.issuer.Break(signintest.Failing)
+		for range 10 {
+			if next := b.step("/signin"); !strings.HasPrefix(next, issuerURL) {
+				t.Fatalf("led to %q: %v", next, w.came())
+			}
+		}
+		if n := w.issuer.Requests("discovery"); n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+		w.issuer.Break()
+		b.signIn()
+	})
+}
+
+func TestIssuerRotatesItsKey(t *testing.T) {
+	w := newWorld(t)
+	for range 3 {
+		w.browser().signIn()
+		w.browser().signIn()
+		w.issuer.Rotate()
+	}
+	if n := w.issuer.Requests("keys"); n != 3 {
+		t.Errorf("three keys were asked for %d times", n)
+	}
+}
+
+func TestErrorsTellWhatTheIssuerSaid(t *testing.T) {
+	w := newWorld(t, func(c *signin.OIDCConfig) { c.ClientSecret = "not the secret" })
+	b := w.browser()
+	b.step(b.callback())
+	if err := w.came(); !errors.Is(err, signin.ErrIssuer) || !strings.Contains(err.Error(), "401 invalid_client") || strings.Contains(err.Error(), "not the secret") {
+		t.Error(err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(description map[string]any)
+		skew   time.Duration
+		noKeys bool
+		want   error
+		says   string
+	}{
+		{name: "sound"},
+		{name: "says little", change: func(d map[string]any) {
+			for name := range maps.Clone(d) {
+				if strings.HasSuffix(name, "_supported") {
+					delete(d, name)
+				}
+			}
+			delete(d, "userinfo_endpoint")
+		}},
+		{name: "a minute apart is little", skew: 55 * time.Second},
+		{name: "slow clock", skew: -3 * time.Minute, want: signin.ErrClock, says: "differ by"},
+		{name: "fast clock", skew: 3 * time.Minute, want: signin.ErrClock, says: "differ by"},
+		{name: "slash at the end", change: func(d map[string]any) { d["issuer"] = issuerURL + "/" }, want: signin.ErrIssuer, says: "to the letter"},
+		{name: "another issuer", change: func(d map[string]any) { d["issuer"] = "https://elsewhere.example" }, want: signin.ErrIssuer, says: "elsewhere"},
+		{name: "no issuer", change: func(d map[string]any) { delete(d, "issuer") }, want: signin.ErrIssuer},
+		{name: "only HS256", change: func(d map[string]any) {
+			d["id_token_signing_alg_values_supported"] = []string{"HS256", "none"}
+		}, want: signin.ErrIssuer, says: "algorithm"},
+		{name: "no S256", change: func(d map[string]any) { d["code_challenge_methods_supported"] = []string{"plain"} }, want: signin.ErrIssuer, says: "PKCE"},
+		{name: "implicit flow only", change: func(d map[string]any) { d["response_types_supported"] = []string{"id_token"} }, want: signin.ErrIssuer, says: "code flow"},
+		{name: "no token endpoint", change: func(d map[string]any) { delete(d, "token_endpoint") }, want: signin.ErrIssuer, says: "token_endpoint"},
+		{name: "plain http", change: func(d map[string]any) { d["token_endpoint"] = "http://login.example/token" }, want: signin.ErrIssuer, says: "token_endpoint"},
+		{name: "a script to go to", change: func(d map[string]any) { d["authorization_endpoint"] = "javascript:alert(1)" }, want: signin.ErrIssuer, says: "authorization_endpoint"},
+		{name: "somebody's password", change: func(d map[string]any) { d["jwks_uri"] = "https://u:p@login.example/" }, want: signin.ErrIssuer, says: "jwks_uri"},
+		{name: "wrong types", change: func(d map[string]any) { d["token_endpoint"] = 1 }, want: signin.ErrIssuer, says: "JSON"},
+		{name: "no keys", noKeys: true, want: signin.ErrIssuer, says: "no keys"},
+		{name: "far too long", change: func(d map[string]any) { d["padding"] = strings.Repeat("x", 2<<20) }, want: signin.ErrIssuer},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			config := w.config
+			config.Transport = around{w.issuer.Transport(), func(path string, header http.Header, body map[string]any) {
+				header.Set("Date", time.Now().Add(test.skew).UTC().Format(http.TimeFormat))
+				switch {
+				case strings.HasSuffix(path, "openid-configuration") && test.change != nil:
+					test.change(body)
+				case strings.HasSuffix(path, "/keys") && test.noKeys:
+					body["keys"] = []any{}
+				}
+			}}
+			err := must(signin.NewOIDC(config)).Check(t.Context())
+			if !errors.Is(err, test.want) || err != nil && !strings.Contains(err.Error(), test.says) {
+				t.Errorf("%v, not %v that says %q", err, test.want, test.says)
+			}
+		})
+	}
+	for _, fault := range []signintest.Fault{signintest.Down, signintest.Failing, signintest.KeysFailing} {
+		w := newWorld(t)
+		w.issuer.Break(fault)
+		if err := w.oidc.Check(t.Context()); !errors.Is(err, signin.ErrIssuer) {
+			t.Errorf("%s: %v", fault, err)
+		}
+	}
+}
+
+// around changes what an issuer answers.
+type around struct {
+	next   http.RoundTripper
+	change func(path string, header http.Header, body map[string]any)
+}
+
+func (a around) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := a.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	var body map[string]any
+	if err := json.NewDecoder(answer.Body).Decode(&body); err != nil {
+		return nil, err
+	}
+	a.change(r.URL.Path, answer.Header, body)
+	text, err := json.Marshal(body)
+	answer.Body = io.NopCloser(strings.NewReader(string(text)))
+	return answer, err
+}
+
+// Issuers that know one way only for clients to prove who they are.
+func TestClientProvesItselfAsTheIssuerWants(t *testing.T) {
+	for _, ways := range [][]string{nil, {"client_secret_basic"}, {"client_secret_post"}, {"private_key_jwt", "client_secret_post"}} {
+		w := newWorld(t)
+		var basic, post int
+		config := w.config
+		config.Transport = around{roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				if _, _, ok := r.BasicAuth(); ok {
+					basic++
+				} else {
+					post++
+				}
+			}
+			return w.issuer.Transport().RoundTrip(r)
+		}), func(_ string, _ http.Header, body map[string]any) {
+			if _, ok := body["token_endpoint"]; ok {
+				body["token_endpoint_auth_methods_supported"] = ways
+			}
+		}}
+		w.oidc = must(signin.NewOIDC(config))
+		w.browser().signIn()
+		if want := fmt.Sprint(ways); basic+post != 1 || (post == 1) != strings.Contains(want, "post") {
+			t.Errorf("%s: %d basic, %d post", want, basic, post)
+		}
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// What is sent to the issuer holds secrets, and goes nowhere else.
+func TestRedirectsOfTheIssuerAreNotFollowed(t *testing.T) {
+	w := newWorld(t)
+	var asked []string
+	config := w.config
+	config.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		asked = append(asked, r.URL.Host)
+		if strings.HasSuffix(r.URL.Path, "/token") || strings.HasSuffix(r.URL.Path, "/userinfo") {
+			return &http.Response{
+				StatusCode: http.StatusTemporaryRedirect, Body: http.NoBody, Request: r,
+				Header: http.Header{"Location": {"https://thief.example/"}},
+			}, nil
+		}
+		return w.issuer.Transport().RoundTrip(r)
+	})
+	w.oidc = must(signin.NewOIDC(config))
+	b := w.browser()
+	b.step(b.callback())
+	if !errors.Is(w.came(), signin.ErrIssuer) || w.sessions() != 0 {
+		t.Errorf("%v, %d sessions", w.came(), w.sessions())
+	}
+	for _, host := range asked {
+		if host != must(url.Parse(issuerURL)).Host {
+			t.Errorf("asked %s", host)
+		}
+	}
+}

@@ -1,0 +1,35 @@
+// A certified OpenID provider (https://openid.net/certification/) for the sign-in
+// test: node provider.mjs REDIRECT_URI. It prints its address once it listens on
+// loopback, and ends with its standard input.
+import { createServer } from 'node:http';
+import Provider from 'oidc-provider';
+
+const [redirect] = process.argv.slice(2);
+const people = {
+  ada: { name: 'Ada Lovelace', email: 'Ada@Corp.example', email_verified: true, groups: ['agents', 'staff'] },
+  eve: { name: 'Eve', email: 'eve@corp.example', email_verified: true, groups: ['staff'] },
+  bob: { name: 'Bob', email: 'bob@corp.example', email_verified: false, groups: ['agents'] },
+};
+
+const server = createServer();
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const provider = new Provider(issuer, {
+    clients: [{
+      client_id: 'bridge',
+      client_secret: "the client's secret + more",
+      redirect_uris: [redirect],
+      grant_types: ['authorization_code'],
+      response_types: ['code'],
+    }],
+    pkce: { required: () => true, methods: ['S256'] },
+    claims: {
+      openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'], groups: ['groups'],
+    },
+    cookies: { keys: ['of one run'] },
+    findAccount: (_, id) => people[id] && { accountId: id, claims: () => ({ sub: id, ...people[id] }) },
+  });
+  server.on('request', provider.callback());
+  console.log(issuer);
+});
+process.stdin.resume().on('end', () => process.exit(0));

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"cobrowse-bridge/bridge/signin/signintest"
+)
+
+func TestPromise10NoSecretOfASignInAnywhere(t *testing.T) {
+	t.Parallel()
+	r := newCanaryRun(t)
+	rules := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(rules, []byte("rules:\n  - may: [watch, operate, audit, erase]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	issuer, env := r.issuer(t, with(r.env, "BRIDGE_POLICY_FILE="+rules), "ada")
+	r.env = env
+	r.marks = append(r.marks, mark{"BRIDGE_OIDC_CLIENT_SECRET", r.client})
+	r.start()
+
+	// The ordinary way: in, to the screen, to every page of the desk, and out.
+	door, _, ada := r.card()
+	r.signsIn(ada, door).want(t, http.StatusOK, "Is this your account?")
+	ada.press(door, url.Values{"connect": {"1"}}).want(t, http.StatusOK, "Ann Silva")
+	ada.follow(door).wantWatch(t)
+	r.watch(ada, door).wantWatch(t)
+	for _, page := range []string{"/", "/desk/audit", "/desk/operations", "/desk/erase", "/desk/audit/export"} {
+		ada.follow(page).want(t, http.StatusOK)
+	}
+	ada.press("/signout", nil).want(t, http.StatusOK)
+	r.signsIn(ada, "/signin").want(t, http.StatusOK, "Ada Lovelace")
+	r.signsIn(r.newBrowser(ada.address), door).wantWatch(t)
+
+	// What an issuer can do wrong.
+	for _, fault := range []signintest.Fault{
+		signintest.Deny, signintest.OtherState, signintest.OtherIss, signintest.WrongIssuer, signintest.WrongAudience, signintest.WrongNonce,
+		signintest.WrongHash, signintest.WrongKey, signintest.NoSubject, signintest.Expired, signintest.Future, signintest.OtherPerson,
+		signintest.UserinfoFailing, signintest.NotOK, signintest.KeysFailing, signintest.Failing,
+	} {
+		issuer.Break(fault)
+		r.signsIn(r.newBrowser(ada.address), "/signin")
+	}
+	issuer.Break()
+	// A callback that is used twice, and some that nobody asked for.
+	codes := issuer.Secrets()
+	for _, q := range []url.Values{{"state": {"x"}, "code": {codes[1]}}, {"error": {r.client}, "state": {codes[1]}}} {
+		ada.follow("/signin/callback?" + q.Encode())
+	}
+	r.aSessionEndsByCommand(ada)
+
+	for _, secret := range issuer.Secrets() {
+		r.marks = append(r.marks, mark{"a code or token of the issuer", secret})
+	}
+	for _, cookie := range r.cookies {
+		r.marks = append(r.marks, mark{"a cookie", cookie})
+	}
+	for _, w := range r.upscope.Watches() {
+		r.marks = append(r.marks, mark{"a watch link", w.URL})
+	}
+	if n := len(issuer.Secrets()); n < 10 || len(r.cookies) < 15 || len(r.upscope.Watches()) < 3 {
+		t.Errorf("only %d secrets of the issuer, %d cookies, %d watch links", n, len(r.cookies), len(r.upscope.Watches()))
+	}
+	r.searchAll()
+
+	// Her address is hers to see, and the operator's.
+	r.marks = []mark{{"the agent's e-mail", "ada@corp.example"}}
+	r.nothingIn("the log", r.program.err.String())
+	r.database()
+	r.upstreams()
+}
+
+// signsIn is that of the browser, whose cookies are secrets at every step.
+func (r *canaryRun) signsIn(b *browser, path string) answer {
+	r.Helper()
+	a := b.signsIn(path)
+	r.cookies = append(r.cookies, b.every...)
+	b.every = nil
+	return a
+}
+
+func (r *canaryRun) aSessionEndsByCommand(b *browser) {
+	r.Helper()
+	list := r.command(r, r.env, 0, "agents", "list")
+	id := ""
+	for word := range strings.FieldsSeq(list) {
+		if strings.HasPrefix(word, "oidc:") {
+			id = word
+		}
+	}
+	printed := list + r.command(r, r.env, 0, "agents", "list", "--json") + r.command(r, r.env, 0, "agents", "sign-out", id)
+	if a := b.follow("/"); a.StatusCode != http.StatusSeeOther {
+		r.Errorf("signed out, and answered %d", a.StatusCode)
+	}
+	r.heard.add(answer{&http.Response{Status: "printed"}, printed})
+}

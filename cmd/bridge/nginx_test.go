@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// aroundServer is what nginx needs besides the document's example to run as
+// anybody, and in a folder of its own.
+const aroundServer = `
+daemon off;
+master_process off;
+pid %[1]s/pid;
+error_log stderr notice;
+events { worker_connections 64; }
+http {
+	access_log off;
+	client_body_temp_path %[1]s/body;
+	proxy_temp_path %[1]s/proxy;
+	fastcgi_temp_path %[1]s/fastcgi;
+	uwsgi_temp_path %[1]s/uwsgi;
+	scgi_temp_path %[1]s/scgi;
+%[2]s
+}
+`
+
+// The document's example, between browsers and a bridge, with as much of
+// oauth2-proxy as nginx asks it for: /oauth2/auth, which answers 202 with
+// X-Auth-Request headers or 401, as
+// https://oauth2-proxy.github.io/oauth2-proxy/features/endpoints says.
+func TestTheDocumentsProxySignsPeopleIn(t *testing.T) {
+	t.Parallel()
+	path, err := exec.LookPath("nginx")
+	if err != nil {
+		if path, err = exec.LookPath("/usr/sbin/nginx"); err != nil {
+			t.Skip("no nginx on this machine (apt-get install nginx-light)")
+		}
+	}
+	s := newServices(t)
+	s.ann()
+	_, bridge := startServe(t, with(s.env(t), "BRIDGE_SIGNIN=header", "BRIDGE_TRUSTED_PROXIES=127.0.0.1"))
+	oauth2 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, err := r.Cookie("_oauth2_proxy")
+		switch {
+		case r.URL.Path != "/oauth2/auth":
+			fmt.Fprintf(w, "the sign-in page, for %s", r.URL.Query().Get("rd"))
+		case err != nil:
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			w.Header().Set("X-Auth-Request-User", who.Value)
+			w.Header().Set("X-Auth-Request-Preferred-Username", "Ada Lovelace")
+			w.WriteHeader(http.StatusAccepted)
+		}
+	}))
+	t.Cleanup(oauth2.Close)
+	address := startNginx(t, path, map[string]string{
+		"http://127.0.0.1:8080": "http://" + bridge, "http://127.0.0.1:4180": oauth2.URL,
+	})
+
+	b := newBrowser(t, address)
+	door, _ := s.ready(t, b) // webhooks come through, without a sign-in
+	stranger := b.follow(door)
+	if to := stranger.Header.Get("Location"); stranger.StatusCode != http.StatusFound || !strings.Contains(to, "/oauth2/sign_in?rd=") || !strings.HasSuffix(to, door) {
+		t.Errorf("a stranger is answered %d to %q", stranger.StatusCode, to)
+	}
+	b.follow("/oauth2/sign_in?rd="+door).want(t, http.StatusOK, "the sign-in page, for "+door)
+	b.follow("/oauth2/auth").want(t, http.StatusNotFound)
+
+	// Whatever a browser says of itself, the proxy says otherwise, or nothing.
+	b.cookies["_oauth2_proxy"] = "ada"
+	claims := navigation("cross-site")
+	for _, name := range []string{"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username"} {
+		claims.Set(name, "eve@corp.example")
+	}
+	claims.Set("X_Forwarded_User", "eve")
+	for _, header := range []http.Header{navigation("cross-site"), claims} {
+		a := b.do(http.MethodGet, door, header, nil)
+		a.want(t, http.StatusOK, "Is this your account?", "Ada Lovelace")
+		if strings.Contains(a.body, "eve@") {
+			t.Errorf("the browser was believed: %s", a.body)
+		}
+	}
+	b.follow("/").want(t, http.StatusOK, "Your chat accounts", "header:ada")
+}
+
+// startNginx runs the server of deploy/signin.md, with other addresses behind it.
+func startNginx(t *testing.T, path string, behind map[string]string) (address string) {
+	t.Helper()
+	document, err := os.ReadFile("../../deploy/signin.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(document), "```nginx\n")
+	server, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("deploy/signin.md has no example for nginx")
+	}
+	for from, to := range behind {
+		server = strings.ReplaceAll(server, from, to)
+	}
+	// It listens where nothing did a moment ago.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = l.Addr().String()
+	l.Close()
+	folder := t.TempDir()
+	conf := filepath.Join(folder, "nginx.conf")
+	server = strings.Replace(server, "listen 443 ssl;", "listen "+address+";", 1)
+	if err := os.WriteFile(conf, fmt.Appendf(nil, aroundServer, folder, server), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said := newOutput()
+	cmd := exec.Command(path, "-p", folder, "-c", conf, "-e", "stderr")
+	cmd.Stderr = said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it keeps nothing
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("nginx said\n%s", said)
+		}
+	})
+	eventually(t, saying(func() string { return "nginx listens: " + said.String() }), patience, func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return address
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/settings"
+	"cobrowse-bridge/upscope"
+)
+
+type policyCommand struct {
+	Explain policyExplain `cmd:"" help:"Say what an agent may do, by which rule, and how their sessions open."`
+	Check   policyCheck   `cmd:"" help:"Say what is wrong with a policy file, and in which line."`
+}
+
+type policyExplain struct {
+	Agent     string   `required:"" placeholder:"ID" help:"Id of the agent, as the record shows it: oidc:…, header:… or slack:T1/U2."`
+	Email     string   `placeholder:"ADDRESS" help:"E-mail address that the sign-in has verified."`
+	Group     []string `sep:"none" placeholder:"NAME" help:"Group that the sign-in tells; may be given several times."`
+	Connector string   `placeholder:"NAME" help:"Chat service of the card, or desk."`
+	Place     string   `help:"Where the card is, such as slack:C0123."`
+	Act       string   `help:"Only this act, such as watch."`
+	File      string   `help:"Policy file to look at; without it that of BRIDGE_POLICY_FILE."`
+}
+
+// Run asks the policy, and no running bridge.
+func (c policyExplain) Run(s streams) error {
+	acts := policy.Acts()
+	if c.Act != "" {
+		if !slices.Contains(acts, policy.Act(c.Act)) {
+			return fmt.Errorf("--act is %q: there are %s", c.Act, words(acts))
+		}
+		acts = []policy.Act{policy.Act(c.Act)}
+	}
+	file, err := c.open()
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	var watch policy.Decision
+	for _, act := range acts {
+		d := file.Current().Decide(policy.Question{
+			Act: act, Agent: c.Agent, Email: c.Email, Groups: c.Group, Connector: c.Connector, Place: c.Place,
+		})
+		allowed := "no"
+		if d.Allowed {
+			allowed = "yes"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\n", act, allowed, d.Why)
+		if act == policy.Watch {
+			watch = d
+		}
+	}
+	if err := table.Flush(); err != nil || !watch.Allowed {
+		return err
+	}
+	return printProfile(s.out, watch.Profile)
+}
+
+func (c policyExplain) open() (*policy.File, error) {
+	path := c.File
+	if path == "" {
+		var r settings.Reader
+		var b bridgeSettings
+		r.Group("BRIDGE", &b) // only the policy matters here, whatever else is wrong
+		path = b.PolicyFile
+	}
+	if path == "" {
+		return policy.Fixed(policy.Default), nil
+	}
+	return policy.Open(path)
+}
+
+func words(acts []policy.Act) string {
+	var all []string
+	for _, a := range acts {
+		all = append(all, string(a))
+	}
+	return strings.Join(all, ", ")
+}
+
+// printProfile says how sessions open, in the words of the policy file.
+func printProfile(w io.Writer, p policy.Profile) error {
+	if p == (policy.Profile{Name: p.Name}) {
+		_, err := fmt.Fprintln(w, "\nSessions open with Upscope's own settings.")
+		return err
+	}
+	text, err := json.Marshal(p.Permissions)
+	if err != nil {
+		return err
+	}
+	var flags map[string]bool
+	if err := json.Unmarshal(text, &flags); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\nSessions open with the profile %s, and Upscope's own settings for the rest:\n", p.Name)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, name := range slices.Sorted(maps.Keys(flags)) {
+		fmt.Fprintf(table, "%s\t%t\n", name, flags[name])
+	}
+	naked := map[upscope.Naked]string{upscope.NakedYes: "true", upscope.NakedPageOnly: "page_only"}[p.Naked]
+	for _, line := range [][2]string{{"naked", naked}, {"language", p.Language}, {"initial_notes", oneLine(p.InitialNotes)}} {
+		if line[1] != "" {
+			fmt.Fprintf(table, "%s\t%s\n", line[0], line[1])
+		}
+	}
+	return table.Flush()
+}
+
+type policyCheck struct {
+	File string `arg:"" help:"The policy file."`
+}
+
+// Run reads the file as a bridge would. Its exit status is 1 if that would refuse it.
+func (c policyCheck) Run(s streams) error {
+	if _, err := policy.Open(c.File); err != nil {
+		fmt.Fprintln(s.out, err)
+		return exit(1)
+	}
+	_, err := fmt.Fprintf(s.out, "%s is sound.\n", c.File)
+	return err
+}

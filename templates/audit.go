@@ -1,0 +1,120 @@
+package templates
+
+import (
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Audit is the page on which the audit trail is searched. Its form is a GET of
+// /desk/audit with the fields of AuditFilter in lower case; "before" is the Seq
+// below which to go on. The same fields lead to /desk/audit/export.
+type Audit struct {
+	Seat   Seat
+	Note   Note
+	Filter AuditFilter
+	// Actions are those to choose from.
+	Actions []string
+	// Records are those that fit, the newest first.
+	Records []AuditRecord
+	// Before is the "before" of this page, zero on the first; Older is that of
+	// the next, zero if there is none.
+	Before, Older int64
+	// Now is what times are compared with; zero is the time of the call.
+	Now time.Time
+}
+
+// An AuditFilter says which records to show. Empty fields let all through.
+type AuditFilter struct {
+	Agent, Visitor, Card, Action string
+	// Since and Until are the first and the last day, 2006-01-02; anything else
+	// counts as empty.
+	Since, Until string
+}
+
+// An AuditRecord is one entry of the trail.
+type AuditRecord struct {
+	Seq                                                   int64
+	At                                                    time.Time
+	Action, Agent, Visitor, Card, Connector, Chat, Detail string
+	// Erased says that Visitor, Chat and Detail were removed with the person they
+	// named.
+	Erased bool
+}
+
+type auditView struct {
+	frame
+	Filter  AuditFilter
+	Actions []string
+	Records []auditRecordView
+	// Filtered says that some records are left out.
+	Filtered              bool
+	Newest, Older, Export string
+}
+
+type auditRecordView struct {
+	AuditRecord
+	When moment
+}
+
+func (a Audit) view() (string, any, error) {
+	now := a.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	f := a.Filter.view()
+	v := auditView{
+		frame: a.Seat.frame("Audit trail", auditPath, a.Note), Filter: f, Filtered: f != AuditFilter{},
+		Export: f.address(auditPath+"/export", 0),
+	}
+	if a.Before > 0 {
+		v.Newest = f.address(auditPath, 0)
+	}
+	if a.Older > 0 {
+		v.Older = f.address(auditPath, a.Older)
+	}
+	for _, action := range a.Actions {
+		if action = clean(action, maxName); action != "" {
+			v.Actions = append(v.Actions, action)
+		}
+	}
+	for _, r := range a.Records {
+		for _, s := range []*string{&r.Action, &r.Agent, &r.Visitor, &r.Card, &r.Connector, &r.Chat} {
+			*s = clean(*s, maxID)
+		}
+		r.Detail = clean(r.Detail, maxNote)
+		v.Records = append(v.Records, auditRecordView{r, momentOf(now, r.At)})
+	}
+	return "audit", v, nil
+}
+
+func (f AuditFilter) view() AuditFilter {
+	for _, s := range []*string{&f.Agent, &f.Visitor, &f.Card, &f.Action} {
+		*s = clean(*s, maxID)
+	}
+	for _, day := range []*string{&f.Since, &f.Until} {
+		if _, err := time.Parse(time.DateOnly, *day); err != nil {
+			*day = ""
+		}
+	}
+	return f
+}
+
+// address is that of path with the filter as its query.
+func (f AuditFilter) address(path string, before int64) string {
+	q := url.Values{}
+	for name, value := range map[string]string{
+		"agent": f.Agent, "visitor": f.Visitor, "card": f.Card, "action": f.Action, "since": f.Since, "until": f.Until,
+	} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if before > 0 {
+		q.Set("before", strconv.FormatInt(before, 10))
+	}
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
+}

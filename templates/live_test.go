@@ -1,0 +1,303 @@
+package templates
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+)
+
+func renderLive(t testing.TB, d Desk) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := RenderLive(&b, d); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestTheLivePartIsThatOfThePage(t *testing.T) {
+	for name, p := range samplePages() {
+		d, ok := p.(Desk)
+		if !ok {
+			continue
+		}
+		if want := `tabindex="-1">` + renderLive(t, d) + "</div>"; !strings.Contains(render(t, d), want) {
+			t.Errorf("%s: the page has another live part", name)
+		}
+	}
+}
+
+func TestTheLivePartFitsAnEvent(t *testing.T) {
+	// A carriage return would end a line of the event.
+	for _, s := range append(corpus(t), "a\rb", "a\r\nb") {
+		live := renderLive(t, poisoned(s)["desk-busy"].(Desk))
+		if strings.ContainsAny(live, "\r\x00") || strings.Contains(live, "<script") {
+			t.Errorf("%.40q: unfit:\n%s", s, live)
+		}
+	}
+}
+
+// A deskSite serves one agent's desk with its events.
+type deskSite struct {
+	*testing.T
+	*httptest.Server
+	// desk is what the page shows when it is loaded.
+	desk atomic.Pointer[Desk]
+	// events are sent as they come; an empty one ends the stream.
+	events chan string
+	// refused answers the stream as for somebody who is not signed in any more.
+	refused atomic.Bool
+	posted  chan string
+}
+
+func newDeskSite(t *testing.T, d Desk) *deskSite {
+	s := &deskSite{T: t, events: make(chan string), posted: make(chan string, 1)}
+	s.desk.Store(&d)
+	mux := http.NewServeMux()
+	mux.Handle("GET /static/", http.StripPrefix("/static/", http.FileServerFS(Static())))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { sendPage(t, w, *s.desk.Load()) })
+	mux.HandleFunc("POST /desk/look-up", func(w http.ResponseWriter, r *http.Request) {
+		s.posted <- r.PostFormValue("code")
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	})
+	mux.HandleFunc("GET /desk/events", s.stream)
+	s.Server = httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *deskSite) stream(w http.ResponseWriter, r *http.Request) {
+	if s.refused.Load() {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	fmt.Fprint(w, "retry: 10\n\n")
+	w.(http.Flusher).Flush()
+	for {
+		select {
+		case html := <-s.events:
+			if html == "" {
+				return
+			}
+			fmt.Fprint(w, "event: cards\n")
+			for line := range strings.SplitSeq(html, "\n") {
+				fmt.Fprintf(w, "data: %s\n", line)
+			}
+			fmt.Fprint(w, "\n")
+			w.(http.Flusher).Flush()
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// send tells the page what the desk has become.
+func (s *deskSite) send(html string) {
+	s.Helper()
+	select {
+	case s.events <- html:
+	case <-time.After(30 * time.Second):
+		s.Fatal("nobody listens to the events")
+	}
+}
+
+// open shows the desk on a small screen and waits until it is live. The page
+// keeps what its parts went through in "went".
+func (s *deskSite) open() context.Context {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(browser(s.T), time.Minute)
+	s.Cleanup(cancel)
+	dress(s.T, ctx, "light", 900)
+	do(s.T, ctx, chromedp.Navigate(s.URL+"/"))
+	until(s.T, ctx, `document.getElementById("pulse").textContent === "Live"`)
+	do(s.T, ctx, chromedp.Evaluate[chromedp.Void](`
+		window.went = {pulse: [], live: 0, at: 0};
+		new MutationObserver(() => went.pulse.push(pulse.textContent)).observe(pulse, {childList: true});
+		new MutationObserver(() => { went.live++; went.at = performance.now(); }).observe(live, {childList: true});
+		0`))
+	return ctx
+}
+
+// until waits for a condition in the page.
+func until(t *testing.T, ctx context.Context, condition string) {
+	t.Helper()
+	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](condition, chromedp.WithPollingTimeout(30*time.Second))); err != nil {
+		t.Fatalf("waiting for %s: %v", condition, err)
+	}
+}
+
+func is[T comparable](t *testing.T, ctx context.Context, script string, want T) {
+	t.Helper()
+	if got := get[T](t, ctx, script); got != want {
+		t.Errorf("%s is %v, want %v", script, got, want)
+	}
+}
+
+// threeCards is a desk with a card that is ready, one that is waited for and
+// one that may be.
+func threeCards(change func(cards []DeskCard)) Desk {
+	d := samplePages()["desk-agent"].(Desk)
+	if change != nil {
+		change(d.Cards)
+	}
+	return d
+}
+
+func returned(cards []DeskCard) { // Joana, whom the agent did not even wait for
+	cards[1].State, cards[1].CanTell, cards[1].Changed = StateReady, false, noon
+}
+
+const focus = `document.activeElement.dataset.key || document.activeElement.id`
+
+func TestTheDeskKeepsItselfUpToDate(t *testing.T) {
+	s := newDeskSite(t, threeCards(nil))
+	ctx := s.open()
+
+	do(t, ctx, chromedp.Evaluate[chromedp.Void](`document.querySelector("[data-key='chat-c-waited']").focus(); scrollTo(0, 120)`))
+	s.send(renderLive(t, threeCards(nil))) // nothing new
+	s.send(renderLive(t, threeCards(nil)))
+	s.send(renderLive(t, threeCards(returned)))
+	until(t, ctx, `document.querySelector("[data-card='c-offline']").dataset.here === "1"`)
+	is(t, ctx, `went.live`, 1)
+	is(t, ctx, focus, "chat-c-waited")
+	is(t, ctx, `scrollY`, 120)
+	is(t, ctx, `news.textContent`, "Joana Prates is back online.")
+	is(t, ctx, `getComputedStyle(news).display !== "none" && news.getAttribute("role")`, "status")
+	is(t, ctx, `document.title`, "Your desk · "+Product) // whoever looks at it needs no mark
+	is(t, ctx, `[...live.querySelectorAll("h3")].slice(0, 2).map(e => e.textContent).join()`, "Joana Prates,Ann Silva")
+
+	// A new card says who it is, and one that leaves says nothing.
+	s.send(renderLive(t, threeCards(func(cards []DeskCard) {
+		returned(cards)
+		cards[0].ID, cards[0].Visitor = "c-new", "Zoë <b>Ash</b>"
+	})))
+	until(t, ctx, `!!document.querySelector("[data-card='c-new']")`)
+	is(t, ctx, `news.textContent`, "Zoë <b>Ash</b> is online.")
+}
+
+func TestFocusStaysOnTheCardWhateverBecomesOfIt(t *testing.T) {
+	s := newDeskSite(t, threeCards(nil))
+	ctx := s.open()
+	do(t, ctx, chromedp.Evaluate[chromedp.Void](`document.querySelector("[data-key='tell-c-offline']").focus()`))
+
+	s.send(renderLive(t, threeCards(returned))) // its button is gone
+	until(t, ctx, `went.live === 1`)
+	is(t, ctx, focus, "card-c-offline")
+
+	d := threeCards(nil)
+	d.Cards = d.Cards[:1]
+	s.send(renderLive(t, d)) // and now the card
+	until(t, ctx, `went.live === 2`)
+	is(t, ctx, focus, "live")
+
+	do(t, ctx, chromedp.Evaluate[chromedp.Void](`document.getElementById("code").focus()`))
+	s.send(renderLive(t, threeCards(nil)))
+	until(t, ctx, `went.live === 3`)
+	is(t, ctx, focus, "code")
+}
+
+func TestATabInTheBackgroundIsMarkedWhenSomebodyIsBack(t *testing.T) {
+	s := newDeskSite(t, threeCards(nil))
+	ctx := s.open()
+	hide := func(hidden bool) {
+		do(t, ctx, chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`
+			Object.defineProperty(document, "hidden", {value: %t, configurable: true});
+			document.dispatchEvent(new Event("visibilitychange"))`, hidden)))
+	}
+	hide(true)
+	s.send(renderLive(t, threeCards(func(cards []DeskCard) { cards[2].Waiting = false }))) // no news
+	until(t, ctx, `went.live === 1`)
+	is(t, ctx, `document.title`, "Your desk · "+Product)
+	s.send(renderLive(t, threeCards(returned)))
+	until(t, ctx, `went.live === 2`)
+	is(t, ctx, `document.title`, "● Your desk · "+Product)
+	hide(false)
+	is(t, ctx, `document.title`, "Your desk · "+Product)
+}
+
+func TestNoCardMovesUnderThePointer(t *testing.T) {
+	s := newDeskSite(t, threeCards(nil))
+	ctx := s.open()
+	at := get[struct{ X, Y float64 }](t, ctx, `(r => ({X: r.x + r.width / 2, Y: r.y + r.height / 2}))(
+		document.querySelector("[data-key='open-c-ready']").getBoundingClientRect())`)
+	do(t, ctx, chromedp.Evaluate[chromedp.Void](`live.addEventListener("pointermove", () => { went.moved = performance.now(); })`))
+	do(t, ctx, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at.X, at.Y))
+	until(t, ctx, `went.moved > 0 && !!live.querySelector("a:hover")`)
+
+	s.send(renderLive(t, threeCards(returned))) // would put Joana first
+	until(t, ctx, `went.live === 1`)
+	if waited := get[float64](t, ctx, `went.at - went.moved`); waited < 1500 {
+		t.Errorf("the cards moved %.0f ms after the pointer", waited)
+	}
+}
+
+func TestTheDeskSaysWhenItIsNotLive(t *testing.T) {
+	s := newDeskSite(t, threeCards(nil))
+	ctx := s.open()
+
+	s.send("") // the line breaks
+	s.send(renderLive(t, threeCards(returned)))
+	until(t, ctx, `went.live === 1 && pulse.textContent === "Live"`)
+	is(t, ctx, `went.pulse.join(" ")`, "Reconnecting… Live")
+
+	s.refused.Store(true) // the sign-in is over
+	s.send("")
+	until(t, ctx, `pulse.dataset.state === "off"`)
+	is(t, ctx, `pulse.querySelector("a").getAttribute("href")`, "/")
+	is(t, ctx, `went.live`, 1) // what was there stays
+
+	s.refused.Store(false) // signed in again in another tab
+	until(t, ctx, `pulse.textContent === "Live"`)
+}
+
+func TestTheDeskWorksWithoutScript(t *testing.T) {
+	s := newDeskSite(t, threeCards(nil))
+	ctx, cancel := context.WithTimeout(browser(t), time.Minute)
+	defer cancel()
+	dress(t, ctx, "light", 900)
+	if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		t.Fatal(err)
+	}
+	do(t, ctx, chromedp.Navigate(s.URL+"/"))
+	is(t, ctx, `document.querySelectorAll("[data-card]").length`, 3)
+	is(t, ctx, `document.querySelector("#pulse a").textContent`, "Refresh to see what is new")
+	do(t, ctx, chromedp.Evaluate[chromedp.Void](`document.getElementById("code").focus()`))
+	do(t, ctx, chromedp.KeyEvent("4821\r"))
+	select {
+	case code := <-s.posted:
+		if code != "4821" {
+			t.Errorf("posted %q", code)
+		}
+	case <-ctx.Done():
+		t.Error("the form was not posted")
+	}
+}
+
+func TestTheDesksScriptIsShortAndMakesNoMarkup(t *testing.T) {
+	script, err := static.ReadFile("static/desk.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(script), "\n"); n > 120 {
+		t.Errorf("%d lines", n)
+	}
+	for _, word := range []string{"eval", "Function(", "insertAdjacentHTML", "outerHTML", "document.write", "fetch(", "localStorage"} {
+		if strings.Contains(string(script), word) {
+			t.Errorf("it has %s", word)
+		}
+	}
+	if n := strings.Count(string(script), "innerHTML = "); n != 1 {
+		t.Errorf("%d places take HTML, want the one for events", n)
+	}
+}
