@@ -180,7 +180,7 @@ func (b *Bridge) search(ctx context.Context, c *card, clues Clues, again bool) (
 // tryCode follows clues with a lookup code, if the limits allow another. It counts
 // as wrong before it is followed, so that many at once are no way around them.
 func (b *Bridge) tryCode(ctx context.Context, c card, clues Clues) (Match, error) {
-	tries := b.codeTries(c)
+	tries := b.codeTries(ctx, c)
 	if err := b.limits.spend(ctx, tries...); err != nil {
 		return Match{}, err
 	}
@@ -194,15 +194,24 @@ func (b *Bridge) tryCode(ctx context.Context, c card, clues Clues) (Match, error
 }
 
 // codeTries are what a wrong lookup code counts against.
-func (b *Bridge) codeTries(c card) []store.Spending {
-	tries := []store.Spending{{Limit: b.budgets.allCodes}}
+func (b *Bridge) codeTries(ctx context.Context, c card) []store.Spending {
 	if !c.about.Asked {
-		return append(tries, store.Spending{Limit: b.budgets.chatCodes, Subject: c.Connector + "\x00" + c.Chat})
+		return []store.Spending{{Limit: b.budgets.typedCodes}, {Limit: b.budgets.chatCodes, Subject: c.Connector + "\x00" + c.Chat}}
 	}
+	tries := b.agentTries(ctx, c.Agent)
 	if c.from != "" {
 		tries = append(tries, store.Spending{Limit: b.budgets.addressCodes, Subject: c.from})
 	}
-	return append(tries, store.Spending{Limit: b.budgets.agentCodes, Subject: c.Agent})
+	return tries
+}
+
+// agentTries are what a wrong code counts against that an agent asks for, by
+// whichever of their accounts.
+func (b *Bridge) agentTries(ctx context.Context, agent string) []store.Spending {
+	if account, err := b.store.Account(ctx, agent); err == nil {
+		agent = account.Agent
+	}
+	return []store.Spending{{Limit: b.budgets.askedCodes}, {Limit: b.budgets.agentCodes, Subject: agent}}
 }
 
 func (c *card) codePrint(code string) string {

@@ -44,6 +44,15 @@ func (b *Bridge) who(r *http.Request) (signin.Identity, error) {
 	return signin.Identity{}, nil
 }
 
+// peek is who for a page that asks by itself: an open page alone keeps nobody
+// signed in.
+func (b *Bridge) peek(r *http.Request) (signin.Identity, error) {
+	if b.oidc != nil {
+		return b.oidc.Peek(r)
+	}
+	return b.who(r)
+}
+
 // asAgent does what whoever makes the request may ask for. A person who opens a
 // page without being signed in is led to sign in, and from there back to it.
 func (b *Bridge) asAgent(w http.ResponseWriter, r *http.Request, do func(signin.Identity) error) error {
@@ -54,8 +63,10 @@ func (b *Bridge) asAgent(w http.ResponseWriter, r *http.Request, do func(signin.
 		return do(who)
 	case errors.Is(err, signin.ErrNobody) && b.oidc != nil && r.Method == http.MethodGet && (mode == "navigate" || mode == ""):
 		return b.oidc.Begin(w, r, r.URL.RequestURI())
-	case errors.Is(err, signin.ErrNobody) && b.oidc != nil:
+	case errors.Is(err, signin.ErrNobody) && b.oidc != nil && strings.HasPrefix(r.URL.Path, "/w/"):
 		return &noticeError{err, templates.Notice{Retry: samePage}}
+	case errors.Is(err, signin.ErrNobody) && b.oidc != nil:
+		return &noticeError{err, templates.Notice{Retry: deskPath}}
 	case errors.Is(err, signin.ErrNobody):
 		return fmt.Errorf("%w: %w", errNobody, err)
 	}
@@ -76,19 +87,17 @@ func (b *Bridge) signedIn(w http.ResponseWriter, r *http.Request) error {
 	if b.oidc == nil {
 		return errNoPage
 	}
-	failed := store.Spending{Limit: b.budgets.signIns, Subject: b.address(r)}
-	if err := b.limits.left(r.Context(), failed); err != nil {
+	tries := store.Spending{Limit: b.budgets.signIns, Subject: b.address(r)}
+	if err := b.limits.left(r.Context(), tries); err != nil {
 		return err
 	}
 	who, next, err := b.oidc.Finish(w, r)
 	if err != nil {
-		if spent := b.limits.spend(r.Context(), failed); spent != nil {
-			b.log.WarnContext(r.Context(), "failed sign-in not counted", "err", spent)
-		}
+		b.signInFailed(r.Context(), tries, err)
 		return &noticeError{err, templates.Notice{Retry: signInPath}}
 	}
 	b.writeDown(r.Context(), store.Entry{Action: "signed in", Agent: who.ID})
-	if strings.HasPrefix(next, "/w/") && !strings.Contains(next, "?") {
+	if !strings.Contains(next, "?") && (strings.HasPrefix(next, "/w/") || strings.HasPrefix(next, "/desk/card/")) {
 		next += signedInPage
 	}
 	h := w.Header()
@@ -96,6 +105,21 @@ func (b *Bridge) signedIn(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Location", cmp.Or(next, deskPath))
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
+}
+
+// signInFailed counts a sign-in that may have been a guess, and writes down one of
+// somebody who may not. What a stranger can cause in the browser of others, such as a
+// callback that nobody began, and what is the issuer's fault, is no guess: it must
+// not keep a whole office from signing in.
+func (b *Bridge) signInFailed(ctx context.Context, tries store.Spending, err error) {
+	switch {
+	case errors.Is(err, signin.ErrToken), errors.Is(err, signin.ErrDenied):
+		if spent := b.limits.spend(ctx, tries); errors.Is(spent, errStore) {
+			b.log.WarnContext(ctx, "failed sign-in not counted", "err", spent)
+		}
+	case errors.Is(err, signin.ErrDomain), errors.Is(err, signin.ErrGroup):
+		b.refused(ctx, card{from: tries.Subject}, errPolicy, "sign in")
+	}
 }
 
 // signOut ends the session of whoever asks.
@@ -136,47 +160,65 @@ var connectedHow = map[string]string{
 
 // admitAgent decides whether somebody who is signed in may use a door: that of a
 // card of their own, or one that is shown where several people see it, or, where
-// policy says so, of anybody's.
+// policy says so, of anybody's. Whether they may watch comes before whether the card
+// could be theirs, so that nobody claims an account who may do nothing with it.
 func (b *Bridge) admitAgent(ctx context.Context, c *card, who signin.Identity) error {
 	c.who = who
-	own := who.ID == c.Agent || who.ID == c.holder.Agent
-	if how := b.samePerson(c, who); !own && c.holder.Agent == "" && how != "" {
-		if err := b.connect(ctx, c, how); err == nil {
-			own = true
-		} else if !errors.Is(err, store.ErrTaken) {
+	if !b.decide(*c, policy.Watch).Allowed {
+		return errPolicy
+	}
+	if c.about.Asked && c.about.Shared == "" && !b.decide(*c, policy.LookUp).Allowed {
+		return errPolicy
+	}
+	how, other := b.samePerson(c, who)
+	if how != "" && who.ID != c.holder.Agent {
+		if err := b.connect(ctx, c, how); err != nil && !errors.Is(err, store.ErrTaken) {
 			return fmt.Errorf("%w: %w", errStore, err)
 		}
 	}
 	switch {
-	case own, b.shared(c.about.Place), b.decide(*c, policy.AnyCard).Allowed:
-	case c.holder.Agent == "" && c.Agent != "" && c.Connector != deskName:
+	case who.ID == c.Agent, who.ID == c.holder.Agent, b.shared(c.about.Place), b.decide(*c, policy.AnyCard).Allowed:
+		return nil
+	case c.holder.Agent == "" && !other && c.Agent != "" && c.Connector != deskName:
 		return errConnect
-	default:
-		return errOther
 	}
-	if !b.decide(*c, policy.Watch).Allowed {
-		return errPolicy
-	}
-	return nil
+	return errOther
 }
 
 // samePerson says how it is known that the card's agent is who is signed in, or
-// nothing if it is not known.
-func (b *Bridge) samePerson(c *card, who signin.Identity) (how string) {
+// nothing if it is not known, and whether it is known to be somebody else.
+func (b *Bridge) samePerson(c *card, who signin.Identity) (how string, other bool) {
 	service, _, _ := strings.Cut(c.Connector, "-")
 	account := strings.TrimPrefix(c.Agent, c.Connector+":")
+	team, _, _ := strings.Cut(account, "/")
 	switch {
 	case service == "slack" && who.Slack != "" && who.Slack == account:
-		return connectedBySlack
-	case b.linkEmail && who.Email != "" && strings.EqualFold(who.Email, c.about.Agent.Email):
-		return connectedByEmail
+		return connectedBySlack, false
+	case service == "slack" && strings.HasPrefix(who.Slack, team+"/"):
+		return "", true
+	case b.linkEmail && who.Email != "" && who.Email == lowered(c.about.Agent.Email):
+		return connectedByEmail, false
 	}
-	return ""
+	return "", false
+}
+
+// lowered changes ASCII letters alone, as signin does: others become ASCII letters
+// in lower case, and so one address would pass for another.
+func lowered(address string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, address)
 }
 
 // connect makes the account of the card's agent that of who is signed in.
 func (b *Bridge) connect(ctx context.Context, c *card, how string) error {
 	account := store.Account{ID: c.Agent, Agent: c.who.ID, How: how, Since: time.Now(), Name: c.about.Agent.Name}
+	if how != connectedByAgent {
+		account.Replaces = connectedByAgent // a proof counts for more than somebody's word
+	}
 	entry := b.entry(*c, "connected", c.Agent+" "+how)
 	entry.Visitor, entry.Chat = "", "" // it is about the agent alone
 	if err := b.store.Commit(ctx, store.Change{Connect: &account, Audit: []store.Entry{entry}}); err != nil {
@@ -186,11 +228,16 @@ func (b *Bridge) connect(ctx context.Context, c *card, how string) error {
 	return nil
 }
 
-// decide asks the policy whether whoever acts on a card may.
+// decide asks the policy whether whoever acts on a card may. What an agent got by
+// pressing a card that several people see is decided as that card is.
 func (b *Bridge) decide(c card, act policy.Act) policy.Decision {
 	q := policy.Question{Act: act, Agent: c.actor(), Email: c.who.Email, Groups: c.who.Groups, Connector: c.Connector}
-	if p := c.about.Place; p.Address != "" {
-		q.Place = p.Connector + ":" + p.Address
+	place := c.about.Place
+	if c.about.Shared != "" {
+		q.Connector, place = c.about.SharedOf, c.about.SharedAt
+	}
+	if place.Address != "" {
+		q.Place = place.Connector + ":" + place.Address
 	}
 	return b.policy.Current().Decide(q)
 }
@@ -200,9 +247,9 @@ func (b *Bridge) may(who signin.Identity, act policy.Act) policy.Decision {
 	return b.policy.Current().Decide(policy.Question{Act: act, Agent: who.ID, Email: who.Email, Groups: who.Groups, Connector: deskName})
 }
 
-// refused writes down that somebody may not use a card's door. One who tries over
-// and over is written down now and then.
-func (b *Bridge) refused(ctx context.Context, c card, err error) {
+// refused writes down that somebody may not, and what. One who tries over and over
+// is written down now and then.
+func (b *Bridge) refused(ctx context.Context, c card, err error, what ...string) {
 	reason := ""
 	for _, refusal := range []error{errElsewhere, errOther, errPolicy, errThrottled, errMoved} {
 		if errors.Is(err, refusal) {
@@ -213,11 +260,11 @@ func (b *Bridge) refused(ctx context.Context, c card, err error) {
 		return
 	}
 	b.metrics.refusal(reason)
-	entry := b.entry(c, "refused", reason)
+	entry := b.entry(c, "refused", joined(": ", append([]string{reason}, what...)...))
 	if !b.signsIn() {
 		entry.Agent = "" // whoever it was, it may not have been the card's agent
 	}
-	if b.refusals.allow(entry.Agent + "\x00" + c.ID + "\x00" + reason) {
+	if b.refusals.allow(strings.Join([]string{entry.Agent, c.from, c.ID, entry.Detail}, "\x00")) {
 		b.writeDown(ctx, entry)
 	}
 }

@@ -117,6 +117,9 @@ type detail struct {
 	// Shared is the card that the agent pressed to get this one; empty for all
 	// others.
 	Shared string `json:"shared,omitempty"`
+	// SharedOf and SharedAt are that card's connector and place.
+	SharedOf string `json:"shared_of,omitempty"`
+	SharedAt Place  `json:"shared_at,omitzero"`
 	// By is the name of who was led to the visitor last, if not the agent who serves
 	// the chat, and ByID their id.
 	By   string `json:"by,omitempty"`

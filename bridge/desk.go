@@ -49,7 +49,7 @@ func (b *Bridge) atDesk(h func(w http.ResponseWriter, r *http.Request, who signi
 func (b *Bridge) atDeskFor(act policy.Act, h func(w http.ResponseWriter, r *http.Request, who signin.Identity) error) http.Handler {
 	return b.atDesk(func(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
 		if !b.may(who, act).Allowed {
-			b.refused(r.Context(), card{who: who}, fmt.Errorf("%w: %s", errPolicy, act))
+			b.refused(r.Context(), card{who: who}, errPolicy, string(act))
 			return errPolicy
 		}
 		return h(w, r, who)
@@ -181,6 +181,7 @@ func (b *Bridge) cardAtDesk(ctx context.Context, id string, who signin.Identity)
 	}
 	c.holder.Agent = account.Agent
 	if err := b.admitAgent(ctx, &c, who); err != nil {
+		b.refused(ctx, c, err)
 		return card{}, err
 	}
 	return c, nil
@@ -200,8 +201,11 @@ func (b *Bridge) deskDoor(w http.ResponseWriter, r *http.Request, who signin.Ide
 		return err
 	}
 	location := "/w/" + h.String()
-	if r.Form.Get("stop") != "" {
+	switch {
+	case r.Form.Get("stop") != "":
 		location += stopPage
+	case r.URL.RawQuery != "":
+		location += signedInPage
 	}
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	w.Header().Set("Location", location)
@@ -253,6 +257,10 @@ func (b *Bridge) deskLookUp(w http.ResponseWriter, r *http.Request, who signin.I
 	if _, err := upscope.LookupCode(code); err != nil {
 		return backTo(w, deskPath, templates.NoteMalformed)
 	}
+	if !b.looks.allow(who.ID) {
+		b.refused(ctx, card{who: who, from: b.address(r)}, errThrottled, string(policy.LookUp))
+		return backTo(w, deskPath, templates.NoteTooMany)
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return fmt.Errorf("draw a card id: %w", err)
@@ -268,7 +276,7 @@ func (b *Bridge) deskLookUp(w http.ResponseWriter, r *http.Request, who signin.I
 	m, err := b.tryCode(ctx, c, Clues{LookupCode: code})
 	switch {
 	case errors.Is(err, errThrottled):
-		b.refused(ctx, c, err)
+		b.refused(ctx, card{who: who, from: c.from}, err, string(policy.LookUp))
 		return backTo(w, deskPath, templates.NoteTooMany)
 	case errors.Is(err, errStore):
 		return err

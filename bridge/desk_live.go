@@ -89,7 +89,8 @@ func (b *Bridge) deskEvents(w http.ResponseWriter, r *http.Request, who signin.I
 			err = templates.RenderLive(&now, page)
 		}
 		if err != nil {
-			return clientGone{err} // the page tries again
+			b.log.WarnContext(r.Context(), "an open desk is not kept up to date", "agent", who.ID, "err", err)
+			return nil // the page tries again
 		}
 		if quiet += liveEvery; !bytes.Equal(now.Bytes(), shown.Bytes()) || quiet >= liveQuiet {
 			event := ":\n\n"
@@ -108,7 +109,7 @@ func (b *Bridge) deskEvents(w http.ResponseWriter, r *http.Request, who signin.I
 			return nil
 		case <-tick.C:
 		}
-		if _, err := b.who(r); err != nil {
+		if _, err := b.peek(r); err != nil {
 			return nil // signed out: the page's next request leads to the sign-in
 		}
 	}

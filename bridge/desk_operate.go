@@ -95,7 +95,7 @@ func (b *Bridge) retry(w http.ResponseWriter, r *http.Request, who signin.Identi
 
 // actions are those of audit records that agents and the bridge write.
 var actions = []string{
-	"asked", "watching", "not opened", "live", "ended", "stopping", "not stopped", "moved", "closed", "renewed", "refused",
+	"asked", "watching", "not opened", "entering chat", "chat not entered", "live", "ended", "stopping", "not stopped", "moved", "closed", "renewed", "refused",
 	"connected", "disconnected", "signed in", "signed out", "retried", "audit exported", "delivery shown", store.ActionErased, store.ActionTrimmed,
 }
 

@@ -389,6 +389,75 @@ func TestAPersonIsErasedAtTheDesk(t *testing.T) {
 	})
 }
 
+func TestRefusalsAtTheDeskAreOnRecordEachWithWhatItWas(t *testing.T) {
+	inOffice(t, leadsOperate, func(o *office) {
+		ready(o.world)
+		path := o.cardPath(o.connected().follow("/"))
+		carl := o.at("U1") // of no group
+		carl.follow("/desk/operations").want(t, http.StatusForbidden)
+		carl.press("/desk/erase", url.Values{"kind": {"unique id"}, "id": {"cust-77"}, "confirm": {"1"}}).want(t, http.StatusForbidden)
+		carl.follow(path).want(t, http.StatusForbidden)
+		var details []string
+		for _, r := range o.records("refused") {
+			details = append(details, r.Detail)
+		}
+		if got := strings.Join(details, ", "); got != "policy does not allow it: operate, policy does not allow it: erase, card belongs to another agent" {
+			t.Errorf("recorded %s", got)
+		}
+	})
+}
+
+func TestLookUpsThatAreRefusedFillNoRecord(t *testing.T) {
+	inOffice(t, "", func(o *office) {
+		bob := o.at("bob")
+		for range 200 {
+			bob.press("/desk/look-up", url.Values{"code": {"0000"}})
+		}
+		if n := len(o.records("refused")); n == 0 || n > 2 {
+			t.Errorf("%d refusals are on record", n)
+		}
+	})
+}
+
+func TestCodesThatVisitorsTypeTakeNothingFromAgents(t *testing.T) {
+	inOffice(t, "", func(o *office) {
+		for n := range 40 {
+			o.taken(o.opens(map[string]string{"upscope_code": fmt.Sprintf("%04d", n)}))
+		}
+		o.coded("Ann Silva", "4821")
+		if to := o.at("bob").press("/desk/look-up", url.Values{"code": {"4821"}}).Header.Get("Location"); !strings.HasPrefix(to, "/desk/card/") {
+			t.Errorf("bob is answered %q", to)
+		}
+	})
+}
+
+func TestWhoMayNotLookUpWatchesNobodyByACodeFromTheChatEither(t *testing.T) {
+	inOffice(t, "rules:\n  - may: [watch]\n", func(o *office) {
+		ann := o.coded("Ann Silva", "0482")
+		bob := o.at("bob")
+		bob.press("/desk/look-up", url.Values{"code": {"0482"}}).want(t, http.StatusForbidden)
+		o.types(o.chat.AddChannel("helpdesk", "bob", "eve"), "bob", "!cobrowse 0482")
+		bob.press(o.door("bob"), url.Values{"connect": {"1"}}).want(t, http.StatusForbidden)
+		bob.press(o.door("bob"), url.Values{"visitor": {ann}}).want(t, http.StatusForbidden)
+		if o.upscope.Minted() != 0 {
+			t.Error("a link was made")
+		}
+	})
+}
+
+func TestACallersCardThatExpiredLeadsToTheDesk(t *testing.T) {
+	inOffice(t, "", func(o *office) {
+		o.coded("Ann Silva", "4821")
+		bob := o.at("bob")
+		door := bob.follow(bob.press("/desk/look-up", url.Values{"code": {"4821"}}).Header.Get("Location")).Header.Get("Location")
+		o.stop()
+		<-time.After(8*time.Hour + time.Minute)
+		bob = o.at("bob")
+		bob.follow(door).want(t, http.StatusGone, "Go to your desk")
+		bob.press(door+"?renew=1", nil).want(t, http.StatusGone, "Go to your desk")
+	})
+}
+
 func TestWhereNobodySignsInThereIsNoDesk(t *testing.T) {
 	inWorld(t, func(w *world) {
 		for _, path := range []string{"/", "/desk/audit", "/desk/events", "/signin", "/signin/callback"} {

@@ -63,6 +63,7 @@ func (b *Bridge) peekDoor(w http.ResponseWriter, r *http.Request) error {
 func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
 	c, err := b.doorCard(r, who)
 	if err != nil {
+		b.refused(r.Context(), c, err)
 		return err
 	}
 	mine, err := b.admit(r, &c, who)
@@ -121,6 +122,7 @@ func (b *Bridge) pressDoor(w http.ResponseWriter, r *http.Request) error {
 func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
 	c, err := b.doorCard(r, who)
 	if err != nil {
+		b.refused(r.Context(), c, err)
 		return err
 	}
 	_, err = b.admit(r, &c, who)
@@ -167,8 +169,9 @@ func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request, who signin.Id
 func (b *Bridge) doorCard(r *http.Request, who signin.Identity) (card, error) {
 	c, generation, err := b.cardAt(r, who)
 	if err != nil {
-		return card{}, err
+		return card{who: who, from: b.address(r)}, err
 	}
+	c.who = who
 	switch {
 	case c.state() == Closed:
 		return c, c.told(errClosed)
@@ -231,6 +234,8 @@ func (c *card) told(err error) error {
 	switch {
 	case errors.Is(err, errClosed), errors.Is(err, errMoved), errors.Is(err, errReplaced):
 	case c.about.Shared != "": // the card that was pressed gives another
+	case errors.Is(err, errExpired) && c.Connector == deskName:
+		n.Chat = templates.Link{Label: "Go to your desk", Address: deskPath}
 	case errors.Is(err, errExpired):
 		n.Renew = renewPage
 	case errors.Is(err, errElsewhere):
@@ -427,10 +432,16 @@ func (b *Bridge) renewOnce(w http.ResponseWriter, r *http.Request, who signin.Id
 	case c.about.Shared != "":
 		return c.told(errExpired)
 	}
-	if generation == c.Generation && time.Now().Before(c.DoorUntil) {
-		if _, err := b.admit(r, &c, who); err == nil {
-			return c.told(b.showDoor(w, r, c))
-		}
+	_, err = b.admit(r, &c, who)
+	if b.signsIn() && err != nil && !errors.Is(err, errConnect) {
+		b.refused(r.Context(), c, err)
+		return c.told(err) // nobody takes a door from another agent
+	}
+	if err == nil && generation == c.Generation && time.Now().Before(c.DoorUntil) {
+		return c.told(b.showDoor(w, r, c))
+	}
+	if c.Connector == deskName {
+		return c.told(errExpired) // there is no place to send another to
 	}
 	if !b.renewals.allow(c.ID) {
 		return c.told(errThrottled)

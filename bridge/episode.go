@@ -2,9 +2,12 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"cobrowse-bridge/bridge/store"
@@ -14,18 +17,20 @@ import (
 // one name the last, or a new one where the ask says that there is another. One
 // that was said before the last was over is about that.
 func (b *Bridge) episode(ctx context.Context, connector string, ask Ask, d store.Delivery) (card, error) {
-	last, err := b.cardOfChat(ctx, connector, ask.Chat)
-	for n := 2; err == nil && last.Version > 0 && last.state() == Closed; n++ {
-		var next card
-		if next, err = b.cardOfChat(ctx, connector, fmt.Sprintf("%s#%d", ask.Chat, n)); err != nil {
-			break
-		}
-		if next.Version == 0 && (ask.Verb != Start || !ask.New || !d.Received.After(last.Updated)) {
-			break
-		}
-		last = next
+	row, err := b.store.CardOfEpisode(ctx, connector, ask.Chat)
+	var last card
+	switch {
+	case err == nil:
+		last, err = openCard(row)
+	case errors.Is(err, store.ErrNotFound):
+		last, err = b.cardOfChat(ctx, connector, ask.Chat)
 	}
-	return last, err
+	again := err == nil && ask.Verb == Start && ask.New && last.Version > 0 && last.state() == Closed && d.Received.After(last.Updated)
+	if !again {
+		return last, err
+	}
+	n, _ := strconv.Atoi(strings.TrimPrefix(episodes.FindString(last.Chat), "#"))
+	return b.cardOfChat(ctx, connector, fmt.Sprintf("%s#%d", ask.Chat, max(n, 1)+1))
 }
 
 var episodes = regexp.MustCompile(`#[0-9]+$`)
@@ -81,7 +86,7 @@ func (b *Bridge) enterChat(w http.ResponseWriter, r *http.Request, c card) error
 	}
 	address, err := enter(ctx, of.conversation(), who)
 	if err == nil && !b.chats[of.Connector].Allow(address) {
-		err = fmt.Errorf("its address leads to none of the hosts that are configured")
+		err = errors.New("its address leads to none of the hosts that are configured")
 	}
 	if err != nil {
 		b.note(context.WithoutCancel(ctx), c, "chat not entered", "")

@@ -236,7 +236,7 @@ func TestPromise11WhereUpscopeRedirectsIsChecked(t *testing.T) {
 			"https://cobrowsingapi.com:8443/s/1", "https://cobrowsingapi.com/s/1#x", "/session/1", "https://cobrowsingapi.com/\r\nSet-Cookie: a=b",
 		} {
 			w.upscope.Fail(upscopetest.Watch, upscopetest.Fault{WatchURL: target}, 1)
-			w.idle(20 * time.Second)
+			w.idle(67 * time.Second)
 			got := bob.press(door, map[string][]string{"visitor": {ann}})
 			if got.StatusCode < 500 || got.Header.Get("Location") != "" {
 				t.Errorf("%q: answered %d to %q", target, got.StatusCode, got.Header.Get("Location"))

@@ -13,13 +13,15 @@ import (
 // links, which may cost money, may be asked for.
 //
 // There are ten thousand lookup codes. With 50 of them on screens, one guess in
-// 200 hits; at 30 wrong ones an hour that is once in seven hours, by whoever
-// guesses, all together.
+// 200 hits; at 30 wrong ones an hour that is once in seven hours, by all agents
+// together. Visitors have a total of their own, so that they take nothing from
+// agents; what they hit, an agent sees first.
 type budgets struct {
 	chatCodes    store.Limit // wrong lookup codes that one chat brings
 	agentCodes   store.Limit // that one agent asks for
 	addressCodes store.Limit // from one address
-	allCodes     store.Limit // altogether
+	typedCodes   store.Limit // by visitors altogether
+	askedCodes   store.Limit // by agents altogether
 	unknownDoors store.Limit // doors that do not exist, by address and by agent
 	signIns      store.Limit // sign-ins that failed, by address
 	watches      store.Limit // watch links, by agent
@@ -30,7 +32,8 @@ func defaultBudgets() budgets {
 		chatCodes:    store.Limit{Name: "codes of a chat", Acts: 5, While: 10 * time.Minute},
 		agentCodes:   store.Limit{Name: "codes of an agent", Acts: 5, While: 10 * time.Minute},
 		addressCodes: store.Limit{Name: "codes from an address", Acts: 20, While: 10 * time.Minute},
-		allCodes:     store.Limit{Name: "codes", Acts: 30, While: time.Hour},
+		typedCodes:   store.Limit{Name: "codes of visitors", Acts: 30, While: time.Hour},
+		askedCodes:   store.Limit{Name: "codes of agents", Acts: 30, While: time.Hour},
 		unknownDoors: store.Limit{Name: "unknown doors", Acts: 20, While: 10 * time.Minute},
 		signIns:      store.Limit{Name: "failed sign-ins", Acts: 20, While: 10 * time.Minute},
 		// Six at once, and one more each 67 s: 60 in an hour.
@@ -39,7 +42,7 @@ func defaultBudgets() budgets {
 }
 
 // limits are what is left of budgets, which all replicas share through the store.
-// What is known to be spent is not asked of it again: those who guess must not
+// What is known to be spent is not written to it again: those who guess must not
 // make it work.
 type limits struct {
 	store   *store.Store

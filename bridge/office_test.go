@@ -26,7 +26,8 @@ const (
 type office struct {
 	*world
 	issuer *signintest.Issuer
-	url    string // of the issuer
+	url    string   // of the issuer
+	groups []string // who may sign in; none is everybody
 	opts   []options
 }
 
@@ -59,6 +60,7 @@ func newOfficeOf(t *testing.T, issuer, rules string, opts ...options) *office {
 		oidc, err := signin.NewOIDC(signin.OIDCConfig{
 			Issuer: issuer, ClientID: "bridge", ClientSecret: clientSecret, Scopes: []string{"profile", "email", "groups"},
 			Origin: c.Origin, Secret: c.Secret, Sessions: c.Store.AgentSessions(), Transport: o.issuer.Transport(), Log: c.Log,
+			Groups: o.groups,
 		})
 		if err != nil {
 			t.Fatal(err)

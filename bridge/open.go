@@ -63,6 +63,7 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 	case errors.Is(err, errUnsure), errors.Is(err, upscope.ErrNotFound):
 		return b.followVisitor(w, r, c)
 	case err != nil:
+		b.refused(ctx, c, err)
 		return err
 	case !v.IsOnline && !p.anyway && !c.about.Clues.Empty():
 		return b.followVisitor(w, r, c)
@@ -292,7 +293,7 @@ func (b *Bridge) mint(ctx context.Context, c card, v upscope.Visitor, how policy
 		InitialNotes: how.Notes(policy.Values{
 			Agent: c.actorName(), Connector: c.Connector, Chat: c.Chat, Reason: string(c.about.Reason),
 		}),
-		Metadata:   map[string]any{markName: b.doors.mark(c.ID)},
+		Metadata:   map[string]any{markName: b.doors.mark(c.ID), agentName: c.actor()},
 		WebhookURL: b.origin.JoinPath("upscope", "ended", b.doors.callback(c.ID)).String(),
 	})
 	if errors.Is(err, upscope.ErrOverPlan) {

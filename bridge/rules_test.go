@@ -88,7 +88,7 @@ func TestWhomNoRuleAllowsWatchesNobody(t *testing.T) {
 	inOffice(t, "rules:\n  - who: {domains: [other.example.org]}\n    may: [watch]\n", func(o *office) {
 		ann, door := ready(o.world)
 		bob := o.browser()
-		o.follow(bob, "bob", door).want(t, http.StatusOK, "Is this your account?")
+		o.follow(bob, "bob", door).want(t, http.StatusForbidden)
 		bob.press(door, url.Values{"connect": {"1"}}).want(t, http.StatusForbidden)
 		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusForbidden)
 		bob.press("/desk/look-up", url.Values{"code": {"0482"}}).want(t, http.StatusForbidden)

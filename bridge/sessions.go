@@ -33,8 +33,11 @@ const (
 	callbackLife = 72 * time.Hour
 )
 
-// markName is what a session's metadata calls the mark of its card.
-const markName = "bridge_card"
+// What a session's metadata calls the mark of its card, and the agent who pressed.
+const (
+	markName  = "bridge_card"
+	agentName = "bridge_agent"
+)
 
 // sessions says when to ask Upscope what became of its sessions.
 type sessions struct {
@@ -160,6 +163,7 @@ func (b *Bridge) observe(ctx context.Context, s upscope.Session) error {
 	if !ok {
 		return nil
 	}
+	agent, _ := s.Metadata[agentName].(string)
 	seen := sessionOf(s)
 	c, err := b.revise(ctx, id, func(c *card) []store.Entry {
 		known := slices.IndexFunc(c.about.Sessions, func(k session) bool { return k.ID == s.ID })
@@ -171,7 +175,7 @@ func (b *Bridge) observe(ctx context.Context, s upscope.Session) error {
 		var entries []store.Entry
 		record := func(action, detail string) {
 			e := b.entry(*c, action, detail)
-			e.Agent = cmp.Or(c.about.ByID, e.Agent)
+			e.Agent = cmp.Or(agent, c.about.ByID, e.Agent)
 			entries = append(entries, e)
 		}
 		if seen.Live && !before.Live {

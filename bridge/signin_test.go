@@ -201,24 +201,161 @@ func TestADeadIssuerStopsNobodysWebhooks(t *testing.T) {
 	})
 }
 
-func TestSignInsThatFailAreThrottledByAddress(t *testing.T) {
+func TestSignInsThatMayBeGuessesAreThrottledByAddress(t *testing.T) {
 	inOffice(t, "", func(o *office) {
-		try := func(from string) int {
-			r := request(http.MethodGet, "/signin/callback?code=x&state=y", nil)
-			r.RemoteAddr = from
-			return o.do(r).StatusCode
-		}
 		refused := 0
-		for range 100 {
-			if try("198.51.100.7:1000") == http.StatusTooManyRequests {
+		for range 30 {
+			b := o.browser()
+			to := o.signIn(b, "bob", b.follow("/").Header.Get("Location"))
+			o.issuer.Break(signintest.WrongAudience)
+			if b.follow(to).StatusCode == http.StatusTooManyRequests {
 				refused++
 			}
+			o.issuer.Break()
 		}
-		if refused != 80 {
-			t.Errorf("%d of 100 were refused", refused)
+		if refused != 10 {
+			t.Errorf("%d of 30 were refused", refused)
 		}
-		if got := try("198.51.100.8:1000"); got != http.StatusBadRequest {
-			t.Errorf("another address is answered %d", got)
+	})
+}
+
+func TestNobodyCanKeepAnOfficeFromSigningIn(t *testing.T) {
+	for name, happens := range map[string]func(o *office){
+		"a picture on some page": func(o *office) {
+			r := request(http.MethodGet, "/signin/callback?state=x", nil)
+			r.Header.Set("Sec-Fetch-Site", "cross-site")
+			r.Header.Set("Sec-Fetch-Dest", "image")
+			o.do(r)
+		},
+		"the issuer's outage": func(o *office) {
+			b := o.browser()
+			to := o.signIn(b, "bob", b.follow("/").Header.Get("Location"))
+			o.issuer.Break(signintest.Down)
+			b.follow(to)
+			o.issuer.Break()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOffice(t, "", func(o *office) {
+				for range 50 {
+					happens(o)
+				}
+				o.follow(o.browser(), "eve", "/").want(t, http.StatusOK, "desk")
+			})
+		})
+	}
+}
+
+func TestSomebodyOfAnotherGroupIsRefusedOnTheRecordAndKeepsNobodyOut(t *testing.T) {
+	o := newOffice(t, "")
+	o.groups = []string{"leads"}
+	inWorld(t, func(w *world) {
+		o.world = w
+		for range 50 {
+			o.follow(o.browser(), "bob", "/").want(t, http.StatusForbidden)
+		}
+		if got := w.records("refused"); len(got) != 1 || !strings.Contains(got[0].Detail, "sign in") {
+			t.Errorf("recorded %+v", got)
+		}
+		o.follow(o.browser(), "eve", "/").want(t, http.StatusOK, "desk")
+	}, o.opts...)
+}
+
+func TestAPlantedSessionAndAForeignCallbackSignNobodyIn(t *testing.T) {
+	inOffice(t, "", func(o *office) {
+		eve, victim := o.at("eve"), o.browser()
+		for name, c := range eve.cookies {
+			victim.cookies[name] = c
+		}
+		o.follow(victim, "bob", "/")
+		victim.follow(o.signIn(victim, "bob", victim.follow("/signin").Header.Get("Location")))
+		if page := eve.follow("/"); strings.Contains(page.body, "Bob Baker") {
+			t.Error("the planted session became bob's")
+		}
+		other := o.browser()
+		callback := o.signIn(other, "eve", other.follow("/signin").Header.Get("Location"))
+		o.browser().follow(callback).want(t, http.StatusBadRequest)
+		other.follow(callback)
+		other.follow(callback).want(t, http.StatusBadRequest)
+	})
+}
+
+func TestADeskThatIsOpenKeepsNobodySignedIn(t *testing.T) {
+	inOffice(t, "", func(o *office) {
+		bob := o.at("bob")
+		_, stop := o.listen(bob)
+		defer stop()
+		o.stop()
+		<-time.After(8*time.Hour + time.Minute)
+		if to := bob.follow("/").Header.Get("Location"); !strings.HasPrefix(to, issuer) {
+			t.Errorf("after eight hours without use the session goes on, to %q", to)
+		}
+	})
+}
+
+func TestASignInThatBeganAtTheDeskLeadsToTheDoorAndNoFurther(t *testing.T) {
+	inOffice(t, "", func(o *office) {
+		ready(o.world)
+		bob := o.connected()
+		path := o.cardPath(bob.follow("/"))
+		bob.press("/signout", nil)
+		a := bob.follow(o.signIn(bob, "bob", bob.follow(path).Header.Get("Location")))
+		for strings.HasPrefix(a.Header.Get("Location"), "/") {
+			a = bob.follow(a.Header.Get("Location"))
+		}
+		a.want(t, http.StatusOK, "Co-browse with")
+		if o.upscope.Minted() != 0 {
+			t.Error("a link was made that the browser would not follow")
+		}
+	})
+}
+
+func TestNobodyClaimsAnAccountTheyMayDoNothingWith(t *testing.T) {
+	inOffice(t, "rules:\n  - who: {groups: [support]}\n    may: [watch]\n", func(o *office) {
+		_, door := ready(o.world)
+		o.at("eve").press(door, url.Values{"connect": {"1"}}).want(t, http.StatusForbidden)
+		if len(o.records("connected")) != 0 {
+			t.Error("the account is hers")
+		}
+		o.at("bob").follow(door).want(t, http.StatusOK, "Is this your account?")
+	})
+}
+
+func TestAProofTakesAnAccountFromWhoOnlySaidThatItIsTheirs(t *testing.T) {
+	inOffice(t, "", func(o *office) {
+		_, door := ready(o.world)
+		eve := o.at("eve") // who got hold of the address
+		eve.press(door, url.Values{"connect": {"1"}}).want(t, http.StatusOK, "Co-browse with")
+		o.at("bob").follow(door).wantWatch(t)
+		eve.follow(door).want(t, http.StatusForbidden, "another agent")
+		if got := o.records("connected"); len(got) != 2 || got[1].Agent != bobID {
+			t.Errorf("recorded %+v", got)
+		}
+	}, linkEmail, options{rocketchat: readsEmails})
+}
+
+func TestNobodyElseRenewsADoor(t *testing.T) {
+	inOffice(t, "", func(o *office) {
+		_, door := ready(o.world)
+		bob, eve := o.connected(), o.at("eve")
+		eve.press(door+"?renew=1", nil).want(t, http.StatusForbidden)
+		bob.follow(door).wantWatch(t)
+	})
+}
+
+func TestTheRecordNamesWhoPressedAndNotWhoDidLater(t *testing.T) {
+	inOffice(t, leadsOperate, func(o *office) {
+		ready(o.world)
+		bob := o.connected()
+		bob.follow(o.door("bob")).wantWatch(t)
+		bobs := o.upscope.Watches()[0]
+		o.pass(time.Second)
+		o.at("eve").follow(o.door("bob")).wantWatch(t) // and never uses the link
+		_, err := o.upscope.Open(bobs)
+		o.must(err)
+		o.pass(sessionsWait)
+		if got := o.records("live"); len(got) != 1 || got[0].Agent != bobID {
+			t.Errorf("recorded %+v", got)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/connectors/slack"
 	"cobrowse-bridge/connectors/slack/slacktest"
 	"cobrowse-bridge/upscope/upscopetest"
@@ -401,4 +402,62 @@ func TestWhoSignsInWithSlackOwnsTheirSlackAccount(t *testing.T) {
 			}, o.opts...)
 		})
 	}
+}
+
+func TestWhomSlackKnowsToBeSomebodyElseIsNotAskedWhoseTheAccountIs(t *testing.T) {
+	o := newOfficeOf(t, "https://slack.com", "")
+	inSlack(t, "", func(w *slackWorld) {
+		o.world = w.world
+		w.coded("Ann Silva", "4821")
+		w.says(w.slack.Command("U2", "C1", "4821"))
+		door := w.doorIn(w.last(w.slack.Ephemeral("U2"), 1))
+		bob := o.browser()
+		o.follow(bob, "U1", door).want(t, http.StatusForbidden)
+		bob.press(door, url.Values{"connect": {"1"}}).want(t, http.StatusForbidden)
+	}, o.opts...)
+}
+
+func TestADoorOfOnesOwnIsDecidedAsTheCardThatWasPressed(t *testing.T) {
+	for _, where := range []string{"connectors: [rocketchat]", `places: ["slack:C1"]`} {
+		t.Run(where, func(t *testing.T) {
+			rules := options{config: func(c *bridge.Config) {
+				p, err := policy.Parse("policy.yaml", []byte("rules:\n  - where: {"+where+"}\n    may: []\n  - may: [watch]\n"))
+				if err != nil {
+					panic(err)
+				}
+				c.Policy = policy.Fixed(p)
+			}}
+			inSlack(t, "C1", func(w *slackWorld) {
+				ann := w.ann()
+				w.taken(w.opens(keyed()))
+				w.says(w.slack.Press("U2", w.last(w.slack.Channel("C1"), 1), 0))
+				door := w.doorIn(w.last(w.slack.Ephemeral("U2"), 1))
+				w.browser().press(door, url.Values{"visitor": {ann}}).want(t, http.StatusForbidden)
+			}, rules)
+		})
+	}
+}
+
+func TestWhereAgentsSignInStopLeadsToTheirCards(t *testing.T) {
+	o := newOffice(t, "rules:\n  - who: {groups: [support]}\n    may: [watch, look-up]\n  - may: [watch, look-up, stop]\n")
+	inSlack(t, "", func(w *slackWorld) {
+		o.world = w.world
+		ann := w.coded("Ann Silva", "4821")
+		w.says(w.slack.Command("U1", "C1", "4821"))
+		door := w.doorIn(w.last(w.slack.Ephemeral("U1"), 1))
+		bob := o.at("bob")
+		bob.press(door, url.Values{"connect": {"1"}}).want(t, http.StatusOK)
+		bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
+		session := w.begun()
+		w.pass(sessionsWait)
+		w.says(w.slack.Command("U1", "C1", "stop"))
+		all := w.slack.Ephemeral("U1")
+		if reply := all[len(all)-1]; !strings.Contains(reply.Text, "Your co-browsing") || w.doorIn(reply) != door {
+			t.Errorf("bob reads %q", reply.Text)
+		}
+		bob.press(door, url.Values{"stop": {"1"}}).want(t, http.StatusForbidden)
+		if !w.upscope.End(session, 0) {
+			t.Error("the session was stopped by somebody who may not")
+		}
+	}, o.opts...)
 }

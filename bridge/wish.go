@@ -84,28 +84,25 @@ func (b *Bridge) mayLookUp(ctx context.Context, c Connector, d store.Delivery, a
 		return say(templates.StateTooLate)
 	case email && !b.finder.matchEmail && !code && ask.Clues.Empty():
 		return true, b.refuse(ctx, c, d, ask, templates.RefusedEmail)
-	// Where agents sign in, their door asks by what the sign-in knows of them.
-	case !b.signsIn() && !b.asks(ctx, c, ask, policy.LookUp):
+	// Where agents sign in, the door asks, which knows more of them.
+	case !b.signsIn() && !b.asks(c, ask, policy.LookUp):
 		return true, b.refuse(ctx, c, d, ask, templates.RefusedPolicy)
 	case !b.looks.allow(agent):
 		return say(templates.StateTooOften)
 	case !code:
 		return false, nil
 	}
-	err = b.limits.left(ctx, store.Spending{Limit: b.budgets.agentCodes, Subject: agent}, store.Spending{Limit: b.budgets.allCodes})
+	err = b.limits.left(ctx, b.agentTries(ctx, agent)...)
 	if errors.Is(err, errThrottled) {
 		return say(templates.StateTooMany)
 	}
 	return false, err
 }
 
-// asks decides whether an agent may do what they ask for in the chat. Groups and
-// e-mail address are not known there, so a rule that names some does not fit.
-func (b *Bridge) asks(ctx context.Context, c Connector, ask Ask, act policy.Act) bool {
+// asks decides whether an agent may do what they ask for in the chat, where nobody
+// signs in.
+func (b *Bridge) asks(c Connector, ask Ask, act policy.Act) bool {
 	q := policy.Question{Act: act, Agent: agentID(c.Name, ask.Agent), Connector: c.Name}
-	if account, err := b.store.Account(ctx, q.Agent); err == nil && b.signsIn() {
-		q.Agent = account.Agent
-	}
 	if ask.Place.Address != "" {
 		q.Place = cmp.Or(ask.Place.Connector, c.Name) + ":" + ask.Place.Address
 	}
@@ -172,7 +169,7 @@ func (b *Bridge) openTo(ctx context.Context, conn Connector, d store.Delivery, a
 		Visitor: shared.about.Visitor, ChatURL: shared.about.ChatURL, Agent: ask.Agent,
 		Place: Place{Connector: conn.Name, Address: ask.Place.Address}, Clues: shared.about.Clues, Clued: true,
 		Subjects: shared.about.Subjects, Reason: shared.about.Reason, Sighting: shared.about.Sighting,
-		Choices: shared.about.Choices, Asked: true, Shared: shared.ID,
+		Choices: shared.about.Choices, Asked: true, Shared: shared.ID, SharedOf: shared.Connector, SharedAt: shared.about.Place,
 	}
 	change := store.Change{Finish: d.ID, Audit: []store.Entry{b.entry(own, "asked", "from card "+shared.ID)}}
 	b.follow(&own, card{}, &change)
@@ -245,7 +242,7 @@ func (b *Bridge) status(ctx context.Context, conn Connector, d store.Delivery, a
 		}
 		said.Lines = append(said.Lines, Line{Text: words.Title})
 		if c.stoppable() && words.Button.Address != "" && time.Now().Before(c.DoorUntil) {
-			said.More = append(said.More, words.Button)
+			said.More, said.Public = append(said.More, words.Button), words.Public
 		}
 	}
 	return b.replyWith(ctx, conn, d, ask, said)
@@ -290,9 +287,13 @@ func (b *Bridge) usage(ctx context.Context, conn Connector, d store.Delivery, as
 	return b.replyWith(ctx, conn, d, ask, said)
 }
 
-// stopAll ends the sessions that an agent began.
+// stopAll ends the sessions that an agent began, or, where agents sign in, shows
+// them the cards on which they can.
 func (b *Bridge) stopAll(ctx context.Context, conn Connector, d store.Delivery, ask Ask) error {
-	if !b.asks(ctx, conn, ask, policy.Stop) {
+	switch {
+	case b.signsIn(): // what they may is known at the door, to which their cards lead
+		return b.status(ctx, conn, d, ask)
+	case !b.asks(conn, ask, policy.Stop):
 		return b.refuse(ctx, conn, d, ask, templates.RefusedPolicy)
 	}
 	cards, err := b.cardsOf(ctx, agentID(conn.Name, ask.Agent))

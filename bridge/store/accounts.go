@@ -23,6 +23,9 @@ type Account struct {
 	Since time.Time
 	// Name is what the chat service calls the agent, sealed at rest.
 	Name string
+	// Replaces, in a Change, is the How of accounts that are taken from another agent
+	// for this one; empty takes none. It is not stored.
+	Replaces string
 }
 
 const purposeAccount = "account name"
@@ -74,14 +77,14 @@ func (s *Store) accounts(ctx context.Context, query, arg string) (all []Account,
 // refuses with ErrTaken if it is somebody else's, and the giving.
 func (s *Store) connect(a Account) (decide, apply func(context.Context, engine.Tx) error) {
 	decide = func(ctx context.Context, tx engine.Tx) error {
-		var owner string
-		err := tx.QueryRow(ctx, queryLockAccount, a.ID).Scan(&owner)
+		var owner, how string
+		err := tx.QueryRow(ctx, queryLockAccount, a.ID).Scan(&owner, &how)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return nil
 		case err != nil:
 			return fmt.Errorf("connect account: %w", err)
-		case owner != a.Agent:
+		case owner != a.Agent && how != a.Replaces:
 			return ErrTaken
 		}
 		return nil

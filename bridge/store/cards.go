@@ -52,6 +52,12 @@ func (s *Store) CardOfChat(ctx context.Context, connector, chat string) (Card, e
 	return s.card(ctx, "card of chat", queryCardOfChat, connector, chat)
 }
 
+// CardOfEpisode returns the latest card of a chat whose name is followed by a # and
+// anything, or ErrNotFound.
+func (s *Store) CardOfEpisode(ctx context.Context, connector, chat string) (Card, error) {
+	return s.card(ctx, "card of episode", queryEpisode, connector, chat+"#", chat+"$") // $ follows # in ASCII
+}
+
 // A Holder is who may use the door of a card: the browser that is remembered as
 // its agent's now, and the agent whose account the card's agent is, empty if that
 // is nobody's.

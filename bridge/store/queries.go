@@ -29,6 +29,7 @@ const (
 	cardColumns       = `id, connector, chat, agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail`
 	queryCard         = `SELECT ` + cardColumns + ` FROM cards WHERE id = $1`
 	queryCardOfChat   = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND chat = $2`
+	queryEpisode      = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND chat COLLATE "C" > $2 AND chat COLLATE "C" < $3 ORDER BY id DESC LIMIT 1`
 	queryCardByHandle = `SELECT id, connector, chat, cards.agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail, browser, accounts.agent
 		FROM cards LEFT JOIN browsers ON browsers.agent = cards.agent AND expires > $2 LEFT JOIN accounts ON accounts.account = cards.agent WHERE handle = $1`
 	queryInsertCard = `INSERT INTO cards (id, connector, chat, agent, visitor, state, version, generation, handle, created, updated, door_until, awaited, detail)
@@ -64,8 +65,8 @@ const (
 	queryPurgeSessions = `DELETE FROM sessions WHERE expires <= $1`
 	queryAccount       = `SELECT account, agent, how, since, name FROM accounts WHERE account = $1`
 	queryAccountsOf    = `SELECT account, agent, how, since, name FROM accounts WHERE agent = $1 ORDER BY account`
-	queryLockAccount   = `SELECT agent FROM accounts WHERE account = $1 FOR UPDATE`
-	queryConnect       = `INSERT INTO accounts (account, agent, how, since, name) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (account) DO UPDATE SET how = excluded.how, since = excluded.since, name = excluded.name`
+	queryLockAccount   = `SELECT agent, how FROM accounts WHERE account = $1 FOR UPDATE`
+	queryConnect       = `INSERT INTO accounts (account, agent, how, since, name) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (account) DO UPDATE SET agent = excluded.agent, how = excluded.how, since = excluded.since, name = excluded.name`
 	queryDisconnect    = `DELETE FROM accounts WHERE account = $1 AND agent = $2`
 	queryFree          = `SELECT subject, free FROM limits WHERE subject IN `
 	querySpend         = `INSERT INTO limits (subject, free) VALUES `

@@ -52,7 +52,7 @@ func (k *checkup) problem(remedy, format string, args ...any) {
 // check asks Slack what an operator would otherwise hear from an agent.
 func (c *connector) check(ctx context.Context) []bridge.Finding {
 	k := &checkup{connector: c}
-	a, err := c.test(ctx)
+	a, err := c.authTest(ctx)
 	if err != nil {
 		k.refused(err)
 	} else {
@@ -87,7 +87,7 @@ func (k *checkup) refused(err error) {
 	k.problem("See that the bridge may reach slack.com, through the proxy if there is one.", "Slack cannot be reached: %v.", fault)
 }
 
-func (k *checkup) installed(a tested) {
+func (k *checkup) installed(a authAnswer) {
 	if a.BotID == "" {
 		k.problem(fmt.Sprintf("Put the Bot User OAuth Token, which begins with xoxb-, into %s.", k.env("BOT_TOKEN")), "%s is not the token of a bot.", k.env("BOT_TOKEN"))
 		return

@@ -22,8 +22,8 @@ type installation struct {
 	scopes           []string
 }
 
-// A tested is the answer of auth.test (docs.slack.dev/reference/methods/auth.test).
-type tested struct {
+// An authAnswer is the answer of auth.test (docs.slack.dev/reference/methods/auth.test).
+type authAnswer struct {
 	OK         bool   `json:"ok"`
 	Error      string `json:"error"`
 	Team       string `json:"team"`
@@ -37,36 +37,36 @@ type tested struct {
 	header http.Header
 }
 
-// test asks Slack whose the bot token is. slack-go leaves out of the answer whether
+// authTest asks Slack whose the bot token is. slack-go leaves out of the answer whether
 // that is an organisation; the errors are of the kinds that it returns.
-func (c *connector) test(ctx context.Context) (tested, error) {
+func (c *connector) authTest(ctx context.Context) (authAnswer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"auth.test", nil)
 	if err != nil {
-		return tested{}, err
+		return authAnswer{}, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Authorization", "Bearer "+c.botToken)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return tested{}, err
+		return authAnswer{}, err
 	}
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests:
-		return tested{}, &slackapi.RateLimitedError{RetryAfter: retryAfter(resp.Header)}
+		return authAnswer{}, &slackapi.RateLimitedError{RetryAfter: retryAfter(resp.Header)}
 	case resp.StatusCode != http.StatusOK:
-		return tested{}, slackapi.StatusCodeError{Code: resp.StatusCode}
+		return authAnswer{}, slackapi.StatusCodeError{Code: resp.StatusCode}
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return tested{}, err
+		return authAnswer{}, err
 	}
-	a := tested{header: resp.Header}
+	a := authAnswer{header: resp.Header}
 	switch err := json.Unmarshal(body, &a); {
 	case err != nil:
-		return tested{}, errAnswer
+		return authAnswer{}, errAnswer
 	case !a.OK:
-		return tested{}, slackapi.SlackErrorResponse{Err: a.Error}
+		return authAnswer{}, slackapi.SlackErrorResponse{Err: a.Error}
 	}
 	return a, nil
 }
@@ -76,7 +76,7 @@ func (c *connector) self(ctx context.Context) (installation, error) {
 	if me, ok := c.selves.get(""); ok {
 		return me, nil
 	}
-	a, err := c.test(ctx)
+	a, err := c.authTest(ctx)
 	if err != nil {
 		return installation{}, c.fault("POST auth.test", err)
 	}

@@ -331,8 +331,8 @@ type rows struct{ *sql.Rows }
 func (r rows) Close() { r.Rows.Close() }
 
 // dialect turns $1 into ?1, for to SQLite $1 is a name and takes its number from
-// where it first appears, and leaves out FOR UPDATE: the one writer there is
-// locks everything. There are a few dozen queries.
+// where it first appears, and leaves out FOR UPDATE, since the one writer there is
+// locks everything, and COLLATE "C", which is how SQLite compares. There are a few dozen queries.
 func dialect(query string) string {
 	if d, ok := dialects.Load(query); ok {
 		return d.(string)
@@ -346,5 +346,5 @@ var dialects sync.Map
 
 func unlocked(query string) string {
 	query, _, _ = strings.Cut(query, " FOR UPDATE")
-	return query
+	return strings.ReplaceAll(query, ` COLLATE "C"`, "")
 }

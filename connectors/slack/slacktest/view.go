@@ -304,9 +304,12 @@ func parseBlocks(raw json.RawMessage) (all []block) {
 	for _, b := range list {
 		shown := block{
 			Kind: b.Type, Text: b.Text.Text, Block: b.ID, Input: b.Element.Action, Label: b.Label.Text, Hint: b.Hint.Text,
-			Example: b.Element.Placeholder.Text, Max: cmp.Or(b.Element.Max, 3000),
+			Example: b.Element.Placeholder.Text, Max: b.Element.Max,
 		}
-		for range b.Elements {
+		if shown.Max < 1 {
+			shown.Max = 3000
+		}
+		for range min(len(b.Elements), len(buttons)-n) {
 			shown.Buttons = append(shown.Buttons, pressable{buttons[n], n})
 			n++
 		}

@@ -6,6 +6,8 @@
 // ignore or merely advise against (an unknown argument, a post that lets Slack
 // fetch its links, an update without blocks, blocks over their limits) is reported
 // as a violation, which a test makes its failure.
+//
+// Page shows the workspace in a browser.
 package slacktest
 
 import (

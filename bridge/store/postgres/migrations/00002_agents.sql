@@ -24,3 +24,6 @@ CREATE TABLE limits (
     subject BYTEA PRIMARY KEY NOT NULL,
     free    BIGINT NOT NULL
 );
+
+-- By name in the order of its bytes, whatever the order of the database.
+CREATE INDEX cards_episode ON cards (connector, chat COLLATE "C");
