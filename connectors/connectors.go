@@ -10,6 +10,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/settings"
+	"cobrowse-bridge/connectors/chatvisor"
 	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/connectors/rocketchat"
 	"cobrowse-bridge/connectors/slack"
@@ -20,17 +21,25 @@ import (
 type kind struct {
 	open     func(r *settings.Reader, name, prefix string, transport http.RoundTripper, log *slog.Logger) bridge.Connector
 	settings any
+	// elsewhere says that it has no place for cards, so that one has to be named.
+	elsewhere bool
 }
 
 // kinds has one line for each chat service.
 var kinds = map[string]kind{
-	"rocketchat": {rocketchat.Open, &rocketchat.Settings{}},
-	"slack":      {slack.Open, &slack.Settings{}},
+	"chatvisor":  {chatvisor.Open, &chatvisor.Settings{}, true},
+	"rocketchat": {rocketchat.Open, &rocketchat.Settings{}, false},
+	"slack":      {slack.Open, &slack.Settings{}, false},
 }
 
 // placing is what every connector can be told.
 type placing struct {
 	Show string `split_words:"true" desc:"where its cards are shown, connector:address; empty: where the service itself says"`
+}
+
+// elsewhere is the same for one whose conversations customers read.
+type elsewhere struct {
+	Show string `split_words:"true" need:"yes" desc:"where its cards are shown, connector:address, such as slack:C0123456789"`
 }
 
 // Names are the chat services there are.
@@ -64,7 +73,7 @@ func Open(r *settings.Reader, variable string, names []string, log *slog.Logger)
 			continue
 		}
 		c := k.open(r, name, prefix(name), bridge.Upstream(name, rest.NewTransport(), log), log)
-		c.ShowAt = shownAt(r, prefix(name), names)
+		c.ShowAt = k.shownAt(r, prefix(name), names)
 		all = append(all, c)
 	}
 	for _, c := range all {
@@ -81,9 +90,13 @@ func Open(r *settings.Reader, variable string, names []string, log *slog.Logger)
 }
 
 // shownAt reads where a connector's cards are shown.
-func shownAt(r *settings.Reader, prefix string, names []string) bridge.Place {
+func (k kind) shownAt(r *settings.Reader, prefix string, names []string) bridge.Place {
 	var p placing
-	r.Group(prefix, &p)
+	if k.elsewhere {
+		r.Group(prefix, (*elsewhere)(&p))
+	} else {
+		r.Group(prefix, &p)
+	}
 	if p.Show == "" {
 		return bridge.Place{}
 	}
@@ -108,5 +121,10 @@ func prefix(name string) string { return strings.ToUpper(strings.ReplaceAll(name
 
 // Variables lists the variables of a chat service.
 func Variables(service string) []settings.Variable {
-	return append(settings.Variables(prefix(service), kinds[service].settings), settings.Variables(prefix(service), &placing{})...)
+	k := kinds[service]
+	var place any = &placing{}
+	if k.elsewhere {
+		place = &elsewhere{}
+	}
+	return append(settings.Variables(prefix(service), k.settings), settings.Variables(prefix(service), place)...)
 }

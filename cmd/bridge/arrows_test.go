@@ -10,8 +10,9 @@ import (
 // arrows are who may import whom of us. A package that is not here imports
 // nothing of ours.
 var arrows = map[string][]string{
-	"cmd/bridge":                           {"bridge", "bridge/policy", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "connectors", "connectors/demo", "connectors/rocketchat", "upscope", "upscope/upscopetest"},
-	"connectors":                           {"bridge", "bridge/settings", "connectors/rest", "connectors/rocketchat", "connectors/slack"},
+	"cmd/bridge":                           {"bridge", "bridge/policy", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "connectors", "connectors/chatvisor", "connectors/demo", "connectors/rocketchat", "connectors/slack", "connectors/slack/slacktest", "upscope", "upscope/upscopetest"},
+	"connectors":                           {"bridge", "bridge/settings", "connectors/chatvisor", "connectors/rest", "connectors/rocketchat", "connectors/slack"},
+	"connectors/chatvisor":                 {"bridge", "bridge/settings", "connectors/rest"},
 	"connectors/rocketchat":                {"bridge", "bridge/settings", "connectors/rest"},
 	"connectors/slack":                     {"bridge", "bridge/settings", "connectors/rest"},
 	"connectors/demo":                      {"bridge", "connectors/rest"},
@@ -32,6 +33,7 @@ var arrows = map[string][]string{
 	"connectors/rest":                      nil,
 	"templates":                            nil,
 	"upscope":                              nil,
+	"connectors/chatvisor/chatvisortest":   nil,
 	"connectors/rocketchat/rocketchattest": nil,
 	"connectors/slack/slacktest":           nil,
 }
@@ -39,7 +41,7 @@ var arrows = map[string][]string{
 // modules are the outside modules that may be used, and where. Tests may use
 // what they like.
 var modules = map[string][]string{
-	"github.com/alecthomas/kong":           {"cmd/bridge"},
+	"github.com/alecthomas/kong":           {"cmd/bridge", "connectors/chatvisor"},
 	"github.com/alexedwards/scs/v2":        {"bridge/signin"},
 	"github.com/coreos/go-oidc/v3":         {"bridge/signin"},
 	"github.com/gofrs/flock":               {"bridge/store/sqlite"},
@@ -54,10 +56,11 @@ var modules = map[string][]string{
 	"github.com/riverqueue/river":          {"bridge/benchtest", "bridge/store", "bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
 	"github.com/slack-go/slack":            {"connectors/slack"},
 	"github.com/sony/gobreaker/v2":         {"bridge"},
-	"go.yaml.in/yaml/v3":                   {"bridge/policy"},
+	"github.com/tidwall/gjson":             {"connectors/chatvisor"},
+	"go.yaml.in/yaml/v3":                   {"bridge/policy", "connectors/chatvisor"},
 	"golang.org/x/oauth2":                  {"bridge/signin"},
-	"golang.org/x/sync":                    {"bridge", "bridge/signin", "cmd/bridge"},
-	"golang.org/x/time":                    {"bridge"},
+	"golang.org/x/sync":                    {"bridge", "bridge/signin", "cmd/bridge", "connectors/chatvisor"},
+	"golang.org/x/time":                    {"bridge", "connectors/chatvisor"},
 	"modernc.org/sqlite":                   {"bridge/store/sqlite"},
 }
 

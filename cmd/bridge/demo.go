@@ -25,6 +25,7 @@ import (
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/demo"
 	"cobrowse-bridge/connectors/rocketchat"
+	"cobrowse-bridge/connectors/slack/slacktest"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
 
@@ -70,7 +71,7 @@ func (c demoCommand) Run(ctx context.Context, s streams) (err error) {
 	}
 	clean.Hide(d.secrets...)
 	fmt.Fprintf(s.out, "The demo is ready. Open %s in a browser.\nNothing leaves this machine and nothing is kept. Stop it with Ctrl-C.\n", d.origin)
-	err = serve(ctx, listener, d, d.bridge.EndStreams, d.run)
+	err = serve(ctx, listener, d, d.endStreams, d.run)
 	return errors.Join(err, d.store.Close())
 }
 
@@ -85,13 +86,14 @@ func loopback(listen string) (address netip.AddrPort, ok bool) {
 }
 
 // demoSite is everything behind the demo's one address: the bridge, the help
-// desk's page, Upscope, and the sign-in service.
+// desk's page, Slack, Upscope, and the sign-in service.
 type demoSite struct {
 	origin  *url.URL
 	mux     *http.ServeMux
 	store   *store.Store
 	bridge  *bridge.Bridge
 	desk    *demo.HelpDesk
+	slack   *slacktest.Page
 	secrets []string
 }
 
@@ -125,7 +127,7 @@ func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *dem
 	})
 	d.desk = demo.NewHelpDesk(demo.Options{
 		URL: d.origin.JoinPath(deskPath), Hook: d.origin.JoinPath("hooks/demo").String(), Visitors: fake,
-		PageScript: rocketchat.PageScript(), Log: log,
+		PageScript: rocketchat.PageScript(), Slack: slackPath + "/", Log: log,
 	})
 	fake.changed = d.desk.Refresh
 	clientSecret := rand.Text()
@@ -140,6 +142,10 @@ func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *dem
 	d.secrets = append(d.desk.Secrets(), key, clientSecret)
 
 	chats, err := d.desk.Connector("demo", nil)
+	if err != nil {
+		return nil, err
+	}
+	slack, err := d.addSlack(log)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +174,7 @@ func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *dem
 	if err == nil {
 		d.bridge, err = bridge.New(bridge.Config{
 			Origin: d.origin, Secret: secret, Store: d.store, Upscope: visitors, WatchHosts: hosts,
-			Connectors: []bridge.Connector{chats}, OIDC: oidc, Policy: policy.Fixed(rules), LinkEmail: true, Version: version, Log: log,
+			Connectors: []bridge.Connector{chats, slack}, OIDC: oidc, Policy: policy.Fixed(rules), LinkEmail: true, Version: version, Log: log,
 		})
 	}
 	if err != nil {
@@ -204,6 +210,11 @@ func (d *demoSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.Error(w, "The demo is at "+d.origin.String(), http.StatusMisdirectedRequest)
 	}
+}
+
+func (d *demoSite) endStreams() {
+	d.bridge.EndStreams()
+	d.slack.EndStreams()
 }
 
 func (d *demoSite) run(ctx context.Context) error {
@@ -252,6 +263,9 @@ func (u *standIn) Arrive(b demo.Browser) string {
 		BrowserName: b.Software, DeviceName: b.Device, Identities: []string{b.IntegrationID},
 	})
 	u.SetIntegrationIDs(id, b.IntegrationID)
+	if b.Code != "" {
+		u.SetLookupCode(id, b.Code)
+	}
 	return id
 }
 
@@ -259,6 +273,9 @@ func (u *standIn) Reset(id string, b demo.Browser) string {
 	fresh := u.Server.Reset(id)
 	u.SetIntegrationIDs(fresh, b.IntegrationID)
 	u.SetIdentities(fresh, b.IntegrationID)
+	if b.Code != "" {
+		u.SetLookupCode(fresh, b.Code)
+	}
 	return fresh
 }
 

@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"cobrowse-bridge/connectors/chatvisor"
+
 	"github.com/alecthomas/kong"
 )
 
@@ -23,6 +25,7 @@ type commands struct {
 	Policy      policyCommand      `cmd:"" help:"Check a policy file, and say what it lets an agent do."`
 	Audit       auditCommand       `cmd:"" help:"List, export and verify the record of who watched whom."`
 	Erase       eraseCommand       `cmd:"" help:"Remove a person from the store, and from Upscope when asked."`
+	Chatvisor   chatvisor.Command  `cmd:"" help:"Take steps in Chatvisor that nobody takes but an operator, by hand."`
 	Env         envCommand         `cmd:"" help:"List every setting: name, default, whether it is required, meaning."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Exit 0 if the bridge on this machine is ready, for images without a shell."`
 	Version     versionCommand     `cmd:"" help:"Print version, commit and Go version."`

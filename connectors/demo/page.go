@@ -49,6 +49,7 @@ type view struct {
 	Scenes  any
 	Scene   string
 	Hint    string
+	Slack   string // the address of a stand-in for Slack
 	Script  bool   // there is a shop that runs it
 	Watcher string // name of who sees the customer's page; empty for nobody
 }
@@ -57,6 +58,7 @@ type shopView struct {
 	Address, Page string
 	Pages         any
 	Online        bool
+	Code          string        // to read out; empty where nobody can use it
 	Chat          *conversation // the open one, or nil
 	Ended         bool          // there was one
 }
@@ -87,7 +89,10 @@ func (d *HelpDesk) view(inbox string) view {
 		Shop: shopView{
 			Address: shopAddress + s.page, Page: s.page, Pages: pages, Online: s.online, Ended: s.chat != nil && !s.chat.Open,
 		},
-		Scenes: scenes, Scene: s.scene, Hint: d.hint(), Script: d.opts.PageScript != nil,
+		Scenes: scenes, Scene: s.scene, Hint: d.hint(), Script: d.opts.PageScript != nil, Slack: d.opts.Slack,
+	}
+	if v.Slack != "" && s.online {
+		v.Shop.Code = s.browser.Code
 	}
 	if v.Agent == nil {
 		v.Agent = d.agents[0]

@@ -36,6 +36,9 @@ type Browser struct {
 	City, Country, Software, Device string
 	// IntegrationID is the key that the page tells the chat as well.
 	IntegrationID string
+	// Code is what the page shows for customers to read out; empty is whatever
+	// Upscope draws.
+	Code string
 }
 
 // shop is the customer's side of the page.
@@ -57,6 +60,9 @@ var pages = []struct{ Path, Label string }{
 	{"/", "Shop"}, {"/basket", "Basket"}, {"/checkout", "Checkout"},
 }
 
+// shopCode is what the customer reads out on the phone.
+const shopCode = "4821"
+
 // enter brings a new customer to the checkout. Whoever was there leaves.
 func (s *shop) enter(v Visitors) {
 	for _, gone := range []string{s.visitor, s.twin} {
@@ -67,7 +73,7 @@ func (s *shop) enter(v Visitors) {
 	key := rand.Text()
 	*s = shop{key: key, page: "/checkout", online: true, browser: Browser{
 		Name: "Ann Lee", Page: shopAddress + "/checkout", IntegrationID: "demo:" + key,
-		City: "Lisbon", Country: "Portugal", Software: "Chrome", Device: "Windows",
+		City: "Lisbon", Country: "Portugal", Software: "Chrome", Device: "Windows", Code: shopCode,
 	}}
 	s.visitor = v.Arrive(s.browser)
 }
@@ -144,7 +150,7 @@ func (d *HelpDesk) play(scene string) {
 		s.enter(v)
 		if scene == "two" {
 			twin := s.browser
-			twin.Page, twin.Software, twin.Device = shopAddress+"/", "Safari", "iPhone"
+			twin.Page, twin.Software, twin.Device, twin.Code = shopAddress+"/", "Safari", "iPhone", ""
 			s.twin = v.Arrive(twin)
 		} else {
 			s.online = false

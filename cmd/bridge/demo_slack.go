@@ -1,0 +1,36 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/connectors/demo"
+	"cobrowse-bridge/connectors/slack"
+	"cobrowse-bridge/connectors/slack/slacktest"
+)
+
+// slackPath is where the stand-in for Slack is.
+const slackPath = "/stand-in/slack"
+
+// addSlack puts a workspace beside the help desk, in which the same two agents
+// are: to the bridge it is the real thing.
+func (d *demoSite) addSlack(log *slog.Logger) (bridge.Connector, error) {
+	w := slacktest.New(func(format string, args ...any) {
+		log.Warn("the stand-in for Slack was asked what Slack would refuse", "what", fmt.Sprintf(format, args...))
+	})
+	w.TeamName, w.AppName, w.Secret, w.BotToken = "Lamp & Leaf", "Co-browse", rand.Text(), "xoxb-"+rand.Text()
+	w.Scopes = append(w.Scopes, "users:read.email")
+	const robin, sam = "U1ROBIN", "U2SAM"
+	w.AddUser(slacktest.User{ID: robin, Name: "robin", RealName: "Robin", Email: demo.RobinsEmail, Confirmed: true})
+	w.AddUser(slacktest.User{ID: sam, Name: "sam", RealName: "Sam"})
+	w.AddChannel(slacktest.Channel{ID: "C1SUPPORT", Name: "support", Members: []string{robin, sam, w.BotUser}})
+	d.secrets = append(d.secrets, w.Secret, w.BotToken)
+	d.slack = w.Page(slacktest.PageConfig{
+		Hook: d.origin.JoinPath("hooks/slack").String(), People: []string{robin, sam}, Back: deskPath + "/", BackLabel: "The demo",
+	})
+	d.mux.Handle(slackPath+"/", http.StripPrefix(slackPath, d.slack))
+	return slack.New(slack.Config{Name: "slack", Secrets: []string{w.Secret}, BotToken: w.BotToken, Transport: w.Transport(), Log: log})
+}

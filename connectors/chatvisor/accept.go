@@ -1,0 +1,237 @@
+package chatvisor
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/connectors/rest"
+
+	"github.com/tidwall/gjson"
+)
+
+const (
+	// maxBody is the largest body in bytes.
+	maxBody = 256 << 10
+	// maxList is how many events one body may hold, if it is a list.
+	maxList = 100
+
+	// glance is how long equal events are one. There is no delivery id, and the same
+	// body means the same thing only for a moment: a conversation that is done, taken
+	// up again and done again sends one body twice. A repeat that comes later is
+	// taken once more, finds its card as it should be, and changes nothing.
+	glance = 30 * time.Second
+)
+
+var accepted = bridge.Receipt{Answer: []byte("{}"), AnswerType: "application/json"}
+
+// A kept event is what the bridge stores of one: no word that anybody wrote but a
+// lookup code.
+type kept struct {
+	Event        string `json:"event"`
+	Customer     string `json:"customer"`
+	Conversation string `json:"conversation,omitempty"`
+	Done         bool   `json:"done,omitempty"`
+	Code         string `json:"code,omitempty"`
+	URL          string `json:"url,omitempty"`
+	// Key is that of an event that came in a list with others.
+	Key string `json:"key,omitempty"`
+	// Rest are the others.
+	Rest []kept `json:"rest,omitempty"`
+}
+
+// accept takes what was sent to /hooks/{name}/{secret}/{event}. Whoever does not
+// know the secret is told that there is no such place. Whoever does is answered
+// 200 whatever they send: how the vendor takes an error is not documented, and it
+// might switch the webhook off.
+func (c *connector) accept(r *http.Request, body []byte) (bridge.Receipt, error) {
+	tail, _ := strings.CutPrefix(r.URL.Path, "/hooks/"+c.name+"/")
+	secret, event, _ := strings.Cut(tail, "/")
+	switch {
+	case !c.knows(secret):
+		return bridge.Receipt{}, bridge.ErrNoRoute
+	case !c.rules.admits(r):
+		return bridge.Receipt{}, bridge.ErrForged
+	case c.rules.signature != nil && !c.rules.signature.proves(c.signatureSecret, r.Header, body, c.now()):
+		return bridge.Receipt{}, bridge.ErrForged
+	case !slices.Contains([]string{eventConversation, eventStatus, eventMessage, eventSubscriber, eventAuto}, event):
+		return bridge.Receipt{}, bridge.ErrNoRoute
+	case event == eventSubscriber:
+		return accepted, nil // of no interest; older versions of the product send it
+	}
+	return c.receipt(event, r.Header, body)
+}
+
+func (c *connector) receipt(event string, h http.Header, body []byte) (bridge.Receipt, error) {
+	answer := accepted
+	parsed, err := parse(body)
+	if err != nil {
+		answer.Note = fmt.Sprintf("a body of %d bytes for %s was left out: %v", len(body), event, err)
+		return answer, nil
+	}
+	bodies := []gjson.Result{parsed}
+	if parsed.IsArray() {
+		bodies = parsed.Array()
+	}
+	var events []kept
+	var notes []string
+	for i, one := range bodies {
+		if i == maxList {
+			notes = append(notes, fmt.Sprintf("%d more events in one body were left out", len(bodies)-maxList))
+			break
+		}
+		k, note := c.event(event, one, c.now())
+		if note != "" && !slices.Contains(notes, note) {
+			notes = append(notes, note)
+		}
+		if k.Event != "" {
+			events = append(events, k)
+		}
+	}
+	if id := h.Get(c.rules.deliveryHeader); c.rules.deliveryHeader != "" && id != "" && len(events) == 1 {
+		events[0].Key = c.print(events[0].Event, "delivery", id)
+	}
+	answer.Note = strings.Join(notes, "; ")
+	if len(events) == 0 {
+		return answer, nil
+	}
+	answer.Key, answer.Body, err = pack(events)
+	return answer, err
+}
+
+var errShape = errors.New("it is neither an object nor a list of objects")
+
+// parse admits one JSON object, or a list.
+func parse(body []byte) (gjson.Result, error) {
+	if err := rest.Decode(body, new(json.RawMessage)); err != nil {
+		return gjson.Result{}, err
+	}
+	r := gjson.ParseBytes(body)
+	if !r.IsObject() && !r.IsArray() {
+		return gjson.Result{}, errShape
+	}
+	return r, nil
+}
+
+// event reads one event. What does not fit is left out with a note that has the
+// names and types of what is there, for the operator who has to mend the mapping.
+func (c *connector) event(event string, body gjson.Result, at time.Time) (kept, string) {
+	if !body.IsObject() {
+		return kept{}, "something that is no object was left out"
+	}
+	var note string
+	if event == eventAuto {
+		event = c.rules.guess(body)
+		note = "an event without a name was taken for " + event
+	}
+	m := c.rules.bodies[event]
+	s, ok := m.read(body)
+	switch {
+	case !ok:
+		return kept{}, fmt.Sprintf("%s without a customer was left out; a body looks like %s", event, skeleton(body))
+	case event == eventStatus && s.status == "":
+		return kept{}, fmt.Sprintf("%s without a status was left out; a body looks like %s", event, skeleton(body))
+	case s.author != "" && !c.rules.isCustomer(s.author):
+		return kept{}, note // what agents write says nothing
+	}
+	k := kept{Event: event, Customer: s.customer, Conversation: s.conversation}
+	k.Done = event != eventMessage && c.rules.isDone(s.status)
+	if event == eventConversation && k.Done {
+		return kept{}, note // nothing begins that is over
+	}
+	if !k.Done && slices.Contains(c.rules.join, joinCode) {
+		k.Code = c.rules.lookupCode(s.text)
+	}
+	if c.rules.showURL && chatURL(s.agentURL, c.rules.chatHosts) {
+		k.URL = s.agentURL
+	}
+	k.Key = c.key(k, s, at)
+	return k, note
+}
+
+// key is made of the event's meaning. Messages are one event for a while unless
+// they bring another code, since nothing else about them matters.
+func (c *connector) key(k kept, s slots, at time.Time) string {
+	if s.delivery != "" {
+		return c.print(k.Event, "delivery", s.delivery)
+	}
+	when := s.occurred
+	if when == "" {
+		when = at.UTC().Truncate(glance).Format(time.RFC3339)
+	}
+	if k.Event == eventMessage {
+		return c.print(k.Event, k.Customer, k.Conversation, k.Code, when)
+	}
+	return c.print(k.Event, k.Customer, k.Conversation, s.status, s.text, when)
+}
+
+// print is keyed, so that it does not give away a short text.
+func (c *connector) print(event string, parts ...string) string {
+	mac := hmac.New(sha256.New, c.printKey[:])
+	for _, p := range parts {
+		fmt.Fprintf(mac, "%d:%s", len(p), p)
+	}
+	return event + "/" + hex.EncodeToString(mac.Sum(nil)[:12])
+}
+
+// pack makes one delivery of all events of a body.
+func pack(events []kept) (key string, body []byte, err error) {
+	first := events[0]
+	key = first.Key
+	if first.Rest = events[1:]; len(first.Rest) > 0 {
+		h := sha256.New()
+		for _, k := range events {
+			fmt.Fprintln(h, k.Key)
+		}
+		key = "list/" + hex.EncodeToString(h.Sum(nil)[:12])
+	}
+	first.Key = ""
+	body, err = json.Marshal(first)
+	return key, body, err
+}
+
+// guess says which event a body is that came to the one address of a tenant. A
+// conversation that is unread opens a card or finds it open, so that it need not
+// be known which of the two it is.
+func (r *Rules) guess(body gjson.Result) string {
+	switch status := r.bodies[eventConversation].Status.text(body); {
+	case status == "":
+		return eventMessage
+	case strings.EqualFold(status, "UNREAD"):
+		return eventConversation
+	}
+	return eventStatus
+}
+
+func (r *Rules) isDone(status string) bool {
+	return slices.ContainsFunc(r.done, func(done string) bool { return strings.EqualFold(done, status) })
+}
+
+func (r *Rules) isCustomer(role string) bool {
+	return slices.ContainsFunc(r.customerRoles, func(ours string) bool { return strings.EqualFold(ours, role) })
+}
+
+// chatURL reports whether an address leads to one of the hosts, and to nothing
+// else on the way.
+func chatURL(address string, hosts []string) bool {
+	u, err := url.Parse(address)
+	if err != nil || len(address) > 2048 || !visible(address) || strings.Contains(address, `\`) || u.User != nil {
+		return false
+	}
+	host := strings.ToLower(u.Host)
+	return slices.Contains(hosts, host) && (u.Scheme == "https" || u.Scheme == "http" && loopbackHost(host))
+}
+
+// visible reports whether s is nothing but visible ASCII.
+func visible(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}

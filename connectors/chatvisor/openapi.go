@@ -1,0 +1,230 @@
+package chatvisor
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
+)
+
+type openAPICommand struct {
+	File string `arg:"" help:"The document that the vendor's reference page offers for download, JSON or YAML."`
+}
+
+// maxDocument is the largest document in bytes.
+const maxDocument = 8 << 20
+
+// Run prints and applies nothing. It needs no settings.
+func (o openAPICommand) Run(k *kong.Context) error {
+	data, err := os.ReadFile(o.File)
+	if err != nil {
+		return err
+	}
+	text, err := propose(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.File, err)
+	}
+	_, err = io.WriteString(k.Stdout, text)
+	return err
+}
+
+// An operation is as much of one as proposing takes (spec.openapis.org/oas,
+// "Operation Object").
+type operation struct {
+	method, path string
+	Summary      string   `yaml:"summary"`
+	ID           string   `yaml:"operationId"`
+	Tags         []string `yaml:"tags"`
+}
+
+// operations reads paths and what is at them; references and schemas are not
+// followed.
+func operations(data []byte) ([]operation, error) {
+	var doc struct {
+		OpenAPI string                          `yaml:"openapi"`
+		Swagger string                          `yaml:"swagger"`
+		Paths   map[string]map[string]yaml.Node `yaml:"paths"`
+	}
+	if len(data) > maxDocument {
+		return nil, fmt.Errorf("the document is larger than %d MiB", maxDocument>>20)
+	}
+	var odd *yaml.TypeError
+	if err := yaml.Unmarshal(data, &doc); err != nil && !errors.As(err, &odd) {
+		return nil, errors.New("it is neither JSON nor YAML")
+	}
+	if doc.OpenAPI == "" && doc.Swagger == "" || len(doc.Paths) == 0 {
+		return nil, errors.New("it is no OpenAPI document with paths in it")
+	}
+	var all []operation
+	for path, item := range doc.Paths {
+		for method, node := range item {
+			method = strings.ToUpper(method)
+			if !slices.Contains(append(writeMethods, http.MethodGet), method) {
+				continue // parameters and the like
+			}
+			op := operation{method: method, path: path}
+			if err := node.Decode(&op); err != nil && !errors.As(err, &odd) {
+				return nil, err
+			}
+			all = append(all, op)
+		}
+	}
+	slices.SortFunc(all, func(a, b operation) int {
+		return cmp.Or(cmp.Compare(a.tag(), b.tag()), cmp.Compare(a.path, b.path), cmp.Compare(a.method, b.method))
+	})
+	return all, nil
+}
+
+func (o operation) tag() string {
+	if len(o.Tags) == 0 {
+		return "without a tag"
+	}
+	return o.Tags[0]
+}
+
+// says reports whether one of the words is in what the document says of it.
+func (o operation) says(words ...string) bool {
+	text := strings.ToLower(strings.Join(append([]string{o.path, o.Summary, o.ID}, o.Tags...), " "))
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
+}
+
+// looksLike are how operations are told, by words that their names are likely to
+// have. It only has to find candidates: an operator decides.
+var looksLike = map[string]func(o operation, variables int) bool{
+	getCustomer: func(o operation, n int) bool {
+		return o.method == http.MethodGet && n == 1 && o.says("customer") && !o.says("url", "query", "token")
+	},
+	listConversations: func(o operation, n int) bool { return o.method == http.MethodGet && n == 0 && o.says("conversation") },
+	tagCustomer:       func(o operation, _ int) bool { return o.method != http.MethodGet && o.says("tagging", "tag a", "/tag") },
+	getVisibility:     func(o operation, _ int) bool { return o.method == http.MethodGet && o.says("visib") },
+	setVisibility:     func(o operation, _ int) bool { return o.method != http.MethodGet && o.says("visib") },
+	listAgents:        func(o operation, n int) bool { return o.method == http.MethodGet && n == 0 && o.aboutAgents() },
+	createAgent:       func(o operation, n int) bool { return o.method == http.MethodPost && n == 0 && o.aboutAgents() },
+	updateAgent: func(o operation, n int) bool {
+		return (o.method == http.MethodPut || o.method == http.MethodPatch) && n == 1 && o.aboutAgents()
+	},
+	deleteAgent: func(o operation, n int) bool { return o.method == http.MethodDelete && n == 1 && o.aboutAgents() },
+	agentChatURL: func(o operation, _ int) bool {
+		return (o.method == http.MethodGet || o.method == http.MethodPost) && o.says("url") && o.says("chat", "public")
+	},
+	mintToken: func(o operation, _ int) bool { return o.method == http.MethodPost && o.says("token") },
+}
+
+func (o operation) aboutAgents() bool {
+	return o.says("agent", "user") && !o.says("token", "url", "customer")
+}
+
+// onlyVariable is what the one variable in a step's path has to be.
+var onlyVariable = map[string]string{
+	getCustomer: "customerId", tagCustomer: "customerId", agentChatURL: "customerId", updateAgent: "agentId", deleteAgent: "agentId",
+}
+
+var variableForm = regexp.MustCompile(`\{[^{}/]*\}`)
+
+// propose writes a piece of YAML that lists all operations as comments, and below
+// endpoints the likely ones. None that changes something is enabled, and where a
+// document does not tell what is needed, it says so.
+func propose(data []byte) (string, error) {
+	all, err := operations(data)
+	if err != nil {
+		return "", err
+	}
+	var b bytes.Buffer
+	b.WriteString("# Every operation of the document, by its tag:\n")
+	tag := ""
+	for _, o := range all {
+		if o.tag() != tag {
+			tag = o.tag()
+			fmt.Fprintf(&b, "#\n# %s\n", short(tag))
+		}
+		fmt.Fprintf(&b, "#   %-6s %s  %s\n", o.method, short(o.path), short(o.Summary))
+	}
+	b.WriteString("\n# Proposed by the words in their names. Read the vendor's reference on each, fill in what is\n" +
+		"# missing, remove the rest, and put what is left into your file. Nothing was applied.\n")
+	var endpoints bytes.Buffer
+	for _, s := range steps {
+		proposeStep(&endpoints, s, all)
+	}
+	if endpoints.Len() == 0 {
+		b.WriteString("# No operation looks like a step that the bridge knows.\n")
+		return b.String(), nil
+	}
+	b.WriteString("endpoints:\n")
+	b.Write(endpoints.Bytes())
+	return b.String(), nil
+}
+
+func proposeStep(b *bytes.Buffer, s step, all []operation) {
+	proposed := false
+	for _, o := range all {
+		if !slices.Contains(s.methods, o.method) || !looksLike[s.name](o, len(variableForm.FindAllString(o.path, -1))) {
+			continue
+		}
+		path, fits := s.pathOf(o.path)
+		if proposed || !fits {
+			fmt.Fprintf(b, "  # %s may also be: %s %s\n", s.name, o.method, short(o.path))
+			continue
+		}
+		proposed = true
+		fmt.Fprintf(b, "  %s: # %s\n    method: %s\n    path: %q\n", s.name, short(o.Summary), o.method, path)
+		if s.list {
+			b.WriteString("    items: results # where the list is in the answer; check this\n")
+			b.WriteString("    query: {pageNumber: \"{page}\", pageSize: \"{pageSize}\"} # check these\n")
+		}
+		if s.name == agentChatURL && o.method == http.MethodGet && !strings.Contains(path, "{") {
+			b.WriteString("    query: {customerId: \"{customerId}\"} # check this\n")
+		}
+		if s.answers {
+			b.WriteString("    result: url # where the value is in the answer; check this\n")
+		}
+		if s.name == listAgents {
+			b.WriteString("    fields: {id: id, email: email, firstname: firstname, lastname: lastname} # check these\n")
+		}
+		if body := s.bodyFor(path); body != "" && o.method != http.MethodGet {
+			fmt.Fprintf(b, "    body: %s # check the names\n", body)
+		}
+		if s.acts {
+			b.WriteString("    enabled: false # true once you are sure\n")
+		}
+	}
+}
+
+// pathOf is a document's path with our placeholder in place of its variable. It
+// reports whether our own rules take it.
+func (s step) pathOf(path string) (string, bool) {
+	variables := variableForm.FindAllString(path, -1)
+	switch name := onlyVariable[s.name]; {
+	case len(variables) > 1 || len(variables) == 1 && name == "":
+		return "", false
+	case len(variables) == 1:
+		path = strings.Replace(path, variables[0], "{"+name+"}", 1)
+	}
+	_, err := parsePath(path)
+	return path, err == nil
+}
+
+// bodyFor is a body with what the path has not.
+func (s step) bodyFor(path string) string {
+	if !s.acts || s.name == deleteAgent || s.name == agentChatURL && strings.Contains(path, "{") {
+		return ""
+	}
+	var members []string
+	for _, name := range s.takes {
+		if !strings.Contains(path, "{"+string(name)+"}") && name != "agentId" && name != "agentEmail" {
+			members = append(members, fmt.Sprintf("%s: \"{%s}\"", name, name))
+		}
+	}
+	if len(members) == 0 {
+		return ""
+	}
+	return "{" + strings.Join(members, ", ") + "}"
+}

@@ -1,0 +1,232 @@
+package chatvisor
+
+import (
+	"flag"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func TestFaultsOfAFileAreAllToldWithTheirLine(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/faults/*.yaml")
+	if err != nil || len(files) < 5 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules, err := ParseRules(filepath.Base(file), text)
+		if err == nil || rules != nil {
+			t.Errorf("%s was taken", file)
+			continue
+		}
+		if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "evil") {
+			t.Errorf("%s: a value is told: %v", file, err)
+		}
+		golden := strings.TrimSuffix(file, ".yaml") + ".txt"
+		if *update {
+			if err := os.WriteFile(golden, []byte(err.Error()+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, _ := os.ReadFile(golden)
+		if diff := cmp.Diff(string(want), err.Error()+"\n"); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", file, diff)
+		}
+	}
+}
+
+func TestAnEmptyFileIsWhatTheVendorDocuments(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "# nothing\n", "webhook:\nendpoints:\n"} {
+		r, err := ParseRules("", []byte(text))
+		if err != nil || len(r.endpoints) != 0 || r.signature != nil || r.showURL || r.queryAuth || len(r.externalID.all) != 0 {
+			t.Errorf("%q: %+v, %v", text, r, err)
+		}
+	}
+	if _, err := ParseRules("big.yaml", make([]byte, maxFile+1)); err == nil || !strings.HasPrefix(err.Error(), "big.yaml:1: ") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAFileThatIsSomethingElseIsNoFlood(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&b, "key%d: 1\n", i)
+	}
+	_, err := ParseRules("f.yaml", []byte(b.String()))
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != maxFaults+1 || !strings.Contains(lines[maxFaults], "400 more faults begin") {
+		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
+	}
+}
+
+func TestTheExampleOfTheGuideIsTaken(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ParseRules("example.yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It has every step, and does nothing that somebody has not switched on.
+	for _, s := range steps {
+		e := r.endpoints[s.name]
+		if e == nil {
+			t.Errorf("%s is not in it", s.name)
+		} else if e.enabled == s.acts {
+			t.Errorf("%s is enabled: %v", s.name, e.enabled)
+		}
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range steps {
+		if !strings.Contains(string(readme), "`"+s.name+"`") {
+			t.Errorf("README.md does not name %s", s.name)
+		}
+	}
+}
+
+func TestPathsStayBelowTheAPI(t *testing.T) {
+	t.Parallel()
+	r, err := ParseRules("", []byte(withEndpoint("get_customer", `{path: "/who/x-{customerId}/card", query: {v: "1", of: "{customerId}"}}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]string{
+		"c-1":     "/who/x-c-1/card?of=c-1&v=1",
+		"a/../b":  "/who/x-a%2F..%2Fb/card?of=a%2F..%2Fb&v=1",
+		"a b?c#d": "/who/x-a%20b%3Fc%23d/card?of=a+b%3Fc%23d&v=1",
+		"%2e":     "/who/x-%252e/card?of=%252e&v=1",
+		"":        "error", "a\nb": "error", strings.Repeat("x", 257): "error",
+	} {
+		q, err := r.endpoints[getCustomer].fill(map[placeholder]any{"customerId": id})
+		got := q.path + "?" + q.query.Encode()
+		if err != nil {
+			got = "error"
+		}
+		if got != want {
+			t.Errorf("%.20q: %s, want %s", id, got, want)
+		}
+	}
+	bare, err := ParseRules("", []byte(withEndpoint("get_customer", `{path: "/who/{customerId}"}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{".", ".."} {
+		if q, err := bare.endpoints[getCustomer].fill(map[placeholder]any{"customerId": id}); err == nil {
+			t.Errorf("%q leads to %s", id, q.path)
+		}
+	}
+}
+
+var faultLine = regexp.MustCompile(`^f\.yaml:(\d+): \S.*`)
+
+func FuzzRules(f *testing.F) {
+	for _, pattern := range []string{"testdata/faults/*.yaml", "example.yaml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			f.Fatal("no seeds: ", err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(string(text), "c-1")
+		}
+	}
+	f.Add(newTenant(f, "").Rules(), "../..")
+	f.Fuzz(func(t *testing.T, text, id string) {
+		r, err := ParseRules("f.yaml", []byte(text))
+		if err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				found := faultLine.FindStringSubmatch(line)
+				if found == nil {
+					t.Fatalf("this is no fault with a line: %q", line)
+				}
+				if n, err := strconv.Atoi(found[1]); err != nil || n < 1 || n > 2+strings.Count(text, "\n")+strings.Count(text, "\r")+strings.Count(text, "\u0085")+strings.Count(text, "\u2028")+strings.Count(text, "\u2029") {
+					t.Fatalf("there is no such line: %q", line)
+				}
+			}
+			return
+		}
+		checkRules(t, r, id)
+	})
+}
+
+// checkRules holds rules that were taken to what all rules promise.
+func checkRules(t *testing.T, r *Rules, id string) {
+	values := map[placeholder]any{
+		"customerId": id, "agentId": id, "email": id, "firstname": id, "lastname": id, "agentEmail": id, "id": id,
+		"labels": []string{id}, "visible": true, "page": 1, "pageSize": 50,
+	}
+	for name, e := range r.endpoints {
+		if e.acts && e.enabled != (e.enabled && r.off(name, "") == "") {
+			t.Fatalf("%s is done though it is off", name)
+		}
+		q, err := e.fill(values)
+		if err != nil {
+			continue
+		}
+		const base = "https://api.example.org/rest/v1"
+		u, err := url.Parse(base + q.path + "?" + q.query.Encode())
+		if err != nil || u.Host != "api.example.org" || !strings.HasPrefix(u.EscapedPath(), "/rest/v1/") || u.Fragment != "" || u.User != nil {
+			t.Fatalf("%s leads to %v, %v", name, u, err)
+		}
+		// As many slashes as the file has, and none of them up.
+		clean := u.JoinPath()
+		if clean.EscapedPath() != u.EscapedPath() || strings.Count(q.path, "/") != len(e.path) {
+			t.Fatalf("%s leads to %s, which is %s", name, u.EscapedPath(), clean.EscapedPath())
+		}
+	}
+	for _, ways := range [][]string{r.join, r.chatHosts, r.done} {
+		for _, w := range ways {
+			if w == "" || len(w) > 253 {
+				t.Fatalf("an empty word in %q", ways)
+			}
+		}
+	}
+	if code := r.lookupCode(id); code != "" && (len(code) != 4 || !strings.Contains(id, code)) {
+		t.Fatalf("the code %q in %q", code, id)
+	}
+}
+
+func TestOnlyACodeIsTakenForACode(t *testing.T) {
+	t.Parallel()
+	r := DefaultRules()
+	for text, want := range map[string]string{
+		"4821": "4821", " 0042 ": "0042", "code 4821": "4821", "Code: 4821.": "4821", "code #4821!": "4821", "\n4821\n": "4821",
+		"my order 4821 is late": "", "2024 or 2025": "", "48211": "", "482": "", "４８２１": "", "the code is 4821": "", "4821 4822": "", "": "",
+	} {
+		if got := r.lookupCode(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	r, err := ParseRules("", []byte(`lookup_code: 'upscope-([0-9]+)'`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{"see upscope-4821 please": "4821", "upscope-48211": "", "4821": ""} {
+		if got := r.lookupCode(text); got != want {
+			t.Errorf("%q by another pattern: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package chatvisor
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxFile is the largest file of rules in bytes.
+const maxFile = 64 << 10
+
+type fault struct {
+	line int
+	text string
+}
+
+// faults are what is wrong with a file, each with its line.
+type faults []fault
+
+func (f *faults) add(line int, format string, args ...any) {
+	*f = append(*f, fault{max(line, 1), fmt.Sprintf(format, args...)})
+}
+
+// A value is one of the file's, with the line it is in.
+type value[T any] struct {
+	is   T
+	line int
+}
+
+// set reports whether the file has the value.
+func (v value[T]) set() bool { return v.line > 0 }
+
+// UnmarshalYAML keeps the line.
+func (v *value[T]) UnmarshalYAML(n *yaml.Node) error {
+	v.line = n.Line
+	return n.Decode(&v.is)
+}
+
+// decode reads the one document of a file; keys that nothing reads are faults,
+// since a default would apply without a word.
+func (f *faults) decode(data []byte, doc *document) {
+	if len(data) > maxFile {
+		f.add(1, "the file is larger than %d KiB; shorten it", maxFile>>10)
+		return
+	}
+	var top yaml.Node
+	in := yaml.NewDecoder(bytes.NewReader(data))
+	err := in.Decode(&top)
+	if err == nil && !errors.Is(in.Decode(new(yaml.Node)), io.EOF) {
+		f.add(1, "the file has more than one document, or something after it; put all into one, without ---")
+		return
+	}
+	if f.refuseAnchors(&top); len(*f) > 0 {
+		return
+	}
+	if err == nil {
+		in = yaml.NewDecoder(bytes.NewReader(data))
+		in.KnownFields(true) // which a decoded node cannot
+		err = in.Decode(doc)
+	}
+	var all *yaml.TypeError
+	switch {
+	case err == nil, errors.Is(err, io.EOF): // an empty file says nothing wrong
+	case errors.As(err, &all):
+		for _, text := range all.Errors {
+			f.add(translate(text))
+		}
+	default:
+		line, _ := translate(strings.TrimPrefix(err.Error(), "yaml: "))
+		f.add(line, "the file is not YAML here; look at brackets, quotes and indentation")
+	}
+}
+
+// refuseAnchors keeps a small file from becoming a large one.
+func (f *faults) refuseAnchors(n *yaml.Node) {
+	if n.Anchor != "" || n.Kind == yaml.AliasNode {
+		f.add(n.Line, "anchors and aliases are not read; write the values out, and * or & in quotes")
+	}
+	for _, child := range n.Content {
+		f.refuseAnchors(child)
+	}
+}
+
+var (
+	lineOf  = regexp.MustCompile(`^line (\d+): (.*)`)
+	unknown = regexp.MustCompile(`^field (.*) not found in type `)
+	twice   = regexp.MustCompile(`^mapping key (.*) already defined at line (\d+)`)
+	misfit  = regexp.MustCompile(`^cannot (?:unmarshal|decode) (!!\w+)`)
+)
+
+// translate makes a fault of what the YAML library says, without any value.
+func translate(text string) (line int, say string) {
+	if found := lineOf.FindStringSubmatch(text); found != nil {
+		line, _ = strconv.Atoi(found[1])
+		text = found[2]
+	}
+	if found := unknown.FindStringSubmatch(text); found != nil {
+		return line, fmt.Sprintf("there is no key %.64q here; look for a slip of the pen, or for wrong indentation", found[1])
+	}
+	if found := twice.FindStringSubmatch(text); found != nil {
+		return line, fmt.Sprintf("the key is in line %s already; keep one of them", found[2])
+	}
+	if found := misfit.FindStringSubmatch(text); found != nil {
+		kind := map[string]string{"!!seq": "a list", "!!map": "keys and values", "!!str": "text", "!!int": "a number", "!!bool": "true or false"}[found[1]]
+		if kind == "" {
+			kind = "something"
+		}
+		return line, kind + " is not what belongs here; look at the example in the guide"
+	}
+	if found, ours := strings.CutPrefix(text, oursBegin); ours {
+		return line, found
+	}
+	return line, "this cannot be read; look at the example in the guide"
+}
+
+// oursBegin marks what our own types complain about while they are decoded.
+const oursBegin = "chatvisor: "
+
+// complain is an error that decode takes for a fault.
+func complain(n *yaml.Node, format string, args ...any) error {
+	return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %s%s", n.Line, oursBegin, fmt.Sprintf(format, args...))}}
+}
+
+func (f *faults) oneOf(v value[string], key string, choices ...string) string {
+	if v.set() && !slices.Contains(choices, v.is) {
+		f.add(v.line, "%s is none of %s; choose one", key, strings.Join(choices, ", "))
+	}
+	if !v.set() {
+		return choices[0]
+	}
+	return v.is
+}
+
+func (f *faults) prefixes(all []value[string], key string) []netip.Prefix {
+	var found []netip.Prefix
+	for _, v := range all {
+		p, err := netip.ParsePrefix(v.is)
+		if addr, single := netip.ParseAddr(v.is); err != nil && single == nil && addr.Zone() == "" {
+			p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			f.add(v.line, "%s has something that is neither an address nor a network; write it like 192.0.2.0/24", key)
+			continue
+		}
+		found = append(found, p.Masked())
+	}
+	return found
+}
+
+// words reads a list of short texts; without one it is what the vendor documents.
+func (f *faults) words(all []value[string], key, otherwise string) []string {
+	if all == nil {
+		return []string{otherwise}
+	}
+	var found []string
+	for _, v := range all {
+		if v.is == "" || len(v.is) > 64 || !printable(v.is) {
+			f.add(v.line, "%s has something that is no word of up to 64 bytes; mend it", key)
+		}
+		found = append(found, v.is)
+	}
+	return found
+}
+
+// headerForm is that of a header's name (RFC 9110, section 5.6.2), in short.
+var headerForm = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+
+func (f *faults) header(v value[string], key string) string {
+	if v.set() && !headerForm.MatchString(v.is) {
+		f.add(v.line, "%s is no name of a header; write it like X-Signature", key)
+	}
+	return v.is
+}
+
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
