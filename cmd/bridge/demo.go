@@ -86,7 +86,7 @@ func loopback(listen string) (address netip.AddrPort, ok bool) {
 }
 
 // demoSite is everything behind the demo's one address: the bridge, the help
-// desk's page, Slack, Upscope, and the sign-in service.
+// desk's page, Slack, Chatvisor, Upscope, and the sign-in service.
 type demoSite struct {
 	origin  *url.URL
 	mux     *http.ServeMux
@@ -127,7 +127,7 @@ func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *dem
 	})
 	d.desk = demo.NewHelpDesk(demo.Options{
 		URL: d.origin.JoinPath(deskPath), Hook: d.origin.JoinPath("hooks/demo").String(), Visitors: fake,
-		PageScript: rocketchat.PageScript(), Slack: slackPath + "/", Log: log,
+		PageScript: rocketchat.PageScript(), Slack: slackPath + "/", Chatvisor: chatvisorPath + "/", Log: log,
 	})
 	fake.changed = d.desk.Refresh
 	clientSecret := rand.Text()
@@ -146,6 +146,10 @@ func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *dem
 		return nil, err
 	}
 	slack, err := d.addSlack(log)
+	if err != nil {
+		return nil, err
+	}
+	chatvisor, err := d.addChatvisor(log)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +178,7 @@ func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *dem
 	if err == nil {
 		d.bridge, err = bridge.New(bridge.Config{
 			Origin: d.origin, Secret: secret, Store: d.store, Upscope: visitors, WatchHosts: hosts,
-			Connectors: []bridge.Connector{chats, slack}, OIDC: oidc, Policy: policy.Fixed(rules), LinkEmail: true, Version: version, Log: log,
+			Connectors: []bridge.Connector{chats, slack, chatvisor}, OIDC: oidc, Policy: policy.Fixed(rules), LinkEmail: true, Version: version, Log: log,
 		})
 	}
 	if err != nil {
@@ -262,16 +266,25 @@ func (u *standIn) Arrive(b demo.Browser) string {
 		Name: b.Name, LastURL: b.Page, LocationCity: b.City, LocationCountryName: b.Country,
 		BrowserName: b.Software, DeviceName: b.Device, Identities: []string{b.IntegrationID},
 	})
-	u.SetIntegrationIDs(id, b.IntegrationID)
+	u.SetIntegrationIDs(id, named(b)...)
 	if b.Code != "" {
 		u.SetLookupCode(id, b.Code)
 	}
 	return id
 }
 
+// named are the integration ids of a browser. The one at the shop is that of a
+// customer of Chatvisor as well.
+func named(b demo.Browser) []string {
+	if b.Code == "" {
+		return []string{b.IntegrationID}
+	}
+	return []string{b.IntegrationID, "chatvisor:" + annsID}
+}
+
 func (u *standIn) Reset(id string, b demo.Browser) string {
 	fresh := u.Server.Reset(id)
-	u.SetIntegrationIDs(fresh, b.IntegrationID)
+	u.SetIntegrationIDs(fresh, named(b)...)
 	u.SetIdentities(fresh, b.IntegrationID)
 	if b.Code != "" {
 		u.SetLookupCode(fresh, b.Code)

@@ -12,8 +12,11 @@ import (
 	"cobrowse-bridge/connectors/slack/slacktest"
 )
 
-// slackPath is where the stand-in for Slack is.
-const slackPath = "/stand-in/slack"
+// slackPath is where the stand-in for Slack is, and slackChannel the channel there.
+const (
+	slackPath    = "/stand-in/slack"
+	slackChannel = "C1SUPPORT"
+)
 
 // addSlack puts a workspace beside the help desk, in which the same two agents
 // are: to the bridge it is the real thing.
@@ -26,7 +29,7 @@ func (d *demoSite) addSlack(log *slog.Logger) (bridge.Connector, error) {
 	const robin, sam = "U1ROBIN", "U2SAM"
 	w.AddUser(slacktest.User{ID: robin, Name: "robin", RealName: "Robin", Email: demo.RobinsEmail, Confirmed: true})
 	w.AddUser(slacktest.User{ID: sam, Name: "sam", RealName: "Sam"})
-	w.AddChannel(slacktest.Channel{ID: "C1SUPPORT", Name: "support", Members: []string{robin, sam, w.BotUser}})
+	w.AddChannel(slacktest.Channel{ID: slackChannel, Name: "support", Members: []string{robin, sam, w.BotUser}})
 	d.secrets = append(d.secrets, w.Secret, w.BotToken)
 	d.slack = w.Page(slacktest.PageConfig{
 		Hook: d.origin.JoinPath("hooks/slack").String(), People: []string{robin, sam}, Back: deskPath + "/", BackLabel: "The demo",

@@ -26,9 +26,9 @@ type Options struct {
 	// PageScript is the script that a connector has for pages. The help desk
 	// serves a shop at URL/shop that runs it; nil serves none.
 	PageScript []byte
-	// Slack is the address of a stand-in for Slack, whose agents the page sends there
-	// with the customer's code; empty has none.
-	Slack string
+	// Slack and Chatvisor are the addresses of stand-ins for those, to which the page
+	// leads; empty has none.
+	Slack, Chatvisor string
 	// Log is told of deliveries that nobody took; nil drops it.
 	Log *slog.Logger
 }

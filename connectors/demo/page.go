@@ -40,18 +40,19 @@ func (d *HelpDesk) routes() *http.ServeMux {
 
 // A view is what the page shows of the moment it is asked for.
 type view struct {
-	Step    int // 1 to 3, or 4 when all are done
-	Shop    shopView
-	Agent   *agent // whose inbox is open
-	Tabs    []tab
-	Cards   []*posting      // latest first
-	Chats   []*conversation // of this agent, latest first
-	Scenes  any
-	Scene   string
-	Hint    string
-	Slack   string // the address of a stand-in for Slack
-	Script  bool   // there is a shop that runs it
-	Watcher string // name of who sees the customer's page; empty for nobody
+	Step   int // 1 to 3, or 4 when all are done
+	Shop   shopView
+	Agent  *agent // whose inbox is open
+	Tabs   []tab
+	Cards  []*posting      // latest first
+	Chats  []*conversation // of this agent, latest first
+	Scenes any
+	Scene  string
+	Hint   string
+	// Slack and Chatvisor are addresses of stand-ins.
+	Slack, Chatvisor string
+	Script           bool   // there is a shop that runs it
+	Watcher          string // name of who sees the customer's page; empty for nobody
 }
 
 type shopView struct {
@@ -89,7 +90,7 @@ func (d *HelpDesk) view(inbox string) view {
 		Shop: shopView{
 			Address: shopAddress + s.page, Page: s.page, Pages: pages, Online: s.online, Ended: s.chat != nil && !s.chat.Open,
 		},
-		Scenes: scenes, Scene: s.scene, Hint: d.hint(), Script: d.opts.PageScript != nil, Slack: d.opts.Slack,
+		Scenes: scenes, Scene: s.scene, Hint: d.hint(), Script: d.opts.PageScript != nil, Slack: d.opts.Slack, Chatvisor: d.opts.Chatvisor,
 	}
 	if v.Slack != "" && s.online {
 		v.Shop.Code = s.browser.Code

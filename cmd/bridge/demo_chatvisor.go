@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	_ "embed"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/connectors/chatvisor"
+	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
+)
+
+// chatvisorPath is where the stand-in for Chatvisor is. annsID is the customer there,
+// whom her page names to Upscope as well.
+const (
+	chatvisorPath = "/stand-in/chatvisor"
+	annsID        = "ann"
+)
+
+//go:embed page/chatvisor.html
+var chatvisorHTML string
+
+var chatvisorPage = template.Must(template.New("chatvisor").Parse(chatvisorHTML))
+
+// talk is a tenant of Chatvisor with one customer, and the page on which one plays
+// her.
+type talk struct {
+	*chatvisortest.Service
+	hook string // the address of the webhooks, which holds the secret
+	log  *slog.Logger
+
+	mu       sync.Mutex
+	messages []string
+	done     bool
+}
+
+// addChatvisor puts a tenant of Chatvisor beside the help desk. Its cards go to
+// Slack, since customers read what stands in its conversations.
+func (d *demoSite) addChatvisor(log *slog.Logger) (bridge.Connector, error) {
+	token, secret := rand.Text(), rand.Text()
+	t := &talk{Service: chatvisortest.New(token), hook: d.origin.JoinPath("hooks/chatvisor", secret).String(), log: log}
+	t.Site = d.origin.JoinPath(chatvisorPath).String()
+	t.AddCustomer(chatvisortest.Customer{ID: annsID, Name: "Ann"})
+	rules, err := chatvisor.ParseRules("the demo's rules", []byte(t.Rules()+"\nagent_url_hosts: [\""+d.origin.Host+"\"]\n"))
+	if err != nil {
+		return bridge.Connector{}, err
+	}
+	d.secrets = append(d.secrets, token, secret)
+	api := chatvisorPath + "/api"
+	d.mux.Handle(api+"/", http.StripPrefix(api, t.Service))
+	d.mux.HandleFunc("GET "+chatvisorPath+"/{$}", t.page)
+	d.mux.HandleFunc("GET "+chatvisorPath+"/enter/", t.page)
+	d.mux.Handle("POST "+chatvisorPath+"/{$}", http.NewCrossOriginProtection().Handler(http.HandlerFunc(t.act)))
+	conn, err := chatvisor.New(chatvisor.Config{
+		Name: "chatvisor", URL: d.origin.JoinPath(api, chatvisortest.Prefix), Token: token, Secrets: []string{secret}, Rules: rules, Log: log,
+	})
+	conn.ShowAt = bridge.Place{Connector: "slack", Address: slackChannel}
+	return conn, err
+}
+
+func (t *talk) page(w http.ResponseWriter, r *http.Request) {
+	t.mu.Lock()
+	view := struct {
+		Messages      []string
+		Done, Entered bool
+	}{t.messages, t.done, strings.Contains(r.URL.Path, "/enter/")}
+	t.mu.Unlock()
+	var b bytes.Buffer
+	if err := chatvisorPage.Execute(&b, view); err != nil {
+		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "same-origin")
+	_, _ = b.WriteTo(w)
+}
+
+// act is what the customer writes, or that an agent is done.
+func (t *talk) act(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
+	t.mu.Lock()
+	var hooks []chatvisortest.Hook
+	if text := strings.TrimSpace(r.FormValue("text")); text != "" {
+		if t.done {
+			t.messages = nil
+		}
+		t.done, t.messages = false, append(t.messages, text)
+		hooks = t.Write(annsID, text)
+	} else if r.FormValue("done") != "" && len(t.messages) > 0 {
+		t.done = true
+		hooks = t.SetStatus(annsID, chatvisortest.Done)
+	}
+	t.mu.Unlock()
+	if err := chatvisortest.Call(r.Context(), http.DefaultClient, t.hook, hooks...); err != nil {
+		t.log.WarnContext(r.Context(), "webhooks of the stand-in for Chatvisor were not taken", "err", err)
+	}
+	http.Redirect(w, r, chatvisorPath+"/", http.StatusSeeOther)
+}

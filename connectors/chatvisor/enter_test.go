@@ -1,0 +1,115 @@
+package chatvisor
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
+	"cobrowse-bridge/connectors/slack/slacktest"
+)
+
+var doorForm = regexp.MustCompile(`https://bridge\.example\.org(/w/[A-Za-z0-9_-]{43})`)
+
+// doorOfBob is the door that Bob gets for the card in the channel.
+func (w *town) doorOfBob() string {
+	w.Helper()
+	w.slack.Scopes = append(w.slack.Scopes, "users:read.email")
+	w.slack.AddUser(slacktest.User{ID: "U1", Name: "bob", RealName: "Bob Baker", Email: "bob@example.org", Confirmed: true})
+	w.visits("Ann Silva", "chatvisor:c-1", "")
+	w.AddCustomer(chatvisortest.Customer{ID: "c-1", Name: "Ann"})
+	w.calls(w.Write("c-1", "hello")...)
+	card := w.slack.Channel("C1")[0]
+	body := w.slack.Press("U1", card, 0)
+	if got := w.posts("/hooks/slack", body, w.slack.Sign(body)); got.Code != http.StatusOK {
+		w.Fatalf("Slack is answered %d", got.Code)
+	}
+	w.pass(2 * time.Second)
+	replies := w.slack.Ephemeral("U1")
+	if len(replies) != 1 {
+		w.Fatalf("bob has %d replies", len(replies))
+	}
+	door := doorForm.FindStringSubmatch(string(replies[0].Blocks))
+	if door == nil {
+		w.Fatalf("no door in %s", replies[0].Blocks)
+	}
+	return door[1]
+}
+
+// asks sends a request as a browser does, but for what change does to it.
+func (w *town) asks(method, path string, form url.Values, change func(*http.Request)) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, "https://bridge.example.org"+path, strings.NewReader(form.Encode()))
+	r.URL.Scheme, r.URL.Host = "", ""
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Origin", "https://bridge.example.org")
+	}
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.Header.Set("Sec-Fetch-Dest", "document")
+	r.Header.Set("Sec-Fetch-User", "?1")
+	if change != nil {
+		change(r)
+	}
+	rec := httptest.NewRecorder()
+	w.bridge.ServeHTTP(rec, r)
+	return rec
+}
+
+func TestTheDoorToAChatObeysTheRulesOfTheDoorToAScreen(t *testing.T) {
+	inTown(t, "odd", func(w *town) {
+		door, press := w.doorOfBob(), url.Values{"chat": {"1"}}
+		if got := w.asks(http.MethodGet, door+"?chat=1", nil, nil); got.Code != http.StatusOK || !strings.Contains(got.Body.String(), "Open the chat") {
+			t.Fatalf("the page is answered %d: %s", got.Code, got.Body)
+		}
+		for name, ask := range map[string]func() *httptest.ResponseRecorder{
+			"GET":  func() *httptest.ResponseRecorder { return w.asks(http.MethodGet, door+"?chat=1", nil, nil) },
+			"HEAD": func() *httptest.ResponseRecorder { return w.asks(http.MethodHead, door+"?chat=1", nil, nil) },
+			"prefetch": func() *httptest.ResponseRecorder {
+				return w.asks(http.MethodGet, door+"?chat=1", nil, func(r *http.Request) { r.Header.Set("Sec-Purpose", "prefetch") })
+			},
+			"robot": func() *httptest.ResponseRecorder {
+				return w.asks(http.MethodGet, door+"?chat=1", nil, func(r *http.Request) { r.Header.Set("User-Agent", "Slackbot-LinkExpanding 1.0") })
+			},
+			"script": func() *httptest.ResponseRecorder {
+				return w.asks(http.MethodPost, door, press, func(r *http.Request) { r.Header.Del("Sec-Fetch-User") })
+			},
+			"another site": func() *httptest.ResponseRecorder {
+				return w.asks(http.MethodPost, door, press, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") })
+			},
+		} {
+			if got := ask(); got.Header().Get("Location") != "" {
+				t.Errorf("%s leads to %q", name, got.Header().Get("Location"))
+			}
+		}
+		if minted := w.Minted(); len(minted) != 0 {
+			t.Fatalf("addresses were made: %q", minted)
+		}
+
+		got := w.asks(http.MethodPost, door, press, nil)
+		minted := w.Minted()
+		if len(minted) != 1 || got.Code != http.StatusSeeOther || got.Header().Get("Location") != minted[0] {
+			t.Fatalf("a press is answered %d to %q, made were %q", got.Code, got.Header().Get("Location"), minted)
+		}
+		if got.Header().Get("Referrer-Policy") != "no-referrer" || got.Header().Get("Cache-Control") != "no-store" || got.Body.Len() != 0 {
+			t.Errorf("the redirect is cached, leaks a referrer or has a body: %v", got.Header())
+		}
+		if strings.Contains(w.log.String(), minted[0]) {
+			t.Error("the address is in the log")
+		}
+		for _, p := range append(w.slack.Channel("C1"), w.slack.Ephemeral("U1")...) {
+			if strings.Contains(p.Text+string(p.Blocks), minted[0]) {
+				t.Error("the address is in Slack")
+			}
+		}
+		// It leads to where the operator says that chats are, or nowhere.
+		w.Site = "https://evil.example.org"
+		if got := w.asks(http.MethodPost, door, press, nil); got.Code != http.StatusBadGateway || got.Header().Get("Location") != "" {
+			t.Errorf("an address elsewhere is answered %d to %q", got.Code, got.Header().Get("Location"))
+		}
+	})
+}
