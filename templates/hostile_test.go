@@ -87,7 +87,7 @@ func poisoned(s string) map[string]Page {
 		switch p := p.(type) {
 		case Door:
 			d := poison(p, s)
-			d.Path, d.Reason = p.Path, p.Reason
+			d.Path, d.Enter, d.Reason = p.Path, p.Enter, p.Reason
 			pages[name] = d
 		case Notice:
 			n := poison(p, s)

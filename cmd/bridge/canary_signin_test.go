@@ -34,7 +34,9 @@ func TestPromise10NoSecretOfASignInAnywhere(t *testing.T) {
 	}
 	ada.press("/signout", nil).want(t, http.StatusOK)
 	r.signsIn(ada, "/signin").want(t, http.StatusOK, "Ada Lovelace")
-	r.signsIn(r.newBrowser(ada.address), door).wantWatch(t)
+	other := r.newBrowser(ada.address)
+	r.signsIn(other, door).want(t, http.StatusOK, "Co-browse with")
+	other.follow(door).wantWatch(t)
 
 	// What an issuer can do wrong.
 	for _, fault := range []signintest.Fault{
