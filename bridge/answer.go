@@ -99,13 +99,19 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 	var failure error
 
 	switch {
-	case c.state() == Closed:
+	case ask.Verb == Close && c.about.Heard.After(d.Received):
+		// Worked on late: another conversation began since, and has this card.
+		c.about.Over = latest(c.about.Over, d.Received.UTC())
 	case ask.Verb == Close:
-		c.close()
+		c.close(d.Received)
+	case c.state() == Closed:
 	case ask.Agent.ID == "" && c.Version == 0:
 		// A chat that waits in a queue has nobody to show a card to.
 	default:
 		c.serve(ask)
+		if ask.New {
+			c.about.Heard = latest(c.about.Heard, d.Received.UTC())
+		}
 		if c.Version == 0 {
 			c.about.Opener, c.about.Asked = j.Subject, ask.Verb == LookUp
 		}

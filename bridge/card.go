@@ -133,6 +133,12 @@ type detail struct {
 	Told      int       `json:"told,omitzero"`
 	ToldAgent string    `json:"told_agent,omitempty"`
 	ToldAt    time.Time `json:"told_at,omitzero"`
+	// Over is when it was last heard that the chat is over: the time of the delivery
+	// that said so, however late it was worked on.
+	Over time.Time `json:"over,omitzero"`
+	// Heard is when it was last heard that a conversation began, for services without
+	// ids of them.
+	Heard time.Time `json:"heard,omitzero"`
 	// Since is the first generation of the door that the present agent had. A
 	// later one was sent to the agent's own place because somebody asked for it.
 	Since int `json:"since,omitempty"`
@@ -202,8 +208,10 @@ func (c *card) place() store.Place {
 // renewed reports whether the door was sent to its agent once more.
 func (c *card) renewed() bool { return c.Generation > c.about.Since }
 
-// close ends the card, and forgets what was only good for finding the visitor.
-func (c *card) close() {
+// close ends the card, as was heard at the given time, and forgets what was only good
+// for finding the visitor.
+func (c *card) close(heard time.Time) {
+	c.about.Over = latest(c.about.Over, heard.UTC())
 	c.move(chatClosed)
 	c.about.Clues, c.about.Code, c.about.Sighting, c.about.Choices = Clues{}, "", nil, nil
 }

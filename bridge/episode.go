@@ -15,7 +15,8 @@ import (
 
 // episode gives the card of the conversation that an ask is about: of several with
 // one name the last, or a new one where the ask says that there is another. One
-// that was said before the last was over is about that.
+// that came before the last was over is about that, in whatever order they are
+// worked on.
 func (b *Bridge) episode(ctx context.Context, connector string, ask Ask, d store.Delivery) (card, error) {
 	row, err := b.store.CardOfEpisode(ctx, connector, ask.Chat)
 	var last card
@@ -25,7 +26,7 @@ func (b *Bridge) episode(ctx context.Context, connector string, ask Ask, d store
 	case errors.Is(err, store.ErrNotFound):
 		last, err = b.cardOfChat(ctx, connector, ask.Chat)
 	}
-	again := err == nil && ask.Verb == Start && ask.New && last.Version > 0 && last.state() == Closed && d.Received.After(last.Updated)
+	again := err == nil && ask.Verb == Start && ask.New && last.Version > 0 && last.state() == Closed && d.Received.After(last.about.Over)
 	if !again {
 		return last, err
 	}

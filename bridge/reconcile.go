@@ -81,7 +81,7 @@ func (b *Bridge) over(ctx context.Context, conn Connector, row store.Card) (bool
 		return false, err
 	}
 	_, err = b.revise(ctx, c.ID, func(c *card) []store.Entry {
-		c.close()
+		c.close(time.Now())
 		return nil
 	})
 	return true, err

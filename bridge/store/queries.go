@@ -29,7 +29,7 @@ const (
 	cardColumns       = `id, connector, chat, agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail`
 	queryCard         = `SELECT ` + cardColumns + ` FROM cards WHERE id = $1`
 	queryCardOfChat   = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND chat = $2`
-	queryEpisode      = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND chat COLLATE "C" > $2 AND chat COLLATE "C" < $3 ORDER BY id DESC LIMIT 1`
+	queryEpisode      = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND chat COLLATE "C" > $2 AND chat COLLATE "C" < $3 ORDER BY length(chat) DESC, chat DESC LIMIT 1`
 	queryCardByHandle = `SELECT id, connector, chat, cards.agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail, browser, accounts.agent
 		FROM cards LEFT JOIN browsers ON browsers.agent = cards.agent AND expires > $2 LEFT JOIN accounts ON accounts.account = cards.agent WHERE handle = $1`
 	queryInsertCard = `INSERT INTO cards (id, connector, chat, agent, visitor, state, version, generation, handle, created, updated, door_until, awaited, detail)
