@@ -229,6 +229,9 @@ func TestUpscopeForgetsAVisitorAsSoonAsTheyAreOffline(t *testing.T) {
 }
 
 func TestAnErasureThatNeverSucceedsIsGivenUpAndSeen(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a month")
+	}
 	inWorld(t, func(w *world) {
 		ann := w.ann()
 		r := w.erase(bridge.ByShortID, ann, "rocketchat")

@@ -155,3 +155,11 @@ func (o *office) restartOffice() {
 
 // again is the browser of before, of the bridge that there is now.
 func (o *office) again(b *browser) *browser { return &browser{o.world, b.cookies} }
+
+// guesses is how often something is guessed: all lookup codes, unless time is short.
+func guesses() int {
+	if testing.Short() {
+		return 300
+	}
+	return 10_000
+}

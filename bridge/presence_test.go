@@ -185,6 +185,9 @@ func TestAThousandWaitsCostABoundedNumberOfCallsAndAreToldInTime(t *testing.T) {
 }
 
 func TestPresenceOnTheCardIsKeptHonestWithinABound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("follows a card for hours")
+	}
 	inWorld(t, func(w *world) {
 		ann := w.ann()
 		w.taken(w.opens(keyed()))
