@@ -134,10 +134,10 @@ func (c *connector) event(event string, body gjson.Result, at time.Time) (kept, 
 		note = "an event without a name was taken for " + event
 	}
 	m := c.rules.bodies[event]
-	s, ok := m.read(body)
+	s, lacks := m.read(body)
 	switch {
-	case !ok:
-		return kept{}, fmt.Sprintf("%s without a customer was left out; a body looks like %s", event, skeleton(body))
+	case lacks != "":
+		return kept{}, fmt.Sprintf("%s without %s was left out; a body looks like %s", event, lacks, skeleton(body))
 	case event == eventStatus && s.status == "":
 		return kept{}, fmt.Sprintf("%s without a status was left out; a body looks like %s", event, skeleton(body))
 	case s.author != "" && !c.rules.isCustomer(s.author):
@@ -158,8 +158,9 @@ func (c *connector) event(event string, body gjson.Result, at time.Time) (kept, 
 	return k, note
 }
 
-// key is made of the event's meaning. Messages are one event for a while unless
-// they bring another code, since nothing else about them matters.
+// key is made of the event's meaning and of a print of the text: what a customer
+// writes just after the end of a conversation begins another, and is no repeat of
+// what they wrote before it.
 func (c *connector) key(k kept, s slots, at time.Time) string {
 	if s.delivery != "" {
 		return c.print(k.Event, "delivery", s.delivery)
@@ -167,9 +168,6 @@ func (c *connector) key(k kept, s slots, at time.Time) string {
 	when := s.occurred
 	if when == "" {
 		when = at.UTC().Truncate(glance).Format(time.RFC3339)
-	}
-	if k.Event == eventMessage {
-		return c.print(k.Event, k.Customer, k.Conversation, k.Code, when)
 	}
 	return c.print(k.Event, k.Customer, k.Conversation, s.status, s.text, when)
 }

@@ -286,9 +286,12 @@ func TestEqualEventsAreOneForAMoment(t *testing.T) {
 	if key(eventStatus, done, 0) == key(eventStatus, done, time.Minute) {
 		t.Error("the second end would be lost")
 	}
-	// Of messages only a code matters.
-	if key(eventMessage, message, 0) != key(eventMessage, strings.Replace(message, "hello", "and more", 1), time.Second) {
-		t.Error("every message is an event of its own")
+	// What is written after the end of a conversation begins another.
+	if key(eventMessage, message, 0) != key(eventMessage, message, time.Second) {
+		t.Error("a repeated message is another event")
+	}
+	if key(eventMessage, message, 0) == key(eventMessage, strings.Replace(message, "hello", "and more", 1), time.Second) {
+		t.Error("a second message would be lost")
 	}
 	if key(eventMessage, message, 0) == key(eventMessage, recorded(t, "message-code"), 0) {
 		t.Error("a code would be lost")
@@ -333,7 +336,7 @@ func FuzzAccept(f *testing.F) {
 	}
 	f.Add(eventStatus, []byte(`{"customerId":"c-1","status":"DONE","status":"UNREAD"}`))
 	f.Add(eventAuto, []byte(`[{"customerId":1e400},{"customerId":"\ud800","text":"1234"}]`))
-	rules, err := ParseRules("", []byte("show_agent_url: true\nwebhook: {mapping: {new-message: {conversation_id: a.b}}}"))
+	rules, err := ParseRules("", []byte("show_agent_url: true\nwebhook: {mapping: {new-conversation: {conversation_id: a.b}, status-change: {conversation_id: a.b}, new-message: {conversation_id: a.b}}}"))
 	if err != nil {
 		f.Fatal(err)
 	}

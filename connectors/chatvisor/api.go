@@ -30,6 +30,8 @@ const (
 	pace = 2
 	// maxPause is how long a request waits for its turn before it is put off.
 	maxPause = 5 * time.Second
+	// maxPrompt is the same where somebody waits for the answer.
+	maxPrompt = 3 * time.Second
 )
 
 // An api speaks to one tenant: to its host alone, at any method, and no faster than
@@ -66,20 +68,21 @@ type request struct {
 	path   string // escaped, below the base
 	query  url.Values
 	body   any // nil for none
-	// prompt does not wait for its turn: somebody does.
+	// prompt does not wait for its turn for long: somebody does.
 	prompt bool
 }
 
 // do makes a call and gives the answer, which is JSON or empty.
 func (a *api) do(ctx context.Context, r request) (gjson.Result, error) {
-	if !r.prompt {
-		if err := a.wait(ctx); err != nil {
-			return gjson.Result{}, fmt.Errorf("%s: %w", r.name, err)
-		}
+	if err := a.wait(ctx, r); err != nil {
+		return gjson.Result{}, err
 	}
 	token := *a.token.Load()
 	answer, err := a.call(ctx, r, token)
 	if refusal(err) == http.StatusUnauthorized && a.renewed(token) {
+		if err := a.wait(ctx, r); err != nil {
+			return gjson.Result{}, err
+		}
 		answer, err = a.call(ctx, r, *a.token.Load())
 	}
 	return answer, err
@@ -90,20 +93,27 @@ type turnError struct{ wait time.Duration }
 
 func (e *turnError) Error() string { return "put off, to ask no more than twice a second" }
 
-func (a *api) wait(ctx context.Context) error {
+// wait lets a request have its turn, or puts it off if that is far away.
+func (a *api) wait(ctx context.Context, r request) error {
+	most := maxPause
+	if r.prompt {
+		most = maxPrompt
+	}
 	turn := a.turns.Reserve()
 	pause := turn.Delay()
-	if pause > maxPause {
+	if pause > most {
 		turn.Cancel()
-		return &turnError{pause}
+		return fmt.Errorf("%s: %w", r.name, &turnError{pause})
 	}
 	select {
 	case <-time.After(pause):
-		return ctx.Err()
 	case <-ctx.Done():
 		turn.Cancel()
-		return ctx.Err()
 	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%s: %w", r.name, err)
+	}
+	return nil
 }
 
 // renewed looks for a newer token in its file, once for each that is refused.

@@ -160,6 +160,10 @@ func (f *faults) templates(line int, e *endpoint, doc *endpointDoc) {
 		use(doc.Path.line, s.holds)
 	}
 	for key, v := range doc.Query {
+		if strings.EqualFold(key, "access_token") {
+			f.add(v.line, "query has access_token, and no secret belongs into this file; set auth_style to query, and the token is sent there")
+			continue
+		}
 		s, err := parseSegment(v.is)
 		if err != nil || !literal.MatchString(key) || key == "" {
 			f.add(v.line, "query has something that is not accepted; write name: text, or name: \"{placeholder}\"")

@@ -195,6 +195,25 @@ func TestThreeHooksAtOnceAreOneCardAndAnotherConversationIsAnother(t *testing.T)
 	})
 }
 
+func TestAMessageJustAfterTheEndBeginsAnotherConversation(t *testing.T) {
+	inTown(t, "", func(w *town) {
+		w.visits("Ann Silva", "chatvisor:c-1", "")
+		says := func(text string) {
+			w.calls(chatvisortest.Hook{Event: eventMessage, Body: mustJSON(map[string]string{"customerId": "c-1", "text": text})})
+		}
+		says("hello")
+		says("are you there?")
+		if posts := w.slack.Channel("C1"); len(posts) != 1 {
+			t.Fatalf("two messages are %d cards", len(posts))
+		}
+		w.calls(chatvisortest.Hook{Event: eventStatus, Body: []byte(`{"customerId":"c-1","status":"DONE"}`)})
+		says("one more thing")
+		if posts := w.slack.Channel("C1"); len(posts) != 2 || strings.Contains(posts[1].Text, "closed") {
+			t.Errorf("after the end there are the cards %+v", posts)
+		}
+	})
+}
+
 func TestALookupCodeInAMessageFindsTheCustomer(t *testing.T) {
 	inTown(t, "join: [lookup_code]", func(w *town) {
 		w.visits("Ann Silva", "shop:1", "4821")

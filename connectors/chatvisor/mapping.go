@@ -114,8 +114,10 @@ type slots struct {
 	occurred, delivery             string
 }
 
-// read reports whether the body names a customer, which all else hangs on.
-func (m mapping) read(body gjson.Result) (slots, bool) {
+// read says what the body lacks of that which all else hangs on: a customer, and a
+// conversation where its id is mapped. Without that id an event would be taken for
+// one of another conversation.
+func (m mapping) read(body gjson.Result) (found slots, lacks string) {
 	s := slots{
 		customer:     m.Customer.text(body),
 		conversation: m.Conversation.text(body),
@@ -126,10 +128,13 @@ func (m mapping) read(body gjson.Result) (slots, bool) {
 		occurred:     moment(m.OccurredAt.text(body)),
 		delivery:     m.DeliveryID.text(body),
 	}
-	if !plausible(s.conversation) {
-		s.conversation = ""
+	switch {
+	case !plausible(s.customer):
+		return s, "a customer"
+	case len(m.Conversation.all) > 0 && !plausible(s.conversation):
+		return s, "a conversation id"
 	}
-	return s, plausible(s.customer)
+	return s, ""
 }
 
 // idForm is that of ids. It has nothing in it that means something in an address

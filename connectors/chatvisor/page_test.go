@@ -238,6 +238,29 @@ func TestNothingIsToldWithoutBoth(t *testing.T) {
 	})
 }
 
+func TestWhatIsNoIDTakesBackWhatWasTold(t *testing.T) {
+	s := newShop(t)
+	for _, value := range []string{`null`, `undefined`, `""`, `"null"`, `NaN`, `{}`, `true`, `["4712"]`, `"a b@c"`} {
+		t.Run(value, func(t *testing.T) {
+			p := s.customer(t)
+			p.does(upscopeComes + `chatvisor.arrives(); await bridge(); CobrowseChatvisor.push({externalId: ` + value + `});` + later)
+			p.known("")
+			p.does(`CobrowseChatvisor.push({externalId: "4711", identities: ["ann@example.org"]});` + later)
+			p.known("chatvisorext:4711")
+			p.does(`CobrowseChatvisor.push({identities: ["ann@example.com"]});` + later)
+			p.known("chatvisorext:4711")
+			p.does(`CobrowseChatvisor.push({externalId: ` + value + `});` + later)
+			if now := p.known(""); len(now.Visitors[now.ID].Identities) > 0 || len(now.Calls) > 0 {
+				t.Errorf("there are identities left, or Chatvisor was told: %+v", now)
+			}
+			p.does(`CobrowseChatvisor.push({externalId: 4712});` + later)
+			if now := p.known("chatvisorext:4712"); slices.Contains(now.Visitors[now.ID].Identities, "ann@example.com") {
+				t.Error("the next customer has the identities of the one before")
+			}
+		})
+	}
+}
+
 func TestALogOutResetsBothOrNeither(t *testing.T) {
 	s := newShop(t)
 	arrived := siteTags + siteSays + upscopeComes + `chatvisor.arrives(); await bridge();` + later

@@ -178,11 +178,62 @@ func TestAListOfEventsBecomesADeliveryEach(t *testing.T) {
 
 func TestAConversationOfItsOwnHasAChatOfItsOwn(t *testing.T) {
 	t.Parallel()
-	d := newTenant(t, "webhook: {mapping: {new-conversation: {conversation_id: talk}}}")
-	ask := d.ask(t, eventConversation, `{"customerId":"c-1","status":"UNREAD","talk":17}`)
-	if ask.Chat != "c-1/17" {
-		t.Errorf("%+v", ask)
+	d := newTenant(t, "webhook: {mapping: {new-conversation: {conversation_id: talk}, status-change: {conversation_id: talk}, new-message: {conversation_id: talk}}}")
+	for _, event := range []string{eventConversation, eventStatus, eventMessage} {
+		if ask := d.ask(t, event, `{"customerId":"c-1","status":"UNREAD","talk":17}`); ask.Chat != "c-1/17" {
+			t.Errorf("%s: %+v", event, ask)
+		}
 	}
+	// Nothing is taken for a conversation without an id.
+	for _, talk := range []string{`"a/b"`, `".."`, `""`, `null`, `{"id":17}`} {
+		r, err := d.comes(eventStatus, `{"customerId":"c-1","status":"DONE","talk":`+talk+`}`)
+		if err != nil || r.Key != "" || !strings.Contains(r.Note, "without a conversation id was left out; a body looks like {customerId: text, status: text, talk: ") {
+			t.Errorf("%s: %+v, %v", talk, r, err)
+		}
+	}
+}
+
+func TestWhoeverWaitsHasATurnTooButNotALateOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newTenant(t, "")
+		began, put := time.Now(), 0
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				_, err := d.k.api.do(t.Context(), customersPage(1))
+				if wait, ok := bridge.RetryWait(d.k.classify(err)); ok && wait > maxPrompt {
+					mu.Lock()
+					put++
+					mu.Unlock()
+				} else if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := len(d.Requests()); n != 7 || put != 13 || time.Since(began) != maxPrompt {
+			t.Errorf("%d requests in %v, %d put off", n, time.Since(began), put)
+		}
+	})
+}
+
+func TestTheSecondTryWithANewTokenWaitsItsTurn(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(apiToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		d := newTenant(t, "", func(c *Config) { c.Token, c.TokenFile = "canary-former-token-Zoo2ahw", file })
+		if _, err := d.k.api.do(t.Context(), customersPage(1)); err != nil {
+			t.Fatal(err)
+		}
+		if r := d.Requests(); len(r) != 2 || r[1].At.Sub(r[0].At) < time.Second/pace {
+			t.Errorf("requests %+v", r)
+		}
+	})
 }
 
 func TestAnAgentIsLedIntoTheChatByAnAddressOfTheirOwn(t *testing.T) {

@@ -1,8 +1,10 @@
 package chatvisor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -136,7 +138,7 @@ func (f *faults) rules(doc *document) *Rules {
 		allow:          f.prefixes(doc.Webhook.AllowCIDRs, "allow_cidrs"),
 		proxies:        f.prefixes(doc.Webhook.TrustedProxies, "trusted_proxies"),
 		signature:      f.signature(doc.Webhook.Signature),
-		deliveryHeader: f.header(doc.Webhook.DeliveryHeader, "delivery_header"),
+		deliveryHeader: f.deliveryHeader(doc.Webhook.DeliveryHeader),
 		bodies: map[string]mapping{
 			eventConversation: doc.Webhook.Mapping.NewConversation.or(conversationBody),
 			eventStatus:       doc.Webhook.Mapping.StatusChange.or(conversationBody),
@@ -155,6 +157,10 @@ func (f *faults) rules(doc *document) *Rules {
 		showURL:       doc.ShowAgentURL.is,
 		sweep:         f.sweep(doc.Sweep),
 	}
+	f.conversations(doc)
+	if all := doc.Webhook.TrustedProxies; len(all) > 0 && len(doc.Webhook.AllowCIDRs) == 0 {
+		f.add(all[0].line, "trusted_proxies has no use without allow_cidrs; add that, or remove it")
+	}
 	r.endpoints = f.endpoints(doc.Endpoints)
 	r.join = f.join(doc.Join)
 	reads := r.endpoints[getCustomer] != nil
@@ -166,12 +172,31 @@ func (f *faults) rules(doc *document) *Rules {
 			f.add(need.paths.line, "%s is where something is in the answer of get_customer, which is not configured; add it under endpoints", need.key)
 		}
 	}
+	lists := slices.ContainsFunc(slices.Collect(maps.Keys(doc.Endpoints)), func(v value[string]) bool { return v.is == listConversations })
+	if line := cmp.Or(doc.Sweep.Interval.line, doc.Sweep.MaxPages.line, doc.Sweep.PageSize.line); line > 0 && !lists {
+		f.add(line, "sweep is about list_conversations, which is not configured; add it under endpoints, or remove sweep")
+	}
 	for _, way := range doc.Join {
 		if way.is == joinEmail && len(r.email.all) == 0 {
 			f.add(way.line, "join names email, and email_path does not say where it is; set it")
 		}
 	}
 	return r
+}
+
+// conversations wants all events of a conversation to name it, or none: otherwise
+// the end that one of them tells would be that of another card.
+func (f *faults) conversations(doc *document) {
+	var lines []int
+	m := doc.Webhook.Mapping
+	for _, one := range []mapping{m.NewConversation, m.StatusChange, m.NewMessage} {
+		if len(one.Conversation.all) > 0 {
+			lines = append(lines, one.Conversation.line)
+		}
+	}
+	if len(lines) == 1 || len(lines) == 2 {
+		f.add(slices.Min(lines), "conversation_id is mapped for some events only, so that they would be of different conversations; map it in all three or in none")
+	}
 }
 
 // join reads the order of the ways. The bridge follows the ids first, since a

@@ -3,6 +3,7 @@ package chatvisor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -18,6 +19,8 @@ import (
 const (
 	firstPause = 5 * time.Second
 	longPause  = 10 * time.Minute
+	// maxSeen bounds what is remembered of a list that never comes to its end.
+	maxSeen = 2 * maxPages * maxPageSize
 )
 
 // listen looks through the list of conversations now and then, for those whose
@@ -69,15 +72,22 @@ func after(err error, pause time.Duration) time.Duration {
 func jitter(d time.Duration) time.Duration { return d + rand.N(d/10+1) }
 
 // A sweep goes through the list. It remembers what it saw the last time, so that a
-// conversation that stays as it is becomes one delivery and no more.
+// conversation that stays as it is becomes one delivery and no more, also where a
+// later page fails.
 type sweep struct {
 	*connector
 	deliver func(context.Context, bridge.Delivery) error
 	seen    map[string]bool
 }
 
-func (s *sweep) run(ctx context.Context) error {
+func (s *sweep) run(ctx context.Context) (err error) {
 	seen := map[string]bool{}
+	defer func() {
+		if err != nil && len(s.seen) < maxSeen {
+			maps.Copy(seen, s.seen) // the list broke off, and what it did not come to may be as it was
+		}
+		s.seen = seen
+	}()
 	var first string // what the page before began with
 	odd := 0
 	e := s.rules.endpoints[listConversations]
@@ -105,7 +115,7 @@ func (s *sweep) run(ctx context.Context) error {
 			}
 			if !ok {
 				if odd++; odd == 1 {
-					s.log.WarnContext(ctx, "a listed conversation names no customer", "connector", s.name, "looks", skeleton(row))
+					s.log.WarnContext(ctx, "a listed conversation does not say whose or which it is", "connector", s.name, "looks", skeleton(row))
 				}
 			}
 		}
@@ -113,15 +123,14 @@ func (s *sweep) run(ctx context.Context) error {
 			break
 		}
 	}
-	s.seen = seen
 	return nil
 }
 
 // row takes a listed conversation for what the webhook of a new one would have
-// said. It reports whether it names a customer.
+// said. It reports whether it names a customer, and a conversation where it should.
 func (s *sweep) row(ctx context.Context, row gjson.Result, asked time.Time, seen map[string]bool) (bool, error) {
-	found, ok := s.rules.bodies[eventConversation].read(row)
-	if !ok {
+	found, lacks := s.rules.bodies[eventConversation].read(row)
+	if lacks != "" {
 		return false, nil
 	}
 	k, _ := s.event(eventConversation, row, asked)
@@ -129,13 +138,16 @@ func (s *sweep) row(ctx context.Context, row gjson.Result, asked time.Time, seen
 		return true, nil // it is done
 	}
 	what := s.print(eventConversation, found.customer, found.conversation, found.status, found.text)
-	seen[what] = true
 	if s.seen[what] {
+		seen[what] = true
 		return true, nil
 	}
 	key, body, err := pack([]kept{k})
 	if err == nil {
 		err = s.deliver(ctx, bridge.Delivery{Key: key, Body: body, Received: asked})
+	}
+	if err == nil {
+		seen[what] = true
 	}
 	return true, err
 }

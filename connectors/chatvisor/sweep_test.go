@@ -244,6 +244,20 @@ func TestWhatCannotBeStoredIsFoundAgain(t *testing.T) {
 	})
 }
 
+func TestPagesBeforeOneThatFailsAreDeliveredOnce(t *testing.T) {
+	listening(t, "sweep: {page_size: 1}\nendpoints: {list_conversations: {path: /all, query: {p: \"{page}\"}}}", func(l *listener) {
+		l.pass(3 * time.Hour)
+		l.want("c-1")
+	}, func(c *Config) {
+		c.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Query().Get("p") != "0" {
+				return jsonAnswer(r, http.StatusInternalServerError, ""), nil
+			}
+			return jsonAnswer(r, http.StatusOK, `[{"customerId":"c-1","status":"UNREAD"}]`), nil
+		})
+	})
+}
+
 func TestWithoutAListNobodyIsAsked(t *testing.T) {
 	listening(t, "", func(l *listener) {
 		l.pass(24 * time.Hour)

@@ -62,6 +62,7 @@ func (f *faults) decode(data []byte, doc *document) {
 	if f.refuseAnchors(&top); len(*f) > 0 {
 		return
 	}
+	f.refuseEmpty(&top)
 	if err == nil {
 		in = yaml.NewDecoder(bytes.NewReader(data))
 		in.KnownFields(true) // which a decoded node cannot
@@ -80,14 +81,58 @@ func (f *faults) decode(data []byte, doc *document) {
 	}
 }
 
-// refuseAnchors keeps a small file from becoming a large one.
+// refuseAnchors keeps a small file from becoming a large one, and keys in the line
+// that they are in.
 func (f *faults) refuseAnchors(n *yaml.Node) {
+	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
+		if n.Content[i].Value == "<<" {
+			f.add(n.Content[i].Line, "keys are not merged; write them out in place of <<")
+		}
+	}
 	if n.Anchor != "" || n.Kind == yaml.AliasNode {
 		f.add(n.Line, "anchors and aliases are not read; write the values out, and * or & in quotes")
 	}
 	for _, child := range n.Content {
 		f.refuseAnchors(child)
 	}
+}
+
+// needed are the keys with something below them, if they are there at all: what is
+// empty would let everybody in, or leave every event out, without a word.
+var needed = [][]string{
+	{"webhook", "allow_cidrs"}, {"webhook", "customer_roles"}, {"webhook", "done_statuses"},
+	{"webhook", "mapping", eventConversation, "customer_id"}, {"webhook", "mapping", eventConversation, "status"},
+	{"webhook", "mapping", eventStatus, "customer_id"}, {"webhook", "mapping", eventStatus, "status"},
+	{"webhook", "mapping", eventMessage, "customer_id"},
+}
+
+func (f *faults) refuseEmpty(top *yaml.Node) {
+	for _, path := range needed {
+		n := top
+		if n.Kind == yaml.DocumentNode && len(n.Content) > 0 {
+			n = n.Content[0]
+		}
+		line := 0
+		for _, key := range path {
+			if n, line = below(n, key); n == nil {
+				break
+			}
+		}
+		if n != nil && (n.ShortTag() == "!!null" || n.Kind == yaml.SequenceNode && len(n.Content) == 0) {
+			f.add(line, "%s is empty; write something there, or leave the key out", path[len(path)-1])
+		}
+	}
+}
+
+// below is what a key of a mapping has, and the line of the key; nil if there is
+// no such key.
+func below(n *yaml.Node, key string) (*yaml.Node, int) {
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1], n.Content[i].Line
+		}
+	}
+	return nil, 0
 }
 
 var (
@@ -179,6 +224,15 @@ func (f *faults) header(v value[string], key string) string {
 		f.add(v.line, "%s is no name of a header; write it like X-Signature", key)
 	}
 	return v.is
+}
+
+// deliveryHeader refuses what is no id: a header that proves who sends is the same
+// in each delivery, so that all would be one.
+func (f *faults) deliveryHeader(v value[string]) string {
+	if strings.EqualFold(v.is, "Authorization") {
+		f.add(v.line, "delivery_header is the same in every delivery; name a header with an id of the delivery")
+	}
+	return f.header(v, "delivery_header")
 }
 
 func printable(s string) bool {

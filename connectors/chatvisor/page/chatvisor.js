@@ -11,6 +11,7 @@
   var LEFT = "cobrowse_chatvisor_left"; // in localStorage: a customer has left, and the widgets do not know
   var id = "", identities = [];
   var Upscope; // as it was last seen
+  var told; // Upscope has the id
   var left; // the former customer has yet to be forgotten
   var met, waiting; // Upscope has been connected; it is not yet as the new visitor
 
@@ -38,6 +39,12 @@
   function tell() {
     if (!id || left || waiting || !Upscope || !chatvisor()) return;
     upscope("updateConnection", { integrationIds: [id], identities: [].concat(identities || [], id) });
+    told = true;
+  }
+
+  function untell() {
+    upscope("updateConnection", { integrationIds: null, identities: null });
+    told = false;
   }
 
   // Upscope looks for other chat products during its first ten seconds, and what
@@ -69,7 +76,7 @@
     } catch (theirs) {
       return;
     }
-    upscope("updateConnection", { integrationIds: null, identities: null });
+    untell();
     upscope("reset");
     waiting = !(met && queued(Upscope, "reset"));
     left = false;
@@ -81,6 +88,8 @@
     keepTelling();
   }
 
+  // What is no id, such as the null of a page without a customer, takes back what
+  // was told: the next would go by the id of the one before.
   function take(wish) {
     if (!wish) return;
     if (wish.forget) {
@@ -89,9 +98,15 @@
       left = true;
       stored("1");
     }
+    if (Object(wish).hasOwnProperty("externalId")) {
+      var value = wish.externalId;
+      id = /string|number/.test(typeof value) && /^(?!(null|undefined|NaN)$)[\w-]{1,128}$/.test(value) ? "chatvisorext:" + value : "";
+      if (!id && told) {
+        identities = [];
+        untell();
+      }
+    }
     if (wish.identities !== undefined) identities = wish.identities;
-    var value = wish.externalId;
-    if (value !== undefined) id = /^[\w-]{1,128}$/.test(String(value)) ? "chatvisorext:" + value : "";
     both();
   }
 
