@@ -249,8 +249,7 @@ func (b *Bridge) deskUnlink(w http.ResponseWriter, r *http.Request, who signin.I
 }
 
 // deskLookUp makes a card for the visitor who shows a lookup code now. Whoever is
-// found is shown before anything is opened. None and several are answered alike,
-// and so is who asks too often by how long that takes.
+// found is shown before anything is opened. None and several are answered alike.
 func (b *Bridge) deskLookUp(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
 	ctx := r.Context()
 	code := strings.Join(strings.Fields(r.PostForm.Get("code")), "")

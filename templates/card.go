@@ -73,7 +73,7 @@ var refusals = map[string]string{
 	RefusedGuest:    "You are a guest here. Guests may not see customers’ screens unless your administrator allows it.",
 	RefusedInactive: "Your account could not be confirmed.",
 	RefusedBot:      "This was asked by a program.",
-	RefusedPolicy:   "Your administrator’s rules do not allow it here. If you may do it where you sign in, open the card and do it there.",
+	RefusedPolicy:   "Your administrator’s rules do not allow it.",
 	RefusedEmail:    "Customers are not looked up by e-mail address here: anybody can type one. Ask them to read out the code on their page.",
 }
 
