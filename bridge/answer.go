@@ -119,6 +119,12 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 			break
 		}
 		match, err := b.search(ctx, &c, ask.Clues, j.Step > 0)
+		if ask.Late && before.Version == 0 && !online(match.Visitors) {
+			if err == nil {
+				err = b.store.Commit(ctx, change) // nobody is there to be helped
+			}
+			return err
+		}
 		if failure = err; err != nil {
 			// Who serves the chat is known all the same; the search goes on.
 			change.Finish = ""

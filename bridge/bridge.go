@@ -162,6 +162,7 @@ func New(c Config) (*Bridge, error) {
 		fault((conn.Accept == nil) != (conn.Read == nil) && conn.Listen == nil, "connector %s has only one of Accept and Read", conn.Name)
 		_, twice := connectors[conn.Name]
 		fault(twice, "two connectors are called %s", conn.Name)
+		conn.SweepEvery = cmp.Or(conn.SweepEvery, 2*time.Minute)
 		connectors[conn.Name] = conn
 	}
 	for _, conn := range c.Connectors {
@@ -240,6 +241,12 @@ func (b *Bridge) Run(ctx context.Context) error {
 				return nil
 			})
 		}
+		if c.Sweep != nil {
+			group.Go(func() error {
+				b.sweep(ctx, c)
+				return nil
+			})
+		}
 		if c.Serving != nil {
 			group.Go(func() error {
 				b.reconcile(ctx, c)
@@ -269,7 +276,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 func (b *Bridge) listen(ctx context.Context, c Connector) {
 	for ctx.Err() == nil {
 		err := c.Listen(ctx, func(ctx context.Context, d Delivery) error {
-			return b.accept(ctx, c.Name, d, store.Job{Queue: c.Name, Kind: jobAnswer})
+			return b.accept(ctx, c.Name, d, "", store.Job{Queue: c.Name, Kind: jobAnswer})
 		})
 		if ctx.Err() == nil {
 			b.log.ErrorContext(ctx, "connector stopped listening", "connector", c.Name, "err", err)

@@ -85,6 +85,17 @@ type Connector struct {
 	// later.
 	Listen func(ctx context.Context, deliver func(context.Context, Delivery) error) error
 
+	// Sweep lists the chats that are open, for services whose deliveries may be lost,
+	// and hands each page of the list to found. The Key of a chat is the same for as
+	// long as nothing is new about it, and may hold what people wrote: the bridge
+	// remembers a keyed hash of it, and makes a delivery of what it does not know. So
+	// found takes its time. The bridge sweeps in one process at a time, whatever ran
+	// before; that a chat is not in the list means nothing. Errors are those of Read.
+	Sweep func(ctx context.Context, found func(context.Context, []Delivery) error) error
+
+	// SweepEvery is the pause between two sweeps; zero means two minutes.
+	SweepEvery time.Duration
+
 	// Forward hands a body that Accept put into Receipt.Forward on to another
 	// receiver. Errors are those of Read; it may be called again after a success
 	// that a crash kept from being noticed.
@@ -104,6 +115,10 @@ type Receipt struct {
 	// Body is what is kept for Read, with everything left out that must not be
 	// stored. Nil keeps the body as it came.
 	Body []byte
+
+	// Known is the Key that Sweep would give the chat after this delivery, so that it
+	// is no news to the next; empty where there is none.
+	Known string
 
 	// Forward is the body to hand to the connector's Forward, apart from what
 	// becomes of the delivery itself; nil means that there is nothing to hand on.
@@ -199,6 +214,9 @@ type Ask struct {
 	// over, this is the next one, and has a card of its own. Services without ids of
 	// their conversations name the visitor in Chat.
 	New bool
+	// Late says, for Start, that the chat may have begun long ago: it gets a card only
+	// if its visitor is online now.
+	Late bool
 	// Card is the ID of the card that was pressed, for Open.
 	Card string
 	// Refusal is why, for Refuse.

@@ -26,6 +26,11 @@ type Match struct {
 	Trail string
 }
 
+// online reports whether anybody is.
+func online(all []upscope.Visitor) bool {
+	return slices.ContainsFunc(all, func(v upscope.Visitor) bool { return v.IsOnline })
+}
+
 // finder looks visitors up at Upscope. Its caches hold an answer for seconds,
 // so that a burst of deliveries about one visitor costs one request; a lookup
 // code's answer is never among them.
@@ -51,7 +56,7 @@ func newFinder(client *upscope.Client, matchEmail bool) *finder {
 		upscope:    client,
 		matchEmail: matchEmail,
 		searches: newCache(cacheBound, func(vs []upscope.Visitor) time.Duration {
-			if slices.ContainsFunc(vs, func(v upscope.Visitor) bool { return v.IsOnline }) {
+			if online(vs) {
 				return searchLife
 			}
 			return nobodyLife

@@ -84,26 +84,27 @@ func (b *Bridge) take(ctx context.Context, connector string, receipt Receipt, bo
 			kept = body
 		}
 		group.Go(func() error {
-			return b.accept(ctx, connector, Delivery{Key: receipt.Key, Body: kept}, store.Job{Queue: connector, Kind: jobAnswer})
+			return b.accept(ctx, connector, Delivery{Key: receipt.Key, Body: kept}, receipt.Known, store.Job{Queue: connector, Kind: jobAnswer})
 		})
 	}
 	if receipt.Forward != nil {
 		sum := sha256.Sum256(receipt.Forward)
 		key := "forward/" + hex.EncodeToString(sum[:])
 		group.Go(func() error {
-			return b.accept(ctx, connector, Delivery{Key: key, Body: receipt.Forward}, store.Job{Queue: connector + forwardQueue, Kind: jobForward})
+			return b.accept(ctx, connector, Delivery{Key: key, Body: receipt.Forward}, "", store.Job{Queue: connector + forwardQueue, Kind: jobForward})
 		})
 	}
 	return group.Wait()
 }
 
 // accept stores a delivery with its job, so that what is acknowledged will be
-// done. A delivery whose key is known changes nothing.
-func (b *Bridge) accept(ctx context.Context, connector string, d Delivery, j store.Job) error {
+// done. A delivery whose key is known changes nothing. To what a sweep would call
+// known, see Receipt.
+func (b *Bridge) accept(ctx context.Context, connector string, d Delivery, known string, j store.Job) error {
 	if d.Received.IsZero() {
 		d.Received = time.Now()
 	}
-	fresh, err := b.store.Accept(ctx, store.Delivery{Connector: connector, Key: d.Key, Body: d.Body, Received: d.Received}, j)
+	fresh, err := b.store.Accept(ctx, store.Delivery{Connector: connector, Key: d.Key, Body: d.Body, Received: d.Received, Known: known}, j)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}

@@ -22,6 +22,9 @@ type Delivery struct {
 	Body []byte
 	// Received is when it arrived; zero means when it was stored.
 	Received time.Time
+	// Known is what a Sweep would find of that which it tells, so that none takes it
+	// for news; empty for nothing. It is not stored, but as a keyed hash.
+	Known string
 }
 
 const purposeBody = "delivery body"
@@ -31,9 +34,21 @@ const purposeBody = "delivery body"
 // not fresh and writes nothing, which is no error. After an error nothing is
 // promised, and the sender must be told to send again.
 func (s *Store) Accept(ctx context.Context, d Delivery, j Job) (fresh bool, err error) {
-	id, err := uuid.NewV7()
+	w, err := s.accepting(d, j)
 	if err != nil {
 		return false, fmt.Errorf("store: accept: %w", err)
+	}
+	if err := s.write(ctx, w); err != nil {
+		return false, fmt.Errorf("store: accept: %w", err)
+	}
+	return w.fresh, nil
+}
+
+// accepting prepares what stores d and its job.
+func (s *Store) accepting(d Delivery, j Job) (*write, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
 	}
 	if d.Received.IsZero() {
 		d.Received = time.Now()
@@ -49,10 +64,10 @@ func (s *Store) Accept(ctx context.Context, d Delivery, j Job) (fresh bool, err 
 		},
 		jobs: []river.InsertManyParams{j.params()},
 	}
-	if err := s.write(ctx, w); err != nil {
-		return false, fmt.Errorf("store: accept: %w", err)
+	if d.Known != "" {
+		w.do = s.foundNow(d.Connector, d.Known)
 	}
-	return w.fresh, nil
+	return w, nil
 }
 
 // Delivery returns a delivery, or ErrNotFound if it is finished or unknown.

@@ -21,7 +21,7 @@ func TestEveryQueryFindsItsRowsThroughAnIndex(t *testing.T) {
 	queries["QueryRecoverJobs"] = sqlite.QueryRecoverJobs
 	queries["QueryRecoverPosts"] = sqlite.QueryRecoverPosts
 	queries["QueryRecoverLeader"] = sqlite.QueryRecoverLeader
-	scan := regexp.MustCompile(`SCAN (deliveries|cards|posts|browsers|audit|audit_head|waits|erasures|probe|sessions|accounts|limits|river_\w+)`)
+	scan := regexp.MustCompile(`SCAN (deliveries|cards|posts|browsers|audit|audit_head|waits|erasures|probe|sessions|accounts|limits|sweeps|found|river_\w+)`)
 	for name, query := range queries {
 		for _, step := range plan(t, s, query) {
 			if scan.MatchString(step) {

@@ -74,6 +74,15 @@ const (
 	queryGiveBack      = `UPDATE limits SET free = free - $2 WHERE subject = $1`
 	queryPurgeLimits   = `DELETE FROM limits WHERE subject >= $1 AND subject <= $2 AND free <= $3`
 
+	querySweepDue  = `SELECT ended, held FROM sweeps WHERE connector = $1`
+	queryTakeSweep = `INSERT INTO sweeps (connector, round, ended, held) VALUES ($1, 1, 0, $2)
+		ON CONFLICT (connector) DO UPDATE SET round = sweeps.round + 1, held = excluded.held WHERE sweeps.held <= $3 AND sweeps.ended <= $4 RETURNING round`
+	queryKeepSweep   = `UPDATE sweeps SET held = $3 WHERE connector = $1 AND round = $2`
+	queryEndSweep    = `UPDATE sweeps SET held = $3, ended = $4 WHERE connector = $1 AND round = $2`
+	queryFoundAgain  = `UPDATE found SET round = $3 WHERE connector = $1 AND what = $2`
+	queryFound       = `INSERT INTO found (connector, what, round) SELECT connector, $2, round FROM sweeps WHERE connector = $1 ON CONFLICT (connector, what) DO UPDATE SET round = excluded.round`
+	queryForgetFound = `DELETE FROM found WHERE connector = $1 AND round < $2`
+
 	queryPosts        = `SELECT connector, address, ref, shown, is_current FROM posts WHERE card = $1 ORDER BY id`
 	queryUpsertPost   = `INSERT INTO posts (card, place, connector, address, ref, shown, is_current) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (card, place) DO UPDATE SET is_current = excluded.is_current`
 	queryRekeyPost    = `UPDATE posts SET place = $2 WHERE card = $1 AND place = $3`

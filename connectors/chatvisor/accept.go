@@ -26,9 +26,8 @@ const (
 	maxList = 100
 
 	// glance is how long equal events are one. There is no delivery id, and the same
-	// body means the same thing only for a moment: a conversation that is done, taken
-	// up again and done again sends one body twice. A repeat that comes later is
-	// taken once more, finds its card as it should be, and changes nothing.
+	// body means the same thing only for a moment. A repeat that comes later is taken
+	// once more, finds its card as it should be, and changes nothing.
 	glance = 30 * time.Second
 )
 
@@ -43,10 +42,18 @@ type kept struct {
 	Done         bool   `json:"done,omitempty"`
 	Code         string `json:"code,omitempty"`
 	URL          string `json:"url,omitempty"`
+	// Late says that it was found in a list.
+	Late bool `json:"late,omitempty"`
+	// Misfit says what a body lacks and how it looks, and Rules by which file: such an
+	// event is kept for the operator alone.
+	Misfit string `json:"misfit,omitempty"`
+	Rules  string `json:"rules,omitempty"`
 	// Key is that of an event that came in a list with others.
 	Key string `json:"key,omitempty"`
 	// Rest are the others.
 	Rest []kept `json:"rest,omitempty"`
+
+	standing string // see slots.standing
 }
 
 // accept takes what was sent to /hooks/{name}/{secret}/{event}. Whoever does not
@@ -97,12 +104,15 @@ func (c *connector) receipt(event string, h http.Header, body []byte) (bridge.Re
 			events = append(events, k)
 		}
 	}
-	if id := h.Get(c.rules.deliveryHeader); c.rules.deliveryHeader != "" && id != "" && len(events) == 1 {
+	if id := h.Get(c.rules.deliveryHeader); c.rules.deliveryHeader != "" && id != "" && len(events) == 1 && events[0].Misfit == "" {
 		events[0].Key = c.print(events[0].Event, "delivery", id)
 	}
 	answer.Note = strings.Join(notes, "; ")
 	if len(events) == 0 {
 		return answer, nil
+	}
+	if len(events) == 1 && c.sweeps() {
+		answer.Known = events[0].standing
 	}
 	answer.Key, answer.Body, err = pack(events)
 	return answer, err
@@ -122,31 +132,50 @@ func parse(body []byte) (gjson.Result, error) {
 	return r, nil
 }
 
-// event reads one event. What does not fit is left out with a note that has the
-// names and types of what is there, for the operator who has to mend the mapping.
+// event reads one event. Of what does not fit, the names and types of what is there
+// are kept, for the operator who has to mend the mapping.
 func (c *connector) event(event string, body gjson.Result, at time.Time) (kept, string) {
-	if !body.IsObject() {
+	switch {
+	case !body.IsObject():
 		return kept{}, "something that is no object was left out"
+	case len(body.Map()) == 0:
+		return kept{}, "an object with nothing in it was left out"
 	}
 	var note string
 	if event == eventAuto {
 		event = c.rules.guess(body)
 		note = "an event without a name was taken for " + event
 	}
-	m := c.rules.bodies[event]
-	s, lacks := m.read(body)
+	s, lacks := c.rules.bodies[event].read(body)
+	if lacks == "" && event == eventStatus && s.status == "" {
+		lacks = "a status"
+	}
 	switch {
 	case lacks != "":
-		return kept{}, fmt.Sprintf("%s without %s was left out; a body looks like %s", event, lacks, skeleton(body))
-	case event == eventStatus && s.status == "":
-		return kept{}, fmt.Sprintf("%s without a status was left out; a body looks like %s", event, skeleton(body))
+		return c.misfit(event, lacks, body)
 	case s.author != "" && !c.rules.isCustomer(s.author):
 		return kept{}, note // what agents write says nothing
-	}
-	k := kept{Event: event, Customer: s.customer, Conversation: s.conversation}
-	k.Done = event != eventMessage && c.rules.isDone(s.status)
-	if event == eventConversation && k.Done {
+	case event == eventConversation && c.rules.isDone(s.status):
 		return kept{}, note // nothing begins that is over
+	}
+	return c.keep(event, s, at), note
+}
+
+// misfit is an event that does not fit, once for each kind of event, each thing that
+// it lacks and each file: one is enough to mend the mapping by.
+func (c *connector) misfit(event, lacks string, body gjson.Result) (kept, string) {
+	k := kept{
+		Event: event, Misfit: fmt.Sprintf("%s without %s was left out; a body looks like %s", event, lacks, skeleton(body)),
+		Rules: c.rules.print, Key: c.print(event, "misfit", lacks, c.rules.print),
+	}
+	return k, k.Misfit
+}
+
+// keep leaves of an event what may be stored.
+func (c *connector) keep(event string, s slots, at time.Time) kept {
+	k := kept{Event: event, Customer: s.customer, Conversation: s.conversation}
+	if k.Done = event != eventMessage && c.rules.isDone(s.status); !k.Done {
+		k.standing = s.standing()
 	}
 	if !k.Done && slices.Contains(c.rules.join, joinCode) {
 		k.Code = c.rules.lookupCode(s.text)
@@ -155,18 +184,24 @@ func (c *connector) event(event string, body gjson.Result, at time.Time) (kept, 
 		k.URL = s.agentURL
 	}
 	k.Key = c.key(k, s, at)
-	return k, note
+	return k
 }
 
 // key is made of the event's meaning and of a print of the text: what a customer
 // writes just after the end of a conversation begins another, and is no repeat of
-// what they wrote before it.
+// what they wrote before it. An end is never taken for a repeat: an agent is done, the
+// customer says thanks, the agent is done again, and both ends may have one body. One
+// that is repeated finds the card closed, as a rule, and changes nothing.
 func (c *connector) key(k kept, s slots, at time.Time) string {
 	if s.delivery != "" {
 		return c.print(k.Event, "delivery", s.delivery)
 	}
 	when := s.occurred
-	if when == "" {
+	switch {
+	case when != "":
+	case k.Done:
+		when = at.UTC().Format(time.RFC3339Nano)
+	default:
 		when = at.UTC().Truncate(glance).Format(time.RFC3339)
 	}
 	return c.print(k.Event, k.Customer, k.Conversation, s.status, s.text, when)

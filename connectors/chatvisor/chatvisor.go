@@ -92,6 +92,9 @@ func New(c Config) (bridge.Connector, error) {
 		Listen:  k.listen,
 		Page:    pageScript,
 	}
+	if k.sweeps() {
+		conn.Sweep, conn.SweepEvery = k.sweep, k.rules.sweep.interval
+	}
 	if e := k.rules.endpoints[agentChatURL]; e != nil && e.enabled {
 		conn.EnterChat, conn.ChatHosts = k.enterChat, k.rules.chatHosts
 	}

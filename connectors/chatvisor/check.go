@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 
 	"cobrowse-bridge/bridge"
 )
@@ -42,4 +45,37 @@ func (c *connector) check(ctx context.Context) []bridge.Finding {
 			"the ids and codes that webhooks bring, and not by the site's own id."})
 	}
 	return found
+}
+
+// customersPage is the one documented read (developers.chatvisor.com, "List all
+// customers").
+func customersPage(size int) request {
+	return request{
+		name: "GET /customer", method: http.MethodGet, path: "/customer", prompt: true,
+		query: url.Values{"pageNumber": {"0"}, "pageSize": {strconv.Itoa(size)}},
+	}
+}
+
+// stepLines say of each step whether it is taken, and where it comes from.
+func (c *connector) stepLines() []string {
+	lines := []string{"list_customers: documented."}
+	for _, s := range steps {
+		line := s.name + ": not configured; the bridge does not " + s.does + "."
+		if e := c.rules.endpoints[s.name]; e != nil && e.enabled {
+			line = fmt.Sprintf("%s: set by you, %s %s.", s.name, e.method, e.where())
+		} else if e != nil {
+			line = s.name + ": set by you, but not enabled; the bridge does not " + s.does + "."
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// where is the endpoint's path as the file has it.
+func (e *endpoint) where() string {
+	var b strings.Builder
+	for _, s := range e.path {
+		b.WriteString("/" + s.String())
+	}
+	return b.String()
 }

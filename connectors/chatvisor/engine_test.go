@@ -32,17 +32,21 @@ type town struct {
 	*tenant
 	slack   *slacktest.Workspace
 	upscope *upscopetest.Server
+	store   *store.Store
 	bridge  *bridge.Bridge
+	stops   func()
+	// starts another process on the same store, which the returned function stops.
+	starts func() (another *bridge.Bridge, stop func())
 }
 
 const slackSecret = "canary-slack-signing-secret"
 
-func inTown(t *testing.T, file string, test func(w *town)) {
+func inTown(t *testing.T, file string, test func(w *town), change ...func(*Config)) {
 	t.Helper()
 	t.Parallel()
 	database := filepath.Join(t.TempDir(), "bridge.db")
 	synctest.Test(t, func(t *testing.T) {
-		w := &town{T: t, tenant: newTenant(t, file), slack: slacktest.New(t.Errorf)}
+		w := &town{T: t, tenant: newTenant(t, file, change...), slack: slacktest.New(t.Errorf)}
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
@@ -63,24 +67,30 @@ func inTown(t *testing.T, file string, test func(w *town)) {
 		hosts, err := upscope.ParseHosts(upscope.DefaultWatchHosts)
 		must(err)
 		secret := []byte("canary-bridge-secret-0123456789a")
-		db, err := store.Open(t.Context(), "sqlite:"+database, store.Options{Secret: secret, Log: log})
+		w.store, err = store.Open(t.Context(), "sqlite:"+database, store.Options{Secret: secret, Log: log})
 		must(err)
+		t.Cleanup(func() { must(w.store.Close()) })
 		origin, _ := url.Parse("https://bridge.example.org")
 		conn := w.Connector
 		conn.ShowAt = bridge.Place{Connector: "slack", Address: "C1"}
-		w.bridge, err = bridge.New(bridge.Config{
-			Origin: origin, Secret: secret, Store: db, Upscope: client, WatchHosts: hosts, Connectors: []bridge.Connector{conn, place}, Log: log,
-		})
-		must(err)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- w.bridge.Run(ctx) }()
-		t.Cleanup(func() {
-			cancel()
-			if err := errors.Join(<-ended, db.Close()); err != nil && !errors.Is(err, context.Canceled) {
-				t.Errorf("Run: %v", err)
-			}
-		})
+		w.starts = func() (*bridge.Bridge, func()) {
+			b, err := bridge.New(bridge.Config{
+				Origin: origin, Secret: secret, Store: w.store, Upscope: client, WatchHosts: hosts, Connectors: []bridge.Connector{conn, place}, Log: log,
+			})
+			must(err)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- b.Run(ctx) }()
+			stop := sync.OnceFunc(func() {
+				cancel()
+				if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+					t.Errorf("Run: %v", err)
+				}
+			})
+			t.Cleanup(stop)
+			return b, stop
+		}
+		w.bridge, w.stops = w.starts()
 		test(w)
 	})
 }
@@ -130,13 +140,14 @@ func (w *town) cards(says ...string) {
 	}
 }
 
-// comes is a visitor at Upscope with an integration id.
-func (w *town) visits(name, id, code string) {
-	short := w.upscope.Come(upscope.Visitor{Name: name, Identities: []string{id}, LookupCode: code, IsSupported: true})
+// visits is somebody who comes to the site, by the short id that Upscope gives them.
+func (w *town) visits(name, id, code string) (short string) {
+	short = w.upscope.Come(upscope.Visitor{Name: name, Identities: []string{id}, LookupCode: code, IsSupported: true})
 	w.upscope.SetIntegrationIDs(short, id)
 	if code != "" {
 		w.upscope.SetLookupCode(short, code)
 	}
+	return short
 }
 
 func TestThreeHooksAtOnceAreOneCardAndAnotherConversationIsAnother(t *testing.T) {
@@ -237,18 +248,44 @@ func TestAListInOneBodyIsACardForEach(t *testing.T) {
 	})
 }
 
-func TestLostWebhooksAreMadeUpForAndTheSweepClosesNothing(t *testing.T) {
-	inTown(t, "odd\nsweep: {interval: 60s}\n", func(w *town) {
-		w.AddCustomer(chatvisortest.Customer{ID: "c-1", ExternalID: "cust-77", Name: "Ann"})
-		w.visits("Ann Silva", "chatvisorext:cust-77", "")
-		w.Write("c-1", "hello") // and nobody hears of it
-		w.pass(70 * time.Second)
-		w.cards("Ann")
-		w.SetStatus("c-1", chatvisortest.Done)
-		w.pass(5 * time.Minute)
-		if posts := w.slack.Channel("C1"); len(posts) != 1 || strings.Contains(posts[0].Text, "closed") {
-			t.Errorf("the sweep closed a card: %+v", posts)
+func TestAnEndThatFollowsAnotherAtOnceIsHeard(t *testing.T) {
+	inTown(t, "", func(w *town) {
+		w.visits("Ann Silva", "chatvisor:c-1", "")
+		// Without a text of the last message, both ends have one body.
+		status := func(status string) chatvisortest.Hook {
+			return chatvisortest.Hook{Event: eventStatus, Body: mustJSON(map[string]string{"customerId": "c-1", "status": status})}
 		}
+		says := func(text string) {
+			w.calls(chatvisortest.Hook{Event: eventMessage, Body: mustJSON(map[string]string{"customerId": "c-1", "text": text})})
+		}
+		says("hello")
+		w.calls(status("DONE"))
+		w.cards("closed")
+		says("thanks!") // and Chatvisor takes that for another conversation
+		w.calls(status("DONE"))
+		w.cards("closed", "closed")
+		w.calls(status("DONE"), status("DONE"))
+		w.cards("closed", "closed")
+	})
+}
+
+func TestABodyThatDoesNotFitIsShownToTheOperator(t *testing.T) {
+	inTown(t, "", func(w *town) {
+		for range 3 {
+			w.calls(chatvisortest.Hook{Event: eventMessage, Body: []byte(`{"customer":{"id":"c-1"},"text":"my card is 4111"}`)})
+		}
+		var failed []store.Backlog
+		for d, err := range w.store.Backlog(w.Context()) {
+			if err != nil {
+				w.Fatal(err)
+			}
+			failed = append(failed, d)
+		}
+		if len(failed) != 1 || failed[0].State != store.DeliveryFailed || len(failed[0].Errors) != 1 ||
+			!strings.Contains(failed[0].Errors[0].Error, "{customer: {id: text}, text: text}") {
+			w.Errorf("the operator sees %+v", failed)
+		}
+		w.cards()
 	})
 }
 

@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
-	"time"
 	"unicode"
 
 	"cobrowse-bridge/bridge"
@@ -28,17 +28,22 @@ func (k kept) chat() string {
 // read before anything is said of them.
 func (c *connector) read(ctx context.Context, d bridge.Delivery) (bridge.Ask, error) {
 	var k kept
-	if err := json.Unmarshal(d.Body, &k); err != nil || k.Event == "" || k.Customer == "" {
+	if err := json.Unmarshal(d.Body, &k); err != nil || k.Event == "" || k.Customer == "" && k.Misfit == "" {
 		return bridge.Ask{}, bridge.Permanent(errors.New("the stored delivery cannot be read"))
 	}
 	if err := c.spread(ctx, k.Rest, d.Received); err != nil {
 		return bridge.Ask{}, err
 	}
-	if k.Done {
+	switch {
+	case k.Misfit != "" && k.Rules == c.rules.print:
+		return bridge.Ask{}, bridge.Permanent(fmt.Errorf("mend webhook.mapping in the file of %s, restart, and retry this to be rid of it: %s", c.env("CONFIG"), k.Misfit))
+	case k.Misfit != "":
+		return bridge.Ask{}, nil // the file was mended, and of the event nothing is left
+	case k.Done:
 		return bridge.Ask{Verb: bridge.Close, Chat: k.chat()}, nil
 	}
 	ask := bridge.Ask{
-		Verb: bridge.Start, Chat: k.chat(), ChatURL: k.URL,
+		Verb: bridge.Start, Chat: k.chat(), ChatURL: k.URL, Late: k.Late,
 		// A customer who writes after the conversation was done begins another, and
 		// both hooks say so; a change of status says nothing of the kind.
 		New: k.Event != eventStatus,
@@ -53,28 +58,6 @@ func (c *connector) read(ctx context.Context, d bridge.Delivery) (bridge.Ask, er
 	ask.Visitor = short(c.rules.name.text(customer))
 	ask.Clues = c.clues(ctx, k, customer)
 	return ask, nil
-}
-
-// spread makes a delivery of its own of each event that came in a list with
-// another.
-func (c *connector) spread(ctx context.Context, rest []kept, received time.Time) error {
-	if len(rest) == 0 {
-		return nil
-	}
-	hand := c.hand.Load()
-	if hand == nil {
-		return bridge.RetryAfter(errors.New("the events of a list wait until the connector listens"), time.Second)
-	}
-	for _, k := range rest {
-		key, body, err := pack([]kept{k})
-		if err != nil {
-			return err
-		}
-		if err := (*hand)(ctx, bridge.Delivery{Key: key, Body: body, Received: received}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // termForm is that of an id that Upscope can be asked for.

@@ -2,6 +2,8 @@ package chatvisor
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,6 +18,8 @@ import (
 // are read, how customers are joined to visitors, and which endpoints there are.
 // Nothing in them is secret.
 type Rules struct {
+	print string // of the file
+
 	queryAuth bool // the token goes into the query
 
 	allow, proxies []netip.Prefix
@@ -118,6 +122,8 @@ func ParseRules(file string, data []byte) (*Rules, error) {
 	f.decode(data, &doc)
 	rules := f.rules(&doc)
 	if len(f) == 0 {
+		sum := sha256.Sum256(data)
+		rules.print = hex.EncodeToString(sum[:8])
 		return rules, nil
 	}
 	slices.SortStableFunc(f, func(a, b fault) int { return a.line - b.line })

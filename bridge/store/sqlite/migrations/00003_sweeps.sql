@@ -1,0 +1,18 @@
+-- +goose Up
+
+-- Looks through all that is open at a chat service: the number of the last, when it
+-- ended, and until when somebody is at it, or nobody should be.
+CREATE TABLE sweeps (
+    connector TEXT PRIMARY KEY NOT NULL,
+    round     BIGINT NOT NULL,
+    ended     BIGINT NOT NULL,
+    held      BIGINT NOT NULL
+);
+
+-- What they found, by a keyed hash, and which of them found it last.
+CREATE TABLE found (
+    connector TEXT NOT NULL,
+    what      BLOB NOT NULL,
+    round     BIGINT NOT NULL,
+    PRIMARY KEY (connector, what)
+) WITHOUT ROWID;
