@@ -19,6 +19,7 @@ import (
 const (
 	signInPath = "/signin"
 	deskPath   = "/"
+	cardPath   = "/desk/card/" // and a card's id
 )
 
 // deskName stands for a connector in cards that agents make at the desk.
@@ -97,7 +98,7 @@ func (b *Bridge) signedIn(w http.ResponseWriter, r *http.Request) error {
 		return &noticeError{err, templates.Notice{Retry: signInPath}}
 	}
 	b.writeDown(r.Context(), store.Entry{Action: "signed in", Agent: who.ID})
-	if !strings.Contains(next, "?") && (strings.HasPrefix(next, "/w/") || strings.HasPrefix(next, "/desk/card/")) {
+	if !strings.Contains(next, "?") && (strings.HasPrefix(next, "/w/") || strings.HasPrefix(next, cardPath)) {
 		next += signedInPage
 	}
 	h := w.Header()

@@ -323,7 +323,7 @@ func (b *Bridge) routes() http.Handler {
 	r.Handle("/upscope/ended/{secret}", b.machine(b.ended)).Methods(http.MethodPost)
 	r.Handle(deskPath, b.atDesk(b.desk)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/desk/events", b.atDesk(b.deskEvents)).Methods(http.MethodGet)
-	r.Handle("/desk/card/{id}", b.atDesk(b.deskDoor)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle(cardPath+"{id}", b.atDesk(b.deskDoor)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/desk/look-up", b.atDeskFor(policy.LookUp, b.deskLookUp)).Methods(http.MethodPost)
 	r.Handle("/desk/tell", b.atDesk(b.deskTell)).Methods(http.MethodPost)
 	r.Handle("/desk/unlink", b.atDesk(b.deskUnlink)).Methods(http.MethodPost)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,7 +22,8 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// shownAtDesk is how many cards of each of an agent's accounts the desk looks at.
+// shownAtDesk is how many cards of each of an agent's accounts the desk looks at, and
+// how many of each chat service's that several people see.
 const shownAtDesk = 30
 
 // atDesk wraps a handler of the desk's pages, which are for those who sign in.
@@ -91,6 +93,10 @@ func (b *Bridge) deskOf(ctx context.Context, who signin.Identity) (templates.Des
 	if err != nil {
 		return page, fmt.Errorf("%w: %w", errStore, err)
 	}
+	rows, err := b.sharedCards(ctx)
+	if err != nil {
+		return page, err
+	}
 	ids := []string{who.ID}
 	for _, a := range accounts {
 		service, _, _ := strings.Cut(a.ID, ":")
@@ -100,27 +106,59 @@ func (b *Bridge) deskOf(ctx context.Context, who signin.Identity) (templates.Des
 		ids = append(ids, a.ID)
 	}
 	for _, id := range ids {
-		rows, err := b.store.CardsOfAgent(ctx, id, shownAtDesk)
+		own, err := b.store.CardsOfAgent(ctx, id, shownAtDesk)
 		if err != nil {
 			return page, fmt.Errorf("%w: %w", errStore, err)
 		}
-		for _, row := range rows {
-			c, err := openCard(row)
-			if err != nil {
-				return page, err
-			}
-			c.who, c.holder.Agent = who, who.ID
+		rows = append(own, rows...)
+	}
+	seen := map[string]bool{}
+	for _, row := range rows {
+		c, err := openCard(row)
+		if err != nil {
+			return page, err
+		}
+		own := slices.Contains(ids, c.Agent)
+		c.who = who
+		if seen[c.ID] || !own && (!b.shared(c.about.Place) || !b.decide(c, policy.Watch).Allowed) {
+			continue
+		}
+		seen[c.ID] = true
+		if own || c.about.ByID == who.ID {
 			page.Sessions = append(page.Sessions, b.deskSessions(c)...)
-			if shown, err := b.deskCard(ctx, c, page.Now); err != nil {
-				return page, err
-			} else if shown.ID != "" {
-				page.Cards = append(page.Cards, shown)
-			}
+		}
+		if own {
+			c.holder.Agent = who.ID
+		}
+		shown, err := b.deskCard(ctx, c, page.Now)
+		if err != nil {
+			return page, err
+		}
+		if shown.ID != "" {
+			shown.Shared, shown.By = !own, c.about.By
+			page.Cards = append(page.Cards, shown)
 		}
 	}
 	slices.SortStableFunc(page.Sessions, func(a, z templates.DeskSession) int { return z.Started.Compare(a.Started) })
 	page.Sessions = page.Sessions[:min(len(page.Sessions), shownAtDesk)]
 	return page, nil
+}
+
+// sharedCards are the open cards that the operator has shown where several people see
+// them. Whoever may watch may take one up.
+func (b *Bridge) sharedCards(ctx context.Context) (rows []store.Card, err error) {
+	for _, name := range slices.Sorted(maps.Keys(b.connectors)) {
+		c := b.connectors[name]
+		if c.ShowAt == (Place{}) || !b.shared(c.ShowAt) {
+			continue
+		}
+		open, err := b.store.CardsOpenLatest(ctx, name, shownAtDesk)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errStore, err)
+		}
+		rows = append(rows, open...)
+	}
+	return rows, nil
 }
 
 // deskCard is a card as the desk shows it; one without an ID is not for it.
@@ -142,6 +180,9 @@ func (b *Bridge) deskCard(ctx context.Context, c card, now time.Time) (templates
 		CanOpen: opens && b.decide(c, policy.Watch).Allowed,
 		CanStop: c.stoppable() && b.decide(c, policy.Stop).Allowed,
 		CanTell: c.state() == Offline && !waiting, Waiting: waiting,
+	}
+	if opens && b.enters(c) {
+		d.Chat.Address = cardPath + c.ID + chatPage
 	}
 	if s := c.about.Sighting; s != nil {
 		d.Visitor = cmp.Or(d.Visitor, s.Name)
@@ -204,6 +245,8 @@ func (b *Bridge) deskDoor(w http.ResponseWriter, r *http.Request, who signin.Ide
 	switch {
 	case r.Form.Get("stop") != "":
 		location += stopPage
+	case r.Form.Get("chat") != "":
+		location += chatPage
 	case r.URL.RawQuery != "":
 		location += signedInPage
 	}
@@ -295,7 +338,7 @@ func (b *Bridge) deskLookUp(w http.ResponseWriter, r *http.Request, who signin.I
 	if err := b.keep(ctx, &c, change); err != nil {
 		return err
 	}
-	w.Header().Set("Location", "/desk/card/"+c.ID)
+	w.Header().Set("Location", cardPath+c.ID)
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
 }

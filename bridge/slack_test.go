@@ -163,6 +163,7 @@ func TestADoorOfOnesOwnClosesByItselfAndWithTheChat(t *testing.T) {
 		w.chat.CloseChat(room)
 		w.tells("LivechatSession", room)
 		w.pass(time.Second)
+		w.pass(time.Second)
 		w.browser().follow(second).want(t, http.StatusGone, "This chat is over")
 		w.says(w.slack.Press("U2", card, 0))
 		if text := w.last(w.slack.Ephemeral("U2"), 3).Text; !strings.Contains(text, "Chat closed") {
@@ -184,6 +185,7 @@ func TestASessionCanBeEndedThoughItsChatIsOver(t *testing.T) {
 		eve.follow(door).want(t, http.StatusOK, "Join the session")
 		w.chat.CloseChat(room)
 		w.tells("LivechatSession", room)
+		w.pass(time.Second)
 		w.pass(time.Second)
 		eve.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusGone, "This chat is over")
 		eve.press(door, url.Values{"stop": {"1"}}).want(t, http.StatusOK, "ended")
@@ -382,6 +384,38 @@ func TestWhereAgentsSignInACardInAChannelHasItsAddress(t *testing.T) {
 		}
 		eve := o.browser()
 		o.follow(eve, "eve", w.doorIn(card)).want(t, http.StatusForbidden)
+	}, o.opts...)
+}
+
+func TestTheDeskHasTheCardsOfAChannelForWhoeverMayWatch(t *testing.T) {
+	o := newOffice(t, "rules:\n  - who: {groups: [support]}\n    where: {places: [\"slack:C1\"]}\n    may: [watch]\n")
+	inSlack(t, "C1", func(w *slackWorld) {
+		o.world = w.world
+		w.ann()
+		room := w.opens(keyed())
+		w.taken(room)
+		door := w.doorIn(w.last(w.slack.Channel("C1"), 1))
+		// Nobody has to see Slack to take up a chat.
+		bob := o.at("bob")
+		page := bob.follow("/")
+		page.want(t, http.StatusOK, "For whoever is free", "Online", "basket")
+		if to := bob.follow(o.cardPath(page)).Header.Get("Location"); to != door {
+			t.Fatalf("the card leads to %q, want %q", to, door)
+		}
+		bob.follow(door).wantWatch(t)
+		w.begun()
+		w.pass(sessionsWait)
+		bob.follow("/").want(t, http.StatusOK, "Bob Baker is with them.", "Recent sessions", "Live")
+		// Who may not watch there sees nothing of it.
+		if eve := o.at("eve").follow("/"); eve.StatusCode != http.StatusOK || strings.Contains(eve.body, "/desk/card/") || strings.Contains(eve.body, "basket") {
+			t.Errorf("somebody who may not watch sees %d %s", eve.StatusCode, eve.body)
+		}
+		w.chat.CloseChat(room)
+		w.tells("LivechatSession", room)
+		w.pass(time.Second)
+		if after := bob.follow("/"); strings.Contains(after.body, "For whoever is free") {
+			t.Error("a chat that is over is for whoever is free")
+		}
 	}, o.opts...)
 }
 

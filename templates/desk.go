@@ -58,6 +58,10 @@ type DeskCard struct {
 	CanOpen, CanStop bool
 	// CanTell offers to wait for the visitor. Waiting says that we do already.
 	CanTell, Waiting bool
+	// Shared says that it is everybody's who may see it, and By who of them was led to
+	// the visitor last.
+	Shared bool
+	By     string
 }
 
 // A DeskSession is one session that the agent had.
@@ -120,11 +124,12 @@ type cardWords struct {
 // Groups of cards, in the order of the page.
 const (
 	groupReady = iota
+	groupTeam
 	groupAway
 	groupOver
 )
 
-var groupTitles = [...]string{groupReady: "Ready for you", groupAway: "Not there yet", groupOver: "Finished"}
+var groupTitles = [...]string{groupReady: "Ready for you", groupTeam: "For whoever is free", groupAway: "Not there yet", groupOver: "Finished"}
 
 var cardStates = map[string]cardWords{
 	StateBack:      {"Back online", "online", groupReady, 0},
@@ -144,6 +149,14 @@ var cardStates = map[string]cardWords{
 // Status and Tone are the words and the look of the card's state.
 func (c deskCardView) Status() string { return c.words.status }
 func (c deskCardView) Tone() string   { return c.words.tone }
+
+// group is where the card stands on the page.
+func (c deskCardView) group() int {
+	if c.Shared && c.words.group == groupReady {
+		return groupTeam
+	}
+	return c.words.group
+}
 
 // Here reports whether the visitor can be co-browsed with at once; coming to be
 // so is news.
@@ -186,12 +199,12 @@ func (d Desk) view() (string, any, error) {
 		cards = append(cards, c.view(now))
 	}
 	slices.SortStableFunc(cards, func(a, b deskCardView) int {
-		return cmp.Or(cmp.Compare(a.words.group, b.words.group), cmp.Compare(a.words.rank, b.words.rank), b.Changed.Compare(a.Changed))
+		return cmp.Or(cmp.Compare(a.group(), b.group()), cmp.Compare(a.words.rank, b.words.rank), b.Changed.Compare(a.Changed))
 	})
 	for i, title := range groupTitles {
 		g := cardGroup{Title: title}
 		for _, c := range cards {
-			if c.words.group == i {
+			if c.group() == i {
 				g.Cards = append(g.Cards, c)
 			}
 		}
@@ -224,6 +237,7 @@ func (c DeskCard) view(now time.Time) deskCardView {
 	c.Visitor = clean(c.Visitor, maxName)
 	c.Where = clean(c.Where, maxFact)
 	c.Device = clean(c.Device, maxFact)
+	c.By = clean(c.By, maxName)
 	c.Chat = cleanLink(c.Chat, "Open the chat")
 	v := deskCardView{
 		DeskCard: c, words: words, Path: "/desk/card/" + url.PathEscape(c.ID), Page: breakable(place(c.Page)),
@@ -236,6 +250,14 @@ func (c DeskCard) view(now time.Time) deskCardView {
 		switch l.Label {
 		case "Why", "Next", "Note":
 			v.Hints = append(v.Hints, l.Text)
+		}
+	}
+	if c.Shared && c.By != "" {
+		switch c.State {
+		case StateOpened, StateLive:
+			v.Hints = append(v.Hints, c.By+" is with them.")
+		case StateEnded:
+			v.Hints = append(v.Hints, c.By+" was with them.")
 		}
 	}
 	if c.State == StateSearching {

@@ -115,6 +115,12 @@ func deskPages() map[string]Page {
 		"desk-proxy": Desk{Seat: Seat{Agent: Agent{ID: "header:sam"}}, Now: noon, Accounts: accounts()[:1], Cards: []DeskCard{deskCard("c-ready", StateReady, func(c *DeskCard) { c.CanOpen = false })}},
 		"desk-agent": Desk{Seat: seat, CanLookUp: true, Now: noon, Accounts: accounts()[:1], Sessions: sessions()[:2],
 			Cards: []DeskCard{deskCard("c-ready", StateReady, nil), allCards()[2], allCards()[3]}},
+		"desk-team": Desk{Seat: seat, Now: noon, Accounts: accounts()[:1], Cards: []DeskCard{
+			deskCard("c-ready", StateReady, nil),
+			deskCard("c-team", StateReady, func(c *DeskCard) { c.Visitor, c.Shared, c.Changed = "Noor Jansen", true, minutesAgo(1) }),
+			deskCard("c-team-live", StateLive, func(c *DeskCard) { c.Visitor, c.Shared, c.By = "Kim Larsen", true, "Dana <b>Fox</b>" }),
+			deskCard("c-team-away", StateOffline, func(c *DeskCard) { c.Visitor, c.Shared, c.By, c.CanTell = "Joana Prates", true, "Dana Fox", true }),
+		}},
 		"operations-failed": Operations{Seat: operator, Note: NoteRetried, Now: noon, More: true,
 			Failed: []FailedJob{
 				{ID: "981", Connector: "rocketchat", What: "Show a card in its chat", At: minutesAgo(12), Attempts: 25, Cause: "show card: rocketchat: chat.update: 403 Forbidden: error-action-not-allowed"},

@@ -103,6 +103,12 @@ func (s *Store) CardsOpen(ctx context.Context, connector, after string) ([]Card,
 	return s.cards(ctx, "open cards", queryCardsOpen, connector, after)
 }
 
+// CardsOpenLatest returns the n cards of a connector that are not closed and were made
+// last, the latest first.
+func (s *Store) CardsOpenLatest(ctx context.Context, connector string, n int) ([]Card, error) {
+	return s.cards(ctx, "latest open cards", queryCardsOpenLatest, connector, n)
+}
+
 // CardsOfAgent returns the n cards of an agent that were made last, the latest
 // first: ids are in the order in which they were drawn.
 func (s *Store) CardsOfAgent(ctx context.Context, agent string, n int) ([]Card, error) {

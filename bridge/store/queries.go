@@ -46,6 +46,8 @@ const (
 	queryCardsOfAgent = `SELECT ` + cardColumns + ` FROM cards WHERE agent = $1 ORDER BY id DESC LIMIT $2`
 	queryCardsOpen    = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND id > $2 AND state <> 'closed' ORDER BY id LIMIT 100`
 
+	queryCardsOpenLatest = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND state <> 'closed' ORDER BY id DESC LIMIT $2`
+
 	queryWait       = `INSERT INTO waits (card, agent, until, due) VALUES ($1, $2, $3, $4) ON CONFLICT (card, agent) DO UPDATE SET until = excluded.until, due = excluded.due`
 	queryWaitsDue   = `UPDATE waits SET due = $2 WHERE due <= $1 AND (card, agent) IN (SELECT card, agent FROM waits WHERE due <= $1 ORDER BY due LIMIT $3) RETURNING card, agent, until`
 	queryAnyWaitDue = `SELECT card FROM waits WHERE due <= $1 LIMIT 1`
