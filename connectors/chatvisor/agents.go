@@ -7,9 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -19,7 +16,7 @@ type agent struct {
 	Email     string `json:"email"`
 	Firstname string `json:"firstname"`
 	Lastname  string `json:"lastname"`
-	id        string // the service's; only of those that were listed
+	id        string // the service's; only of those that were listed, if the list tells it
 	named     bool   // the list tells names
 	before    string // the name that is changed
 }
@@ -114,106 +111,57 @@ func address(s string) bool {
 	return user != "" && strings.Contains(domain, ".") && !strings.Contains(domain, "@") && visible(s) && len(s) <= 254
 }
 
+// byEmail finds agents by their address, of which there is one each.
+func byEmail(all []agent) map[string]agent {
+	found := map[string]agent{}
+	for _, a := range all {
+		found[a.Email] = a
+	}
+	return found
+}
+
 // A plan is what would make the agents of the service those of the file.
 type plan struct {
 	create, update, remove []agent
-	foreign                []agent // differ or are not wanted, and are not ours
+	keep                   []agent // ours, and not in the file any more
+	blind                  []agent // would be renamed or deleted, if the list told whether they are ours
+	left                   []left
 }
 
-// plans compares by e-mail address. Whoever is not in ours was made by somebody
-// else, and is left alone.
-func plans(want, have []agent, ours map[string]bool) plan {
+// left is an account that is not touched.
+type left struct {
+	agent
+	why reason
+}
+
+// plans compares by e-mail address. ids says that the list tells them, deletes that
+// what is ours may be deleted.
+func plans(want, have []agent, book *ledger, ids, deletes bool) plan {
 	var p plan
-	there := map[string]agent{}
-	for _, a := range have {
-		there[a.Email] = a
-	}
+	there, wanted := byEmail(have), byEmail(want)
 	for _, a := range want {
-		is, exists := there[a.Email]
-		switch same := is.Firstname == a.Firstname && is.Lastname == a.Lastname; {
-		case !exists:
+		if _, exists := there[a.Email]; !exists {
 			p.create = append(p.create, a)
-		case !is.named || same:
-		case ours[a.Email]:
-			a.id, a.before = is.id, strings.TrimSpace(is.Firstname+" "+is.Lastname)
-			p.update = append(p.update, a)
-		default:
-			p.foreign = append(p.foreign, is)
 		}
 	}
-	for _, a := range have {
-		switch wanted := slices.ContainsFunc(want, func(w agent) bool { return w.Email == a.Email }); {
-		case wanted:
-		case ours[a.Email]:
-			p.remove = append(p.remove, a)
+	for _, is := range have {
+		a, stays := wanted[is.Email]
+		differs := !stays || is.named && (is.Firstname != a.Firstname || is.Lastname != a.Lastname)
+		why := book.stranger(is)
+		switch {
+		case why == noID && !ids && differs && (stays || deletes):
+			p.blind = append(p.blind, is)
+		case why != "" && (differs || why.byHand()):
+			p.left = append(p.left, left{is, why})
+		case why != "" || !differs:
+		case stays:
+			a.id, a.before = is.id, strings.TrimSpace(is.Firstname+" "+is.Lastname)
+			p.update = append(p.update, a)
+		case deletes:
+			p.remove = append(p.remove, is)
 		default:
-			p.foreign = append(p.foreign, a)
+			p.keep = append(p.keep, is)
 		}
 	}
 	return p
-}
-
-// A ledger is the file that says which agents the bridge made, and where. What is
-// not in it is not touched.
-type ledger struct {
-	path string
-	URL  string   `json:"url"`
-	Made []string `json:"made"`
-}
-
-func readLedger(path, url string) (*ledger, error) {
-	l := &ledger{path: path}
-	data, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		l.URL = url
-		return l, nil
-	case err != nil:
-		return nil, err
-	}
-	if err := json.Unmarshal(data, l); err != nil {
-		return nil, fmt.Errorf("%s is no ledger of agents", path)
-	}
-	if l.URL != url {
-		return nil, fmt.Errorf("%s is the ledger of another tenant, at %s: name another file", path, l.URL)
-	}
-	return l, nil
-}
-
-func (l *ledger) ours() map[string]bool {
-	ours := map[string]bool{}
-	for _, email := range l.Made {
-		ours[email] = true
-	}
-	return ours
-}
-
-func (l *ledger) add(email string) error {
-	l.Made = append(l.Made, email)
-	return l.write()
-}
-
-func (l *ledger) drop(email string) error {
-	l.Made = slices.DeleteFunc(l.Made, func(e string) bool { return e == email })
-	return l.write()
-}
-
-// write replaces the file as a whole, so that a crash leaves one or the other.
-func (l *ledger) write() error {
-	data, err := json.MarshalIndent(l, "", "  ")
-	if err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(filepath.Dir(l.path), ".agents-*") // for its owner alone
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(append(data, '\n'))
-	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
-		err = os.Rename(file.Name(), l.path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
-	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -19,7 +20,8 @@ import (
 // takes but an operator, by hand. What changes something only says what it would
 // do, unless it is told --yes.
 type Command struct {
-	Name string `default:"chatvisor" help:"Which connector's settings to use, such as chatvisor-emea."`
+	Name      string            `default:"chatvisor" help:"Which connector's settings to use, such as chatvisor-emea."`
+	Transport http.RoundTripper `kong:"-"` // nil means http.DefaultTransport
 
 	Visibility    visibilityCommand `cmd:"" help:"Say whether the chat is shown on your pages, and show or hide it."`
 	SyncAgents    agentsCommand     `cmd:"" help:"Make the agents in Chatvisor those of a CSV or JSON file."`
@@ -47,6 +49,7 @@ func (c *Command) console(k *kong.Context) (*console, error) {
 	if !ok {
 		return nil, faultsOf(&r)
 	}
+	config.Transport = c.Transport
 	config.Log = slog.New(slog.NewTextHandler(k.Stderr, nil))
 	made, err := newConnector(config)
 	if err != nil {

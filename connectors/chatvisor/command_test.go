@@ -5,12 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http/httptest"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
 
@@ -22,19 +23,20 @@ type office struct {
 	*testing.T
 	*chatvisortest.Service
 	dir string
+	ctx context.Context // of the commands
+	// between stands between the commands and the service, if it is set.
+	between func(r *http.Request, serve func() (*http.Response, error)) (*http.Response, error)
 }
 
 // newOffice has the settings in the environment, so its tests run one by one. The
 // rules are those of the service where file is "odd".
 func newOffice(t *testing.T, file string) *office {
-	o := &office{t, chatvisortest.New(apiToken), t.TempDir()}
-	server := httptest.NewServer(o.Service)
-	t.Cleanup(server.Close)
+	o := &office{T: t, Service: chatvisortest.New(apiToken), dir: t.TempDir(), ctx: t.Context()}
 	if rest, odd := strings.CutPrefix(file, "odd"); odd {
 		file = o.Rules() + rest
 	}
 	for name, value := range map[string]string{
-		"URL": server.URL + chatvisortest.Prefix, "TOKEN": apiToken, "HOOK_SECRET": hookSecret, "CONFIG": o.write("chatvisor.yaml", file),
+		"URL": "https://api.example.org" + chatvisortest.Prefix, "TOKEN": apiToken, "HOOK_SECRET": hookSecret, "CONFIG": o.write("chatvisor.yaml", file),
 	} {
 		t.Setenv("CHATVISOR_"+name, value)
 	}
@@ -44,6 +46,15 @@ func newOffice(t *testing.T, file string) *office {
 		}
 	})
 	return o
+}
+
+// RoundTrip is the way to the service, without a network.
+func (o *office) RoundTrip(r *http.Request) (*http.Response, error) {
+	serve := func() (*http.Response, error) { return inMemory(o.Service).RoundTrip(r) }
+	if o.between != nil {
+		return o.between(r, serve)
+	}
+	return serve()
 }
 
 func (o *office) write(name, text string) string {
@@ -61,11 +72,12 @@ func (o *office) runs(args ...string) (string, error) {
 		Chatvisor Command `cmd:""`
 	}
 	var said bytes.Buffer
-	parser, err := kong.New(&line, kong.Name("bridge"), kong.Writers(&said, &said), kong.BindTo(o.Context(), (*context.Context)(nil)),
+	parser, err := kong.New(&line, kong.Name("bridge"), kong.Writers(&said, &said), kong.BindTo(o.ctx, (*context.Context)(nil)),
 		kong.Exit(func(code int) { panic(code) }))
 	if err != nil {
 		o.Fatal(err)
 	}
+	line.Chatvisor.Transport = o
 	command, err := parser.Parse(append([]string{"chatvisor"}, args...))
 	if err == nil {
 		err = command.Run()
@@ -145,177 +157,22 @@ func TestEveryStepRefusesWithTheMissingSetting(t *testing.T) {
 }
 
 func TestVisibilityIsChangedOnlyWhenTold(t *testing.T) {
-	o := newOffice(t, "odd")
-	o.wants(o.does("visibility"), `visibility is "true"`)
-	o.wants(o.does("visibility", "hide"), `"true" and would become false`, "Nothing was changed")
-	if !o.Visible() || len(o.changes()) != 0 {
-		t.Error("a dry run changed something")
-	}
-	o.wants(o.does("visibility", "hide", "--yes"), "Done.", "changed in Chatvisor", "what=visibility", "old=true", "new=false")
-	if o.Visible() || !slices.Equal(o.changes(), []string{`PATCH {"curtain":{"open":false}}`}) {
-		t.Errorf("shown: %v, after %q", o.Visible(), o.changes())
-	}
-	o.does("visibility", "show", "--yes")
-	if !o.Visible() {
-		t.Error("the chat is not shown")
-	}
-}
-
-func TestLabelsAreAddedAndNeverLost(t *testing.T) {
-	o := newOffice(t, "odd")
-	o.AddCustomer(chatvisortest.Customer{ID: "c-1", Labels: []string{"vip", "slow"}})
-	o.wants(o.does("tag", "c-1", "--label", "cobrowse", "--label", "vip"), `"vip", "slow" and would become "vip", "slow", "cobrowse"`, "Nothing was changed")
-	if len(o.changes()) != 0 {
-		t.Fatal("a dry run changed something")
-	}
-	o.wants(o.does("tag", "c-1", "--label", "cobrowse", "--label", "a,b", "--yes"), "Done.", `old="[vip slow]"`)
-	if got := o.Labels("c-1"); !slices.Equal(got, []string{"vip", "slow", "cobrowse", "a,b"}) || o.ExternalID("c-1") != "" {
-		t.Errorf("labels %q, id %q", got, o.ExternalID("c-1"))
-	}
-	o.wants(o.does("tag", "c-1", "--label", "vip", "--yes"), "has all of that already")
-	o.wants(o.does("tag", "c-1", "--external-id", "cust-77", "--yes"), "Done.")
-	if o.ExternalID("c-1") != "cust-77" || len(o.Labels("c-1")) != 4 {
-		t.Errorf("labels %q, id %q", o.Labels("c-1"), o.ExternalID("c-1"))
-	}
-	for _, c := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"c-1", "--external-id", "cust-78", "--yes"}, "another external id already"},
-		{[]string{"c-1", "--yes"}, "say what to add"},
-		{[]string{"../c-1", "--label", "x", "--yes"}, "no id"},
-		{[]string{"c-1", "--label", "a\nb", "--yes"}, "cannot be printed"},
-		{[]string{"c-9", "--label", "x", "--yes"}, "no such thing any more"},
-	} {
-		before := len(o.changes())
-		if _, err := o.runs(append([]string{"tag"}, c.args...)...); err == nil || !strings.Contains(err.Error(), c.want) || len(o.changes()) != before {
-			t.Errorf("%q: %v", c.args, err)
-		}
-	}
-}
-
-func TestLabelsAreNotWrittenWhereTheyCannotBeRead(t *testing.T) {
-	for file, want := range map[string]string{
-		"odd\nexternal_id_type: number\n": "says that it must be one",
-		"elsewhere":                       "nothing at labels_path",
-		"wrong":                           "is no list",
-		"none":                            "labels_path is not set",
-		"noread":                          "endpoints.get_customer",
-	} {
+	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, "odd")
-		rules := o.Rules()
-		switch file {
-		case "elsewhere":
-			rules = strings.Replace(rules, "profile.marks", "profile.labels", 1)
-		case "wrong":
-			rules = strings.Replace(rules, "profile.marks", "profile.own", 1)
-		case "none":
-			rules = strings.Replace(rules, "labels_path: [profile.marks]", "", 1)
-		case "noread":
-			rules = rules[strings.Index(rules, "endpoints:"):]
-			rules = strings.Replace(rules, "  get_customer", "  # get_customer", 1)
-		default:
-			rules += "external_id_type: number\n"
+		o.wants(o.does("visibility"), `visibility is "true"`)
+		o.wants(o.does("visibility", "hide"), `"true" and would become false`, "Nothing was changed")
+		if !o.Visible() || len(o.changes()) != 0 {
+			t.Error("a dry run changed something")
 		}
-		o.write("chatvisor.yaml", rules)
-		o.AddCustomer(chatvisortest.Customer{ID: "c-1", Labels: []string{"vip"}})
-		_, err := o.runs("tag", "c-1", "--label", "x", "--external-id", "cust-77", "--yes")
-		if err == nil || !strings.Contains(err.Error(), want) || len(o.changes()) > 0 {
-			t.Errorf("%s: %v after %q", file, err, o.changes())
+		o.wants(o.does("visibility", "hide", "--yes"), "Done.", "changed in Chatvisor", "what=visibility", "old=true", "new=false")
+		if o.Visible() || !slices.Equal(o.changes(), []string{`PATCH {"curtain":{"open":false}}`}) {
+			t.Errorf("shown: %v, after %q", o.Visible(), o.changes())
 		}
-		if file == "elsewhere" {
-			o.does("tag", "c-1", "--label", "x", "--first", "--yes")
-			if got := o.Labels("c-1"); !slices.Equal(got, []string{"x"}) {
-				t.Errorf("labels %q", got)
-			}
+		o.does("visibility", "show", "--yes")
+		if !o.Visible() {
+			t.Error("the chat is not shown")
 		}
-	}
-}
-
-func TestAgentsFollowTheFileAndNobodyElseIsTouched(t *testing.T) {
-	o := newOffice(t, "odd")
-	o.AddAgent(chatvisortest.Agent{ID: "s-1", Email: "Boss@example.org", Firstname: "The", Lastname: "Boss"})
-	o.AddAgent(chatvisortest.Agent{ID: "s-2", Email: "bob@example.org", Firstname: "Robert", Lastname: "Baker"})
-	ledger := filepath.Join(o.dir, "ledger.json")
-	file := o.write("agents.csv", "\ufeffLastname;EMAIL;Firstname\nBaker;bob@example.org;Bob\nEvans;Eve@Example.org;Eve\nGrey;gus@example.org;\n")
-	sync := func(args ...string) string {
-		t.Helper()
-		return o.does(append([]string{"sync-agents", file, "--ledger", ledger}, args...)...)
-	}
-	o.wants(sync(), "create  eve@example.org Eve Evans", "create  gus@example.org Grey", "leave   bob@example.org Robert Baker: not made by the bridge",
-		"leave   boss@example.org", "Nothing was changed")
-	if len(o.changes()) > 0 {
-		t.Fatal("a dry run changed something")
-	}
-	o.wants(sync("--yes", "--allow-delete"), "agent created", "agent=eve@example.org")
-	emails := func() (all []string) {
-		for _, a := range o.Agents() {
-			all = append(all, a.Email+" "+a.Firstname+" "+a.Lastname)
-		}
-		return all
-	}
-	want := []string{"Boss@example.org The Boss", "bob@example.org Robert Baker", "eve@example.org Eve Evans", "gus@example.org  Grey"}
-	if got := emails(); !slices.Equal(got, want) {
-		t.Errorf("agents %q, want %q", got, want)
-	}
-	o.wants(sync("--yes"), "There is nothing to do.")
-	if info, err := os.Stat(ledger); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("ledger: %v, %v", info, err)
-	}
-
-	file = o.write("agents.json", `[{"email":"eve@example.org","firstname":"Eva","lastname":"Evans"}]`)
-	o.wants(sync("--yes"), "rename  eve@example.org Eva Evans", `old="Eve Evans"`, "keep    gus@example.org Grey", "leave   bob@example.org")
-	if got := emails(); len(got) != 4 || got[2] != "eve@example.org Eva Evans" {
-		t.Errorf("agents %q", got)
-	}
-	o.wants(sync("--yes", "--allow-delete"), "delete  gus@example.org", "agent deleted")
-	if got := emails(); !slices.Equal(got, []string{want[0], want[1], "eve@example.org Eva Evans"}) {
-		t.Errorf("agents %q", got)
-	}
-	// Whoever is made again by somebody else is not ours any more.
-	o.AddAgent(chatvisortest.Agent{ID: "s-9", Email: "gus@example.org"})
-	o.wants(sync("--yes", "--allow-delete"), "leave   gus@example.org")
-
-	t.Setenv("CHATVISOR_URL", os.Getenv("CHATVISOR_URL")+"/")
-	sync()
-	t.Setenv("CHATVISOR_URL", "http://127.0.0.1:1/rest/v1")
-	if _, err := o.runs("sync-agents", file, "--ledger", ledger); err == nil || !strings.Contains(err.Error(), "another tenant") {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestAPlanNeedsAllItsStepsBeforeAnyIsTaken(t *testing.T) {
-	o := newOffice(t, "odd")
-	rules := strings.Replace(o.Rules(), "create_agent: {", "create_agent: {enabled: false, ", 1)
-	rules = strings.Replace(rules, `"{lastname}"}, enabled: true}`, `"{lastname}"}}`, 1)
-	o.write("chatvisor.yaml", rules)
-	file := o.write("agents.csv", "email\nbob@example.org\n")
-	_, err := o.runs("sync-agents", file, "--ledger", filepath.Join(o.dir, "l"), "--yes")
-	if err == nil || !strings.Contains(err.Error(), "endpoints.create_agent.enabled is not true") || len(o.changes()) > 0 {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestFilesOfAgentsThatAreNoneAreRefused(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"":                                       "empty",
-		"name\nBob\n":                            "no column named email",
-		"email\n":                                "0 agents",
-		"[]":                                     "0 agents",
-		"email\nbob\n":                           "agent 1 has no e-mail address",
-		"email\na@b@c.org\n":                     "no e-mail address",
-		"email\nbob@x.org\nBOB@x.org\n":          "that another has",
-		"email,firstname\nbob@x.org,\"a\x07\"\n": "cannot be printed",
-		`[{"mail":"bob@x.org"}]`:                 "unknown field",
-		`[{"email":"bob@x.org"}] x`:              "follows the list",
-		"email,firstname\nbob@x.org\n":           "wrong number of fields",
-		"email\n" + strings.Repeat("a@b.org\n", 20_000): "that another has",
-	} {
-		if all, err := readAgents([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%.30q: %v, %v, want %q", text, all, err, want)
-		}
-	}
+	})
 }
 
 func TestAMintedTokenIsSeenByNobody(t *testing.T) {

@@ -72,18 +72,22 @@ func (c *connector) customer(ctx context.Context, id string) (gjson.Result, erro
 	return answer.(gjson.Result), nil
 }
 
-// errNoLabels means that a customer has nothing where labels should be.
-var errNoLabels = errors.New("the customer has nothing at labels_path")
+// What a customer may lack altogether, because a path is wrong or because nobody
+// gave it yet.
+var (
+	errNoLabels     = errors.New("the customer has nothing at labels_path")
+	errNoExternalID = errors.New("the customer has nothing at external_id_path")
+)
 
 // customerLabels are the labels that a customer has. They are only believed if
-// there is a list of texts.
+// there is a list of texts: with a wrong path, those there are would be lost.
 func (r *Rules) customerLabels(customer gjson.Result) ([]string, error) {
 	if len(r.labels.all) == 0 {
 		return nil, errors.New("labels_path is not set, so the labels that a customer has would be lost")
 	}
 	for _, path := range r.labels.all {
 		list := customer.Get(path)
-		if !list.Exists() {
+		if list.Type == gjson.Null { // or there is nothing
 			continue
 		}
 		if !list.IsArray() {
@@ -101,4 +105,21 @@ func (r *Rules) customerLabels(customer gjson.Result) ([]string, error) {
 		return labels, nil
 	}
 	return nil, errNoLabels
+}
+
+// customerExternalID is the external id that a customer has; empty if there is null
+// or an empty text. Nothing at all is not believed: with a wrong path, a customer
+// who has one would seem to have none.
+func (r *Rules) customerExternalID(customer gjson.Result) (string, error) {
+	err := errNoExternalID
+	for _, path := range r.externalID.all {
+		switch id := customer.Get(path); {
+		case !id.Exists():
+		case id.Type == gjson.Null, id.Type == gjson.String, id.Type == gjson.Number:
+			err = nil
+		default:
+			return "", errors.New("what is at external_id_path is neither a text nor a number")
+		}
+	}
+	return r.externalID.text(customer), err
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/tidwall/gjson"
 )
 
 type agentsCommand struct {
@@ -46,19 +47,25 @@ func (d *console) syncAgents(ctx context.Context, s agentsCommand) error {
 	if err != nil {
 		return err
 	}
-	p := plans(want, have, book.ours())
-	if err := d.able(p, s.AllowDelete); err != nil {
+	p := plans(want, have, book, d.tellsIDs(), s.AllowDelete)
+	if err := d.able(p); err != nil {
 		return err
 	}
-	d.announce(p, s.AllowDelete)
+	d.announce(p)
 	if !s.Yes {
 		d.out(dryRun)
 		return nil
 	}
-	return d.carryOut(ctx, p, book, s.AllowDelete)
+	return d.carryOut(ctx, p, have, book)
 }
 
-// agents lists who is there.
+// tellsIDs reports whether the list says where an agent's id is.
+func (d *console) tellsIDs() bool { return len(d.rules.endpoints[listAgents].fields.ID.all) > 0 }
+
+// idSetting is what renaming and deleting need besides their endpoints.
+const idSetting = "endpoints." + listAgents + ".fields.id"
+
+// agents lists who is there. No two have one address or one id.
 func (d *console) agents(ctx context.Context) ([]agent, error) {
 	e, err := d.step(listAgents)
 	if err != nil {
@@ -76,7 +83,7 @@ func (d *console) agents(ctx context.Context) ([]agent, error) {
 			return nil, err
 		}
 		if len(rows) == 0 || n > 0 && rows[0].Raw == first {
-			return all, nil
+			return all, d.distinct(all, first)
 		}
 		first = rows[0].Raw
 		for _, row := range rows {
@@ -91,38 +98,61 @@ func (d *console) agents(ctx context.Context) ([]agent, error) {
 			all = append(all, a)
 		}
 		if !e.has("page") {
-			return all, nil
+			return all, d.distinct(all, first)
 		}
 	}
 	return nil, fmt.Errorf("%s has no end after %d pages: nothing is done with a part", e.name, maxPages)
 }
 
+// distinct refuses a list in which agents cannot be told apart, or none has an id
+// though the file says where ids are.
+func (d *console) distinct(all []agent, row string) error {
+	seen := map[string]bool{}
+	ids := 0
+	for _, a := range all {
+		what := ""
+		switch {
+		case seen["@"+a.Email]:
+			what = "address"
+		case a.id != "" && seen["#"+a.id]:
+			what = "id"
+		}
+		if what != "" {
+			return fmt.Errorf("%s lists the %s of %s twice, and which account is meant cannot be told, so the bridge stops: "+
+				"either two accounts have it, or the list changed while it was read; look there, and try again", listAgents, what, a.Email)
+		}
+		seen["@"+a.Email] = true
+		if a.id != "" {
+			seen["#"+a.id] = true
+			ids++
+		}
+	}
+	if d.tellsIDs() && len(all) > 0 && ids == 0 {
+		return fmt.Errorf("%s leads to nothing in any agent of the list, so the bridge stops: mend it; an agent looks like %s", idSetting, skeleton(gjson.Parse(row)))
+	}
+	return nil
+}
+
 // able says which setting is missing for a plan, before any of it is done.
-func (d *console) able(p plan, deletes bool) error {
+func (d *console) able(p plan) error {
 	var missing []error
 	for _, need := range []struct {
 		step string
 		all  []agent
 	}{{createAgent, p.create}, {updateAgent, p.update}, {deleteAgent, p.remove}} {
-		if len(need.all) == 0 || need.step == deleteAgent && !deletes {
-			continue
-		}
-		e, err := d.step(need.step)
-		if err != nil {
+		if len(need.all) > 0 {
+			_, err := d.step(need.step)
 			missing = append(missing, err)
-			continue
 		}
-		for _, a := range need.all {
-			if e.has("agentId") && a.id == "" {
-				missing = append(missing, fmt.Errorf("endpoints.%s has {agentId}, and fields.id of %s does not lead to one", need.step, listAgents))
-				break
-			}
-		}
+	}
+	if len(p.blind) > 0 {
+		missing = append(missing, fmt.Errorf("%s is not in the file of %s, and is needed to rename or delete agents: without it, %s cannot be told from an "+
+			"account that somebody made anew with the same address; set it", idSetting, d.env("CONFIG"), p.blind[0].Email))
 	}
 	return errors.Join(missing...)
 }
 
-func (d *console) announce(p plan, deletes bool) {
+func (d *console) announce(p plan) {
 	for _, a := range p.create {
 		d.out("create  %s", a)
 	}
@@ -130,16 +160,19 @@ func (d *console) announce(p plan, deletes bool) {
 		d.out("rename  %s", a)
 	}
 	for _, a := range p.remove {
-		if deletes {
-			d.out("delete  %s", a)
-		} else {
-			d.out("keep    %s: not in the file any more; --allow-delete would delete this account, which the bridge made", a)
-		}
+		d.out("delete  %s", a)
 	}
-	for _, a := range p.foreign {
-		d.out("leave   %s: not made by the bridge", a)
+	for _, a := range p.keep {
+		d.out("keep    %s: not in the file any more; --allow-delete would delete this account, which the bridge made", a)
 	}
-	if len(p.create)+len(p.update)+len(p.remove) == 0 {
+	for _, a := range p.left {
+		d.out("leave   %s: %s", a.agent, a.why)
+	}
+	if len(p.create) > 0 && !d.tellsIDs() {
+		d.out("What is created will never be renamed or deleted by the bridge, which does not learn the ids: %s is not in the file of %s.",
+			idSetting, d.env("CONFIG"))
+	}
+	if len(p.create)+len(p.update)+len(p.remove)+len(p.keep) == 0 {
 		d.out("There is nothing to do.")
 	}
 }
@@ -160,39 +193,50 @@ func (a agent) values() map[placeholder]any {
 	return values
 }
 
-// carryOut stops at the first failure; what was done until then is in the ledger.
-func (d *console) carryOut(ctx context.Context, p plan, book *ledger, deletes bool) error {
-	act := func(step string, a agent) error {
-		if _, _, err := d.take(ctx, step, a.values(), false); err != nil {
-			return fmt.Errorf("%s: %w", a.Email, d.explain(err))
-		}
-		return nil
+// act does a step for one agent.
+func (d *console) act(ctx context.Context, step string, a agent) error {
+	if _, _, err := d.take(ctx, step, a.values(), false); err != nil {
+		return fmt.Errorf("%s: %w", a.Email, d.explain(err))
 	}
-	for _, a := range p.create {
-		if err := act(createAgent, a); err != nil {
+	return nil
+}
+
+// carryOut stops at the first failure; what was done until then is in the ledger.
+func (d *console) carryOut(ctx context.Context, p plan, have []agent, book *ledger) error {
+	if len(p.create) > 0 {
+		var err error
+		if have, err = d.create(ctx, p.create, have, book); err != nil {
 			return err
 		}
-		d.done(ctx, "agent created", "agent", a.Email)
-		if err := book.add(a.Email); err != nil {
-			return fmt.Errorf("%s was created, and could not be written down as ours: %w", a.Email, err)
+	}
+	// Creating takes a while, in which accounts may have become somebody else's.
+	there := byEmail(have)
+	still := func(a agent) bool {
+		same := there[a.Email].id == a.id
+		if !same {
+			d.out("leave   %s: somebody changed this account meanwhile", a)
 		}
+		return same
 	}
 	for _, a := range p.update {
-		if err := act(updateAgent, a); err != nil {
+		if !still(a) {
+			continue
+		}
+		if err := d.act(ctx, updateAgent, a); err != nil {
 			return err
 		}
 		d.done(ctx, "agent renamed", "agent", a.Email, "old", a.before, "new", a.Firstname+" "+a.Lastname)
 	}
-	if !deletes {
-		return nil
-	}
 	for _, a := range p.remove {
-		if err := act(deleteAgent, a); err != nil {
+		if !still(a) {
+			continue
+		}
+		if err := d.act(ctx, deleteAgent, a); err != nil {
 			return err
 		}
 		d.done(ctx, "agent deleted", "agent", a.Email, "old", a.Firstname+" "+a.Lastname)
-		if err := book.drop(a.Email); err != nil {
-			return err
+		if err := book.drop(account{a.id, a.Email}); err != nil {
+			return fmt.Errorf("%s was deleted, and the ledger still has this account: %w", a.Email, err)
 		}
 	}
 	return nil

@@ -32,6 +32,9 @@ const (
 type Customer struct {
 	ID, ExternalID, Name, Email string
 	Labels                      []string
+	// Bare leaves labels and external id out of what is told of the customer while
+	// there are none.
+	Bare bool
 }
 
 // An Agent is an account.
@@ -61,6 +64,9 @@ type Service struct {
 	Token string
 	// Site is what agents' addresses begin with; empty means https://app.chatvisor.com.
 	Site string
+	// Relabel says what becomes of a customer's labels when some are sent; nil means
+	// that these replace them, which is the worse of what a real one may do.
+	Relabel func(old, sent []string) []string
 
 	odd string
 
@@ -123,6 +129,14 @@ func (s *Service) AddAgent(a Agent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.agents = append(s.agents, a)
+}
+
+// SetAgents makes the accounts those that are given: somebody worked on them by
+// hand.
+func (s *Service) SetAgents(all ...Agent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.agents = slices.Clone(all)
 }
 
 // Write is a message of a customer's. It makes the conversation unread and gives

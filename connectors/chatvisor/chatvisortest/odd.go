@@ -56,13 +56,16 @@ func (s *Service) customer(w http.ResponseWriter, id string) {
 		return
 	}
 	c := s.customers[i]
-	labels := c.Labels
-	if labels == nil {
-		labels = []string{}
-	}
-	profile := object{"called": c.Name, "mail": c.Email, "marks": labels, "own": object{"key": c.ExternalID}}
+	own := object{"key": c.ExternalID}
 	if n, err := strconv.Atoi(c.ExternalID); err == nil {
-		profile["own"] = object{"key": n} // the vendor's pages have it as a number and as a text
+		own["key"] = n // the vendor's pages have it as a number and as a text
+	}
+	profile := object{"called": c.Name, "mail": c.Email, "marks": append([]string{}, c.Labels...), "own": own, "nick": nil, "asleep": false}
+	if c.Bare && len(c.Labels) == 0 {
+		delete(profile, "marks")
+	}
+	if c.Bare && c.ExternalID == "" {
+		delete(own, "key")
 	}
 	answer(w, http.StatusOK, object{"nr": c.ID, "profile": profile})
 }
@@ -78,7 +81,6 @@ func (s *Service) talks(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, object{"talks": object{"all": cut(rows, max(page, 1)-1, size)}})
 }
 
-// mark replaces the labels, which is the worse of what a real one may do.
 func (s *Service) mark(w http.ResponseWriter, id string, body []byte) {
 	var in struct {
 		Marks []string
@@ -89,6 +91,9 @@ func (s *Service) mark(w http.ResponseWriter, id string, body []byte) {
 		return
 	}
 	c := s.find(id)
+	if s.Relabel != nil {
+		in.Marks = s.Relabel(c.Labels, in.Marks)
+	}
 	c.Labels = in.Marks
 	switch key := in.Own.Key.(type) {
 	case string:
@@ -116,6 +121,8 @@ func (s *Service) staff(w http.ResponseWriter, r *http.Request, parts []string, 
 			rows = append(rows, object{"nr": a.ID, "login": a.Email, "first": a.Firstname, "last": a.Lastname})
 		}
 		answer(w, http.StatusOK, cut(rows, number(r, "page", 0), 3))
+	case len(parts) == 0 && r.Method == http.MethodPost && slices.ContainsFunc(s.agents, func(a Agent) bool { return a.Email == in.Login }):
+		answer(w, http.StatusConflict, object{})
 	case len(parts) == 0 && r.Method == http.MethodPost:
 		a := Agent{"s-" + rand.Text()[:6], in.Login, in.First, in.Last}
 		s.agents = append(s.agents, a)

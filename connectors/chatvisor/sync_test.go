@@ -1,0 +1,246 @@
+package chatvisor
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
+)
+
+func TestAgentsFollowTheFileAndNobodyElseIsTouched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, "odd")
+		o.AddAgent(chatvisortest.Agent{ID: "s-1", Email: "Boss@example.org", Firstname: "The", Lastname: "Boss"})
+		o.AddAgent(chatvisortest.Agent{ID: "s-2", Email: "bob@example.org", Firstname: "Robert", Lastname: "Baker"})
+		ledger := filepath.Join(o.dir, "ledger.json")
+		file := o.write("agents.csv", "\ufeffLastname;EMAIL;Firstname\nBaker;bob@example.org;Bob\nEvans;Eve@Example.org;Eve\nGrey;gus@example.org;\n")
+		sync := func(args ...string) string {
+			t.Helper()
+			return o.does(append([]string{"sync-agents", file, "--ledger", ledger}, args...)...)
+		}
+		o.wants(sync(), "create  eve@example.org Eve Evans", "create  gus@example.org Grey", "leave   bob@example.org Robert Baker: not made by the bridge",
+			"leave   boss@example.org", "Nothing was changed")
+		if len(o.changes()) > 0 {
+			t.Fatal("a dry run changed something")
+		}
+		o.wants(sync("--yes", "--allow-delete"), "agent created", "agent=eve@example.org")
+		emails := func() (all []string) {
+			for _, a := range o.Agents() {
+				all = append(all, a.Email+" "+a.Firstname+" "+a.Lastname)
+			}
+			return all
+		}
+		want := []string{"Boss@example.org The Boss", "bob@example.org Robert Baker", "eve@example.org Eve Evans", "gus@example.org  Grey"}
+		if got := emails(); !slices.Equal(got, want) {
+			t.Errorf("agents %q, want %q", got, want)
+		}
+		o.wants(sync("--yes"), "There is nothing to do.")
+		if info, err := os.Stat(ledger); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("ledger: %v, %v", info, err)
+		}
+
+		file = o.write("agents.json", `[{"email":"eve@example.org","firstname":"Eva","lastname":"Evans"}]`)
+		o.wants(sync("--yes"), "rename  eve@example.org Eva Evans", `old="Eve Evans"`, "keep    gus@example.org Grey", "leave   bob@example.org")
+		if got := emails(); len(got) != 4 || got[2] != "eve@example.org Eva Evans" {
+			t.Errorf("agents %q", got)
+		}
+		o.wants(sync("--yes", "--allow-delete"), "delete  gus@example.org", "agent deleted")
+		if got := emails(); !slices.Equal(got, []string{want[0], want[1], "eve@example.org Eva Evans"}) {
+			t.Errorf("agents %q", got)
+		}
+
+		t.Setenv("CHATVISOR_URL", os.Getenv("CHATVISOR_URL")+"/")
+		sync()
+		t.Setenv("CHATVISOR_URL", "http://127.0.0.1:1/rest/v1")
+		if _, err := o.runs("sync-agents", file, "--ledger", ledger); err == nil || !strings.Contains(err.Error(), "another tenant") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestAPlanNeedsAllItsStepsBeforeAnyIsTaken(t *testing.T) {
+	o := newOffice(t, "odd")
+	rules := strings.Replace(o.Rules(), "create_agent: {", "create_agent: {enabled: false, ", 1)
+	rules = strings.Replace(rules, `"{lastname}"}, enabled: true}`, `"{lastname}"}}`, 1)
+	o.write("chatvisor.yaml", rules)
+	file := o.write("agents.csv", "email\nbob@example.org\n")
+	_, err := o.runs("sync-agents", file, "--ledger", filepath.Join(o.dir, "l"), "--yes")
+	if err == nil || !strings.Contains(err.Error(), "endpoints.create_agent.enabled is not true") || len(o.changes()) > 0 {
+		t.Errorf("%v", err)
+	}
+}
+
+// sameAgents says who is there by what stands before the @.
+func sameAgents(t *testing.T, o *office, want ...string) {
+	t.Helper()
+	var got []string
+	for _, a := range o.Agents() {
+		name, _, _ := strings.Cut(a.Email, "@")
+		got = append(got, name)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("there are %q, want %q", got, want)
+	}
+}
+
+func TestWhatSomebodyChangedByHandIsLeftAlone(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		change func(a chatvisortest.Agent) chatvisortest.Agent
+		file   string
+		want   []string
+	}{
+		{
+			"nothing", func(a chatvisortest.Agent) chatvisortest.Agent { return a },
+			"boss@x.org,The", []string{"delete  eve@x.org Eve"},
+		},
+		{
+			"deleted, and made anew with the same address", func(a chatvisortest.Agent) chatvisortest.Agent { a.ID = "s-9"; return a },
+			"boss@x.org,The", []string{"leave   eve@x.org Eve: ", "this one has another id: somebody made it anew", "nothing to do"},
+		},
+		{
+			"the same, and it is wanted", func(a chatvisortest.Agent) chatvisortest.Agent { a.ID = "s-9"; return a },
+			"eve@x.org,Eve", []string{"leave   eve@x.org Eve: ", "somebody made it anew", "nothing to do"},
+		},
+		{
+			"the same, and has another name in the file", func(a chatvisortest.Agent) chatvisortest.Agent { a.ID = "s-9"; return a },
+			"eve@x.org,Eva", []string{"leave   eve@x.org Eve: ", "somebody made it anew", "nothing to do"},
+		},
+		{
+			"the address", func(a chatvisortest.Agent) chatvisortest.Agent { a.Email = "evans@x.org"; return a },
+			"boss@x.org,The", []string{"leave   evans@x.org Eve: the bridge made this account with another address, which somebody changed", "nothing to do"},
+		},
+		{
+			"the address, and it is wanted", func(a chatvisortest.Agent) chatvisortest.Agent { a.Email = "evans@x.org"; return a },
+			"evans@x.org,Eva", []string{"leave   evans@x.org Eve: the bridge made this account with another address", "nothing to do"},
+		},
+		{
+			"the id is not shown any more", func(a chatvisortest.Agent) chatvisortest.Agent { a.ID = ""; return a },
+			"boss@x.org,The", []string{"leave   eve@x.org Eve: ", "the list shows no id", "nothing to do"},
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(t, "odd")
+			boss := chatvisortest.Agent{ID: "s-1", Email: "boss@x.org", Firstname: "The"}
+			o.AddAgent(boss)
+			ledger := filepath.Join(o.dir, "ledger.json")
+			sync := func(rows string) string {
+				return o.does("sync-agents", o.write("agents.csv", "email,firstname\n"+rows+"\n"), "--ledger", ledger, "--yes", "--allow-delete")
+			}
+			o.wants(sync("eve@x.org,Eve"), "agent created")
+			changed := c.change(o.Agents()[1])
+			o.SetAgents(boss, changed)
+			o.wants(sync(c.file), c.want...)
+			if touched := !slices.Equal(o.Agents(), []chatvisortest.Agent{boss, changed}); touched != (c.what == "nothing") {
+				t.Errorf("%s: there are %+v", c.what, o.Agents())
+			}
+		})
+	}
+}
+
+func TestWithoutIdsAgentsAreOnlyCreated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, "odd")
+		o.AddAgent(chatvisortest.Agent{ID: "s-1", Email: "boss@x.org"})
+		ledger := filepath.Join(o.dir, "ledger.json")
+		run := func(rows string, args ...string) (string, error) {
+			return o.runs(append([]string{"sync-agents", o.write("agents.csv", "email,firstname\n"+rows), "--ledger", ledger, "--yes"}, args...)...)
+		}
+		must := func(said string, err error) string {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return said
+		}
+		must(run("eve@x.org,Eve\n"))
+
+		ids, without := o.Rules(), strings.Replace(o.Rules(), "id: nr, ", "", 1)
+		o.write("chatvisor.yaml", without)
+		for what, c := range map[string]struct {
+			rows string
+			args []string
+		}{
+			"a rename":   {"eve@x.org,Eva\n", nil},
+			"a deletion": {"bob@x.org,Bob\n", []string{"--allow-delete"}},
+		} {
+			before := len(o.changes())
+			_, err := run(c.rows, c.args...)
+			if err == nil || !strings.Contains(err.Error(), "endpoints.list_agents.fields.id is not in the file of CHATVISOR_CONFIG") || len(o.changes()) != before {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		o.wants(must(run("bob@x.org,Bob\n")), "create  bob@x.org Bob", "leave   eve@x.org Eve: ", "the list shows no id",
+			"What is created will never be renamed or deleted by the bridge", "endpoints.list_agents.fields.id is not in the file of CHATVISOR_CONFIG")
+		sameAgents(t, o, "boss", "eve", "bob")
+		o.wants(must(run("bob@x.org,Bob\neve@x.org,Eve\n")), "nothing to do")
+
+		// That bob was ours is not found out later.
+		o.write("chatvisor.yaml", ids)
+		o.wants(must(run("boss@x.org,\n", "--allow-delete")), "delete  eve@x.org", "leave   bob@x.org Bob: ", "does not know its id")
+		sameAgents(t, o, "boss", "bob")
+		// Who is made again, after somebody deleted the account, is.
+		o.SetAgents(o.Agents()[0])
+		must(run("bob@x.org,Bob\n"))
+		o.wants(must(run("boss@x.org,\n", "--allow-delete")), "delete  bob@x.org")
+		sameAgents(t, o, "boss")
+	})
+}
+
+func TestAListInWhichAgentsCannotBeToldApartIsRefused(t *testing.T) {
+	for want, all := range map[string][]chatvisortest.Agent{
+		"lists the address of bob@x.org twice":                    {{ID: "s-1", Email: "bob@x.org"}, {ID: "s-2", Email: "Bob@X.org"}},
+		"lists the id of eve@x.org twice":                         {{ID: "s-1", Email: "bob@x.org"}, {ID: "s-1", Email: "eve@x.org"}},
+		"without an e-mail address":                               {{ID: "s-1", Email: "bob"}},
+		"endpoints.list_agents.fields.id leads to nothing in any": {{Email: "bob@x.org"}, {Email: "eve@x.org"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(t, "odd")
+			o.SetAgents(all...)
+			_, err := o.runs("sync-agents", o.write("agents.csv", "email\nann@x.org\n"), "--ledger", filepath.Join(o.dir, "ledger.json"), "--yes")
+			if err == nil || !strings.Contains(err.Error(), want) || len(o.changes()) > 0 {
+				t.Errorf("%v, want %q", err, want)
+			}
+		})
+	}
+}
+
+func TestAListOfAgentsWithoutAnEndIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, "odd")
+		for i := range 3 * maxPages {
+			o.AddAgent(chatvisortest.Agent{ID: fmt.Sprint("s-", i), Email: fmt.Sprintf("a%d@x.org", i)})
+		}
+		_, err := o.runs("sync-agents", o.write("agents.csv", "email\nann@x.org\n"), "--ledger", filepath.Join(o.dir, "ledger.json"), "--yes")
+		if err == nil || !strings.Contains(err.Error(), "has no end after 200 pages") || len(o.changes()) > 0 {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestFilesOfAgentsThatAreNoneAreRefused(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                                       "empty",
+		"name\nBob\n":                            "no column named email",
+		"email\n":                                "0 agents",
+		"[]":                                     "0 agents",
+		"email\nbob\n":                           "agent 1 has no e-mail address",
+		"email\na@b@c.org\n":                     "no e-mail address",
+		"email\nbob@x.org\nBOB@x.org\n":          "that another has",
+		"email,firstname\nbob@x.org,\"a\x07\"\n": "cannot be printed",
+		`[{"mail":"bob@x.org"}]`:                 "unknown field",
+		`[{"email":"bob@x.org"}] x`:              "follows the list",
+		"email,firstname\nbob@x.org\n":           "wrong number of fields",
+		"email\n" + strings.Repeat("a@b.org\n", 20_000): "that another has",
+	} {
+		if all, err := readAgents([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.30q: %v, %v, want %q", text, all, err, want)
+		}
+	}
+}
