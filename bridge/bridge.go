@@ -167,7 +167,10 @@ func New(c Config) (*Bridge, error) {
 	}
 	for _, conn := range c.Connectors {
 		if at := conn.ShowAt; at != (Place{}) {
-			fault(connectors[at.Connector].Show == nil, "connector %s cannot show its cards at %s", conn.Name, at.Connector)
+			to := connectors[at.Connector]
+			fault(to.Show == nil, "connector %s cannot show its cards at %s", conn.Name, at.Connector)
+			fault(to.Shared != nil && to.Shared(at.Address) && !to.SignsPresses && c.OIDC == nil && c.Header == nil,
+				"connector %s cannot show its cards at %s:%s unless agents sign in: nobody would know who presses", conn.Name, at.Connector, at.Address)
 		}
 	}
 	chats, leads := map[string]upscope.Hosts{}, []upscope.Hosts{c.WatchHosts}

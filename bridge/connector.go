@@ -51,6 +51,11 @@ type Connector struct {
 	// means that none of the connector's places is.
 	Shared func(address string) bool
 
+	// SignsPresses says that the service tells who presses a button at a shared
+	// place, which Read reports as an Open. Without it, cards are shown at shared
+	// places only where agents sign in at the bridge.
+	SignsPresses bool
+
 	// ShowAt is where the operator wants this connector's cards; its zero value
 	// is where each Ask says.
 	ShowAt Place

@@ -39,7 +39,7 @@ type placing struct {
 
 // elsewhere is the same for one whose conversations customers read.
 type elsewhere struct {
-	Show string `split_words:"true" need:"yes" desc:"where its cards are shown, connector:address, such as slack:C0123456789"`
+	Show string `split_words:"true" need:"yes" desc:"where its cards are shown, connector:address, such as slack:C0123456789 or rocketchat:#support-agents"`
 }
 
 // Names are the chat services there are.
@@ -57,9 +57,9 @@ var form = regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)*$`)
 
 // Open opens the connectors that are named. A name is that of a chat service, or
 // that followed by a dash and a word of the operator's: "rocketchat-emea" is a
-// second Rocket.Chat, with variables that begin with ROCKETCHAT_EMEA_. Faults go
-// to the reader.
-func Open(r *settings.Reader, variable string, names []string, log *slog.Logger) []bridge.Connector {
+// second Rocket.Chat, with variables that begin with ROCKETCHAT_EMEA_. signsIn says
+// that agents sign in at the bridge. Faults go to the reader.
+func Open(r *settings.Reader, variable string, names []string, signsIn bool, log *slog.Logger) []bridge.Connector {
 	var all []bridge.Connector
 	for i, name := range names {
 		service, _, _ := strings.Cut(name, "-")
@@ -76,14 +76,19 @@ func Open(r *settings.Reader, variable string, names []string, log *slog.Logger)
 		c.ShowAt = k.shownAt(r, prefix(name), names)
 		all = append(all, c)
 	}
+	if len(r.Faults()) > 0 {
+		return all
+	}
 	for _, c := range all {
-		if c.ShowAt == (bridge.Place{}) {
-			continue
-		}
-		// Whoever may press there has to be told apart by the service.
 		at := slices.IndexFunc(all, func(to bridge.Connector) bool { return to.Name == c.ShowAt.Connector })
-		if at >= 0 && len(r.Faults()) == 0 && (all[at].Shared == nil || !all[at].Shared(c.ShowAt.Address)) {
-			r.Fault(prefix(c.Name)+"_SHOW", "must be a place where presses are signed, such as a channel of Slack: slack:C0123456789")
+		if at < 0 {
+			continue // it has no such setting
+		}
+		switch to := all[at]; {
+		case to.Shared == nil || !to.Shared(c.ShowAt.Address):
+			r.Fault(prefix(c.Name)+"_SHOW", "must be a place that several agents see: a channel of Slack by its id, slack:C0123456789, or one of Rocket.Chat by its name, rocketchat:#support-agents")
+		case !to.SignsPresses && !signsIn:
+			r.Fault(prefix(c.Name)+"_SHOW", "is a channel of "+to.Title+", which does not say who presses a button there: let agents sign in, with BRIDGE_SIGNIN=oidc or header, or name a channel of Slack")
 		}
 	}
 	return all

@@ -48,6 +48,10 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 		{"the reader's token is wrong", func(_ *services, env map[string]string) {
 			env["ROCKETCHAT_READER_TOKEN"] = "a token that was revoked"
 		}, 1, []string{"problem  The user of ROCKETCHAT_READER_ID cannot sign in", "ROCKETCHAT_READER_TOKEN"}},
+		{"the channel for cards is public", func(s *services, env map[string]string) {
+			s.chat.AddRoom(rocketchattest.Room{Type: "c", Name: "support-agents", Members: []string{"bob", "cobrowse"}})
+			env["ROCKETCHAT_SHOW"], env["BRIDGE_SIGNIN"], env["BRIDGE_TRUSTED_PROXIES"] = "rocketchat:#support-agents", "header", "127.0.0.1"
+		}, 1, []string{"ok       Cards can be shown in the channel #support-agents.", "problem  #support-agents is a public channel", "Make it private"}},
 		{"the settings are unusable", func(_ *services, env map[string]string) {
 			env["ROCKETCHAT_POSTER_ID"] = "readerId"
 		}, 2, []string{"problem  ROCKETCHAT_POSTER_ID is the reader as well"}},

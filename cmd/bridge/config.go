@@ -124,7 +124,7 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 
 	clean := bridge.Redact(w)
 	c.log = newLog(clean, level, format)
-	c.connectors = connectors.Open(&r, "BRIDGE_CONNECTORS", settings.List(b.Connectors), c.log)
+	c.connectors = connectors.Open(&r, "BRIDGE_CONNECTORS", settings.List(b.Connectors), c.signIn.by != byLink, c.log)
 	r.Unknown(append(connectors.Prefixes(), "BRIDGE_", "UPSCOPE_")...)
 	clean.Hide(r.Secrets()...)
 

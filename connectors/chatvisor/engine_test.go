@@ -41,7 +41,14 @@ type town struct {
 
 const slackSecret = "canary-slack-signing-secret"
 
+// inTown runs a test in a town of its own. Changes are of the connector's settings.
 func inTown(t *testing.T, file string, test func(w *town), change ...func(*Config)) {
+	t.Helper()
+	inTownOf(t, file, func(*town, *bridge.Config) {}, test, change...)
+}
+
+// inTownOf is inTown with a bridge that is set up otherwise.
+func inTownOf(t *testing.T, file string, setUp func(*town, *bridge.Config), test func(w *town), change ...func(*Config)) {
 	t.Helper()
 	t.Parallel()
 	database := filepath.Join(t.TempDir(), "bridge.db")
@@ -74,9 +81,11 @@ func inTown(t *testing.T, file string, test func(w *town), change ...func(*Confi
 		conn := w.Connector
 		conn.ShowAt = bridge.Place{Connector: "slack", Address: "C1"}
 		w.starts = func() (*bridge.Bridge, func()) {
-			b, err := bridge.New(bridge.Config{
+			config := bridge.Config{
 				Origin: origin, Secret: secret, Store: w.store, Upscope: client, WatchHosts: hosts, Connectors: []bridge.Connector{conn, place}, Log: log,
-			})
+			}
+			setUp(w, &config)
+			b, err := bridge.New(config)
 			must(err)
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)

@@ -17,23 +17,24 @@ import (
 )
 
 // errTarget means that a request was about to leave for a place that is not
-// known to be a direct message with one agent. It was not sent.
-var errTarget = errors.New("refused to post outside a direct message with one agent")
+// proven to be a direct message with one agent or the channel that the operator
+// named. It was not sent.
+var errTarget = errors.New("refused to post where it is not proven that only agents read")
 
 // errWrites means that a request of the reader was about to change something.
 var errWrites = errors.New("refused to write as the reader")
 
 // dm opens the direct message between the poster and one agent, and returns its
 // room id once the server's answer proves that it is exactly that: a room of
-// type "d" whose members are those two. Everything is posted and edited through
-// it, every time.
+// type "d" whose members are those two. Whatever an agent gets is posted and
+// edited through it, every time.
 func (c *connector) dm(ctx context.Context, agent string) (rid string, err error) {
 	own, err := c.ownName(ctx)
 	if err != nil {
 		return "", err
 	}
 	if agent == own || !username(agent) {
-		return "", bridge.Permanent(errors.New("the place is not the user name of an agent"))
+		return "", bridge.Permanent(errors.New("the place is neither the user name of an agent nor a channel"))
 	}
 	var answer struct {
 		Room struct {
@@ -54,7 +55,7 @@ func (c *connector) dm(ctx context.Context, agent string) (rid string, err error
 	members := slices.Sorted(slices.Values(room.Usernames))
 	wanted := []string{own, agent}
 	slices.Sort(wanted)
-	if room.Type != "d" || rid == "" || room.ID != "" && room.ID != rid || !slices.Equal(members, wanted) || !c.direct.allow(rid) {
+	if room.Type != "d" || rid == "" || room.ID != "" && room.ID != rid || !slices.Equal(members, wanted) || !c.proven.allow(rid) {
 		// Perhaps the poster was renamed; the next try asks again.
 		c.posterName.Store(nil)
 		return "", fmt.Errorf("im.create did not give the direct message with that agent: %w", errTarget)
@@ -87,17 +88,24 @@ func username(s string) bool {
 		!strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
 }
 
-// directOnly is the poster's transport and the last line of defence: whatever
+// provenOnly is the poster's transport and the last line of defence: whatever
 // the code above it does, no request leaves that could put a message anywhere
-// but into a direct message between the poster and one agent.
-type directOnly struct {
+// but into a direct message between the poster and one agent, or a channel that
+// the operator named.
+type provenOnly struct {
 	next http.RoundTripper
 
 	mu    sync.Mutex
-	rooms map[string]bool // proven direct messages by room id; only dm adds to it
+	rooms map[string]bool // proven targets by room id; only dm and channel add to it
+	// names are the rooms that channels were first proven to be, by their names.
+	names map[string]string
 	// young and old are the livechat rooms that were read of late. They are
 	// never written to, whatever else is said of them.
 	young, old map[string]bool
+}
+
+func newProvenOnly(next http.RoundTripper) *provenOnly {
+	return &provenOnly{next: next, rooms: make(map[string]bool), names: make(map[string]string)}
 }
 
 // remembered is how many livechat rooms are remembered at least; at most it is
@@ -105,7 +113,7 @@ type directOnly struct {
 const remembered = 8192
 
 // livechat notes that a room is one where the visitor reads.
-func (d *directOnly) livechat(rid string) {
+func (d *provenOnly) livechat(rid string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.young[rid] {
@@ -122,7 +130,7 @@ func (d *directOnly) livechat(rid string) {
 
 // allow takes a proven direct message as a target, unless it is known as a
 // livechat room.
-func (d *directOnly) allow(rid string) bool {
+func (d *provenOnly) allow(rid string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.young[rid] || d.old[rid] {
@@ -132,7 +140,21 @@ func (d *directOnly) allow(rid string) bool {
 	return true
 }
 
-func (d *directOnly) allowed(rid string) bool {
+// allowAs does the same for a channel, as long as its name leads where it led
+// first in this process: whoever may make channels could otherwise take over a
+// name that became free.
+func (d *provenOnly) allowAs(name, rid string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before, known := d.names[name]
+	if d.young[rid] || d.old[rid] || known && before != rid {
+		return false
+	}
+	d.names[name], d.rooms[rid] = rid, true
+	return true
+}
+
+func (d *provenOnly) allowed(rid string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.rooms[rid] && !d.young[rid] && !d.old[rid]
@@ -142,7 +164,7 @@ func (d *directOnly) allowed(rid string) bool {
 // and found harmless, encoded anew: decoders differ in what they make of names
 // in another case, of names that come twice and of what follows a value, so the
 // bytes that came in could mean something else to the server.
-func (d *directOnly) RoundTrip(req *http.Request) (*http.Response, error) {
+func (d *provenOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodGet {
 		return d.next.RoundTrip(req)
 	}
@@ -171,9 +193,9 @@ func (d *directOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // harmless decodes a body that holds the fields that we use and no others, aims
-// at a proven direct message, and switches link previews off: a preview would
-// let the server open the card's door. It is nil for any other.
-func (d *directOnly) harmless(route string, body []byte) any {
+// at a proven room, and switches link previews off: a preview would let the
+// server open the card's door. It is nil for any other.
+func (d *provenOnly) harmless(route string, body []byte) any {
 	switch route {
 	case "im.create":
 		var in imCreate

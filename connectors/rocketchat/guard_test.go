@@ -122,8 +122,15 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 	t.Run("whatever the code does, the transport lets no other body out", func(t *testing.T) {
 		w, chat := workspace(t.Errorf)
 		c := config(t, "https://chat.example.org/chat")
-		direct := &directOnly{next: inMemory(w), rooms: map[string]bool{"posterIda1": true, "was-a-dm": true}}
-		direct.livechat("was-a-dm")
+		group, lobby := w.AddChannel("support-agents", "cobrowse"), w.AddChannel("lobby", "cobrowse")
+		guard := newProvenOnly(inMemory(w))
+		for _, proven := range []string{"posterIda1", "was-a-dm"} {
+			guard.allow(proven)
+		}
+		guard.livechat("was-a-dm")
+		if !guard.allowAs("support-agents", group) || guard.allowAs("support-agents", lobby) || guard.allowAs("was-a-dm", "was-a-dm") {
+			t.Error("a name leads to two rooms, to none, or to a chat")
+		}
 		send := func(rt http.RoundTripper, method, route, body string) error {
 			req, err := http.NewRequest(method, c.URL.String()+"/api/v1/"+route, strings.NewReader(body))
 			if err != nil {
@@ -148,13 +155,21 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"was-a-dm","msg":"x","parseUrls":false},"previewUrls":[]}`},
 			{"POST", "chat.update", `{"roomId":"was-a-dm","msgId":"m","text":"x","previewUrls":[]}`},
 			{"POST", "chat.sendMessage", `{"message":{"_id":"m","RID":"posterIda1","rid":"` + chat + `","msg":"x","parseUrls":false},"previewUrls":[]}`},
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"` + lobby + `","msg":"x","parseUrls":false},"previewUrls":[]}`},
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"support-agents","msg":"x","parseUrls":false},"previewUrls":[]}`},
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"` + group + `","msg":"x","parseUrls":true},"previewUrls":[]}`},
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"` + group + `","msg":"x"},"previewUrls":["https://bridge.example.org"]}`},
+			{"POST", "chat.update", `{"roomId":"` + lobby + `","msgId":"m","text":"x","previewUrls":[]}`},
+			{"POST", "chat.update", `{"roomId":"` + group + `","msgId":"m","text":"x"}`},
+			{"POST", "chat.postMessage", `{"channel":"#support-agents","text":"x"}`},
+			{"POST", "channels.join", `{"roomId":"` + group + `"}`},
 			{"POST", "im.create", `{"usernames":"bob,eve"}`},
 			{"POST", "im.create", `{"username":"@bob"}`},
 			{"POST", "livechat/room.saveInfo", `{}`},
 			{"PUT", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1"},"previewUrls":[]}`},
 			{"DELETE", "livechat/rooms", `{}`},
 		} {
-			if err := send(direct, r.method, r.route, r.body); !errors.Is(err, errTarget) {
+			if err := send(guard, r.method, r.route, r.body); !errors.Is(err, errTarget) {
 				t.Errorf("%s %s %s: %v", r.method, r.route, r.body, err)
 			}
 			if err := send(getOnly{inMemory(w)}, r.method, r.route, r.body); !errors.Is(err, errWrites) {
@@ -164,17 +179,23 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 		if n := len(w.Requests()); n != 0 {
 			t.Errorf("%d requests left", n)
 		}
-		k := &connector{name: "rocketchat", direct: direct}
+		k := &connector{name: "rocketchat", proven: guard}
 		var err error
-		if k.poster, err = rest.New(rest.Config{Base: c.URL, Transport: direct}); err != nil {
+		if k.poster, err = rest.New(rest.Config{Base: c.URL, Transport: guard}); err != nil {
 			t.Fatal(err)
 		}
 		err = k.send(t.Context(), chat, "m", "x")
 		if !bridge.IsPermanent(err) || !errors.Is(err, errTarget) || !strings.Contains(err.Error(), "refused to post") {
 			t.Errorf("what the bridge hears of it: %v", err)
 		}
-		if err := send(direct, "POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1","msg":"x","parseUrls":false},"previewUrls":[]}`); err != nil {
-			t.Errorf("a proven direct message: %v", err)
+		for _, rid := range []string{"posterIda1", group} {
+			if err := send(guard, "POST", "chat.sendMessage", `{"message":{"_id":"m`+rid+`","rid":"`+rid+`","msg":"x","parseUrls":false},"previewUrls":[]}`); err != nil {
+				t.Errorf("a proven room: %v", err)
+			}
+		}
+		guard.livechat(group)
+		if err := send(guard, "POST", "chat.update", `{"roomId":"`+group+`","msgId":"m","text":"x","previewUrls":[]}`); !errors.Is(err, errTarget) {
+			t.Errorf("a channel that turned out to be a chat: %v", err)
 		}
 	})
 }
@@ -201,12 +222,13 @@ func TestWhatWasCheckedIsWhatIsSent(t *testing.T) {
 				t.Fatal(err)
 			}
 			var sent *http.Request
-			direct := &directOnly{rooms: map[string]bool{"posterIda1": true}, next: transportFunc(func(r *http.Request) (*http.Response, error) {
+			guard := newProvenOnly(transportFunc(func(r *http.Request) (*http.Response, error) {
 				sent = r
 				return inMemory(w).RoundTrip(r)
-			})}
+			}))
+			guard.allow("posterIda1")
 			from := len(w.Requests())
-			resp, err := direct.RoundTrip(req)
+			resp, err := guard.RoundTrip(req)
 			if err != nil {
 				t.Errorf("%s: %v", body, err)
 				continue
@@ -257,7 +279,7 @@ func TestARoomReadAsALivechatIsNeverATarget(t *testing.T) {
 
 func TestTheLastLivechatRoomsAreRemembered(t *testing.T) {
 	t.Parallel()
-	var d directOnly
+	var d provenOnly
 	for i := range 5 * remembered {
 		d.livechat("held")
 		d.livechat(strconv.Itoa(i))

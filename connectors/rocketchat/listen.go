@@ -121,7 +121,7 @@ func (s *sweep) page(ctx context.Context) error {
 		if r.Type != "l" || !plausible(r.ID) {
 			continue
 		}
-		s.direct.livechat(r.ID)
+		s.proven.livechat(r.ID)
 		d, err := listed(r)
 		if err != nil {
 			return err

@@ -120,7 +120,7 @@ func (c *connector) room(ctx context.Context, id string) (room, error) {
 	case r.Type != "l":
 		return room{}, bridge.Permanent(errors.New("GET rooms.info: not a livechat room"))
 	default:
-		c.direct.livechat(id)
+		c.proven.livechat(id)
 		return r, nil
 	}
 }

@@ -13,14 +13,16 @@ import (
 )
 
 // The requests of a whole run: every kind of event, every state of a card, a
-// hand-over, a lost answer, a refused edit, a check, a start and a command. With
+// hand-over, a channel, a lost answer, a refused edit, checks, a start and a command. With
 // BRIDGE_TEST_ROCKETCHAT_REQUESTS set they are written to that file as JSON
 // lines, for testdata/schemas/run.sh to hold them to the vendor's schemas.
 func TestRequestsOfAWholeRunAreRecorded(t *testing.T) {
 	d := newCommandDesk(t)
+	d.AddChannel("support-agents", "bob", "cobrowse")
 	d.Say(d.chat, "", "hello")
 	states := func(to string) {
 		c := exampleCard()
+		c.Public = isChannel(to)
 		for _, title := range []string{"Searching", "No visitor", "Choose", "Offline", "Ready", "Opened", "Live", "Ended", "Closed", "Failed"} {
 			c.Title = title
 			c.Ref = d.show(t, to, c)
@@ -39,6 +41,7 @@ func TestRequestsOfAWholeRunAreRecorded(t *testing.T) {
 			states(a.Place.Address)
 		}
 	}
+	states("#support-agents")
 	lost := exampleCard()
 	lost.ID = "lost"
 	d.Fail("chat.sendMessage", rocketchattest.Fault{Done: true, Status: 502}, 1)
@@ -51,6 +54,7 @@ func TestRequestsOfAWholeRunAreRecorded(t *testing.T) {
 	lost.Title = "Changed"
 	d.show(t, "bob", lost) // posted anew
 	d.Check(t.Context())
+	d.CheckPlace(t.Context(), "#support-agents")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	d.Take(d.OpenChat(rocketchattest.Visitor{ID: "v2", Username: "guest-8"}), "bob")
@@ -73,7 +77,7 @@ func TestRequestsOfAWholeRunAreRecorded(t *testing.T) {
 		}
 	}
 	for _, route := range []string{"GET me", "GET users.info", "GET rooms.info", "GET livechat/visitors.info", "GET livechat/rooms",
-		"GET livechat/custom-fields", "GET livechat/integrations.settings", "GET chat.getMessage", "GET /api/info", "POST im.create", "POST chat.sendMessage", "POST chat.update"} {
+		"GET livechat/custom-fields", "GET livechat/integrations.settings", "GET chat.getMessage", "GET subscriptions.getOne", "GET /api/info", "POST im.create", "POST chat.sendMessage", "POST chat.update"} {
 		if !slices.Contains(d.routes(0), route) {
 			t.Errorf("the run made no %s", route)
 		}

@@ -2,9 +2,9 @@
 //
 // It takes the workspace's Omnichannel webhook as a hint, reads the room again
 // before it says anything, and shows cards as direct messages from the bridge's
-// own user to the agent who serves the chat. Nothing is ever written to a
-// livechat room, its fields or the answer of the webhook: the visitor can read
-// all of those.
+// own user to the agent who serves the chat, or in a channel that the operator
+// named. Nothing is ever written to a livechat room, its fields or the answer of
+// the webhook: the visitor can read all of those.
 //
 // Two users keep that promise on the server too: the reader sees livechat rooms
 // and never posts, the poster posts and sees none.
@@ -101,7 +101,7 @@ type connector struct {
 	readerID   string
 	posterID   string
 	posterName atomic.Pointer[string] // learned once
-	direct     *directOnly
+	proven     *provenOnly
 
 	// singular is set once a server turned out to have livechat/visitor.info
 	// in place of livechat/visitors.info.
@@ -125,7 +125,7 @@ func New(c Config) (bridge.Connector, error) {
 		log:       cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
 		readerID:  c.Reader.UserID,
 		posterID:  c.Poster.UserID,
-		direct:    &directOnly{next: c.Transport, rooms: make(map[string]bool)},
+		proven:    newProvenOnly(c.Transport),
 	}
 	for _, s := range c.Secrets {
 		k.secrets = append(k.secrets, digest(s))
@@ -143,7 +143,7 @@ func New(c Config) (bridge.Connector, error) {
 	}{
 		{&k.anyone, nil, getOnly{c.Transport}},
 		{&k.reader, c.Reader.header(), getOnly{c.Transport}},
-		{&k.poster, c.Poster.header(), k.direct},
+		{&k.poster, c.Poster.header(), k.proven},
 	} {
 		made, err := rest.New(rest.Config{Base: c.URL, Header: client.header, Transport: client.transport})
 		if err != nil {
@@ -158,10 +158,13 @@ func New(c Config) (bridge.Connector, error) {
 		MaxBody: maxBody,
 		Read:    k.read,
 		Show:    k.show,
+		Shared:  isChannel,
 		Serving: k.serving,
 		Check:   k.check,
 		Page:    pageScript,
 		Listen:  k.listen,
+
+		CheckPlace: k.checkPlace,
 	}
 	if c.ForwardURL != nil {
 		k.forwards = true

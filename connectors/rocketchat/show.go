@@ -55,7 +55,7 @@ func (p posted) elsewhere(rid string) bool {
 	return p.Message.RID != "" && p.Message.RID != rid
 }
 
-// show posts the card to the agent, or edits it. A message's id is derived from
+// show posts the card to the agent or in the channel, or edits it. A message's id is derived from
 // the card and the place, and the server does not insert an id twice, so
 // showing a card again after a doubtful failure finds the earlier post.
 func (c *connector) show(ctx context.Context, p bridge.Place, card bridge.Card) (bridge.Ref, error) {
@@ -66,14 +66,13 @@ func (c *connector) show(ctx context.Context, p bridge.Place, card bridge.Card) 
 	if err != nil {
 		return "", bridge.Permanent(err)
 	}
-	rid, err := c.dm(ctx, p.Address)
+	rid, err := c.target(ctx, p.Address, card)
 	if err != nil {
 		return "", err
 	}
 	if card.Ref != "" {
 		in, id, _ := strings.Cut(string(card.Ref), "/")
-		// A message elsewhere is not ours to edit: the agent has another direct
-		// message now.
+		// A message elsewhere is not ours to edit: the place is another room now.
 		if in == rid && id != "" {
 			err := c.edit(ctx, rid, id, body)
 			if !denied(err) {
@@ -176,5 +175,5 @@ func (c *connector) classifyPost(err error) error {
 	if err == nil {
 		return nil
 	}
-	return c.classify(err, "POSTER", "the right to post in a direct message with that agent (role bot)")
+	return c.classify(err, "POSTER", "the right to post there (the role bot, and in a channel to be a member)")
 }

@@ -1,6 +1,7 @@
 package rocketchat
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,6 +15,27 @@ func TestConnectorPassesTheSuite(t *testing.T) {
 	connectortest.Run(t, connectortest.Harness{
 		New: newService, Verdict: verdict,
 		Optional: func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/users.info") },
+	})
+}
+
+// In a channel the suite's cards are public, as all are where agents sign in.
+func TestConnectorPassesTheSuiteInAChannel(t *testing.T) {
+	connectortest.Run(t, connectortest.Harness{
+		New: func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) connectortest.Service {
+			d := newDesk(t, func(c *Config) { c.Transport = wrap(c.Transport) })
+			group := d.AddChannel("support-agents", "bob", "eve", "cobrowse")
+			return connectortest.Service{
+				Connector: bridge.Connector{Name: d.Name, Show: func(ctx context.Context, p bridge.Place, c bridge.Card) (bridge.Ref, error) {
+					c.Public = true
+					return d.Show(ctx, p, c)
+				}},
+				Secrets:      []string{testSecret, readerToken, posterToken, visitorToken},
+				Place:        bridge.Place{Connector: "rocketchat", Address: "#support-agents"},
+				Shown:        func() []string { return texts(d.PostsIn(group)) },
+				VisitorReads: func() []string { return d.VisitorReads(d.chat) },
+			}
+		},
+		Verdict: verdict,
 	})
 }
 

@@ -145,7 +145,8 @@ func New(c Config) (bridge.Connector, error) {
 		Shared: isShared,
 		Check:  k.check,
 
-		CheckPlace: k.checkPlace,
+		CheckPlace:   k.checkPlace,
+		SignsPresses: true,
 	}
 	if c.AppToken != "" {
 		conn.Listen = k.listen

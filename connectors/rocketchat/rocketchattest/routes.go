@@ -20,6 +20,7 @@ var routes = map[string]handler{
 	"GET me":                             (*Workspace).me,
 	"GET users.info":                     (*Workspace).usersInfo,
 	"GET rooms.info":                     (*Workspace).roomsInfo,
+	"GET subscriptions.getOne":           (*Workspace).subscription,
 	"GET livechat/visitors.info":         (*Workspace).visitorsInfo,
 	"GET livechat/visitor.info":          (*Workspace).visitorsInfo,
 	"GET livechat/custom-fields":         (*Workspace).customFields,
@@ -62,28 +63,67 @@ func (w *Workspace) roomsInfo(u *User, r *http.Request, _ []byte) answer {
 		return invalid("must match exactly one schema in oneOf")
 	}
 	room := w.rooms[q.Get("roomId")]
-	if room == nil {
+	if name := q.Get("roomName"); name != "" {
+		room = w.roomNamed(name)
+	}
+	switch {
+	case room == nil:
 		return failed(http.StatusBadRequest,
 			`The required "roomId" or "roomName" param provided does not match any channel [error-room-not-found]`, "error-room-not-found")
-	}
-	if !w.sees(u, room) {
+	case room.Archived:
+		return failed(http.StatusBadRequest, "The channel, "+room.Name+", is archived [error-room-archived]", "error-room-archived")
+	case !w.sees(u, room):
 		return w.notAllowed("not-allowed", "Not Allowed")
 	}
 	return good(object{"room": w.roomDocument(room)})
 }
 
-// sees is the access rule: livechat rooms by permission or by serving them, all
-// others by membership.
-func (w *Workspace) sees(u *User, room *Room) bool {
-	if room.Type != "l" {
-		return slices.Contains(room.Members, u.Username)
+func (w *Workspace) roomNamed(name string) *Room {
+	for _, room := range w.rooms {
+		if room.Name == name {
+			return room
+		}
 	}
-	return u.may("view-livechat-rooms") || room.ServedBy == u.ID
+	return nil
+}
+
+// sees is the access rule (server/services/authorization/canAccessRoom.ts):
+// livechat rooms by permission or by serving them, public channels by permission,
+// discussions with the room they belong to, and all others by membership.
+func (w *Workspace) sees(u *User, room *Room) bool {
+	switch parent := w.rooms[room.Parent]; {
+	case room.Type == "l":
+		return u.may("view-livechat-rooms") || room.ServedBy == u.ID
+	case room.Type == "c" && u.may("view-c-room"), parent != nil && w.sees(u, parent):
+		return true
+	}
+	return slices.Contains(room.Members, u.Username)
+}
+
+// subscription is null for who is no member, whatever they may see.
+func (w *Workspace) subscription(u *User, r *http.Request, _ []byte) answer {
+	q := r.URL.Query()
+	if !only(q, "roomId") || q.Get("roomId") == "" {
+		return invalid("must have required property 'roomId'")
+	}
+	room := w.rooms[q.Get("roomId")]
+	if room == nil || !slices.Contains(room.Members, u.Username) {
+		return good(object{"subscription": nil})
+	}
+	s := object{"_id": room.ID + u.ID, "rid": room.ID, "t": room.Type, "name": room.Name, "u": object{"_id": u.ID, "username": u.Username}}
+	if slices.Contains(room.Owners, u.Username) {
+		s["roles"] = []string{"owner"}
+	}
+	return good(object{"subscription": s})
 }
 
 func (w *Workspace) roomDocument(room *Room) object {
-	if room.Type != "l" {
-		return object{"_id": room.ID, "t": room.Type, "name": room.Name, "usernames": room.Members}
+	switch room.Type {
+	case "l":
+	case "d":
+		return object{"_id": room.ID, "t": "d", "usernames": room.Members}
+	default:
+		return w.channelDocument(room)
 	}
 	v := w.visitors[room.Visitor]
 	doc := object{
@@ -100,6 +140,24 @@ func (w *Workspace) roomDocument(room *Room) object {
 	}
 	if room.ServedBy != "" {
 		doc["servedBy"] = w.servedBy(room.ServedBy, room.TakenAt)
+	}
+	return doc
+}
+
+// channelDocument does not say who is in it: members are not in the room's record.
+func (w *Workspace) channelDocument(room *Room) object {
+	doc := object{"_id": room.ID, "t": room.Type, "name": room.Name, "fname": room.Name, "usersCount": len(room.Members), "ro": room.ReadOnly}
+	if room.Parent != "" {
+		doc["prid"] = room.Parent
+	}
+	if room.Federated {
+		doc["federated"] = true
+	}
+	if room.Encrypted {
+		doc["encrypted"] = true
+	}
+	if room.Unmuted != nil {
+		doc["unmuted"] = room.Unmuted
 	}
 	return doc
 }
@@ -274,6 +332,8 @@ func (w *Workspace) insert(u *User, id, rid, msg string, previews bool) answer {
 	switch {
 	case room == nil || !w.sees(u, room):
 		return w.notAllowed("error-not-allowed", "error-not-allowed")
+	case room.ReadOnly && !slices.Contains(room.Owners, u.Username) && !slices.Contains(room.Unmuted, u.Username):
+		return failed(http.StatusBadRequest, "You can't send messages because the room is readonly.", "")
 	case utf16Length(msg) > 5000:
 		return failed(http.StatusBadRequest, "Message size exceeds Message_MaxAllowedSize [error-message-size-exceeded]", "error-message-size-exceeded")
 	}

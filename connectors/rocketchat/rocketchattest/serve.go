@@ -107,7 +107,7 @@ func (w *Workspace) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(out).Encode(a.body)
 }
 
-// watch reports a request that could write to a livechat room, by whatever name
+// watch reports a request that could write to a livechat room, or one of Voip, by whatever name
 // of a target, whoever sends it and whether or not it would be allowed.
 func (w *Workspace) watch(r *http.Request, body []byte) {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
@@ -115,7 +115,7 @@ func (w *Workspace) watch(r *http.Request, body []byte) {
 	}
 	aims := append([]byte(r.URL.String()+" "), targets(body)...)
 	for id, room := range w.rooms {
-		if room.Type == "l" && bytes.Contains(aims, []byte(id)) {
+		if (room.Type == "l" || room.Type == "v") && bytes.Contains(aims, []byte(id)) {
 			w.violate("%s %s aims at the livechat room %s", r.Method, r.URL.Path, id)
 		}
 	}

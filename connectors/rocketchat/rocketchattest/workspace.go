@@ -1,7 +1,7 @@
 // Package rocketchattest is a Rocket.Chat workspace in memory, as an
 // http.Handler: users with roles, livechat rooms with visitors, direct messages,
-// and the REST routes a bridge uses with the permission rules and error shapes
-// of several versions.
+// channels, and the REST routes a bridge uses with the permission rules and
+// error shapes of several versions.
 //
 // It is written from the public source of Rocket.Chat (apps/meteor, version 7.0,
 // and what the release notes of 7.8 to 9.0 changed) and reports loudly when a
@@ -61,19 +61,24 @@ type Message struct {
 	Previewed bool
 }
 
-// A Post is a message in a direct message, as its reader sees it.
+// A Post is a message as its reader sees it.
 type Post struct {
 	ID     string
 	Text   string
 	Edited int
 }
 
-// A Room is a livechat room (type l), a direct message (d), or a channel, public
-// (c) or private (p).
+// A Room is a livechat room (type l), one of Voip (v), a direct message (d), or a
+// channel, public (c) or private (p).
 type Room struct {
 	ID        string
 	Type      string
 	Name      string // of a channel
+	Parent    string // id of the room that a discussion belongs to
+	ReadOnly  bool
+	Archived  bool
+	Encrypted bool // end to end
+	Federated bool // with people of other servers in it
 	Open      bool
 	OnHold    bool
 	Visitor   string // visitor id
@@ -84,6 +89,8 @@ type Room struct {
 	Created   time.Time
 	Closed    time.Time
 	Members   []string // user names, unless it is a livechat room
+	Owners    []string // those of them who own a channel
+	Unmuted   []string // those of them who may write in a channel that is read-only
 	CRMData   string   // the text of a webhook's answer
 }
 
@@ -187,11 +194,23 @@ func (w *Workspace) Set(id string, value any) {
 
 // AddChannel makes a private channel and returns its id.
 func (w *Workspace) AddChannel(name string, usernames ...string) (id string) {
+	return w.AddRoom(Room{Type: "p", Name: name, Members: usernames})
+}
+
+// AddRoom makes a room that is no chat with a visitor and returns its id.
+func (w *Workspace) AddRoom(r Room) (id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := &Room{ID: w.id("group"), Type: "p", Name: name, Open: true, Members: usernames, Created: w.now()}
-	w.rooms[r.ID] = r
+	r.ID, r.Open, r.Created = w.id("group"), true, w.now()
+	w.rooms[r.ID] = &r
 	return r.ID
+}
+
+// ChangeRoom changes a room.
+func (w *Workspace) ChangeRoom(id string, change func(*Room)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(w.rooms[id])
 }
 
 // OpenChat begins a chat that nobody serves yet and returns its room id.
@@ -308,6 +327,19 @@ func (w *Workspace) Posts(username string) []Post {
 	return posts
 }
 
+// PostsIn are the messages of a room.
+func (w *Workspace) PostsIn(room string) []Post {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var posts []Post
+	for _, m := range w.messages {
+		if m.Room == room {
+			posts = append(posts, Post{ID: m.ID, Text: m.Text, Edited: m.Edited})
+		}
+	}
+	return posts
+}
+
 // DeletePost removes a message.
 func (w *Workspace) DeletePost(id string) {
 	w.mu.Lock()
@@ -395,6 +427,7 @@ func (w *Workspace) lookup(username string) *User {
 var permissions = map[string][]string{
 	"create-d":                  {"admin", "user", "bot", "app"},
 	"view-d-room":               {"admin", "user", "bot", "app"},
+	"view-c-room":               {"admin", "user", "bot", "app"},
 	"view-l-room":               {"admin", "livechat-manager", "livechat-monitor", "livechat-agent"},
 	"view-livechat-rooms":       {"admin", "livechat-manager", "livechat-monitor"},
 	"view-livechat-manager":     {"admin", "livechat-manager", "livechat-monitor"},

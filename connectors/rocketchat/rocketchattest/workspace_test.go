@@ -118,6 +118,49 @@ func TestAMessageIDIsInsertedOnce(t *testing.T) {
 	}
 }
 
+func TestWhoSeesAndWritesInAChannel(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		room           rocketchattest.Room
+		sees, writes   int // up to 8.x; from 9.0 on a refusal is 403
+		member, called string
+	}{
+		{rocketchattest.Room{Type: "p", Members: []string{"cobrowse"}}, 200, 200, "member", "a private group"},
+		{rocketchattest.Room{Type: "p", Members: []string{"bob"}}, 400, 400, "", "one of others"},
+		{rocketchattest.Room{Type: "c", Members: []string{"bob"}}, 200, 200, "", "a public channel of others"},
+		{rocketchattest.Room{Type: "p", Members: []string{"cobrowse"}, Archived: true}, 400, 200, "member", "an archived one"},
+		{rocketchattest.Room{Type: "p", Members: []string{"cobrowse"}, ReadOnly: true}, 200, 400, "member", "a read-only one"},
+		{rocketchattest.Room{Type: "p", Members: []string{"cobrowse"}, ReadOnly: true, Owners: []string{"cobrowse"}}, 200, 200, "owner", "one's own"},
+	} {
+		w, _, call := start(t)
+		c.room.Name = "desk"
+		id := w.AddRoom(c.room)
+		status, a := call("p", "GET", "rooms.info?roomName=desk", "")
+		room, _ := a["room"].(map[string]any)
+		if status != c.sees || status == 200 && (room["_id"] != id || room["t"] != c.room.Type || room["name"] != "desk" || room["usernames"] != nil) {
+			t.Errorf("%s: rooms.info %d %v", c.called, status, a)
+		}
+		if status, a := call("p", "POST", "chat.sendMessage", `{"message":{"rid":"`+id+`","msg":"x"},"previewUrls":[]}`); status != c.writes {
+			t.Errorf("%s: chat.sendMessage %d %v", c.called, status, a)
+		}
+		_, a = call("p", "GET", "subscriptions.getOne?roomId="+id, "")
+		got := ""
+		if s, ok := a["subscription"].(map[string]any); ok {
+			got = "member"
+			if s["roles"] != nil {
+				got = "owner"
+			}
+		}
+		if got != c.member {
+			t.Errorf("%s: subscriptions.getOne %v", c.called, a)
+		}
+		w.Version = "9.0"
+		if status, _ := call("p", "GET", "rooms.info?roomName=desk", ""); c.called == "one of others" && status != 403 {
+			t.Errorf("%s: 9.0 answers %d", c.called, status)
+		}
+	}
+}
+
 func TestLinksAreOpenedUnlessToldNotTo(t *testing.T) {
 	t.Parallel()
 	w, _, call := start(t)

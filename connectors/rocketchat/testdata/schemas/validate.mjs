@@ -18,6 +18,7 @@ export * from '${typings}chat.js';
 export * from '${typings}dm/DmCreateProps.js';
 export * from '${typings}omnichannel.js';
 export * from '${typings}rooms.js';
+export * from '${typings}subscriptionsEndpoints.js';
 export * from '${typings}users/UsersInfoParamsGet.js';`,
 		resolveDir: here,
 	},
@@ -39,6 +40,7 @@ const schemas = {
 	'POST im.create': s.isDmCreateProps,
 	'GET chat.getMessage': s.isChatGetMessageProps,
 	'GET rooms.info': s.isRoomsInfoProps,
+	'GET subscriptions.getOne': s.isSubscriptionsGetOneProps,
 	'GET users.info': s.isUsersInfoParamsGetProps,
 	'GET livechat/visitors.info': s.isLivechatVisitorsInfoProps,
 	'GET livechat/rooms': s.isGETLivechatRoomsParams,
@@ -80,6 +82,8 @@ const controls = {
 	'a page that is no number': { method: 'GET', path: '/api/v1/livechat/rooms', query: 'open=true&count=many' },
 	'a parameter of integrations.settings': { method: 'GET', path: '/api/v1/livechat/integrations.settings', query: 'count=1' },
 	'two parameters of users.info': { method: 'GET', path: '/api/v1/users.info', query: 'userId=u&roomId=r' },
+	'both names of a room for rooms.info': { method: 'GET', path: '/api/v1/rooms.info', query: 'roomId=r&roomName=c' },
+	'a room by its name for subscriptions.getOne': { method: 'GET', path: '/api/v1/subscriptions.getOne', query: 'roomName=c' },
 	'an unknown route': { method: 'GET', path: '/api/v1/livechat/visitor.info', query: 'visitorId=v' },
 };
 const faults = [];
