@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,6 +101,11 @@ func prefetching(r *http.Request) bool {
 // robots name themselves, mostly with the address of a page about them, when
 // they fetch links that people post. Sparing them the page is politeness:
 // nothing depends on who they say they are.
-var robots = regexp.MustCompile(`(?i)\+https?://|bot/|slackbot|telegrambot|facebookexternalhit|whatsapp/|skypeuripreview|slack-imgproxy`)
+var robots = []string{
+	"+http://", "+https://", "bot/", "slackbot", "telegrambot", "facebookexternalhit", "whatsapp/", "skypeuripreview", "slack-imgproxy",
+}
 
-func robot(r *http.Request) bool { return robots.MatchString(r.UserAgent()) }
+func robot(r *http.Request) bool {
+	agent := strings.ToLower(r.UserAgent())
+	return slices.ContainsFunc(robots, func(name string) bool { return strings.Contains(agent, name) })
+}

@@ -82,7 +82,7 @@ func Open(r *settings.Reader, variable string, names []string, signsIn bool, log
 	for _, c := range all {
 		at := slices.IndexFunc(all, func(to bridge.Connector) bool { return to.Name == c.ShowAt.Connector })
 		if at < 0 {
-			continue // it has no such setting
+			continue // its cards are shown where they are asked for
 		}
 		switch to := all[at]; {
 		case to.Shared == nil || !to.Shared(c.ShowAt.Address):
