@@ -3,17 +3,12 @@ package chatvisor
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
 	"cobrowse-bridge/bridge"
 
 	"github.com/tidwall/gjson"
 )
-
-// longPause is how long the list is left alone where an operator has to mend the
-// token.
-const longPause = 10 * time.Minute
 
 // sweep goes through the list of conversations, for those whose webhooks were lost.
 // How it is sorted and whether it is whole is not known: it opens cards and never
@@ -28,9 +23,6 @@ func (c *connector) sweep(ctx context.Context, found func(context.Context, []bri
 		_, answer, err := c.take(ctx, listConversations, map[placeholder]any{
 			"page": e.firstPage + n, "pageSize": c.rules.sweep.pageSize,
 		}, false)
-		if status := refusal(err); status == http.StatusUnauthorized || status == http.StatusForbidden {
-			return bridge.RetryAfter(c.classify(err), longPause)
-		}
 		if err != nil {
 			return c.classify(err)
 		}

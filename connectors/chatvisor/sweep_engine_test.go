@@ -162,7 +162,7 @@ func TestAFailingListIsLeftAloneForLongerAndLonger(t *testing.T) {
 		after  string
 		least  time.Duration // between the third time and the fourth
 	}{
-		"down": {500, "", 4 * time.Minute}, "refused": {401, "", 10 * time.Minute}, "told to wait": {429, "300", 5 * time.Minute},
+		"down": {500, "", 4 * time.Minute}, "not there": {404, "", 10 * time.Minute}, "told to wait": {429, "300", 5 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asked []time.Time

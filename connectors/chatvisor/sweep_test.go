@@ -192,7 +192,7 @@ func TestASweepThatFailsSaysHowLongToStayAway(t *testing.T) {
 		wait      time.Duration
 		permanent bool
 	}{
-		"down": {status: 500}, "refused": {status: 401, wait: longPause}, "forbidden": {status: 403, wait: longPause},
+		"down": {status: 500}, "refused": {status: 401}, "forbidden": {status: 403},
 		"not there": {status: 404, permanent: true}, "told to wait": {status: 429, after: "600", wait: 10 * time.Minute}, "no list": {status: 200},
 	} {
 		t.Run(name, func(t *testing.T) {

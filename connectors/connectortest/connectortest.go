@@ -199,6 +199,11 @@ func (s Service) calls() []call {
 			},
 		})
 	}
+	if s.Connector.Sweep != nil {
+		all = append(all, call{name: "Sweep", do: func(ctx context.Context) error {
+			return s.Connector.Sweep(ctx, func(context.Context, []bridge.Delivery) error { return nil })
+		}})
+	}
 	if s.Connector.Forward != nil {
 		var kept []byte
 		all = append(all, call{
