@@ -171,8 +171,25 @@ func (s *services) metrics(t testing.TB, p *program) string {
 	return a.body
 }
 
+// Whoever waits for the issuer waits five seconds each time; whoever does not may take
+// as long now and then, on a busy machine.
 func TestPromise9ADeadIssuerDelaysNobodyElse(t *testing.T) {
 	t.Parallel()
+	const tries = 4
+	for n := 1; ; n++ {
+		took := beyondADeadIssuer(t)
+		if took < 4*time.Second || t.Failed() {
+			return
+		}
+		if n == tries {
+			t.Fatalf("%d times it took about as long as the issuer is waited for to be ready and to show a card, %v the last time", n, took)
+		}
+	}
+}
+
+// beyondADeadIssuer has cards shown and closed though nobody can sign in, and reports
+// how long it took from the start to the first card.
+func beyondADeadIssuer(t *testing.T) (took time.Duration) {
 	s := newServices(t)
 	ann := s.ann()
 	issuer, env := s.issuer(t, s.env(t), "ada")
@@ -182,9 +199,7 @@ func TestPromise9ADeadIssuerDelaysNobodyElse(t *testing.T) {
 	bob := newBrowser(t, address)
 	door, room := s.ready(t, bob)
 	bob.do(http.MethodGet, "/readyz", nil, nil).want(t, http.StatusOK)
-	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("it took %v to be ready and to show a card, about as long as the issuer is waited for", took)
-	}
+	took = time.Since(began)
 	bob.follow(door).want(t, http.StatusServiceUnavailable, "The sign-in page isn’t answering", "Your chat is not affected")
 	s.chat.CloseChat(room)
 	bob.tells(s, "LivechatSession", room)
@@ -197,6 +212,7 @@ func TestPromise9ADeadIssuerDelaysNobodyElse(t *testing.T) {
 	}
 	eventually(t, "the log says what is wrong", patience, func() bool { return strings.Contains(p.err.String(), "Nobody can sign in") })
 	p.terminate()
+	return took
 }
 
 func TestServeTakesTheWordOfTheProxyAlone(t *testing.T) {
