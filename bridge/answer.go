@@ -118,8 +118,13 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 		if !c.looking() {
 			break
 		}
-		match, err := b.search(ctx, &c, ask.Clues, j.Step > 0)
-		if ask.Late && before.Version == 0 && !online(match.Visitors) {
+		found, late := d.Found()
+		clues := ask.Clues
+		if found || time.Since(d.Received) > codeLife {
+			clues.LookupCode = "" // it may be somebody else's by now
+		}
+		match, err := b.search(ctx, &c, clues, j.Step > 0)
+		if late && before.Version == 0 && !online(match.Visitors) {
 			if err == nil {
 				err = b.store.Commit(ctx, change) // nobody is there to be helped
 			}

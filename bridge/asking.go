@@ -165,10 +165,7 @@ var connectedHow = map[string]string{
 // could be theirs, so that nobody claims an account who may do nothing with it.
 func (b *Bridge) admitAgent(ctx context.Context, c *card, who signin.Identity) error {
 	c.who = who
-	if !b.decide(*c, policy.Watch).Allowed {
-		return errPolicy
-	}
-	if c.about.Asked && c.about.Shared == "" && !b.decide(*c, policy.LookUp).Allowed {
+	if !b.mayWatch(*c) {
 		return errPolicy
 	}
 	how, other := b.samePerson(c, who)
@@ -184,6 +181,12 @@ func (b *Bridge) admitAgent(ctx context.Context, c *card, who signin.Identity) e
 		return errConnect
 	}
 	return errOther
+}
+
+// mayWatch decides whether whoever acts on a card may watch its visitor. Somebody whom
+// an agent looked up is for those who may do that.
+func (b *Bridge) mayWatch(c card) bool {
+	return b.decide(c, policy.Watch).Allowed && (!c.about.Asked || c.about.Shared != "" || b.decide(c, policy.LookUp).Allowed)
 }
 
 // samePerson says how it is known that the card's agent is who is signed in, or

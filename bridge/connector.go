@@ -94,7 +94,8 @@ type Connector struct {
 	// and hands each page of the list to found. The Key of a chat is the same for as
 	// long as nothing is new about it, and may hold what people wrote: the bridge
 	// remembers a keyed hash of it, and makes a delivery of what it does not know. So
-	// found takes its time. The bridge sweeps in one process at a time, whatever ran
+	// found takes its time. A chat that may have begun long ago gets a card only if its
+	// visitor is online, and lookup codes are not followed. The bridge sweeps in one process at a time, whatever ran
 	// before; that a chat is not in the list means nothing. Errors are those of Read.
 	Sweep func(ctx context.Context, found func(context.Context, []Delivery) error) error
 
@@ -219,9 +220,6 @@ type Ask struct {
 	// over, this is the next one, and has a card of its own. Services without ids of
 	// their conversations name the visitor in Chat.
 	New bool
-	// Late says, for Start, that the chat may have begun long ago: it gets a card only
-	// if its visitor is online now.
-	Late bool
 	// Card is the ID of the card that was pressed, for Open.
 	Card string
 	// Refusal is why, for Refuse.

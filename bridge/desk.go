@@ -22,9 +22,12 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// shownAtDesk is how many cards of each of an agent's accounts the desk looks at, and
-// how many of each chat service's that several people see.
-const shownAtDesk = 30
+const (
+	// shownAtDesk is how many cards of each of an agent's accounts the desk looks at.
+	shownAtDesk = 30
+	// sharedAtDesk is how many of each chat service's that several people see.
+	sharedAtDesk = 50
+)
 
 // atDesk wraps a handler of the desk's pages, which are for those who sign in.
 // They alone have a script, ours.
@@ -93,10 +96,11 @@ func (b *Bridge) deskOf(ctx context.Context, who signin.Identity) (templates.Des
 	if err != nil {
 		return page, fmt.Errorf("%w: %w", errStore, err)
 	}
-	rows, err := b.sharedCards(ctx)
+	rows, more, err := b.sharedCards(ctx)
 	if err != nil {
 		return page, err
 	}
+	page.More = more
 	ids := []string{who.ID}
 	for _, a := range accounts {
 		service, _, _ := strings.Cut(a.ID, ":")
@@ -120,7 +124,7 @@ func (b *Bridge) deskOf(ctx context.Context, who signin.Identity) (templates.Des
 		}
 		own := slices.Contains(ids, c.Agent)
 		c.who = who
-		if seen[c.ID] || !own && (!b.shared(c.about.Place) || !b.decide(c, policy.Watch).Allowed) {
+		if seen[c.ID] || !own && (!b.shared(c.about.Place) || !b.mayWatch(c)) {
 			continue
 		}
 		seen[c.ID] = true
@@ -144,21 +148,21 @@ func (b *Bridge) deskOf(ctx context.Context, who signin.Identity) (templates.Des
 	return page, nil
 }
 
-// sharedCards are the open cards that the operator has shown where several people see
-// them. Whoever may watch may take one up.
-func (b *Bridge) sharedCards(ctx context.Context) (rows []store.Card, err error) {
+// sharedCards are the latest cards that the operator has shown where several people see
+// them, and whether there may be more. Whoever may watch may take one up.
+func (b *Bridge) sharedCards(ctx context.Context) (rows []store.Card, more bool, err error) {
 	for _, name := range slices.Sorted(maps.Keys(b.connectors)) {
 		c := b.connectors[name]
 		if c.ShowAt == (Place{}) || !b.shared(c.ShowAt) {
 			continue
 		}
-		open, err := b.store.CardsOpenLatest(ctx, name, shownAtDesk)
+		open, err := b.store.CardsToOpen(ctx, name, sharedAtDesk)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errStore, err)
+			return nil, false, fmt.Errorf("%w: %w", errStore, err)
 		}
-		rows = append(rows, open...)
+		rows, more = append(rows, open...), more || len(open) == sharedAtDesk
 	}
-	return rows, nil
+	return rows, more, nil
 }
 
 // deskCard is a card as the desk shows it; one without an ID is not for it.

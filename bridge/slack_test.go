@@ -419,6 +419,21 @@ func TestTheDeskHasTheCardsOfAChannelForWhoeverMayWatch(t *testing.T) {
 	}, o.opts...)
 }
 
+func TestTheDeskOffersNoCardThatItsDoorRefuses(t *testing.T) {
+	o := newOffice(t, "rules:\n  - who: {groups: [support]}\n    may: [watch, look-up]\n  - who: {groups: [leads]}\n    may: [watch]\n")
+	inSlack(t, "C1", func(w *slackWorld) {
+		o.world = w.world
+		w.coded("Ann Silva", "4821")
+		w.types(w.chat.AddChannel("helpdesk", "bob", "eve"), "bob", "!cobrowse 4821")
+		w.pass(2 * time.Second)
+		w.last(w.slack.Channel("C1"), 1)
+		o.at("bob").follow("/").want(t, http.StatusOK, "/desk/card/")
+		if eve := o.at("eve").follow("/"); strings.Contains(eve.body, "/desk/card/") {
+			t.Error("whoever may not look anybody up is offered somebody whom a colleague looked up")
+		}
+	}, o.opts...)
+}
+
 func TestWhoSignsInWithSlackOwnsTheirSlackAccount(t *testing.T) {
 	for issuer, owns := range map[string]bool{"https://slack.com": true, "https://slack.com.example.org": false} {
 		t.Run(issuer, func(t *testing.T) {

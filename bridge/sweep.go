@@ -20,6 +20,9 @@ const (
 	sweepPace = time.Second
 	// sweepRest is the longest pause after sweeps that failed.
 	sweepRest = 10 * time.Minute
+	// sweepLate is how old what is found may be to be taken for lost: what may be older,
+	// since there was no sweep for so long, is late.
+	sweepLate = 15 * time.Minute
 )
 
 // sweep has a connector look for chats whose deliveries were lost, whenever that is
@@ -117,7 +120,7 @@ func (b *Bridge) takeFound(ctx context.Context, sweep store.Sweep, page []Delive
 		if err := b.keepSweep(ctx, sweep); err != nil {
 			return taken, err
 		}
-		if err := b.store.AcceptFound(ctx, sweep, found[i], store.Job{Queue: sweep.Connector, Kind: jobAnswer}); err != nil {
+		if err := b.store.AcceptFound(ctx, sweep, found[i], time.Since(sweep.Since) > sweepLate, store.Job{Queue: sweep.Connector, Kind: jobAnswer}); err != nil {
 			return taken, fmt.Errorf("%w: %w", errStore, err)
 		}
 		b.metrics.delivery(sweep.Connector, deliveryStored)

@@ -35,6 +35,8 @@ type Desk struct {
 	Cards    []DeskCard
 	Sessions []DeskSession
 	Accounts []Account
+	// More says that there are more cards that are everybody's than are shown.
+	More bool
 	// Now is what times are compared with; zero is the time of the call.
 	Now time.Time
 }
@@ -99,6 +101,7 @@ type deskView struct {
 type cardGroup struct {
 	Title string
 	Cards []deskCardView
+	More  bool // these are the latest
 }
 
 type deskCardView struct {
@@ -202,7 +205,7 @@ func (d Desk) view() (string, any, error) {
 		return cmp.Or(cmp.Compare(a.group(), b.group()), cmp.Compare(a.words.rank, b.words.rank), b.Changed.Compare(a.Changed))
 	})
 	for i, title := range groupTitles {
-		g := cardGroup{Title: title}
+		g := cardGroup{Title: title, More: i == groupTeam && d.More}
 		for _, c := range cards {
 			if c.group() == i {
 				g.Cards = append(g.Cards, c)

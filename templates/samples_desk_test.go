@@ -115,7 +115,7 @@ func deskPages() map[string]Page {
 		"desk-proxy": Desk{Seat: Seat{Agent: Agent{ID: "header:sam"}}, Now: noon, Accounts: accounts()[:1], Cards: []DeskCard{deskCard("c-ready", StateReady, func(c *DeskCard) { c.CanOpen = false })}},
 		"desk-agent": Desk{Seat: seat, CanLookUp: true, Now: noon, Accounts: accounts()[:1], Sessions: sessions()[:2],
 			Cards: []DeskCard{deskCard("c-ready", StateReady, nil), allCards()[2], allCards()[3]}},
-		"desk-team": Desk{Seat: seat, Now: noon, Accounts: accounts()[:1], Cards: []DeskCard{
+		"desk-team": Desk{Seat: seat, Now: noon, More: true, Accounts: accounts()[:1], Cards: []DeskCard{
 			deskCard("c-ready", StateReady, nil),
 			deskCard("c-team", StateReady, func(c *DeskCard) { c.Visitor, c.Shared, c.Changed = "Noor Jansen", true, minutesAgo(1) }),
 			deskCard("c-team-live", StateLive, func(c *DeskCard) { c.Visitor, c.Shared, c.By = "Kim Larsen", true, "Dana <b>Fox</b>" }),

@@ -103,10 +103,10 @@ func (s *Store) CardsOpen(ctx context.Context, connector, after string) ([]Card,
 	return s.cards(ctx, "open cards", queryCardsOpen, connector, after)
 }
 
-// CardsOpenLatest returns the n cards of a connector that are not closed and were made
+// CardsToOpen returns the n cards of a connector whose doors open and that were made
 // last, the latest first.
-func (s *Store) CardsOpenLatest(ctx context.Context, connector string, n int) ([]Card, error) {
-	return s.cards(ctx, "latest open cards", queryCardsOpenLatest, connector, n)
+func (s *Store) CardsToOpen(ctx context.Context, connector string, n int) ([]Card, error) {
+	return s.cards(ctx, "cards to open", queryCardsToOpen, connector, time.Now().UnixMicro(), n)
 }
 
 // CardsOfAgent returns the n cards of an agent that were made last, the latest

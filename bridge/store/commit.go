@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -128,6 +129,7 @@ type deliveryRow struct {
 	id, connector, key string
 	body               []byte
 	received           int64
+	known              []byte // what a sweep need not find; nil for nothing
 }
 
 // insertDeliveries inserts the group's deliveries and returns the ids of those
@@ -152,7 +154,22 @@ func insertDeliveries(ctx context.Context, tx engine.Tx, group []*write) (fresh 
 			return nil, fmt.Errorf("insert deliveries: %w", err)
 		}
 	}
-	return fresh, nil
+	return fresh, insertKnown(ctx, tx, rows, fresh)
+}
+
+// insertKnown remembers what new deliveries tell of, in an order of its own. Where
+// nobody ever swept, nothing is remembered.
+func insertKnown(ctx context.Context, tx engine.Tx, rows []*deliveryRow, fresh map[string]bool) error {
+	known := slices.DeleteFunc(rows, func(d *deliveryRow) bool { return d.known == nil || !fresh[d.id] })
+	slices.SortFunc(known, func(a, b *deliveryRow) int {
+		return cmp.Or(cmp.Compare(a.connector, b.connector), bytes.Compare(a.known, b.known))
+	})
+	for _, d := range known {
+		if _, err := tx.Exec(ctx, queryFound, d.connector, d.known); err != nil {
+			return fmt.Errorf("remember what is known: %w", err)
+		}
+	}
+	return nil
 }
 
 func insertPortion(ctx context.Context, tx engine.Tx, rows []*deliveryRow, fresh map[string]bool) error {

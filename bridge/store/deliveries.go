@@ -65,7 +65,7 @@ func (s *Store) accepting(d Delivery, j Job) (*write, error) {
 		jobs: []river.InsertManyParams{j.params()},
 	}
 	if d.Known != "" {
-		w.do = s.foundNow(d.Connector, d.Known)
+		w.delivery.known, _ = s.found(d.Connector, d.Known)
 	}
 	return w, nil
 }

@@ -46,7 +46,7 @@ const (
 	queryCardsOfAgent = `SELECT ` + cardColumns + ` FROM cards WHERE agent = $1 ORDER BY id DESC LIMIT $2`
 	queryCardsOpen    = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND id > $2 AND state <> 'closed' ORDER BY id LIMIT 100`
 
-	queryCardsOpenLatest = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND state <> 'closed' ORDER BY id DESC LIMIT $2`
+	queryCardsToOpen = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND state <> 'closed' AND door_until > $2 ORDER BY id DESC LIMIT $3`
 
 	queryWait       = `INSERT INTO waits (card, agent, until, due) VALUES ($1, $2, $3, $4) ON CONFLICT (card, agent) DO UPDATE SET until = excluded.until, due = excluded.due`
 	queryWaitsDue   = `UPDATE waits SET due = $2 WHERE due <= $1 AND (card, agent) IN (SELECT card, agent FROM waits WHERE due <= $1 ORDER BY due LIMIT $3) RETURNING card, agent, until`
@@ -77,13 +77,16 @@ const (
 	queryPurgeLimits   = `DELETE FROM limits WHERE subject >= $1 AND subject <= $2 AND free <= $3`
 
 	querySweepDue  = `SELECT ended, held FROM sweeps WHERE connector = $1`
-	queryTakeSweep = `INSERT INTO sweeps (connector, round, ended, held) VALUES ($1, 1, 0, $2)
-		ON CONFLICT (connector) DO UPDATE SET round = sweeps.round + 1, held = excluded.held WHERE sweeps.held <= $3 AND sweeps.ended <= $4 RETURNING round`
-	queryKeepSweep   = `UPDATE sweeps SET held = $3 WHERE connector = $1 AND round = $2`
-	queryEndSweep    = `UPDATE sweeps SET held = $3, ended = $4 WHERE connector = $1 AND round = $2`
-	queryFoundAgain  = `UPDATE found SET round = $3 WHERE connector = $1 AND what = $2`
-	queryFound       = `INSERT INTO found (connector, what, round) SELECT connector, $2, round FROM sweeps WHERE connector = $1 ON CONFLICT (connector, what) DO UPDATE SET round = excluded.round`
+	queryTakeSweep = `INSERT INTO sweeps (connector, round, began, ended, whole, held) VALUES ($1, 1, $3, 0, 0, $2)
+		ON CONFLICT (connector) DO UPDATE SET round = sweeps.round + 1, began = excluded.began, held = excluded.held
+		WHERE sweeps.held <= $3 AND sweeps.ended <= $4 RETURNING round, whole`
+	queryKeepSweep = `UPDATE sweeps SET held = $3 WHERE connector = $1 AND round = $2`
+	queryEndSweep  = `UPDATE sweeps SET held = $3, ended = $4, whole = CASE WHEN $5 THEN began ELSE whole END WHERE connector = $1 AND round = $2`
+	// What is known already is left alone, so that deliveries wait for no sweep.
+	queryFound       = `INSERT INTO found (connector, what, round) SELECT connector, $2, round FROM sweeps WHERE connector = $1 ON CONFLICT DO NOTHING`
+	queryFoundAgain  = `UPDATE found SET round = $3, what = $4 WHERE connector = $1 AND what = $2`
 	queryForgetFound = `DELETE FROM found WHERE connector = $1 AND round < $2`
+	queryPurgeFound  = `DELETE FROM found WHERE connector IN (SELECT connector FROM sweeps WHERE ended < $1)`
 
 	queryPosts        = `SELECT connector, address, ref, shown, is_current FROM posts WHERE card = $1 ORDER BY id`
 	queryUpsertPost   = `INSERT INTO posts (card, place, connector, address, ref, shown, is_current) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (card, place) DO UPDATE SET is_current = excluded.is_current`

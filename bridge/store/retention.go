@@ -35,7 +35,8 @@ type Trim struct {
 }
 
 // Purge removes what is older than r allows at the given time: keys of deliveries,
-// whose repeats are new deliveries from then on; deliveries that failed; cards with
+// whose repeats are new deliveries from then on; what sweeps found that are not done
+// any more; deliveries that failed; cards with
 // their posts and waits; audit records, on which the trail then notes that they
 // were trimmed; receipts of erasures, with the audit; and what is left of
 // remembered browsers, sessions and limits that have expired. It does so in portions, so that nobody
@@ -50,7 +51,7 @@ func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 		errs = append(errs, s.purge(ctx, queryPurgeLimits, from, to, micros(now)))
 	}
 	if r.Keys > 0 {
-		errs = append(errs, s.purge(ctx, queryPurge, micros(now.Add(-r.Keys))))
+		errs = append(errs, s.purge(ctx, queryPurge, micros(now.Add(-r.Keys))), s.purge(ctx, queryPurgeFound, micros(now.Add(-r.Keys))))
 	}
 	if r.Failed > 0 {
 		errs = append(errs, s.purge(ctx, queryPurgeDead, idsFrom(now.Add(-r.Failed))))

@@ -1,11 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"cobrowse-bridge/bridge/store/engine"
@@ -16,7 +18,10 @@ import (
 // to its end, does not.
 type Sweep struct {
 	Connector string
-	round     int64
+	// Since is when the last sweep began that came to its end; what this one finds
+	// may be as old. Zero means that there was none.
+	Since time.Time
+	round int64
 }
 
 // keptRounds is for how many sweeps that broke off something is remembered which
@@ -48,10 +53,12 @@ func (s *Store) TakeSweep(ctx context.Context, connector string, every time.Dura
 	sweep := Sweep{Connector: connector}
 	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
 		now := time.Now()
-		err := tx.QueryRow(ctx, queryTakeSweep, connector, micros(until), micros(now), micros(now.Add(-every))).Scan(&sweep.round)
+		var whole int64
+		err := tx.QueryRow(ctx, queryTakeSweep, connector, micros(until), micros(now), micros(now.Add(-every))).Scan(&sweep.round, &whole)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrLeased
 		}
+		sweep.Since = fromMicros(whole)
 		return err
 	}})
 	if err != nil {
@@ -82,7 +89,11 @@ func (s *Store) NotFoundBefore(ctx context.Context, sweep Sweep, all []Delivery)
 	err = s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
 		unknown = nil // a shared commit that failed is tried again
 		for i, d := range all {
-			n, err := tx.Exec(ctx, queryFoundAgain, sweep.Connector, s.found(sweep.Connector, d.Key), sweep.round)
+			now, before := s.found(sweep.Connector, d.Key)
+			n, err := tx.Exec(ctx, queryFoundAgain, sweep.Connector, now, sweep.round, now)
+			if err == nil && n == 0 && !bytes.Equal(now, before) {
+				n, err = tx.Exec(ctx, queryFoundAgain, sweep.Connector, before, sweep.round, now)
+			}
 			if err != nil {
 				return err
 			}
@@ -98,15 +109,33 @@ func (s *Store) NotFoundBefore(ctx context.Context, sweep Sweep, all []Delivery)
 	return unknown, nil
 }
 
+// Beginnings of the keys of deliveries that sweeps found.
+const (
+	foundKey     = "found/"
+	foundLateKey = "found/late/"
+)
+
 // AcceptFound stores what a sweep found, with its job, and remembers it in the same
-// transaction. Its key may be anything: a keyed hash of it is kept.
-func (s *Store) AcceptFound(ctx context.Context, sweep Sweep, d Delivery, j Job) error {
+// transaction. Its key may be anything: a keyed hash of it is kept. Late says that it
+// may be old.
+func (s *Store) AcceptFound(ctx context.Context, sweep Sweep, d Delivery, late bool, j Job) error {
+	what, _ := s.found(sweep.Connector, d.Key)
+	prefix := foundKey
+	if late {
+		prefix = foundLateKey
+	}
 	d.Connector, d.Known = sweep.Connector, d.Key
-	d.Key = fmt.Sprintf("found/%s/%d", hex.EncodeToString(s.found(d.Connector, d.Key)[:12]), sweep.round)
+	d.Key = fmt.Sprintf("%s%s/%d", prefix, hex.EncodeToString(what[:12]), sweep.round)
 	if _, err := s.Accept(ctx, d, j); err != nil {
 		return fmt.Errorf("store: sweep: %w", err)
 	}
 	return nil
+}
+
+// Found reports whether a sweep found what a delivery tells, and whether that may be
+// old.
+func (d Delivery) Found() (found, late bool) {
+	return strings.HasPrefix(d.Key, foundKey), strings.HasPrefix(d.Key, foundLateKey)
 }
 
 // EndSweep ends a sweep. One that came to its end forgets what it did not find. No
@@ -117,7 +146,7 @@ func (s *Store) EndSweep(ctx context.Context, sweep Sweep, whole bool, rest time
 		forget -= keptRounds
 	}
 	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-		n, err := tx.Exec(ctx, queryEndSweep, sweep.Connector, sweep.round, micros(rest), time.Now().UnixMicro())
+		n, err := tx.Exec(ctx, queryEndSweep, sweep.Connector, sweep.round, micros(rest), time.Now().UnixMicro(), whole)
 		if err == nil && n == 0 {
 			return ErrLeased
 		}
@@ -132,19 +161,7 @@ func (s *Store) EndSweep(ctx context.Context, sweep Sweep, whole bool, rest time
 	return nil
 }
 
-// foundNow prepares that the last sweep has found something. Where nobody ever swept,
-// nothing is remembered.
-func (s *Store) foundNow(connector, key string) func(context.Context, engine.Tx) error {
-	what := s.found(connector, key)
-	return func(ctx context.Context, tx engine.Tx) error {
-		if _, err := tx.Exec(ctx, queryFound, connector, what); err != nil {
-			return fmt.Errorf("remember what was found: %w", err)
-		}
-		return nil
-	}
-}
-
-func (s *Store) found(connector, key string) []byte {
-	what, _ := s.sealer.Sums("found", connector, key)
-	return what
+// found is what is kept of a key, and was under the secret before.
+func (s *Store) found(connector, key string) (now, before []byte) {
+	return s.sealer.Sums("found", connector, key)
 }

@@ -3,11 +3,30 @@ package store
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
+
+// A logged log can be read while it is written.
+type logged struct {
+	mu sync.Mutex
+	strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Builder.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Builder.String()
+}
 
 // inAWhile is later than any test.
 func inAWhile() time.Time { return time.Now().Add(time.Hour) }
@@ -108,6 +127,121 @@ func TestASweepIsDueSoLongAfterTheLast(t *testing.T) {
 	})
 }
 
+func TestASweepKnowsWhenTheLastWholeOneBegan(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{Secret: secretA})
+		type span struct{ from, to time.Time }
+		sweep := func(whole bool) (since time.Time, began span) {
+			t.Helper()
+			began.from = time.Now().Truncate(time.Microsecond)
+			sw, err := s.TakeSweep(t.Context(), "chat", 0, inAWhile())
+			began.to = time.Now()
+			if err == nil {
+				err = s.EndSweep(t.Context(), sw, whole, time.Time{})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sw.Since, began
+		}
+		if since, _ := sweep(false); !since.IsZero() {
+			t.Errorf("before the first there was one, at %v", since)
+		}
+		since, second := sweep(true)
+		if !since.IsZero() {
+			t.Errorf("one that broke off counts, at %v", since)
+		}
+		for _, whole := range []bool{false, true} {
+			if since, _ := sweep(whole); since.Before(second.from) || since.After(second.to) {
+				t.Errorf("since %v, want %v", since, second)
+			}
+		}
+	})
+}
+
+func TestAfterAChangeOfTheSecretNothingIsNews(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		page := []Delivery{{Key: "a"}}
+		sweep := func(s *Store) int {
+			t.Helper()
+			sw, err := s.TakeSweep(t.Context(), "chat", 0, inAWhile())
+			if err != nil {
+				t.Fatal(err)
+			}
+			unknown, err := s.NotFoundBefore(t.Context(), sw, page)
+			if err == nil && len(unknown) > 0 {
+				err = s.AcceptFound(t.Context(), sw, page[0], false, Job{Kind: "answer"})
+			}
+			if err == nil {
+				err = s.EndSweep(t.Context(), sw, true, time.Time{})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(unknown)
+		}
+		s := open(Options{Secret: secretA})
+		if n := sweep(s); n != 1 {
+			t.Fatalf("%d news", n)
+		}
+		for _, o := range []Options{{Secret: secretB, OldSecret: secretA}, {Secret: secretB}} {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = open(o)
+			if n := sweep(s); n != 0 {
+				t.Errorf("%d news after a change", n)
+			}
+		}
+	})
+}
+
+func TestReplicasThatHearOfTheSameChatsDoNotBlockEachOther(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		if !strings.HasSuffix(t.Name(), "postgres") {
+			t.Skip("SQLite has one process")
+		}
+		log := &logged{}
+		o := Options{Secret: secretA, Log: slog.New(slog.NewTextHandler(log, nil))}
+		stores := []*Store{open(o), open(o)}
+		sweep, err := stores[0].TakeSweep(t.Context(), "chat", time.Minute, inAWhile())
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 40
+		var list []Delivery
+		for i := range n {
+			list = append(list, Delivery{Key: fmt.Sprint("chat ", i)})
+		}
+		var all sync.WaitGroup
+		for round := range 10 {
+			for i := range n {
+				for r, s := range stores {
+					k := i
+					if r == 1 {
+						k = n - 1 - i // and so in another order
+					}
+					all.Go(func() {
+						d := Delivery{Connector: "chat", Key: fmt.Sprintf("%d/%d/%d", r, round, k), Known: fmt.Sprint("chat ", k), Body: []byte("x")}
+						if _, err := s.Accept(t.Context(), d, Job{Queue: "chat", Kind: "answer"}); err != nil {
+							t.Errorf("a webhook: %v", err)
+						}
+					})
+				}
+			}
+			all.Go(func() {
+				if _, err := stores[0].NotFoundBefore(t.Context(), sweep, list); err != nil {
+					t.Errorf("the sweep: %v", err)
+				}
+			})
+			all.Wait()
+		}
+		if said := log.String(); strings.Contains(said, "deadlock") {
+			t.Errorf("the log says %s", said)
+		}
+	})
+}
+
 func TestWhatASweepFoundIsNewsOnce(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{Secret: secretA})
@@ -127,7 +261,7 @@ func TestWhatASweepFoundIsNewsOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, i := range unknown {
-				if err := s.AcceptFound(t.Context(), sw, page[i], Job{Kind: "answer"}); err != nil {
+				if err := s.AcceptFound(t.Context(), sw, page[i], false, Job{Kind: "answer"}); err != nil {
 					t.Fatal(err)
 				}
 				news += keys[i]
@@ -184,7 +318,7 @@ func TestWhatASweepFoundIsStoredWithItsJobAndNeverInPlain(t *testing.T) {
 			t.Fatal(err)
 		}
 		received := time.Now().Add(-time.Hour).Truncate(time.Microsecond)
-		if err := s.AcceptFound(t.Context(), sweep, Delivery{Key: "c-1 writes canary", Body: []byte("body"), Received: received}, Job{Queue: "chat", Kind: "answer"}); err != nil {
+		if err := s.AcceptFound(t.Context(), sweep, Delivery{Key: "c-1 writes canary", Body: []byte("body"), Received: received}, true, Job{Queue: "chat", Kind: "answer"}); err != nil {
 			t.Fatal(err)
 		}
 		n := 0
@@ -194,6 +328,9 @@ func TestWhatASweepFoundIsStoredWithItsJobAndNeverInPlain(t *testing.T) {
 			}
 			n++
 			d, err := s.Delivery(t.Context(), b.ID)
+			if found, late := d.Found(); !found || !late {
+				t.Errorf("found %v, late %v", found, late)
+			}
 			if err != nil || b.State != DeliveryWaiting || string(d.Body) != "body" || !d.Received.Equal(received) || strings.Contains(d.Key, "canary") {
 				t.Errorf("%+v, %+v, %v", b, d, err)
 			}

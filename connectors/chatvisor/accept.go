@@ -1,6 +1,7 @@
 package chatvisor
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,8 +43,6 @@ type kept struct {
 	Done         bool   `json:"done,omitempty"`
 	Code         string `json:"code,omitempty"`
 	URL          string `json:"url,omitempty"`
-	// Late says that it was found in a list.
-	Late bool `json:"late,omitempty"`
 	// Misfit says what a body lacks and how it looks, and Rules by which file: such an
 	// event is kept for the operator alone.
 	Misfit string `json:"misfit,omitempty"`
@@ -111,6 +110,7 @@ func (c *connector) receipt(event string, h http.Header, body []byte) (bridge.Re
 	if len(events) == 0 {
 		return answer, nil
 	}
+	events = fitFirst(events)
 	if len(events) == 1 && c.sweeps() {
 		answer.Known = events[0].standing
 	}
@@ -174,7 +174,8 @@ func (c *connector) misfit(event, lacks string, body gjson.Result) (kept, string
 // keep leaves of an event what may be stored.
 func (c *connector) keep(event string, s slots, at time.Time) kept {
 	k := kept{Event: event, Customer: s.customer, Conversation: s.conversation}
-	if k.Done = event != eventMessage && c.rules.isDone(s.status); !k.Done {
+	k.Done = event != eventMessage && c.rules.isDone(s.status)
+	if !k.Done && event != eventStatus { // which begins nothing
 		k.standing = s.standing()
 	}
 	if !k.Done && slices.Contains(c.rules.join, joinCode) {
@@ -214,6 +215,16 @@ func (c *connector) print(event string, parts ...string) string {
 		fmt.Fprintf(mac, "%d:%s", len(p), p)
 	}
 	return event + "/" + hex.EncodeToString(mac.Sum(nil)[:12])
+}
+
+// fitFirst puts what does not fit behind what does, so that it fails alone. Where
+// nothing fits, one stands for all.
+func fitFirst(events []kept) []kept {
+	slices.SortStableFunc(events, func(a, b kept) int { return cmp.Compare(min(len(a.Misfit), 1), min(len(b.Misfit), 1)) })
+	if events[0].Misfit != "" {
+		return events[:1]
+	}
+	return events
 }
 
 // pack makes one delivery of all events of a body.

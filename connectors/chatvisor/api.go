@@ -30,8 +30,10 @@ const (
 	pace = 2
 	// maxPause is how long a request waits for its turn before it is put off.
 	maxPause = 5 * time.Second
-	// maxPrompt is the same where somebody waits for the answer.
-	maxPrompt = 3 * time.Second
+	// maxPrompt is the same where somebody waits for the answer, and maxPatience where
+	// nobody does.
+	maxPrompt   = 3 * time.Second
+	maxPatience = time.Minute
 )
 
 // An api speaks to one tenant: to its host alone, at any method, and no faster than
@@ -67,9 +69,8 @@ type request struct {
 	method string
 	path   string // escaped, below the base
 	query  url.Values
-	body   any // nil for none
-	// prompt does not wait for its turn for long: somebody does.
-	prompt bool
+	body   any           // nil for none
+	most   time.Duration // to wait for its turn
 }
 
 // do makes a call and gives the answer, which is JSON or empty.
@@ -95,13 +96,9 @@ func (e *turnError) Error() string { return "put off, to ask no more than twice 
 
 // wait lets a request have its turn, or puts it off if that is far away.
 func (a *api) wait(ctx context.Context, r request) error {
-	most := maxPause
-	if r.prompt {
-		most = maxPrompt
-	}
 	turn := a.turns.Reserve()
 	pause := turn.Delay()
-	if pause > most {
+	if pause > r.most {
 		turn.Cancel()
 		return fmt.Errorf("%s: %w", r.name, &turnError{pause})
 	}
@@ -195,8 +192,9 @@ func (a *api) request(ctx context.Context, r request, token string) (*http.Reque
 	return req, nil
 }
 
-// take does what a step's endpoint stands for.
-func (c *connector) take(ctx context.Context, name string, values map[placeholder]any, prompt bool) (*endpoint, gjson.Result, error) {
+// take does what a step's endpoint stands for. It waits for its turn for the given time
+// at most.
+func (c *connector) take(ctx context.Context, name string, values map[placeholder]any, most time.Duration) (*endpoint, gjson.Result, error) {
 	e, err := c.step(name)
 	if err != nil {
 		return nil, gjson.Result{}, err
@@ -205,7 +203,7 @@ func (c *connector) take(ctx context.Context, name string, values map[placeholde
 	if err != nil {
 		return nil, gjson.Result{}, err
 	}
-	r.prompt = prompt
+	r.most = most
 	answer, err := c.api.do(ctx, r)
 	return e, answer, err
 }

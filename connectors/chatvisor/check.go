@@ -51,7 +51,7 @@ func (c *connector) check(ctx context.Context) []bridge.Finding {
 // customers").
 func customersPage(size int) request {
 	return request{
-		name: "GET /customer", method: http.MethodGet, path: "/customer", prompt: true,
+		name: "GET /customer", method: http.MethodGet, path: "/customer", most: maxPrompt,
 		query: url.Values{"pageNumber": {"0"}, "pageSize": {strconv.Itoa(size)}},
 	}
 }

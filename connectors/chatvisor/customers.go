@@ -60,7 +60,7 @@ func (c *connector) customer(ctx context.Context, id string) (gjson.Result, erro
 		if customer, ok := c.customers.get(id); ok {
 			return customer, nil
 		}
-		_, customer, err := c.take(ctx, getCustomer, map[placeholder]any{"customerId": id}, false)
+		_, customer, err := c.take(ctx, getCustomer, map[placeholder]any{"customerId": id}, maxPause)
 		if err == nil {
 			c.customers.put(id, customer)
 		}

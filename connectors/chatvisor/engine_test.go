@@ -280,8 +280,13 @@ func TestAnEndThatFollowsAnotherAtOnceIsHeard(t *testing.T) {
 
 func TestABodyThatDoesNotFitIsShownToTheOperator(t *testing.T) {
 	inTown(t, "", func(w *town) {
-		for range 3 {
-			w.calls(chatvisortest.Hook{Event: eventMessage, Body: []byte(`{"customer":{"id":"c-1"},"text":"my card is 4111"}`)})
+		w.visits("Ben Stone", "chatvisor:c-2", "")
+		for _, body := range []string{
+			`{"customer":{"id":"c-1"},"text":"my card is 4111"}`, `{"customer":{"id":"c-3"},"text":"hello"}`,
+			`[{"customer":{"id":"c-1"},"text":"hello"},{"customerId":"c-2","text":"hello"},{"customer":{"id":"c-4"}}]`,
+			`[{"customer":{"id":"c-5"},"text":"hello"}]`,
+		} {
+			w.calls(chatvisortest.Hook{Event: eventMessage, Body: []byte(body)})
 		}
 		var failed []store.Backlog
 		for d, err := range w.store.Backlog(w.Context()) {
@@ -294,7 +299,7 @@ func TestABodyThatDoesNotFitIsShownToTheOperator(t *testing.T) {
 			!strings.Contains(failed[0].Errors[0].Error, "{customer: {id: text}, text: text}") {
 			w.Errorf("the operator sees %+v", failed)
 		}
-		w.cards()
+		w.cards("Co-browse with") // what is with it in a list is not lost
 	})
 }
 

@@ -20,7 +20,7 @@ func (c *connector) enterChat(ctx context.Context, chat string, a bridge.Agent) 
 	if e := c.rules.endpoints[agentChatURL]; e != nil && e.has("agentEmail") && a.Email == "" {
 		return "", bridge.Permanent(errors.New("agent_chat_url needs the agent's e-mail address, which nobody has confirmed: let agents sign in"))
 	}
-	e, answer, err := c.take(ctx, agentChatURL, values, true)
+	e, answer, err := c.take(ctx, agentChatURL, values, maxPrompt)
 	if err != nil {
 		return "", c.classify(err)
 	}

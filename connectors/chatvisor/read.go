@@ -43,7 +43,7 @@ func (c *connector) read(ctx context.Context, d bridge.Delivery) (bridge.Ask, er
 		return bridge.Ask{Verb: bridge.Close, Chat: k.chat()}, nil
 	}
 	ask := bridge.Ask{
-		Verb: bridge.Start, Chat: k.chat(), ChatURL: k.URL, Late: k.Late,
+		Verb: bridge.Start, Chat: k.chat(), ChatURL: k.URL,
 		// A customer who writes after the conversation was done begins another, and
 		// both hooks say so; a change of status says nothing of the kind.
 		New: k.Event != eventStatus,

@@ -22,7 +22,7 @@ func (c *connector) sweep(ctx context.Context, found func(context.Context, []bri
 		asked := c.now()
 		_, answer, err := c.take(ctx, listConversations, map[placeholder]any{
 			"page": e.firstPage + n, "pageSize": c.rules.sweep.pageSize,
-		}, false)
+		}, maxPatience)
 		if err != nil {
 			return c.classify(err)
 		}
@@ -45,7 +45,7 @@ func (c *connector) sweep(ctx context.Context, found func(context.Context, []bri
 			}
 			if !ok {
 				if odd++; odd == 1 {
-					c.log.WarnContext(ctx, "a listed conversation does not say whose or which it is", "connector", c.name, "looks", skeleton(row))
+					c.log.WarnContext(ctx, "a listed conversation does not say whose or which it is, or its status", "connector", c.name, "looks", skeleton(row))
 				}
 			}
 		}
@@ -56,19 +56,22 @@ func (c *connector) sweep(ctx context.Context, found func(context.Context, []bri
 			return nil
 		}
 	}
+	c.log.WarnContext(ctx, "the list of conversations goes on behind max_pages; what is there is not looked at", "connector", c.name)
 	return nil
 }
 
 // listed takes a listed conversation for what the webhook of a new one would have
-// said; it has no key if the conversation is over. It reports whether it names a
-// customer, and a conversation where it should.
+// said; it has no key if the conversation is over. It reports whether it says whose
+// and which it is, and whether that is so.
 func (c *connector) listed(row gjson.Result, asked time.Time) (d bridge.Delivery, ok bool, err error) {
 	s, lacks := c.rules.bodies[eventConversation].read(row)
-	if lacks != "" || c.rules.isDone(s.status) {
-		return d, lacks == "", nil
+	switch {
+	case lacks != "" || s.status == "": // and whether it is over nobody knows
+		return d, false, nil
+	case c.rules.isDone(s.status):
+		return d, true, nil
 	}
 	k := c.keep(eventConversation, s, asked)
-	k.Late = true
 	_, body, err := pack([]kept{k})
 	return bridge.Delivery{Key: k.standing, Body: body, Received: asked}, true, err
 }

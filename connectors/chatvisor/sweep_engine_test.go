@@ -74,6 +74,67 @@ func TestAnOldConversationGetsACardOnlyIfItsCustomerIsThere(t *testing.T) {
 	})
 }
 
+// A change of the status begins nothing, so it is no news of what has begun.
+func TestALoneChangeOfTheStatusHidesNothing(t *testing.T) {
+	inTown(t, "odd\nsweep: {interval: 60s}\n", func(w *town) {
+		w.AddCustomer(chatvisortest.Customer{ID: "c-1", ExternalID: "cust-77", Name: "Ann"})
+		w.visits("Ann Silva", "chatvisorext:cust-77", "")
+		w.calls(w.Write("c-1", "hello")...)
+		w.calls(w.SetStatus("c-1", chatvisortest.Done)...)
+		w.pass(2 * time.Minute)
+		for _, h := range w.Write("c-1", "it is me again") {
+			if h.Event == eventStatus {
+				w.calls(h) // the others are lost
+			}
+		}
+		w.pass(2 * time.Minute)
+		w.cards("closed", "Ann")
+	})
+}
+
+// What began since the last sweep is treated as its webhooks would have been.
+func TestAConversationOfTheLastMinutesGetsItsCardThoughNobodyIsThereYet(t *testing.T) {
+	inTown(t, "odd\nsweep: {interval: 60s}\n", func(w *town) {
+		w.AddCustomer(chatvisortest.Customer{ID: "c-1", ExternalID: "cust-77", Name: "Ann"})
+		w.pass(90 * time.Second)
+		w.Write("c-1", "hello") // and its webhooks are lost
+		w.pass(2 * time.Minute)
+		w.cards("find Ann")
+	})
+}
+
+func TestPromise7NobodyIsFoundByACodeOfLongAgo(t *testing.T) {
+	for name, arrives := range map[string]func(w *town){
+		"in a list": func(w *town) {
+			w.AddCustomer(chatvisortest.Customer{ID: "c-1", Name: "Ann"})
+			w.Write("c-1", "4821")
+			w.stops()
+		},
+		"in a webhook that waited": func(w *town) {
+			w.stops()
+			w.calls(w.Write("c-1", "4821")...)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inTown(t, "odd\njoin: [lookup_code]\nsweep: {interval: 60s}\n", func(w *town) {
+				arrives(w)
+				w.pass(3 * time.Hour)
+				w.visits("Bob Stranger", "shop:2", "4821") // it is his now
+				w.starts()
+				w.pass(3 * time.Minute)
+				for _, p := range w.slack.Channel("C1") {
+					if strings.Contains(p.Text+string(p.Blocks), "Bob") || strings.Contains(p.Text+string(p.Blocks), "/w/") {
+						w.Errorf("the card says %s", p.Text)
+					}
+				}
+				if strings.Contains(fmt.Sprint(w.upscope.Calls()), "4821") {
+					w.Error("the code was looked up")
+				}
+			})
+		})
+	}
+}
+
 // The first sweep over a tenant's old conversations takes its time, and what comes
 // in by itself goes before it.
 func TestTheFirstSweepIsInNobodysWay(t *testing.T) {

@@ -31,7 +31,7 @@ func (d *tenant) asks(t *testing.T, found []bridge.Delivery) (all []bridge.Ask) 
 	t.Helper()
 	for _, one := range found {
 		ask, err := d.Read(t.Context(), one)
-		if err != nil || ask.Verb != bridge.Start || !ask.New || !ask.Late {
+		if err != nil || ask.Verb != bridge.Start || !ask.New {
 			t.Errorf("%s: %+v, %v", one.Body, ask, err)
 		}
 		all = append(all, ask)
@@ -82,7 +82,11 @@ func TestAConversationIsFoundUnderTheSameKeyUntilTheCustomerWrites(t *testing.T)
 	// What webhooks told of is no news to a sweep.
 	for _, h := range hooks {
 		r, err := d.comes(h.Event, string(h.Body))
-		if err != nil || r.Known != first {
+		want := first
+		if h.Event == eventStatus {
+			want = "" // it begins nothing
+		}
+		if err != nil || r.Known != want {
 			t.Errorf("%s is known as %q, %v; the sweep finds %q", h.Event, r.Known, err, first)
 		}
 	}
@@ -97,6 +101,54 @@ func TestAConversationIsFoundUnderTheSameKeyUntilTheCustomerWrites(t *testing.T)
 	if r, err := newTenant(t, "").comes(eventConversation, recorded(t, "text")); err != nil || r.Known != "" {
 		t.Errorf("without a list something is known as %q, %v", r.Known, err)
 	}
+}
+
+func TestAListThatDoesNotSayWhatIsOverOpensNothing(t *testing.T) {
+	t.Parallel()
+	d := newTenant(t, "endpoints: {list_conversations: {path: /all}}", func(c *Config) {
+		c.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			return jsonAnswer(r, http.StatusOK, `[{"customerId":"c-1","state":{"is":"DONE"}},{"customerId":"c-2","status":"SNOOZED"}]`), nil
+		})
+	})
+	found, err := d.sweeps(t)
+	if err != nil || len(found) != 1 || !strings.Contains(string(found[0].Body), "c-2") { // what it does not know is open
+		t.Errorf("found %+v, %v", found, err)
+	}
+	if said := d.log.String(); !strings.Contains(said, "or its status") || !strings.Contains(said, "{customerId: text, state: {is: text}}") {
+		t.Errorf("the log says %s", said)
+	}
+}
+
+func TestAListThatIsCutOffIsSaidToBe(t *testing.T) {
+	t.Parallel()
+	d := newTenant(t, "odd\nsweep: {page_size: 2, max_pages: 2}\n")
+	for i := range 5 {
+		d.Write(fmt.Sprintf("c-%d", i), "hello")
+	}
+	if found, err := d.sweeps(t); err != nil || len(found) != 4 || !strings.Contains(d.log.String(), "goes on behind max_pages") {
+		t.Errorf("found %d, %v; the log says %s", len(found), err, d.log.String())
+	}
+}
+
+// The bridge's own pace is no failure of the list's.
+func TestASweepWaitsForItsTurnForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newTenant(t, "odd")
+		d.Write("c-1", "hello")
+		for range 12 {
+			go func() { _, _ = d.k.api.do(t.Context(), request{name: "busy", path: "/customer", most: time.Minute}) }()
+		}
+		synctest.Wait()
+		began, found := time.Now(), 0
+		err := d.k.sweep(t.Context(), func(_ context.Context, page []bridge.Delivery) error {
+			found += len(page)
+			return nil
+		})
+		if err != nil || found != 1 || time.Since(began) <= maxPause {
+			t.Errorf("found %d after %v, %v", found, time.Since(began), err)
+		}
+	})
 }
 
 func TestWhoWroteLastSaysNothingInAList(t *testing.T) {

@@ -74,7 +74,7 @@ func (d *console) agents(ctx context.Context) ([]agent, error) {
 	var all []agent
 	first := ""
 	for n := range maxPages {
-		_, answer, err := d.take(ctx, listAgents, map[placeholder]any{"page": e.firstPage + n, "pageSize": d.rules.sweep.pageSize}, false)
+		_, answer, err := d.take(ctx, listAgents, map[placeholder]any{"page": e.firstPage + n, "pageSize": d.rules.sweep.pageSize}, maxPause)
 		if err != nil {
 			return nil, d.explain(err)
 		}
@@ -195,7 +195,7 @@ func (a agent) values() map[placeholder]any {
 
 // act does a step for one agent.
 func (d *console) act(ctx context.Context, step string, a agent) error {
-	if _, _, err := d.take(ctx, step, a.values(), false); err != nil {
+	if _, _, err := d.take(ctx, step, a.values(), maxPause); err != nil {
 		return fmt.Errorf("%s: %w", a.Email, d.explain(err))
 	}
 	return nil

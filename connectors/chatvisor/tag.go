@@ -40,7 +40,7 @@ func (d *console) tag(ctx context.Context, t tagCommand) error {
 	if err := t.validate(e); err != nil {
 		return err
 	}
-	_, customer, err := d.take(ctx, getCustomer, map[placeholder]any{"customerId": t.Customer}, true)
+	_, customer, err := d.take(ctx, getCustomer, map[placeholder]any{"customerId": t.Customer}, maxPrompt)
 	if err != nil {
 		return d.explain(err)
 	}
@@ -80,7 +80,7 @@ func (d *console) tag(ctx context.Context, t tagCommand) error {
 		d.out(dryRun)
 		return nil
 	}
-	if _, _, err := d.take(ctx, tagCustomer, values, true); err != nil {
+	if _, _, err := d.take(ctx, tagCustomer, values, maxPrompt); err != nil {
 		return d.explain(err)
 	}
 	d.done(ctx, "labels of a customer", "customer", t.Customer, "old", before, "new", labels, "id_given", t.ExternalID != "")
@@ -112,7 +112,7 @@ func (d *console) oldID(t tagCommand, customer gjson.Result) (string, error) {
 
 // readBack reads the customer again and compares.
 func (d *console) readBack(ctx context.Context, t tagCommand, labels []string) error {
-	_, customer, err := d.take(ctx, getCustomer, map[placeholder]any{"customerId": t.Customer}, true)
+	_, customer, err := d.take(ctx, getCustomer, map[placeholder]any{"customerId": t.Customer}, maxPrompt)
 	if err != nil {
 		return fmt.Errorf("the change was accepted, and the customer could not be read again, so whether it was made is not known: look without --yes; %w", d.explain(err))
 	}

@@ -53,7 +53,7 @@ func (d *console) mint(ctx context.Context, t tokenCommand) (err error) {
 			err = errors.Join(err, os.Remove(t.Out))
 		}
 	}()
-	_, answer, err := d.take(ctx, mintToken, values, true)
+	_, answer, err := d.take(ctx, mintToken, values, maxPrompt)
 	if err != nil {
 		return d.explain(err)
 	}

@@ -31,7 +31,7 @@ func (v visibilityCommand) Run(ctx context.Context, c *Command, k *kong.Context)
 
 // visibility is what the service says of it, in its own words.
 func (d *console) visibility(ctx context.Context) (string, error) {
-	e, answer, err := d.take(ctx, getVisibility, nil, true)
+	e, answer, err := d.take(ctx, getVisibility, nil, maxPrompt)
 	if err != nil {
 		return "", d.explain(err)
 	}
@@ -61,7 +61,7 @@ func (d *console) setVisibility(ctx context.Context, visible, yes bool) error {
 		d.out(dryRun)
 		return nil
 	}
-	if _, _, err := d.take(ctx, setVisibility, map[placeholder]any{"visible": visible}, true); err != nil {
+	if _, _, err := d.take(ctx, setVisibility, map[placeholder]any{"visible": visible}, maxPrompt); err != nil {
 		return d.explain(err)
 	}
 	d.done(ctx, "visibility", "old", before, "new", visible)
