@@ -46,8 +46,18 @@ func (c *crowded) serve(t testing.TB, r *http.Request, status int) {
 
 func TestManyClicksShareAFewConnectionsToUpscope(t *testing.T) {
 	t.Parallel()
-	var connections atomic.Int64
-	fake := httptest.NewUnstartedServer(http.HandlerFunc(quickUpscope))
+	const parallel = 64
+	var connections, came atomic.Int64
+	// The first are all under way at once, or some would be answered on each other's
+	// connections while their own are still made.
+	all := make(chan struct{})
+	fake := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if came.Add(1) == parallel {
+			close(all)
+		}
+		<-all
+		quickUpscope(w, r)
+	}))
 	fake.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			connections.Add(1)
@@ -65,7 +75,7 @@ func TestManyClicksShareAFewConnectionsToUpscope(t *testing.T) {
 	}
 	defer func() { _ = c.close() }()
 	const clicks = 10_000
-	benchtest.Parallel(t, 64, clicks, func(i int) error {
+	benchtest.Parallel(t, parallel, clicks, func(i int) error {
 		v, err := c.finder.visitor(t.Context(), fmt.Sprintf("V%09d", i))
 		if err != nil {
 			return err

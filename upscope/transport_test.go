@@ -23,8 +23,18 @@ func TestManyCallsShareFewConnections(t *testing.T) {
 	t.Parallel()
 	srv := upscopetest.New(upscopetest.Options{})
 	srv.Come(upscope.Visitor{ShortID: "AB12"})
-	var opened atomic.Int32
-	web := httptest.NewUnstartedServer(srv)
+	const parallel, each = 64, 12
+	var opened, came atomic.Int32
+	// The first calls are all under way at once, or some would be answered on each other's
+	// connections while their own are still made.
+	all := make(chan struct{})
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if came.Add(1) == parallel {
+			close(all)
+		}
+		<-all
+		srv.ServeHTTP(w, r)
+	}))
 	web.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateNew {
 			opened.Add(1)
@@ -39,7 +49,6 @@ func TestManyCallsShareFewConnections(t *testing.T) {
 	client, _ := clients(t, upscope.Config{URL: web.URL, Key: key, Transport: transport})
 
 	// Good answers, failures with bodies, and calls that read no body all have to give their connection back.
-	const parallel, each = 64, 12
 	var wg sync.WaitGroup
 	for range parallel {
 		wg.Go(func() {
