@@ -44,8 +44,22 @@ func (c *crowded) serve(t testing.TB, r *http.Request, status int) {
 	}
 }
 
+// On a busy machine a connection may be given up because Go does not learn in time that
+// a request was written (net/http, maxWriteWaitBeforeConnReuse), so there are three tries.
 func TestManyClicksShareAFewConnectionsToUpscope(t *testing.T) {
 	t.Parallel()
+	var opened []int64
+	for range 3 {
+		n := connectionsOfClicks(t, 10_000)
+		if n <= 80 {
+			return
+		}
+		opened = append(opened, n)
+	}
+	t.Errorf("%d connections for 10,000 clicks", opened)
+}
+
+func connectionsOfClicks(t *testing.T, clicks int) int64 {
 	const parallel = 64
 	var connections, came atomic.Int64
 	// The first are all under way at once, or some would be answered on each other's
@@ -74,7 +88,6 @@ func TestManyClicksShareAFewConnectionsToUpscope(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.close() }()
-	const clicks = 10_000
 	benchtest.Parallel(t, parallel, clicks, func(i int) error {
 		v, err := c.finder.visitor(t.Context(), fmt.Sprintf("V%09d", i))
 		if err != nil {
@@ -85,9 +98,7 @@ func TestManyClicksShareAFewConnectionsToUpscope(t *testing.T) {
 		_, err = c.mint(t.Context(), k, v, policy.Profile{})
 		return err
 	})
-	if n := connections.Load(); n > 80 {
-		t.Errorf("%d connections for %d clicks", n, clicks)
-	}
+	return connections.Load()
 }
 
 func TestADeliveryIsOneTransactionAndSoIsAClick(t *testing.T) {

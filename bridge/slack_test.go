@@ -405,7 +405,7 @@ func TestTheDeskHasTheCardsOfAChannelForWhoeverMayWatch(t *testing.T) {
 		bob.follow(door).wantWatch(t)
 		w.begun()
 		w.pass(sessionsWait)
-		bob.follow("/").want(t, http.StatusOK, "Bob Baker is with them.", "Recent sessions", "Live")
+		bob.follow("/").want(t, http.StatusOK, "<bdi>Bob Baker</bdi> is with them.", "Recent sessions", "Live")
 		// Who may not watch there sees nothing of it.
 		if eve := o.at("eve").follow("/"); eve.StatusCode != http.StatusOK || strings.Contains(eve.body, "/desk/card/") || strings.Contains(eve.body, "basket") {
 			t.Errorf("somebody who may not watch sees %d %s", eve.StatusCode, eve.body)

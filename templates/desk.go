@@ -111,6 +111,7 @@ type deskCardView struct {
 	Path   string
 	How    string
 	Hints  []string
+	With   string // is or was: By with the visitor; empty for neither
 	Button string
 	Stop   string
 	When   moment
@@ -255,13 +256,8 @@ func (c DeskCard) view(now time.Time) deskCardView {
 			v.Hints = append(v.Hints, l.Text)
 		}
 	}
-	if c.Shared && c.By != "" {
-		switch c.State {
-		case StateOpened, StateLive:
-			v.Hints = append(v.Hints, c.By+" is with them.")
-		case StateEnded:
-			v.Hints = append(v.Hints, c.By+" was with them.")
-		}
+	if c.Shared {
+		v.With = map[string]string{StateOpened: "is", StateLive: "is", StateEnded: "was"}[c.State]
 	}
 	if c.State == StateSearching {
 		v.Hints = nil // which speak of a message
