@@ -47,6 +47,13 @@ func inTown(t *testing.T, file string, test func(w *town), change ...func(*Confi
 	inTownOf(t, file, func(*town, *bridge.Config) {}, test, change...)
 }
 
+// inTownWith is inTown with something that is there before the bridge.
+func inTownWith(t *testing.T, file string, before, test func(w *town), change ...func(*Config)) {
+	t.Helper()
+	var once sync.Once
+	inTownOf(t, file, func(w *town, _ *bridge.Config) { once.Do(func() { before(w) }) }, test, change...)
+}
+
 // inTownOf is inTown with a bridge that is set up otherwise.
 func inTownOf(t *testing.T, file string, setUp func(*town, *bridge.Config), test func(w *town), change ...func(*Config)) {
 	t.Helper()

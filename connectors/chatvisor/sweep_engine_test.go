@@ -58,7 +58,7 @@ func TestWhatWebhooksToldOfIsNotTakenUpAgain(t *testing.T) {
 }
 
 func TestAnOldConversationGetsACardOnlyIfItsCustomerIsThere(t *testing.T) {
-	inTown(t, "odd\nsweep: {interval: 60s}\n", func(w *town) {
+	inTownWith(t, "odd\nsweep: {interval: 60s}\n", func(w *town) {
 		w.AddCustomer(chatvisortest.Customer{ID: "c-1", ExternalID: "cust-1", Name: "Ann"})
 		w.AddCustomer(chatvisortest.Customer{ID: "c-2", ExternalID: "cust-2", Name: "Ben"})
 		w.AddCustomer(chatvisortest.Customer{ID: "c-3", ExternalID: "cust-3", Name: "Cleo"})
@@ -67,6 +67,7 @@ func TestAnOldConversationGetsACardOnlyIfItsCustomerIsThere(t *testing.T) {
 		for _, c := range []string{"c-1", "c-2", "c-3"} {
 			w.Write(c, "hello") // long before there was a bridge
 		}
+	}, func(w *town) {
 		w.pass(3 * time.Minute)
 		w.cards("Ann")
 		w.calls(w.Write("c-2", "anybody?")...) // and that gets a card at once, as always
@@ -138,14 +139,15 @@ func TestPromise7NobodyIsFoundByACodeOfLongAgo(t *testing.T) {
 // The first sweep over a tenant's old conversations takes its time, and what comes
 // in by itself goes before it.
 func TestTheFirstSweepIsInNobodysWay(t *testing.T) {
-	inTown(t, "odd\nsweep: {interval: 60s}\n", func(w *town) {
-		const many = 80
+	const many = 80
+	inTownWith(t, "odd\nsweep: {interval: 60s}\n", func(w *town) {
 		for i := range many {
 			id := fmt.Sprintf("old-%d", i)
 			w.AddCustomer(chatvisortest.Customer{ID: id, ExternalID: "x-" + id, Name: id})
 			w.Write(id, "hello")
 		}
 		w.visits("Ann Silva", "chatvisorext:x-old-7", "") // one of them is still there
+	}, func(w *town) {
 		w.pass(20 * time.Second)
 		for i := range 5 {
 			id := fmt.Sprintf("new-%d", i)
@@ -172,11 +174,20 @@ func TestTheFirstSweepIsInNobodysWay(t *testing.T) {
 	})
 }
 
-func TestARestartFindsNothingTwice(t *testing.T) {
-	inTown(t, "odd\nsweep: {interval: 60s}\n", func(w *town) {
-		for i := range 8 {
-			w.Write(fmt.Sprintf("c-%d", i), "hello")
+// opened has so many customers with an open conversation, each of them on the site.
+func opened(n int) func(w *town) {
+	return func(w *town) {
+		for i := range n {
+			id := fmt.Sprintf("c-%d", i)
+			w.AddCustomer(chatvisortest.Customer{ID: id, ExternalID: "x-" + id, Name: id})
+			w.visits(id, "chatvisorext:x-"+id, "")
+			w.Write(id, "hello")
 		}
+	}
+}
+
+func TestARestartFindsNothingTwice(t *testing.T) {
+	inTownWith(t, "odd\nsweep: {interval: 60s}\n", opened(8), func(w *town) {
 		w.pass(4 * time.Second)
 		w.stops() // in the midst of the first sweep
 		first, _ := w.asked(0)
@@ -192,12 +203,9 @@ func TestARestartFindsNothingTwice(t *testing.T) {
 }
 
 func TestReplicasSweepAsOne(t *testing.T) {
-	inTown(t, "odd\nsweep: {interval: 60s}\n", func(w *town) {
+	inTownWith(t, "odd\nsweep: {interval: 60s}\n", opened(20), func(w *town) {
 		_, stopSecond := w.starts()
 		w.starts()
-		for i := range 20 {
-			w.Write(fmt.Sprintf("c-%d", i), "hello")
-		}
 		w.pass(4 * time.Minute)
 		reads, lists := w.asked(0)
 		if reads != 20 || len(lists) < 3 || len(lists) > 5 {
