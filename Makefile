@@ -49,7 +49,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	  for target in $$(cd "$$package" && "$$built/fuzz.test" -test.list '^Fuzz'); do \
 	    echo "fuzz $$package $$target"; \
 	    (cd "$$package" && "$$built/fuzz.test" -test.run '^$$' -test.fuzz "^$$target$$" -test.fuzztime $(FUZZTIME) \
-	      -test.fuzzminimizetime 1x -test.fuzzcachedir "$$(go env GOCACHE)/fuzz/$$package") | { grep -v '^fuzz: elapsed' || true; }; \
+	      -test.fuzzminimizetime 1x -test.fuzzcachedir "$$(go env GOCACHE)/fuzz/$$package") 2>&1 | { grep -v '^fuzz: elapsed' || true; }; \
 	  done; \
 	done
 
