@@ -46,7 +46,8 @@ fuzz: ## every fuzz target for FUZZTIME
 	@built=$$(mktemp -d); trap 'rm -rf "$$built"' EXIT; \
 	for package in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n 1 dirname | sort -u); do \
 	  go test -c -vet=off -fuzz=. -o "$$built/fuzz.test" "./$$package"; \
-	  for target in $$(cd "$$package" && "$$built/fuzz.test" -test.list '^Fuzz'); do \
+	  targets=$$(cd "$$package" && "$$built/fuzz.test" -test.list '^Fuzz'); \
+	  for target in $$targets; do \
 	    echo "fuzz $$package $$target"; \
 	    (cd "$$package" && "$$built/fuzz.test" -test.run '^$$' -test.fuzz "^$$target$$" -test.fuzztime $(FUZZTIME) \
 	      -test.fuzzminimizetime 1x -test.fuzzcachedir "$$(go env GOCACHE)/fuzz/$$package") 2>&1 | { grep -v '^fuzz: elapsed' || true; }; \
