@@ -95,8 +95,9 @@ type Connector struct {
 	// long as nothing is new about it, and may hold what people wrote: the bridge
 	// remembers a keyed hash of it, and makes a delivery of what it does not know. So
 	// found takes its time. A chat that may have begun long ago gets a card only if its
-	// visitor is online, and lookup codes are not followed. The bridge sweeps in one process at a time, whatever ran
-	// before; that a chat is not in the list means nothing. Errors are those of Read.
+	// visitor is online, and lookup codes are not followed. The bridge sweeps in one
+	// process at a time, whatever ran before; that a chat is not in the list means
+	// nothing. Errors are those of Read.
 	Sweep func(ctx context.Context, found func(context.Context, []Delivery) error) error
 
 	// SweepEvery is the pause between two sweeps; zero means two minutes.
