@@ -96,11 +96,6 @@ func (b *Bridge) deskOf(ctx context.Context, who signin.Identity) (templates.Des
 	if err != nil {
 		return page, fmt.Errorf("%w: %w", errStore, err)
 	}
-	rows, more, err := b.sharedCards(ctx)
-	if err != nil {
-		return page, err
-	}
-	page.More = more
 	ids := []string{who.ID}
 	for _, a := range accounts {
 		service, _, _ := strings.Cut(a.ID, ":")
@@ -109,30 +104,15 @@ func (b *Bridge) deskOf(ctx context.Context, who signin.Identity) (templates.Des
 		})
 		ids = append(ids, a.ID)
 	}
-	for _, id := range ids {
-		own, err := b.store.CardsOfAgent(ctx, id, shownAtDesk)
-		if err != nil {
-			return page, fmt.Errorf("%w: %w", errStore, err)
-		}
-		rows = append(own, rows...)
+	var cards []card
+	cards, page.More, err = b.cardsFor(ctx, who, ids)
+	if err != nil {
+		return page, err
 	}
-	seen := map[string]bool{}
-	for _, row := range rows {
-		c, err := openCard(row)
-		if err != nil {
-			return page, err
-		}
-		own := slices.Contains(ids, c.Agent)
-		c.who = who
-		if seen[c.ID] || !own && (!b.shared(c.about.Place) || !b.mayWatch(c)) {
-			continue
-		}
-		seen[c.ID] = true
+	for _, c := range cards {
+		own := c.holder.Agent == who.ID
 		if own || c.about.ByID == who.ID {
 			page.Sessions = append(page.Sessions, b.deskSessions(c)...)
-		}
-		if own {
-			c.holder.Agent = who.ID
 		}
 		shown, err := b.deskCard(ctx, c, page.Now)
 		if err != nil {
@@ -148,19 +128,57 @@ func (b *Bridge) deskOf(ctx context.Context, who signin.Identity) (templates.Des
 	return page, nil
 }
 
+// cardsFor are the cards of an agent's accounts, whose holder they are, and those of a
+// whole team that they may watch; and whether there are more of the latter.
+func (b *Bridge) cardsFor(ctx context.Context, who signin.Identity, accounts []string) (cards []card, more bool, err error) {
+	var rows []store.Card
+	for _, id := range accounts {
+		own, err := b.store.CardsOfAgent(ctx, id, shownAtDesk)
+		if err != nil {
+			return nil, false, fmt.Errorf("%w: %w", errStore, err)
+		}
+		rows = append(rows, own...)
+	}
+	shared, more, err := b.sharedCards(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	seen := map[string]bool{}
+	for _, row := range append(rows, shared...) {
+		c, err := openCard(row)
+		if err != nil {
+			return nil, false, err
+		}
+		c.who = who
+		own := slices.Contains(accounts, c.Agent)
+		if seen[c.ID] || !own && (!b.shared(c.about.Place) || !b.mayWatch(c)) {
+			continue
+		}
+		seen[c.ID] = true
+		if own {
+			c.holder.Agent = who.ID
+		}
+		cards = append(cards, c)
+	}
+	return cards, more, nil
+}
+
 // sharedCards are the latest cards that the operator has shown where several people see
-// them, and whether there may be more. Whoever may watch may take one up.
+// them, and whether there are more. Whoever may watch may take one up.
 func (b *Bridge) sharedCards(ctx context.Context) (rows []store.Card, more bool, err error) {
 	for _, name := range slices.Sorted(maps.Keys(b.connectors)) {
 		c := b.connectors[name]
 		if c.ShowAt == (Place{}) || !b.shared(c.ShowAt) {
 			continue
 		}
-		open, err := b.store.CardsToOpen(ctx, name, sharedAtDesk)
+		open, err := b.store.CardsToOpen(ctx, name, sharedAtDesk+1)
 		if err != nil {
 			return nil, false, fmt.Errorf("%w: %w", errStore, err)
 		}
-		rows, more = append(rows, open...), more || len(open) == sharedAtDesk
+		if len(open) > sharedAtDesk {
+			open, more = open[:sharedAtDesk], true
+		}
+		rows = append(rows, open...)
 	}
 	return rows, more, nil
 }

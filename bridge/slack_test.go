@@ -419,6 +419,33 @@ func TestTheDeskHasTheCardsOfAChannelForWhoeverMayWatch(t *testing.T) {
 	}, o.opts...)
 }
 
+func TestTheDeskSaysThatAChannelHasMoreCardsThanItShows(t *testing.T) {
+	o := newOffice(t, "rules:\n  - who: {groups: [support]}\n    where: {places: [\"slack:C1\"]}\n    may: [watch]\n")
+	inSlack(t, "C1", func(w *slackWorld) {
+		o.world = w.world
+		w.ann()
+		takes := func() {
+			room := w.opens(keyed())
+			w.chat.Take(room, "bob")
+			w.tells("LivechatSessionTaken", room)
+		}
+		for range 50 {
+			takes()
+		}
+		w.pass(10 * time.Second)
+		const more = "These are the latest"
+		bob := o.at("bob")
+		if page := bob.follow("/"); strings.Count(page.body, `href="/desk/card/`) != 50 || strings.Contains(page.body, more) {
+			t.Errorf("of 50 cards %d are shown; %q is said: %t", strings.Count(page.body, `href="/desk/card/`), more, strings.Contains(page.body, more))
+		}
+		takes()
+		w.pass(time.Second)
+		if page := bob.follow("/"); strings.Count(page.body, `href="/desk/card/`) != 50 || !strings.Contains(page.body, more) {
+			t.Errorf("of 51 cards %d are shown; %q is said: %t", strings.Count(page.body, `href="/desk/card/`), more, strings.Contains(page.body, more))
+		}
+	}, o.opts...)
+}
+
 func TestTheDeskOffersNoCardThatItsDoorRefuses(t *testing.T) {
 	o := newOffice(t, "rules:\n  - who: {groups: [support]}\n    may: [watch, look-up]\n  - who: {groups: [leads]}\n    may: [watch]\n")
 	inSlack(t, "C1", func(w *slackWorld) {

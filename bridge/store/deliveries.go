@@ -34,21 +34,9 @@ const purposeBody = "delivery body"
 // not fresh and writes nothing, which is no error. After an error nothing is
 // promised, and the sender must be told to send again.
 func (s *Store) Accept(ctx context.Context, d Delivery, j Job) (fresh bool, err error) {
-	w, err := s.accepting(d, j)
-	if err != nil {
-		return false, fmt.Errorf("store: accept: %w", err)
-	}
-	if err := s.write(ctx, w); err != nil {
-		return false, fmt.Errorf("store: accept: %w", err)
-	}
-	return w.fresh, nil
-}
-
-// accepting prepares what stores d and its job.
-func (s *Store) accepting(d Delivery, j Job) (*write, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return nil, err
+		return false, fmt.Errorf("store: accept: %w", err)
 	}
 	if d.Received.IsZero() {
 		d.Received = time.Now()
@@ -67,7 +55,10 @@ func (s *Store) accepting(d Delivery, j Job) (*write, error) {
 	if d.Known != "" {
 		w.delivery.known, _ = s.found(d.Connector, d.Known)
 	}
-	return w, nil
+	if err := s.write(ctx, w); err != nil {
+		return false, fmt.Errorf("store: accept: %w", err)
+	}
+	return w.fresh, nil
 }
 
 // Delivery returns a delivery, or ErrNotFound if it is finished or unknown.

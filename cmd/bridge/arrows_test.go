@@ -44,7 +44,7 @@ var modules = map[string][]string{
 	"github.com/alecthomas/kong":           {"cmd/bridge", "connectors/chatvisor"},
 	"github.com/alexedwards/scs/v2":        {"bridge/signin"},
 	"github.com/coreos/go-oidc/v3":         {"bridge/signin"},
-	"github.com/gofrs/flock":               {"bridge/store/sqlite"},
+	"github.com/gofrs/flock":               {"bridge/store/sqlite", "connectors/chatvisor"},
 	"github.com/google/uuid":               {"bridge", "bridge/store"},
 	"github.com/gorilla/mux":               {"bridge"},
 	"github.com/gorilla/websocket":         {"connectors/slack", "connectors/slack/slacktest"},

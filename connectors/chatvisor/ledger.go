@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/gofrs/flock"
 )
 
 // ledgerFormat is that of the file. An earlier one, without a number, knew accounts
@@ -31,6 +33,20 @@ type ledger struct {
 type account struct {
 	ID    string `json:"id"`
 	Email string `json:"email"`
+}
+
+// lockLedger keeps others from the file until it is let go: of two that change
+// accounts at once, one would forget what the other made. The lock is a file beside it.
+func lockLedger(path string) (release func(), err error) {
+	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
+	free, err := lock.TryLock()
+	switch {
+	case err != nil:
+		return nil, err
+	case !free:
+		return nil, fmt.Errorf("another sync-agents is at work with %s: wait until it has ended, and try again", path)
+	}
+	return func() { _ = lock.Unlock() }, nil
 }
 
 func readLedger(path, url string) (*ledger, error) {

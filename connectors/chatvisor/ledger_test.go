@@ -351,6 +351,27 @@ func TestNothingIsCreatedThatCannotBeWrittenDown(t *testing.T) {
 	})
 }
 
+func TestASyncDoesNotRunBesideAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStaff(t)
+		before := s.state()
+		release, err := lockLedger(s.ledger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said, err := s.next(); err == nil || !strings.Contains(err.Error(), "another sync-agents is at work") {
+			t.Errorf("%v after %q", err, said)
+		}
+		if after := s.state(); after != before {
+			t.Errorf("the one that was refused left %q, before it was %q", after, before)
+		}
+		release()
+		if said, err := s.next(); err != nil {
+			t.Errorf("%v after %q", err, said)
+		}
+	})
+}
+
 func TestALedgerThatIsNoneIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, "odd")

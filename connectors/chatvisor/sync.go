@@ -39,6 +39,13 @@ func (d *console) syncAgents(ctx context.Context, s agentsCommand) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.File, err)
 	}
+	if s.Yes {
+		release, err := lockLedger(s.Ledger)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	book, err := readLedger(s.Ledger, d.api.base)
 	if err != nil {
 		return err
