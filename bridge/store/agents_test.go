@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -198,6 +199,28 @@ func TestOfSeveralLimitsAllCountOrNone(t *testing.T) {
 		}
 		if n := number(t, s, `SELECT count(*) FROM limits`); n != 0 {
 			t.Errorf("%d subjects are remembered when all is free again", n)
+		}
+	})
+}
+
+func TestLimitsAreForgottenOnceAllIsFreeAgain(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		for i := range 12 { // more than one portion
+			var acts []Spending
+			for j := range 100 {
+				acts = append(acts, Spending{Limit{"doors", 1, time.Minute}, fmt.Sprint(i, "/", j)})
+			}
+			acts = append(acts, Spending{Limit{"codes", 1, time.Hour}, fmt.Sprint(i)})
+			if err := s.Spend(ctx, acts...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Purge(ctx, time.Now().Add(2*time.Minute), Retention{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, s, `SELECT count(*) FROM limits`); n != 12 {
+			t.Errorf("%d subjects are remembered, of which 12 have something that is not free", n)
 		}
 	})
 }

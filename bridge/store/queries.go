@@ -74,7 +74,8 @@ const (
 	querySpend         = `INSERT INTO limits (subject, free) VALUES `
 	querySpent         = ` ON CONFLICT (subject) DO UPDATE SET free = excluded.free`
 	queryGiveBack      = `UPDATE limits SET free = free - $2 WHERE subject = $1`
-	queryPurgeLimits   = `DELETE FROM limits WHERE subject >= $1 AND subject <= $2 AND free <= $3`
+	queryExpiredLimits = `SELECT subject FROM limits WHERE subject > $1 AND free <= $2 ORDER BY subject LIMIT 500`
+	queryPurgeLimit    = `DELETE FROM limits WHERE subject = $1 AND free <= $2`
 
 	querySweepDue  = `SELECT ended, held FROM sweeps WHERE connector = $1`
 	queryTakeSweep = `INSERT INTO sweeps (connector, round, began, ended, whole, held) VALUES ($1, 1, $3, 0, 0, $2)

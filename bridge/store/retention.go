@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -36,20 +35,16 @@ type Trim struct {
 
 // Purge removes what is older than r allows at the given time: keys of deliveries,
 // whose repeats are new deliveries from then on; what sweeps found that are not done
-// any more; deliveries that failed; cards with
-// their posts and waits; audit records, on which the trail then notes that they
-// were trimmed; receipts of erasures, with the audit; and what is left of
-// remembered browsers, sessions and limits that have expired. It does so in portions, so that nobody
-// waits behind a large one.
+// any more; deliveries that failed; cards with their posts and waits; audit records,
+// on which the trail then notes that they were trimmed; receipts of erasures, with the
+// audit; and what is left of remembered browsers, sessions and limits that have
+// expired. It does so in portions, so that nobody waits behind a large one.
 func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 	var errs []error
 	for _, expired := range []string{queryPurgeBrowsers, queryPurgeSessions} {
 		errs = append(errs, s.purge(ctx, expired, micros(now)))
 	}
-	for first := range 256 { // of the subject
-		from, to := []byte{byte(first)}, append([]byte{byte(first)}, bytes.Repeat([]byte{0xff}, subjectSize)...)
-		errs = append(errs, s.purge(ctx, queryPurgeLimits, from, to, micros(now)))
-	}
+	errs = append(errs, s.purgeLimits(ctx, now))
 	if r.Keys > 0 {
 		errs = append(errs, s.purge(ctx, queryPurge, micros(now.Add(-r.Keys))), s.purge(ctx, queryPurgeFound, micros(now.Add(-r.Keys))))
 	}
@@ -83,11 +78,34 @@ func (s *Store) purge(ctx context.Context, query string, args ...any) error {
 	return nil
 }
 
+// purgeLimits looks for what has expired before it holds up anybody who writes: where
+// everybody who comes is counted, there may be a million.
+func (s *Store) purgeLimits(ctx context.Context, now time.Time) error {
+	for last := []byte{}; ; {
+		subjects, err := column[[]byte](s.engine.Query(ctx, queryExpiredLimits, last, micros(now)))
+		if err != nil || len(subjects) == 0 {
+			return err
+		}
+		last = subjects[len(subjects)-1]
+		err = s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+			for _, subject := range subjects {
+				if _, err := tx.Exec(ctx, queryPurgeLimit, subject, micros(now)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}})
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // purgeCards removes cards that did not change since the given time.
 func (s *Store) purgeCards(ctx context.Context, now, before time.Time) error {
 	for more := true; more; {
 		err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-			ids, err := texts(tx.Query(ctx, queryPurgeCards, idsFrom(before), micros(before), micros(now)))
+			ids, err := column[string](tx.Query(ctx, queryPurgeCards, idsFrom(before), micros(before), micros(now)))
 			if err != nil {
 				return err
 			}
@@ -108,17 +126,18 @@ func (s *Store) purgeCards(ctx context.Context, now, before time.Time) error {
 	return nil
 }
 
-func texts(rows engine.Rows, err error) (all []string, _ error) {
+// column reads rows of one column.
+func column[T any](rows engine.Rows, err error) (all []T, _ error) {
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
+		var v T
+		if err := rows.Scan(&v); err != nil {
 			return nil, err
 		}
-		all = append(all, s)
+		all = append(all, v)
 	}
 	return all, rows.Err()
 }
