@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -200,6 +201,14 @@ func TestAWebhookIsHandedOnAsItCame(t *testing.T) {
 		}
 		if bytes.Contains(w.bytes(), []byte(visitorToken)) {
 			t.Error("what is handed on is kept in plain")
+		}
+		// What is handed on is counted as the one delivery that it is.
+		counts := httptest.NewRecorder()
+		w.bridge.Metrics().ServeHTTP(counts, request(http.MethodGet, "/metrics", nil))
+		for _, line := range []string{`outcome="stored"} 1`, `outcome="repeated"} 2`, `outcome="ignored"} 1`} {
+			if line = `bridge_deliveries_total{connector="rocketchat",` + line; !strings.Contains(counts.Body.String(), line) {
+				t.Errorf("not counted: %s", line)
+			}
 		}
 	}, options{rocketchat: forwarding})
 }

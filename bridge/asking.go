@@ -101,10 +101,7 @@ func (b *Bridge) signedIn(w http.ResponseWriter, r *http.Request) error {
 	if !strings.Contains(next, "?") && (strings.HasPrefix(next, "/w/") || strings.HasPrefix(next, cardPath)) {
 		next += signedInPage
 	}
-	h := w.Header()
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Location", cmp.Or(next, deskPath))
-	w.WriteHeader(http.StatusSeeOther)
+	leadAway(w, cmp.Or(next, deskPath))
 	return nil
 }
 
@@ -141,7 +138,7 @@ func (b *Bridge) signOut(w http.ResponseWriter, r *http.Request) error {
 func (b *Bridge) writeDown(ctx context.Context, e store.Entry) {
 	e.At = time.Now()
 	if err := b.store.Commit(context.WithoutCancel(ctx), store.Change{Audit: []store.Entry{e}}); err != nil {
-		b.log.ErrorContext(ctx, "not recorded", "action", e.Action, "agent", e.Agent, "err", err)
+		b.log.ErrorContext(ctx, "not recorded", "action", e.Action, "agent", e.Agent, "card", e.Card, "err", err)
 	}
 }
 
@@ -255,7 +252,7 @@ func (b *Bridge) may(who signin.Identity, act policy.Act) policy.Decision {
 // is written down now and then.
 func (b *Bridge) refused(ctx context.Context, c card, err error, what ...string) {
 	reason := ""
-	for _, refusal := range []error{errElsewhere, errOther, errPolicy, errThrottled, errMoved} {
+	for _, refusal := range []error{errElsewhere, errOther, errTaken, errPolicy, errThrottled, errMoved} {
 		if errors.Is(err, refusal) {
 			reason = refusal.Error()
 		}

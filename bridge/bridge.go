@@ -159,7 +159,8 @@ func New(c Config) (*Bridge, error) {
 	connectors := map[string]Connector{}
 	for _, conn := range c.Connectors {
 		fault(conn.Name == "", "a connector has no name")
-		fault((conn.Accept == nil) != (conn.Read == nil) && conn.Listen == nil, "connector %s has only one of Accept and Read", conn.Name)
+		hears := conn.Accept != nil || conn.Listen != nil || conn.Sweep != nil
+		fault(hears != (conn.Read != nil), "connector %s cannot read what it hears, or hears nothing to read", conn.Name)
 		_, twice := connectors[conn.Name]
 		fault(twice, "two connectors are called %s", conn.Name)
 		conn.SweepEvery = cmp.Or(conn.SweepEvery, 2*time.Minute)
@@ -231,7 +232,7 @@ func New(c Config) (*Bridge, error) {
 // Run does the work that comes in until ctx ends, and returns when the jobs that
 // were running then are done.
 func (b *Bridge) Run(ctx context.Context) error {
-	queues := map[string]int{}
+	queues := map[string]int{eraseQueue: workers}
 	group, ctx := errgroup.WithContext(ctx)
 	for name, c := range b.connectors {
 		queues[name] = workers
@@ -279,7 +280,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 func (b *Bridge) listen(ctx context.Context, c Connector) {
 	for ctx.Err() == nil {
 		err := c.Listen(ctx, func(ctx context.Context, d Delivery) error {
-			return b.accept(ctx, c.Name, d, "", store.Job{Queue: c.Name, Kind: jobAnswer})
+			return b.acceptCounted(ctx, c.Name, d, "")
 		})
 		if ctx.Err() == nil {
 			b.log.ErrorContext(ctx, "connector stopped listening", "connector", c.Name, "err", err)

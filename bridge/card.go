@@ -169,6 +169,9 @@ type card struct {
 	who signin.Identity
 	// from is the address of whoever asks for it at the desk.
 	from string
+	// over says that the conversation has ended, of a card whose door opens all the
+	// same so that what runs can be stopped.
+	over bool
 }
 
 // actor is who acts on the card: who signed in, or else its agent.

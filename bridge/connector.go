@@ -8,15 +8,16 @@ import (
 	"time"
 
 	"cobrowse-bridge/templates"
+	"cobrowse-bridge/upscope"
 )
 
 // A Connector teaches the bridge one chat service. It translates, and nothing
 // else: it never retries, stores, looks a visitor up, audits, serves a page or
 // sees a watch link. The bridge does all of that once, for every connector.
 //
-// A capability that a service does not have is left nil. Accept and Read come
-// together; everything else is optional. All functions may be called from many
-// goroutines at once.
+// A capability that a service does not have is left nil. What Accept, Listen or Sweep
+// hears of is read by Read, so it comes with any of them; everything else is optional.
+// All functions may be called from many goroutines at once.
 type Connector struct {
 	// Name is the configured name ("rocketchat", "slack-emea"). The bridge puts
 	// it into every key it keeps, so two tenants of one service never meet.
@@ -252,6 +253,20 @@ type Clues struct {
 	UniqueID string
 	// Email is used only if the operator allowed it.
 	Email string
+}
+
+// IsLookupCode reports whether s is of the form of a lookup code, and IsIntegrationID
+// whether it is of that of an integration id, as Upscope takes them: for connectors
+// that read what somebody typed.
+func IsLookupCode(s string) bool {
+	_, err := upscope.LookupCode(s)
+	return err == nil
+}
+
+// IsIntegrationID is described at IsLookupCode.
+func IsIntegrationID(s string) bool {
+	_, err := upscope.IntegrationID(s)
+	return err == nil
 }
 
 // Empty reports whether there is no clue at all.

@@ -75,8 +75,7 @@ func (b *Bridge) seat(who signin.Identity) templates.Seat {
 
 // backTo leads a browser from a form to the page that says what came of it.
 func backTo(w http.ResponseWriter, page string, note templates.Note) error {
-	w.Header().Set("Location", page+"?"+url.Values{"note": {string(note)}}.Encode())
-	w.WriteHeader(http.StatusSeeOther)
+	seeOther(w, page+"?"+url.Values{"note": {string(note)}}.Encode())
 	return nil
 }
 
@@ -272,9 +271,7 @@ func (b *Bridge) deskDoor(w http.ResponseWriter, r *http.Request, who signin.Ide
 	case r.URL.RawQuery != "":
 		location += signedInPage
 	}
-	w.Header().Set("Referrer-Policy", "no-referrer")
-	w.Header().Set("Location", location)
-	w.WriteHeader(http.StatusSeeOther)
+	leadAway(w, location)
 	return nil
 }
 
@@ -360,7 +357,6 @@ func (b *Bridge) deskLookUp(w http.ResponseWriter, r *http.Request, who signin.I
 	if err := b.keep(ctx, &c, change); err != nil {
 		return err
 	}
-	w.Header().Set("Location", cardPath+c.ID)
-	w.WriteHeader(http.StatusSeeOther)
+	seeOther(w, cardPath+c.ID)
 	return nil
 }

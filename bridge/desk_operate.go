@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -99,15 +100,10 @@ var actions = []string{
 	"connected", "disconnected", "signed in", "signed out", "retried", "audit exported", "delivery shown", store.ActionErased, store.ActionTrimmed,
 }
 
-// filter is what of the audit trail is asked for.
-type filter struct {
-	templates.AuditFilter
-	since, until time.Time
-}
-
-// filterOf reads a filter; ok says that all of it could be read.
-func filterOf(r *http.Request) (f filter, ok bool) {
-	f.AuditFilter = templates.AuditFilter{
+// filterOf reads which records are asked for, as the page shows it and as the store
+// takes it; ok says that all of it could be read.
+func filterOf(r *http.Request) (shown templates.AuditFilter, f store.AuditFilter, ok bool) {
+	shown = templates.AuditFilter{
 		Agent: r.Form.Get("agent"), Visitor: r.Form.Get("visitor"), Card: r.Form.Get("card"), Action: r.Form.Get("action"),
 		Since: r.Form.Get("since"), Until: r.Form.Get("until"),
 	}
@@ -122,29 +118,26 @@ func filterOf(r *http.Request) (f filter, ok bool) {
 		}
 		return t
 	}
-	f.since, f.until = day(&f.Since), day(&f.Until)
-	if !f.until.IsZero() {
-		f.until = f.until.AddDate(0, 0, 1) // that day included
+	f = store.AuditFilter{
+		Agent: shown.Agent, Visitor: shown.Visitor, Card: shown.Card, Action: shown.Action,
+		Since: day(&shown.Since), Until: day(&shown.Until),
 	}
-	return f, ok
-}
-
-func (f filter) fits(r store.Record) bool {
-	same := func(want, have string) bool { return want == "" || want == have }
-	return same(f.Agent, r.Agent) && same(f.Visitor, r.Visitor) && same(f.Card, r.Card) && same(f.Action, r.Action) &&
-		!r.At.Before(f.since) && (f.until.IsZero() || r.At.Before(f.until))
+	if !f.Until.IsZero() {
+		f.Until = f.Until.AddDate(0, 0, 1) // that day included
+	}
+	return shown, f, ok
 }
 
 // audit shows the records that fit a filter, the newest first.
 func (b *Bridge) audit(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
-	f, ok := filterOf(r)
-	page := templates.Audit{Seat: b.seat(who), Filter: f.AuditFilter, Actions: actions, Now: time.Now()}
+	shown, f, ok := filterOf(r)
+	page := templates.Audit{Seat: b.seat(who), Filter: shown, Actions: actions, Now: time.Now()}
 	if !ok {
 		page.Note = templates.NoteFilter
 	}
 	from, err := strconv.ParseInt(r.Form.Get("before"), 10, 64)
 	if err != nil || from < 1 {
-		from = 1<<63 - 1
+		from = math.MaxInt64
 	} else {
 		page.Before = from
 	}
@@ -153,12 +146,15 @@ func (b *Bridge) audit(w http.ResponseWriter, r *http.Request, who signin.Identi
 		if err != nil {
 			return fmt.Errorf("%w: %w", errStore, err)
 		}
+		if f.Past(record) {
+			break
+		}
 		if len(page.Records) == recordsShown || seen == recordsSeen {
 			page.Older = record.Seq + 1
 			break
 		}
 		seen++
-		if f.fits(record) {
+		if f.Fits(record) {
 			page.Records = append(page.Records, templates.AuditRecord{
 				Seq: record.Seq, At: record.At, Action: record.Action, Agent: record.Agent, Visitor: record.Visitor, Card: record.Card,
 				Connector: record.Connector, Chat: record.Chat, Detail: record.Detail, Erased: record.Erased,
@@ -171,7 +167,7 @@ func (b *Bridge) audit(w http.ResponseWriter, r *http.Request, who signin.Identi
 // exportAudit writes the records that fit a filter as JSON lines, in order. That
 // somebody took them away is on record too.
 func (b *Bridge) exportAudit(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
-	f, _ := filterOf(r)
+	_, f, _ := filterOf(r)
 	entry := store.Entry{At: time.Now(), Action: "audit exported", Agent: who.ID}
 	if err := b.store.Commit(r.Context(), store.Change{Audit: []store.Entry{entry}}); err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
@@ -187,7 +183,7 @@ func (b *Bridge) exportAudit(w http.ResponseWriter, r *http.Request, who signin.
 			b.log.ErrorContext(r.Context(), "audit export cut short", "err", err)
 			panic(http.ErrAbortHandler) // so that nobody takes it for the whole
 		}
-		if !f.fits(record) {
+		if !f.Fits(record) {
 			continue
 		}
 		// Servers have one deadline for the whole of an answer.
@@ -221,7 +217,7 @@ func (b *Bridge) erasePage(w http.ResponseWriter, r *http.Request, who signin.Id
 	}
 	person := Person{PersonKind(r.PostForm.Get("kind")), r.PostForm.Get("id")}
 	page.Kind, page.ID, page.Upscope = templates.EraseKind(person.Kind), person.ID, r.PostForm.Get("upscope") != ""
-	if person.Valid() != nil || !slices.Contains([]PersonKind{ByShortID, ByUniqueID, ByIntegrationID}, person.Kind) {
+	if person.Valid() != nil {
 		page.Invalid = true
 		return b.render(w, http.StatusBadRequest, page)
 	}
@@ -235,16 +231,11 @@ func (b *Bridge) erasePage(w http.ResponseWriter, r *http.Request, who signin.Id
 		*page.Found = counted(found)
 		return b.render(w, http.StatusOK, page)
 	}
-	queue := ""
-	if page.Upscope {
-		queue = slices.Sorted(maps.Keys(b.connectors))[0]
-	}
-	receipt, err := eraser.Erase(r.Context(), person, who.ID, queue)
+	receipt, err := eraser.Erase(r.Context(), person, who.ID, page.Upscope)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}
-	w.Header().Set("Location", "/desk/erase?receipt="+receipt.ID)
-	w.WriteHeader(http.StatusSeeOther)
+	seeOther(w, "/desk/erase?receipt="+receipt.ID)
 	return nil
 }
 

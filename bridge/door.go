@@ -82,6 +82,9 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 		b.mark(w, r, c)
 	}
 	if entering && b.enters(c) {
+		if c.over {
+			return c.told(errClosed)
+		}
 		d := c.door()
 		d.Entering = true
 		return c.told(b.render(w, http.StatusOK, d))
@@ -131,7 +134,7 @@ func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request, who signin.Id
 			return b.render(w, http.StatusOK, b.connectPage(c))
 		}
 		if err := b.connect(r.Context(), &c, connectedByAgent); errors.Is(err, store.ErrTaken) {
-			return c.told(errOther)
+			return c.told(errTaken)
 		} else if err != nil {
 			return fmt.Errorf("%w: %w", errStore, err)
 		}
@@ -182,10 +185,12 @@ func (b *Bridge) doorCard(r *http.Request, who signin.Identity) (card, error) {
 	case time.Now().After(c.DoorUntil):
 		return c, c.told(errExpired)
 	}
-	if c.stoppable() {
-		return c, nil // what runs can be ended though the chat is over
+	err = b.sharedOpen(r.Context(), c)
+	if errors.Is(err, errClosed) && c.stoppable() {
+		c.over = true
+		return c, nil
 	}
-	return c, c.told(b.sharedOpen(r.Context(), c))
+	return c, c.told(err)
 }
 
 func (b *Bridge) cardAt(r *http.Request, who signin.Identity) (card, int, error) {
@@ -240,7 +245,7 @@ func (c *card) told(err error) error {
 		n.Renew = renewPage
 	case errors.Is(err, errElsewhere):
 		n.Chat, n.Renew = templates.Link{}, renewPage
-	case errors.Is(err, errOther), errors.Is(err, errPolicy):
+	case errors.Is(err, errOther), errors.Is(err, errTaken), errors.Is(err, errPolicy):
 		n.Agent, n.SignOut = c.actorName(), strings.HasPrefix(c.who.ID, "oidc:")
 	default:
 		n.Agent, n.Retry = c.actorName(), samePage
@@ -312,7 +317,7 @@ func (c *card) chatLink() templates.Link {
 func (b *Bridge) doorOf(c card, v upscope.Visitor) templates.Door {
 	d := c.door(b.describe(v))
 	d.Tells, d.Stops = b.tells(c) && c.waitable(), c.stoppable()
-	if b.enters(c) {
+	if b.enters(c) && !c.over {
 		d.Enter = chatPage
 	}
 	if s := c.about.Sighting; s != nil && v.ShortID == c.Visitor && s.Identity != identity(v) {

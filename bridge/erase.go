@@ -44,6 +44,8 @@ func (p Person) Valid() (err error) {
 		if p.ID == "" || strings.Trim(p.ID, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
 			err = errors.New("a visitor's short id is made of letters, digits, _ and -")
 		}
+	default:
+		err = fmt.Errorf("%q is no kind of id", p.Kind)
 	}
 	return err
 }
@@ -120,8 +122,8 @@ func NewEraser(s *store.Store, secret, oldSecret []byte) (*Eraser, error) {
 	return &Eraser{s, keys}, err
 }
 
-// A request is what is still to be done for a receipt. It is sealed.
-type request struct {
+// An erasure is what is still to be done for a receipt. It is sealed.
+type erasure struct {
 	Person Person `json:"person"`
 	// Visitors are the short ids that Upscope had for the person.
 	Visitors []string `json:"visitors,omitempty"`
@@ -133,34 +135,37 @@ const passes = 4
 
 // Look counts what of p is in the store.
 func (e *Eraser) Look(ctx context.Context, p Person) (store.Removed, error) {
-	found, err := e.find(ctx, request{Person: p})
+	found, err := e.find(ctx, erasure{Person: p})
 	return found.Removed(), err
 }
 
-// Erase removes p from the store in the name of agent. A queue, which is that of
-// any connector, gets a job that removes them from Upscope, as soon as the bridge
-// runs and they are not online; with none they stay there.
-func (e *Eraser) Erase(ctx context.Context, p Person, agent, queue string) (store.Receipt, error) {
+// eraseQueue has the jobs that remove people from Upscope.
+const eraseQueue = "erasures"
+
+// Erase removes p from the store in the name of agent, and if they are to be removed
+// from Upscope too, that follows as soon as a bridge runs and they are not online.
+func (e *Eraser) Erase(ctx context.Context, p Person, agent string, atUpscope bool) (store.Receipt, error) {
 	r, err := store.NewReceipt()
 	if err != nil {
 		return r, err
 	}
-	want := request{Person: p}
+	want := erasure{Person: p}
 	var jobs []store.Job
 	r.State = store.ErasureDone
-	if queue != "" {
+	if atUpscope {
 		r.State, r.Note = store.ErasurePending, "the bridge has not asked Upscope yet"
-		jobs = append(jobs, store.Job{Queue: queue, Kind: jobErase, Subject: r.ID})
+		jobs = append(jobs, store.Job{Queue: eraseQueue, Kind: jobErase, Subject: r.ID})
 		if r.Subject, err = json.Marshal(want); err != nil {
 			return r, err
 		}
 	}
-	return r, e.remove(ctx, want, &r, agent, jobs...)
+	err = e.remove(ctx, want, &r, agent, jobs...)
+	return r, err
 }
 
 // remove removes what the store has of a person, until a look finds nothing, and
 // stores r with jobs.
-func (e *Eraser) remove(ctx context.Context, want request, r *store.Receipt, agent string, jobs ...store.Job) error {
+func (e *Eraser) remove(ctx context.Context, want erasure, r *store.Receipt, agent string, jobs ...store.Job) error {
 	for pass := range passes {
 		found, err := e.find(ctx, want)
 		if err != nil {
@@ -188,7 +193,7 @@ const itself = "bridge"
 
 // find looks through the store for a person: first for their cards, then for what
 // those and the person's ids lead to.
-func (e *Eraser) find(ctx context.Context, want request) (store.Remains, error) {
+func (e *Eraser) find(ctx context.Context, want erasure) (store.Remains, error) {
 	visitors := slices.Clone(want.Visitors)
 	if want.Person.Kind == ByShortID {
 		visitors = append(visitors, want.Person.ID)

@@ -24,10 +24,10 @@ func (w *world) eraser() *bridge.Eraser {
 	return e
 }
 
-// erase has an operator erase somebody, at Upscope too where a queue is named.
-func (w *world) erase(kind bridge.PersonKind, id, queue string) store.Receipt {
+// erase has an operator erase somebody, at Upscope too if they say so.
+func (w *world) erase(kind bridge.PersonKind, id string, atUpscope bool) store.Receipt {
 	w.Helper()
-	r, err := w.eraser().Erase(w.Context(), bridge.Person{Kind: kind, ID: id}, "operator:ann", queue)
+	r, err := w.eraser().Erase(w.Context(), bridge.Person{Kind: kind, ID: id}, "operator:ann", atUpscope)
 	w.must(err)
 	return r
 }
@@ -111,7 +111,7 @@ func TestErasingLeavesNoTraceInAnyFile(t *testing.T) {
 				head, err := w.store.AuditHead(w.Context())
 				w.must(err)
 
-				r := w.erase(test.kind, test.id(ann), "")
+				r := w.erase(test.kind, test.id(ann), false)
 				if r.State != store.ErasureDone || r.Removed.Cards != 1 || r.Removed.Posts == 0 || r.Removed.Deliveries == 0 || r.Removed.Records < 3 {
 					t.Errorf("receipt = %+v", r)
 				}
@@ -154,7 +154,7 @@ func TestWhoWasFoundByACodeIsErasedByTheirOtherIds(t *testing.T) {
 		w.upscope.SetLookupCode(ann, "4821")
 		room := w.opens(map[string]string{"upscope_code": "4821"})
 		w.taken(room)
-		if r := w.erase(bridge.ByUniqueID, "cust-77", ""); r.Removed.Cards != 1 {
+		if r := w.erase(bridge.ByUniqueID, "cust-77", false); r.Removed.Cards != 1 {
 			t.Errorf("receipt = %+v", r)
 		}
 	})
@@ -191,7 +191,7 @@ func TestUpscopeForgetsAVisitorAsSoonAsTheyAreOffline(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann, _ := w.ended()
 		bystander := w.upscope.Come(upscope.Visitor{UniqueID: "cust-78"})
-		r := w.erase(bridge.ByUniqueID, "cust-77", "rocketchat")
+		r := w.erase(bridge.ByUniqueID, "cust-77", true)
 		if r.State != store.ErasurePending || r.Note == "" {
 			t.Errorf("receipt = %+v", r)
 		}
@@ -234,7 +234,7 @@ func TestAnErasureThatNeverSucceedsIsGivenUpAndSeen(t *testing.T) {
 	}
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		r := w.erase(bridge.ByShortID, ann, "rocketchat")
+		r := w.erase(bridge.ByShortID, ann, true)
 		for range 70 {
 			w.later(11 * time.Hour)
 		}
@@ -258,7 +258,7 @@ func TestOnlyWhoIsProvenIsErasedAtUpscope(t *testing.T) {
 			w.upscope.Go(id)
 			ids = append(ids, id)
 		}
-		r := w.erase(bridge.ByIntegrationID, "intercom:one", "rocketchat")
+		r := w.erase(bridge.ByIntegrationID, "intercom:one", true)
 		w.pass(time.Second)
 		if r = w.receipt(r.ID); r.State != store.ErasurePending || !strings.Contains(r.Note, "several visitors") {
 			t.Errorf("receipt = %+v", r)

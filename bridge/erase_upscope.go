@@ -33,7 +33,7 @@ func (b *Bridge) eraseAtUpscope(ctx context.Context, j store.Job) error {
 	if err != nil || r.Subject == nil {
 		return err
 	}
-	var want request
+	var want erasure
 	if err := json.Unmarshal(r.Subject, &want); err != nil {
 		return fmt.Errorf("receipt %s: subject: %w", r.ID, err)
 	}
@@ -65,7 +65,7 @@ func (b *Bridge) eraseAtUpscope(ctx context.Context, j store.Job) error {
 	}
 	log.InfoContext(ctx, "person not erased at Upscope yet", "note", r.Note)
 	return eraser.remove(ctx, want, &r, itself, store.Job{
-		Queue: j.Queue, Kind: jobErase, Subject: r.ID, Step: j.Step + 1, At: time.Now().Add(eraseWait(j.Step)),
+		Queue: eraseQueue, Kind: jobErase, Subject: r.ID, Step: j.Step + 1, At: time.Now().Add(eraseWait(j.Step)),
 	})
 }
 
@@ -88,7 +88,7 @@ const rounds = 100
 // deleteVisitors removes from Upscope whomever it has for a person, and counts who
 // was removed and who is left because they are online. Their ids are added to
 // want.
-func (b *Bridge) deleteVisitors(ctx context.Context, want *request) (left int, deleted int64, err error) {
+func (b *Bridge) deleteVisitors(ctx context.Context, want *erasure) (left int, deleted int64, err error) {
 	done := map[string]bool{} // and whether they were removed
 	remove := func(id string) error {
 		if _, twice := done[id]; twice {

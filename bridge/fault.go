@@ -39,6 +39,7 @@ var (
 	errNobody    = errors.New("the proxy did not say who asks")
 	errConnect   = errors.New("card belongs to an account that nobody has claimed")
 	errOther     = errors.New("card belongs to another agent")
+	errTaken     = errors.New("chat account belongs to another agent")
 	errPolicy    = errors.New("policy does not allow it")
 )
 
@@ -95,6 +96,7 @@ var verdicts = []struct {
 	{signin.ErrStore, verdict{status: http.StatusServiceUnavailable, kind: templates.KindStore, fault: true, wait: 5 * time.Second}},
 	{errNoChat, verdict{status: http.StatusBadGateway, kind: templates.KindChatDown, fault: true}},
 	{errOther, verdict{status: http.StatusForbidden, kind: templates.KindOther}},
+	{errTaken, verdict{status: http.StatusForbidden, kind: templates.KindLinked}},
 	{errPolicy, verdict{status: http.StatusForbidden, kind: templates.KindPolicy}},
 	{errOrigin, verdict{status: http.StatusForbidden, kind: templates.KindCrossOrigin}},
 

@@ -60,7 +60,7 @@ func (b *Bridge) takeIn(w http.ResponseWriter, r *http.Request, c Connector) err
 	if receipt.Note != "" {
 		b.log.InfoContext(r.Context(), "connector noted", "connector", c.Name, "delivery", receipt.Key, "note", receipt.Note)
 	}
-	if receipt.Key == "" && receipt.Forward == nil {
+	if receipt.Key == "" {
 		b.metrics.delivery(c.Name, deliveryIgnored)
 	}
 	if err := b.take(r.Context(), c.Name, receipt, body); err != nil {
@@ -84,37 +84,47 @@ func (b *Bridge) take(ctx context.Context, connector string, receipt Receipt, bo
 			kept = body
 		}
 		group.Go(func() error {
-			return b.accept(ctx, connector, Delivery{Key: receipt.Key, Body: kept}, receipt.Known, store.Job{Queue: connector, Kind: jobAnswer})
+			return b.acceptCounted(ctx, connector, Delivery{Key: receipt.Key, Body: kept}, receipt.Known)
 		})
 	}
 	if receipt.Forward != nil {
 		sum := sha256.Sum256(receipt.Forward)
 		key := "forward/" + hex.EncodeToString(sum[:])
 		group.Go(func() error {
-			return b.accept(ctx, connector, Delivery{Key: key, Body: receipt.Forward}, "", store.Job{Queue: connector + forwardQueue, Kind: jobForward})
+			_, err := b.accept(ctx, connector, Delivery{Key: key, Body: receipt.Forward}, "", store.Job{Queue: connector + forwardQueue, Kind: jobForward})
+			return err
 		})
 	}
 	return group.Wait()
 }
 
-// accept stores a delivery with its job, so that what is acknowledged will be
-// done. A delivery whose key is known changes nothing. To what a sweep would call
-// known, see Receipt.
-func (b *Bridge) accept(ctx context.Context, connector string, d Delivery, known string, j store.Job) error {
-	if d.Received.IsZero() {
-		d.Received = time.Now()
-	}
-	fresh, err := b.store.Accept(ctx, store.Delivery{Connector: connector, Key: d.Key, Body: d.Body, Received: d.Received, Known: known}, j)
+// acceptCounted has a delivery answered, and counts it.
+func (b *Bridge) acceptCounted(ctx context.Context, connector string, d Delivery, known string) error {
+	fresh, err := b.accept(ctx, connector, d, known, store.Job{Queue: connector, Kind: jobAnswer})
 	if err != nil {
-		return fmt.Errorf("%w: %w", errStore, err)
+		return err
 	}
 	outcome := deliveryRepeated
 	if fresh {
 		outcome = deliveryStored
 	}
 	b.metrics.delivery(connector, outcome)
-	b.log.DebugContext(ctx, "delivery accepted", "connector", connector, "delivery", d.Key, "fresh", fresh)
 	return nil
+}
+
+// accept stores a delivery with its job, so that what is acknowledged will be done.
+// A delivery whose key is known changes nothing, and is not fresh. Known is
+// Receipt.Known.
+func (b *Bridge) accept(ctx context.Context, connector string, d Delivery, known string, j store.Job) (fresh bool, err error) {
+	if d.Received.IsZero() {
+		d.Received = time.Now()
+	}
+	fresh, err = b.store.Accept(ctx, store.Delivery{Connector: connector, Key: d.Key, Body: d.Body, Received: d.Received, Known: known}, j)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", errStore, err)
+	}
+	b.log.DebugContext(ctx, "delivery accepted", "connector", connector, "delivery", d.Key, "fresh", fresh)
+	return fresh, nil
 }
 
 // forward hands a delivery on.

@@ -25,6 +25,7 @@ type budgets struct {
 	unknownDoors store.Limit // doors that do not exist, by address and by agent
 	signIns      store.Limit // sign-ins that failed, by address
 	watches      store.Limit // watch links, by agent
+	chatEntries  store.Limit // ways into a conversation, by agent
 }
 
 func defaultBudgets() budgets {
@@ -37,7 +38,8 @@ func defaultBudgets() budgets {
 		unknownDoors: store.Limit{Name: "unknown doors", Acts: 20, While: 10 * time.Minute},
 		signIns:      store.Limit{Name: "failed sign-ins", Acts: 20, While: 10 * time.Minute},
 		// Six at once, and one more each 67 s: 60 in an hour.
-		watches: store.Limit{Name: "watch links", Acts: 6, While: 400 * time.Second},
+		watches:     store.Limit{Name: "watch links", Acts: 6, While: 400 * time.Second},
+		chatEntries: store.Limit{Name: "chat entries", Acts: 6, While: 400 * time.Second},
 	}
 }
 

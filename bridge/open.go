@@ -49,8 +49,8 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 		b.refused(ctx, c, errPolicy)
 		return errPolicy
 	}
-	if err := b.sharedOpen(ctx, c); err != nil {
-		return err
+	if c.over {
+		return errClosed
 	}
 	if err := b.limits.known(b.watchTries(c)); err != nil {
 		return err
@@ -115,10 +115,7 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 		b.log.WarnContext(ctx, "shared card not marked as opened", "card", c.about.Shared, "err", err)
 	}
 	b.metrics.watch(watchLed)
-	h := w.Header()
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Location", location)
-	w.WriteHeader(http.StatusSeeOther)
+	leadAway(w, location)
 	return nil
 }
 
@@ -140,10 +137,7 @@ func (b *Bridge) record(ctx context.Context, c *card, before card, browser, conf
 		Audit: []store.Entry{b.entry(*c, "watching", "by "+joined(", ", string(c.about.Reason), confirmed, c.forWhom()))},
 	}
 	if browser != "" {
-		change.Claim = &store.Claim{
-			Card: c.ID, Version: c.Version, Generation: c.Generation, Agent: c.Agent, Browser: browser,
-			Renewed: c.renewed(), Until: time.Now().Add(browserLife),
-		}
+		change.Claim = c.claim(browser)
 	}
 	if !c.looksLike(before) {
 		b.follow(c, before, &change)
@@ -152,18 +146,32 @@ func (b *Bridge) record(ctx context.Context, c *card, before card, browser, conf
 	// The agent waits for this commit, and not for what their card says.
 	jobs := change.Jobs
 	change.Jobs = nil
-	err = b.store.Commit(ctx, change)
+	if err := b.commitPress(ctx, change); err != nil {
+		return err
+	}
+	c.Version = row.Version
+	b.workSoon(ctx, jobs)
+	return nil
+}
+
+// commitPress commits what a press spends and whose door it claims, with its record.
+func (b *Bridge) commitPress(ctx context.Context, change store.Change) error {
+	err := b.store.Commit(ctx, change)
 	switch {
-	case err == nil:
-		c.Version = row.Version
-		b.workSoon(ctx, jobs)
-		return nil
 	case errors.Is(err, store.ErrConflict):
 		return fmt.Errorf("%w: %w", errAgain, err)
 	case errors.Is(err, store.ErrTaken):
 		return errElsewhere
 	}
 	return b.limits.judged(err)
+}
+
+// claim makes the door that of a browser.
+func (c *card) claim(browser string) *store.Claim {
+	return &store.Claim{
+		Card: c.ID, Version: c.Version, Generation: c.Generation, Agent: c.Agent, Browser: browser,
+		Renewed: c.renewed(), Until: time.Now().Add(browserLife),
+	}
 }
 
 // forWhom says for the record whose card it is, where that is not who acts.
@@ -204,13 +212,6 @@ func (b *Bridge) takeBack(ctx context.Context, c, before card, v upscope.Visitor
 		return c
 	}
 	return after
-}
-
-// note adds to the record what came of a press.
-func (b *Bridge) note(ctx context.Context, c card, action, detail string) {
-	if err := b.store.Commit(ctx, store.Change{Audit: []store.Entry{b.entry(c, action, detail)}}); err != nil {
-		b.log.ErrorContext(ctx, "outcome not recorded", "card", c.ID, "err", err)
-	}
 }
 
 // errUnsure means that the card's visitor is not, or no longer, the only one.

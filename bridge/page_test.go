@@ -1,7 +1,11 @@
 package bridge_test
 
 import (
+	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"cobrowse-bridge/bridge"
@@ -45,4 +49,38 @@ func TestThePageScriptIsCachedAndReadableForEverySite(t *testing.T) {
 			t.Errorf("HEAD: %d %q %v", head.StatusCode, head.body, head.Header)
 		}
 	}, options{config: func(config *bridge.Config) { config.Connectors = append(config.Connectors, c) }})
+}
+
+func TestAFormThatCannotBeReadIsAnsweredWithAPage(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.browser().form("/w/anything", nil)
+		r.Header.Set("Sec-Fetch-User", "?1")
+		r.Body = io.NopCloser(strings.NewReader("visitor=%zz"))
+		w.browser().send(r).want(t, http.StatusBadRequest, "<h1>")
+	})
+}
+
+// gone is the connection of a reader who has left.
+type gone struct {
+	http.ResponseWriter
+	answers int
+}
+
+func (g *gone) WriteHeader(status int) {
+	g.answers++
+	g.ResponseWriter.WriteHeader(status)
+}
+
+func (*gone) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+func TestWhoeverHasLeftIsAnsweredOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := request(http.MethodGet, "/w/"+strings.Repeat("x", 43), nil)
+		r.Header.Set("Sec-Purpose", "prefetch")
+		left := &gone{ResponseWriter: httptest.NewRecorder()}
+		w.bridge.ServeHTTP(left, r)
+		if log := w.log.String(); left.answers != 1 || strings.Contains(log, "request failed") {
+			t.Errorf("answered %d times; the log says %s", left.answers, log)
+		}
+	})
 }

@@ -289,8 +289,7 @@ func (b *Bridge) ended(w http.ResponseWriter, r *http.Request) error {
 	if oldest := now.Add(-callbackLife); since.Before(oldest) {
 		since = oldest
 	}
-	undo, ok := b.callbacks.try(id)
-	if !ok {
+	if !b.callbacks.allow(id) {
 		b.sessions.lookBack(since)
 		return nil // the look that an earlier one asked for is as good
 	}
@@ -303,7 +302,7 @@ func (b *Bridge) ended(w http.ResponseWriter, r *http.Request) error {
 	})
 	switch {
 	case err != nil:
-		undo()
+		b.callbacks.forget(id)
 		return fmt.Errorf("%w: %w", errStore, err)
 	case expired:
 		return errNoPage

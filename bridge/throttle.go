@@ -7,10 +7,9 @@ import (
 )
 
 // A throttle allows each subject so many acts in a while, in this process; what
-// replicas share is in limits. It forgets subjects
-// that have been known for a while, and knows so many at most: with more, the
-// newest start afresh each time. Those are strangers with an address each, whom
-// a limit by address cannot stop anyway.
+// replicas share is in limits. It forgets subjects that have been known for a while,
+// and knows so many at most: with more, the newest start afresh each time. Those are
+// strangers with an address each, whom a limit by address cannot stop anyway.
 type throttle struct {
 	limits *cache[*rate.Limiter]
 	burst  int
@@ -27,24 +26,15 @@ func newThrottle(acts int, while time.Duration) *throttle {
 
 // allow counts an act of the subject, and reports whether it may be done.
 func (t *throttle) allow(subject string) bool {
-	_, ok := t.try(subject)
-	return ok
-}
-
-// try is allow for an act that counts only if it fails: undo takes it back.
-func (t *throttle) try(subject string) (undo func(), ok bool) {
-	l := t.limit(subject)
-	r := l.Reserve()
-	if r.Delay() > 0 {
-		r.Cancel()
-		return func() {}, false
-	}
-	t.limits.put(subject, l) // known for as long as it may still count
-	return r.Cancel, true
-}
-
-func (t *throttle) limit(subject string) *rate.Limiter {
-	return t.limits.keep(subject, func() *rate.Limiter {
+	l := t.limits.keep(subject, func() *rate.Limiter {
 		return rate.NewLimiter(rate.Every(t.every), t.burst)
 	})
+	if !l.Allow() {
+		return false
+	}
+	t.limits.put(subject, l) // known for as long as it may still count
+	return true
 }
+
+// forget has a subject start afresh, whose act did not count after all.
+func (t *throttle) forget(subject string) { t.limits.drop(subject) }

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -33,7 +34,7 @@ func (b *Bridge) machine(h handler) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		err := h(w, r)
-		if err != nil {
+		if err != nil && !unsent(err) {
 			v := judge(err)
 			retryAfter(w, v)
 			w.WriteHeader(v.status)
@@ -60,8 +61,8 @@ func (b *Bridge) page(h handler) http.Handler {
 		default:
 			err = h(w, r)
 		}
-		if err == nil {
-			return nil
+		if err == nil || unsent(err) {
+			return err
 		}
 		notice := templates.Notice{Kind: templates.KindInternal}
 		var told *noticeError
@@ -69,7 +70,7 @@ func (b *Bridge) page(h handler) http.Handler {
 			notice = told.notice
 		}
 		v := judge(err)
-		notice.Kind, notice.Wait = v.kind, v.wait
+		notice.Kind, notice.Wait = cmp.Or(v.kind, templates.KindInternal), v.wait
 		retryAfter(w, v)
 		return errors.Join(err, b.render(w, v.status, notice))
 	})
@@ -85,9 +86,14 @@ func (e *noticeError) Error() string { return e.err.Error() }
 func (e *noticeError) Unwrap() error { return e.err }
 
 func (b *Bridge) render(w http.ResponseWriter, status int, p templates.Page) error {
+	page, err := templates.Render(p)
+	if err != nil {
+		return err
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	return unanswered(templates.Render(w, p))
+	_, err = w.Write(page)
+	return unanswered(err)
 }
 
 // contentPolicy lists the hosts of watch links and chats, since browsers apply
@@ -114,6 +120,18 @@ func (b *Bridge) pageHeaders(h http.Header) {
 	if b.origin.Scheme == "https" {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
+}
+
+// seeOther has a browser go on elsewhere on the bridge's own pages.
+func seeOther(w http.ResponseWriter, location string) {
+	w.Header().Set("Location", location)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// leadAway has a browser go on somewhere that must not learn from where it came.
+func leadAway(w http.ResponseWriter, location string) {
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	seeOther(w, location)
 }
 
 func retryAfter(w http.ResponseWriter, v verdict) {
@@ -155,7 +173,9 @@ func (b *Bridge) logged(h handler) http.Handler {
 			}
 			b.logRequest(r, seen.status, time.Since(began), err)
 		}()
-		err = h(seen, r)
+		if err = h(seen, r); err != nil && seen.status == 0 {
+			seen.WriteHeader(http.StatusInternalServerError) // not even a page about it could be made
+		}
 	})
 }
 
@@ -182,9 +202,13 @@ func (b *Bridge) logRequest(r *http.Request, status int, took time.Duration, err
 }
 
 // left reports whether err only says that the client no longer waits.
-func left(err error) bool {
-	var gone clientGone
-	return errors.As(err, &gone) || errors.Is(err, context.Canceled)
+func left(err error) bool { return unsent(err) || errors.Is(err, context.Canceled) }
+
+// unsent reports whether err says that an answer was not sent to its end. There is
+// no other to be given then.
+func unsent(err error) bool {
+	_, gone := errors.AsType[clientGone](err)
+	return gone
 }
 
 func knownMethod(method string) string {
@@ -253,7 +277,7 @@ func (b *Bridge) trusts(host string) bool {
 	if err != nil {
 		return false
 	}
-	return slices.ContainsFunc(b.proxies, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+	return slices.ContainsFunc(b.proxies, func(p netip.Prefix) bool { return p.Contains(addr.Unmap().WithZone("")) })
 }
 
 // script serves the visitor-side script of a connector to the pages of the

@@ -114,8 +114,7 @@ func (b *Bridge) asks(c Connector, ask Ask, act policy.Act) bool {
 func (b *Bridge) refuse(ctx context.Context, c Connector, d store.Delivery, ask Ask, why Refusal) error {
 	agent := agentID(c.Name, ask.Agent)
 	b.metrics.refusal(string(why))
-	undo, ok := b.refusals.try(agent)
-	if !ok {
+	if !b.refusals.allow(agent) {
 		return b.store.Commit(ctx, store.Change{Finish: d.ID})
 	}
 	entry := store.Entry{At: time.Now(), Action: "refused", Agent: agent, Card: ask.Card, Connector: c.Name, Detail: string(why)}
@@ -124,7 +123,7 @@ func (b *Bridge) refuse(ctx context.Context, c Connector, d store.Delivery, ask 
 		err = b.reply(ctx, c, d, ask, templates.Card{State: templates.StateRefused, Refusal: string(why)})
 	}
 	if err != nil {
-		undo() // they have heard nothing yet
+		b.refusals.forget(agent) // they have heard nothing yet
 	}
 	return err
 }
@@ -327,7 +326,7 @@ func (b *Bridge) stopSession(ctx context.Context, c card) error {
 	for _, v := range visitors {
 		err := b.upscope.StopSession(ctx, v)
 		if err != nil && !errors.Is(err, upscope.ErrNotFound) {
-			b.note(ctx, c, "not stopped", err.Error())
+			b.writeDown(ctx, b.entry(c, "not stopped", err.Error()))
 			return err
 		}
 	}

@@ -141,7 +141,7 @@ func (b *Bridge) workOn(ctx context.Context) {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), soonTimeout)
 				defer cancel()
 				err := b.work(ctx, j)
-				if err == nil || IsPermanent(err) {
+				if err == nil || store.IsCancel(err) {
 					return nil // and work has said so
 				}
 				if wait, ok := retryWait(err); ok {

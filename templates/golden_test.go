@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"maps"
@@ -24,11 +23,11 @@ var hashes = regexp.MustCompile(`(/static/\w+)\.[0-9a-f]{16}\.(\w+)`)
 
 func render(t testing.TB, p Page) string {
 	t.Helper()
-	var b bytes.Buffer
-	if err := Render(&b, p); err != nil {
+	page, err := Render(p)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return b.String()
+	return string(page)
 }
 
 // plain is a card's text the way a chat shows it.

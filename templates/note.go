@@ -13,8 +13,6 @@ const (
 	NoteNoCard    Note = "no-card"    // the card is not there, or not the agent's any more
 	NoteTold      Note = "told"       // the agent will be told
 	NoteOnline    Note = "online"     // nothing to wait for: they are online
-	NoteStopped   Note = "stopped"    // the session was ended
-	NoteLinked    Note = "linked"     // a chat account is connected
 	NoteUnlinked  Note = "unlinked"   // a chat account is disconnected
 	NoteRetried   Note = "retried"    // a failed delivery is tried again
 	NoteRetryGone Note = "retry-gone" // there is nothing left to try again
@@ -64,16 +62,6 @@ var notes = map[Note]noteWords{
 		Tone: "good", Icon: "check",
 		What: "They are online already.",
 		Next: "Press Co-browse on their card.",
-	},
-	NoteStopped: {
-		Tone: "good", Icon: "check",
-		What: "The session is ended, for everybody who was watching.",
-		Next: "It moves to your recent sessions with its length and rating.",
-	},
-	NoteLinked: {
-		Tone: "good", Icon: "check",
-		What: "Your chat account is connected.",
-		Next: "From now on its co-browse button takes one click.",
 	},
 	NoteUnlinked: {
 		Tone: "good", Icon: "check",

@@ -21,7 +21,6 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
-	"io"
 	"io/fs"
 	"path"
 	"strings"
@@ -88,15 +87,14 @@ func parsePages() map[string]*template.Template {
 // Render writes the page as HTML in UTF-8. It writes all of the page in one
 // call to w, or nothing if the page cannot be made; an error of w is returned
 // as it is.
-func Render(w io.Writer, p Page) error {
+func Render(p Page) ([]byte, error) {
 	layout, data, err := p.view()
 	if err != nil {
-		return fmt.Errorf("render page: %w", err)
+		return nil, fmt.Errorf("render page: %w", err)
 	}
 	var b bytes.Buffer
 	if err := pages[layout].ExecuteTemplate(&b, "page", data); err != nil {
-		return fmt.Errorf("render page: %w", err)
+		return nil, fmt.Errorf("render page: %w", err)
 	}
-	_, err = w.Write(b.Bytes())
-	return err
+	return b.Bytes(), nil
 }

@@ -144,3 +144,27 @@ func (s *Store) auditPart(ctx context.Context, query string, from, limit int64) 
 	}
 	return part, rows.Err()
 }
+
+// An AuditFilter says which records are asked for: those that have what it has, and of
+// all if it has nothing.
+type AuditFilter struct {
+	Agent, Visitor, Card, Action string
+	// Since is the first moment, Until the first that is too late; zero bounds nothing.
+	Since, Until time.Time
+}
+
+// Fits reports whether a record is asked for.
+func (f AuditFilter) Fits(r Record) bool {
+	same := func(want, have string) bool { return want == "" || want == have }
+	return same(f.Agent, r.Agent) && same(f.Visitor, r.Visitor) && same(f.Card, r.Card) && same(f.Action, r.Action) &&
+		!r.At.Before(f.Since) && (f.Until.IsZero() || r.At.Before(f.Until))
+}
+
+// outOfOrder is how far apart the time of a record and its place may be: requests
+// that end together are written in any order.
+const outOfOrder = time.Hour
+
+// Past reports whether no record before this one can fit.
+func (f AuditFilter) Past(r Record) bool {
+	return !f.Since.IsZero() && r.At.Before(f.Since.Add(-outOfOrder))
+}

@@ -23,8 +23,8 @@ type Job struct {
 	Kind    string
 	Subject string
 	Step    int
-	// At is when to start it; zero means at once. Beyond five seconds it is
-	// kept to within five seconds.
+	// At is when to start it; zero means at once. One that is more than five seconds
+	// away may start up to five seconds late.
 	At time.Time
 	// Attempt counts from 1 when a Handler gets the job.
 	Attempt int
@@ -149,8 +149,8 @@ func (s *Store) Work(ctx context.Context, queues map[string]int, h Handler) erro
 		c.Queues[name] = river.QueueConfig{MaxWorkers: n}
 	}
 	c.FetchPollInterval = pollInterval
-	c.JobTimeout = min(jobTimeout, s.rescue)
-	c.RescueStuckJobsAfter = s.rescue
+	c.JobTimeout = jobTimeout
+	c.RescueStuckJobsAfter = rescueAfter
 	c.RetryPolicy = retryPolicy{}
 	c.SoftStopTimeout = grace
 	c.CompletedJobRetentionPeriod = keepDone

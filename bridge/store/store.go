@@ -1,7 +1,7 @@
 // Package store keeps everything the bridge must remember: deliveries, cards,
-// posts, remembered browsers, sessions and accounts of agents, what is left of
-// limits, the audit trail and jobs. It lives in a SQLite
-// file or in a PostgreSQL database, and nothing above it knows which.
+// posts, sweeps, waits for visitors, remembered browsers, sessions and accounts of
+// agents, what is left of limits, the audit trail, receipts of erasures, and jobs. It
+// lives in a SQLite file or in a PostgreSQL database, and nothing above it knows which.
 //
 // All writes go through one committer, so that writers who arrive at the same
 // time share one commit, and a call that returned nil has reached the disk.
@@ -34,8 +34,8 @@ var (
 	ErrTaken = errors.New("belongs to somebody else")
 	// ErrSpent means that a limit allows no more for now; see SpentError.
 	ErrSpent = errors.New("limit is spent")
-	// ErrLeased means that another worker is showing the post.
-	ErrLeased = errors.New("post is being shown by another worker")
+	// ErrLeased means that another worker has it: a post, a sweep, or a delivery.
+	ErrLeased = errors.New("another worker has it")
 	// ErrInUse means that another process has the SQLite file open.
 	ErrInUse = engine.ErrInUse
 
@@ -64,9 +64,6 @@ type Options struct {
 	// Beside opens the store beside the bridge that works with it, which may be
 	// running or not: to look and to mend, and not to Work.
 	Beside bool
-	// RescueAfter is how long a job may be running before it counts as
-	// abandoned by a crash; zero means 45 s. River looks twice a minute.
-	RescueAfter time.Duration
 }
 
 // A Store is open until Close. All methods may be called from many goroutines at
@@ -75,7 +72,6 @@ type Store struct {
 	engine    engine.Engine
 	sealer    *seal.Sealer
 	log       *slog.Logger
-	rescue    time.Duration
 	committer *committer
 	committed atomic.Int64 // when the last commit succeeded, in µs; 0 after a failure
 	rekeying  bool         // there is an old secret
@@ -99,12 +95,9 @@ func openEngine(ctx context.Context, o Options, open func(engine.Config) (engine
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	s := &Store{sealer: sealer, log: o.Log, rescue: o.RescueAfter, rekeying: o.OldSecret != nil}
+	s := &Store{sealer: sealer, log: o.Log, rekeying: o.OldSecret != nil}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.rescue == 0 {
-		s.rescue = rescueAfter
 	}
 	if s.engine, err = open(engine.Config{Log: warnings(s.log), Insert: s.insertConfig(), Beside: o.Beside}); err != nil {
 		return nil, fmt.Errorf("store: %w", err)

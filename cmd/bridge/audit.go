@@ -35,12 +35,12 @@ type auditList struct {
 
 // Run lists the newest records that fit.
 func (c auditList) Run(ctx context.Context, s streams) error {
-	since, err := moment("since", c.Since)
-	if err != nil {
+	f := store.AuditFilter{Agent: c.Agent, Visitor: c.Visitor, Card: c.Card, Action: c.Action}
+	var err error
+	if f.Since, err = moment("since", c.Since); err != nil {
 		return err
 	}
-	until, err := moment("until", c.Until)
-	if err != nil {
+	if f.Until, err = moment("until", c.Until); err != nil {
 		return err
 	}
 	return beside(ctx, s, func(_ *config, db *store.Store) error {
@@ -49,10 +49,10 @@ func (c auditList) Run(ctx context.Context, s streams) error {
 			if err != nil {
 				return err
 			}
-			if !since.IsZero() && r.At.Before(since.Add(-outOfOrder)) {
+			if f.Past(r) {
 				break
 			}
-			if !c.fits(r) || r.At.Before(since) || !until.IsZero() && !r.At.Before(until) {
+			if !f.Fits(r) {
 				continue
 			}
 			if found = append(found, r); len(found) == c.Limit {
@@ -75,15 +75,6 @@ func (c auditList) Run(ctx context.Context, s streams) error {
 		}
 		return table.Flush()
 	})
-}
-
-// outOfOrder is how far apart the time of a record and its place may be: requests
-// that end together are written in any order.
-const outOfOrder = time.Hour
-
-func (c auditList) fits(r store.Record) bool {
-	fits := func(want, have string) bool { return want == "" || want == have }
-	return fits(c.Agent, r.Agent) && fits(c.Visitor, r.Visitor) && fits(c.Card, r.Card) && fits(c.Action, r.Action)
 }
 
 // moment reads a date, a time or an age.

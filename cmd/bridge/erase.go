@@ -56,11 +56,7 @@ func (c eraseCommand) erase(ctx context.Context, config *config, db *store.Store
 		fmt.Fprintln(w, "Nothing was removed: say --yes to remove them.")
 		return exit(1)
 	}
-	queue := ""
-	if c.Upscope {
-		queue = config.connectors[0].Name
-	}
-	r, err := eraser.Erase(ctx, person, operator(), queue)
+	r, err := eraser.Erase(ctx, person, operator(), c.Upscope)
 	if !r.Changed.IsZero() {
 		printReceipt(w, r) // also of what was done before it failed
 	}
@@ -98,7 +94,7 @@ func printReceipt(w io.Writer, r store.Receipt) {
 		fmt.Fprintf(w, "upscope  %d visitors\n", r.Removed.Visitors)
 	}
 	if r.Note != "" {
-		fmt.Fprintf(w, "pending  %s\n", r.Note)
+		fmt.Fprintf(w, "note     %s\n", r.Note)
 	}
 }
 

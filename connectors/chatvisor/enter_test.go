@@ -106,10 +106,79 @@ func TestTheDoorToAChatObeysTheRulesOfTheDoorToAScreen(t *testing.T) {
 				t.Error("the address is in Slack")
 			}
 		}
+		// The door is the browser's that pressed first, since whoever is led on is Bob.
+		if other := w.asks(http.MethodPost, door, press, nil); other.Code != http.StatusForbidden || len(w.Minted()) != 1 {
+			t.Errorf("another browser is answered %d, and %d addresses were made", other.Code, len(w.Minted()))
+		}
+		bob := browserOf(got)
+		if again := w.asks(http.MethodPost, door, press, bob); again.Code != http.StatusSeeOther {
+			t.Errorf("the same browser is answered %d", again.Code)
+		}
 		// It leads to where the operator says that chats are, or nowhere.
 		w.Site = "https://evil.example.org"
-		if got := w.asks(http.MethodPost, door, press, nil); got.Code != http.StatusBadGateway || got.Header().Get("Location") != "" {
+		if got := w.asks(http.MethodPost, door, press, bob); got.Code != http.StatusBadGateway || got.Header().Get("Location") != "" {
 			t.Errorf("an address elsewhere is answered %d to %q", got.Code, got.Header().Get("Location"))
+		}
+	})
+}
+
+// browserOf has a request come from the browser that was given an answer.
+func browserOf(answer *httptest.ResponseRecorder) func(*http.Request) {
+	return func(r *http.Request) {
+		for _, c := range answer.Result().Cookies() {
+			r.AddCookie(c)
+		}
+	}
+}
+
+func TestAnAgentEntersAChatNoMoreOftenThanTheyWatch(t *testing.T) {
+	inTown(t, "odd", func(w *town) {
+		door, press := w.doorOfBob(), url.Values{"chat": {"1"}}
+		first := w.asks(http.MethodPost, door, press, nil)
+		for range 5 {
+			w.pass(time.Second)
+			if got := w.asks(http.MethodPost, door, press, browserOf(first)); got.Code != http.StatusSeeOther {
+				t.Fatalf("one of six is answered %d", got.Code)
+			}
+		}
+		got := w.asks(http.MethodPost, door, press, browserOf(first))
+		if got.Code != http.StatusTooManyRequests || got.Header().Get("Retry-After") == "" || len(w.Minted()) != 6 {
+			t.Errorf("the seventh is answered %d, and %d addresses were made", got.Code, len(w.Minted()))
+		}
+	})
+}
+
+func TestNobodyEntersAChatThatIsOverThoughItsSessionRuns(t *testing.T) {
+	inTown(t, "odd", func(w *town) {
+		door, enter := w.doorOfBob(), url.Values{"chat": {"1"}}
+		page := w.asks(http.MethodGet, door, nil, nil)
+		visitor := regexp.MustCompile(`name="visitor" value="([^"]+)"`).FindStringSubmatch(page.Body.String())
+		if visitor == nil {
+			t.Fatalf("the door shows nobody: %s", page.Body)
+		}
+		watch := w.asks(http.MethodPost, door, url.Values{"visitor": {visitor[1]}}, nil)
+		if watch.Code != http.StatusSeeOther {
+			t.Fatalf("a press is answered %d", watch.Code)
+		}
+		bob := browserOf(watch)
+		w.calls(w.SetStatus("c-1", chatvisortest.Done)...)
+		for name, got := range map[string]*httptest.ResponseRecorder{
+			"a press":  w.asks(http.MethodPost, door, enter, bob),
+			"the page": w.asks(http.MethodGet, door+"?chat=1", nil, bob),
+		} {
+			if got.Code != http.StatusGone {
+				t.Errorf("%s is answered %d", name, got.Code)
+			}
+		}
+		// What runs can still be ended, and the page for that offers no way in.
+		if got := w.asks(http.MethodGet, door+"?stop=1", nil, bob); got.Code != http.StatusOK {
+			t.Errorf("the page to end the session is answered %d", got.Code)
+		}
+		if got := w.asks(http.MethodGet, door, nil, bob); strings.Contains(got.Body.String(), "chat=1") {
+			t.Errorf("the door offers the chat that is over: %s", got.Body)
+		}
+		if minted := w.Minted(); len(minted) != 0 {
+			t.Errorf("addresses were made: %q", minted)
 		}
 	})
 }

@@ -87,9 +87,9 @@ func (c *connector) acceptCommand(body []byte) (bridge.Receipt, error) {
 	}
 	keep := wish{Type: typeCommand, Message: in.MessageID, Agent: in.UserID, Word: word}
 	switch {
-	case lookupCode(arg):
+	case bridge.IsLookupCode(arg):
 		keep.Code = arg
-	case integrationID(arg):
+	case bridge.IsIntegrationID(arg):
 		keep.Integration = arg
 	}
 	var err error
@@ -129,24 +129,13 @@ func commandText(text, trigger string) (word, arg string, ok bool) {
 	if args := strings.Fields(after); len(args) == 1 {
 		arg = args[0]
 	}
-	if trigger == "" && (word[0] != '!' && word[0] != '/' || !lookupCode(arg) && !integrationID(arg) && arg != "help") {
+	if trigger == "" && (word[0] != '!' && word[0] != '/' || !bridge.IsLookupCode(arg) && !bridge.IsIntegrationID(arg) && arg != "help") {
 		return "", "", false
 	}
 	return word, arg, true
 }
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
-
-// integrationID reports whether s has the form that Upscope demands of an
-// integration id, name:id with a name of three lower-case letters or more, and
-// holds nothing that has a meaning in a search.
-func integrationID(s string) bool {
-	name, id, _ := strings.Cut(s, ":")
-	if len(name) < 3 || id == "" || len(s) > 160 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz") != "" {
-		return false
-	}
-	return strings.Trim(id, keyAlphabet+".@+") == ""
-}
 
 // readCommand asks who typed a command: the account may be closed by now, or not
 // be a person's. Such a wish comes to nothing, and nobody is told: there is no

@@ -62,7 +62,7 @@ func FuzzCommandText(f *testing.F) {
 		if strings.TrimSpace(trigger) != "" && word != strings.TrimSpace(trigger) {
 			t.Fatalf("word %q of trigger %q", word, trigger)
 		}
-		if lookupCode(arg) && integrationID(arg) {
+		if bridge.IsLookupCode(arg) && bridge.IsIntegrationID(arg) {
 			t.Fatalf("%q is both", arg)
 		}
 	})

@@ -97,7 +97,7 @@ func (c *connector) read(ctx context.Context, d bridge.Delivery) (bridge.Ask, er
 	if key := asString(v.Fields[c.keyField]); pageKey(key) {
 		ask.Clues.IntegrationIDs = []string{"rocketchat:" + key}
 	}
-	if code := asString(v.Fields[c.codeField]); lookupCode(code) {
+	if code := asString(v.Fields[c.codeField]); bridge.IsLookupCode(code) {
 		ask.Clues.LookupCode = code
 	}
 	return ask, nil
@@ -209,19 +209,6 @@ func pageKey(s string) bool {
 	}
 	for _, b := range []byte(s) {
 		if !strings.ContainsRune(keyAlphabet, rune(b)) {
-			return false
-		}
-	}
-	return true
-}
-
-// lookupCode reports whether s is exactly four ASCII digits.
-func lookupCode(s string) bool {
-	if len(s) != 4 {
-		return false
-	}
-	for _, b := range []byte(s) {
-		if b < '0' || b > '9' {
 			return false
 		}
 	}

@@ -73,20 +73,15 @@ func findQuery(text string) query {
 var (
 	mentionForm = regexp.MustCompile(`^<@[UW][A-Z0-9]+(\|[^>]*)?>$`)
 	mailtoForm  = regexp.MustCompile(`<mailto:([^|>\s]+)(\|[^>]*)?>`)
-	codeForm    = regexp.MustCompile(`^[0-9]{4}$`)
-	// An integration id has the form that Upscope demands, name:id with a name of
-	// three lower-case letters or more, and holds nothing that has a meaning in a
-	// search.
-	integrationForm = regexp.MustCompile(`^[a-z]{3,}:[A-Za-z0-9_.@+-]+$`)
-	emailForm       = regexp.MustCompile(`^[A-Za-z0-9_.+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
+	emailForm   = regexp.MustCompile(`^[A-Za-z0-9_.+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
 )
 
 // clue takes one word as a name of a visitor.
 func clue(word string) query {
 	switch {
-	case codeForm.MatchString(word):
+	case bridge.IsLookupCode(word):
 		return query{Code: word}
-	case len(word) <= 160 && integrationForm.MatchString(word):
+	case bridge.IsIntegrationID(word):
 		return query{Integration: word}
 	case len(word) <= 254 && emailForm.MatchString(word):
 		return query{Email: word}

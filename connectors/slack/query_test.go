@@ -32,7 +32,7 @@ func TestWhatAgentsType(t *testing.T) {
 
 		// Nothing of this is looked up.
 		"": {}, "   ": {}, "482": {}, "48211": {}, "４８２１": {}, "٤٨٢١": {}, "4821 online": {}, "stop it": {}, "Jane": {},
-		"#tag": {}, "ip:1.2.3.4 x": {}, "../../visitors?all=true": {}, "ab:1": {}, "CRM:1": {}, "crm:": {}, "crm:a/b": {}, "crm:a b": {},
+		"#tag": {}, "ip:1.2.3.4 x": {}, "../../visitors?all=true": {}, "ab:1": {}, "CRM:1": {}, "crm:": {}, "crm:a/b": {}, "crm:a.b": {}, "crm:jane@acme.com": {}, "crm:a b": {},
 		"<@U2>": {}, "<!channel>": {}, "jane@acme": {}, "@acme.com": {}, "jane@acme.com,bob@acme.com": {}, "\xff\xfe": {},
 		strings.Repeat("4821 ", 2000):       {},
 		"crm:" + strings.Repeat("x", 200):   {},
