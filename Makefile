@@ -4,6 +4,7 @@ export CGO_ENABLED ?= 1
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME  ?= 20000x
 BIN       := bin
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
 SHELL       := bash
@@ -67,6 +68,6 @@ bench: ## the benchmarks, each as a ratio to a floor measured in the same run
 	go test -run '^$$' -bench . -benchtime 5x -p 1 -timeout 30m ./bridge ./bridge/store | go run ./bridge/benchtest/table
 
 build: ## a static binary in bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(BIN)/bridge ./cmd/bridge
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/bridge ./cmd/bridge
 
 .PHONY: help demo test check format vet lint race fuzz schemas bench build

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -343,14 +344,8 @@ func (c *card) certain() bool {
 
 // describe is a visitor in the words of a page.
 func describe(v upscope.Visitor) templates.Visitor {
-	name := v.Name
-	for _, other := range []string{v.Nickname, v.Email, v.UniqueID} {
-		if name == "" {
-			name = other
-		}
-	}
 	return templates.Visitor{
-		ID: v.ShortID, Name: name, Page: v.LastURL,
+		ID: v.ShortID, Name: cmp.Or(v.Name, v.Nickname, v.Email, v.UniqueID), Page: v.LastURL,
 		Where:    joined(", ", v.LocationCity, v.LocationCountryName),
 		Device:   joined(" on ", v.BrowserName, v.DeviceName),
 		LastSeen: v.LastSeenAt, Online: v.IsOnline, InSession: v.IsInSession, Supported: v.IsSupported,

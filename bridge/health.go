@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -43,11 +44,7 @@ func (h *health) note(connector string, err error) {
 func (h *health) all() map[string]connectorHealth {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := map[string]connectorHealth{}
-	for name, state := range h.state {
-		all[name] = state
-	}
-	return all
+	return maps.Clone(h.state)
 }
 
 // alive says that the process answers.

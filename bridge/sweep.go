@@ -20,8 +20,8 @@ const (
 	sweepPace = time.Second
 	// sweepRest is the longest pause after sweeps that failed.
 	sweepRest = 10 * time.Minute
-	// sweepLate is how old what is found may be to be taken for lost: what may be older,
-	// since there was no sweep for so long, is late.
+	// sweepLate is how long after the last whole sweep what is found still counts as
+	// news. After that it may be of hours ago, and is late.
 	sweepLate = 15 * time.Minute
 )
 

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// The states of a Card. The last eight are messages of their own rather than
-// states of one.
+// The states of a Card.
 const (
 	StateSearching = "searching"
 	StateNoVisitor = "no-visitor"
@@ -18,17 +17,21 @@ const (
 	StateLive      = "live"
 	StateEnded     = "ended"
 	StateClosed    = "closed"
-	StateMoved     = "moved"
 	StateFailed    = "failed"
-	StateBack      = "back" // the visitor whom an agent waited for is online
-	StateHelp      = "help" // how to ask
-	StateTooMany   = "too-many"
-	StateTooOften  = "too-often"
-	StateTooLate   = "too-late"
-	StateStatus    = "status" // how an agent's cards stand, a line each
-	StateUsage     = "usage"  // what Upscope counts, a line each
-	StateStopped   = "stopped"
-	StateRefused   = "refused" // whoever asked may not
+)
+
+// Messages of their own, which are no states of one.
+const (
+	StateMoved    = "moved"
+	StateBack     = "back" // the visitor whom an agent waited for is online
+	StateHelp     = "help" // how to ask
+	StateTooMany  = "too-many"
+	StateTooOften = "too-often"
+	StateTooLate  = "too-late"
+	StateStatus   = "status" // how an agent's cards stand, a line each
+	StateUsage    = "usage"  // what Upscope counts, a line each
+	StateStopped  = "stopped"
+	StateRefused  = "refused" // whoever asked may not
 )
 
 // A Card is what the message about one chat has to say.

@@ -3,46 +3,46 @@ package templates
 // A Kind is what a Notice is about.
 type Kind string
 
-// The kinds, each with the status it is usually sent with.
+// The kinds. With which status each is sent is the sender's affair.
 const (
-	KindUnknown        Kind = "unknown"         // 404: no such link
-	KindExpired        Kind = "expired"         // 410: the link's time is over
-	KindReplaced       Kind = "replaced"        // 410: a newer link was sent
-	KindClosed         Kind = "closed"          // 410: the chat is over
-	KindMoved          Kind = "moved"           // 410: the chat went to another agent
-	KindElsewhere      Kind = "elsewhere"       // 403: the link belongs to another browser
-	KindOverPlan       Kind = "over-plan"       // 402: beyond the Upscope plan
-	KindChatDown       Kind = "chat-down"       // 502: the chat service gives no way in
-	KindUpscopeDown    Kind = "upscope-down"    // 503: Upscope cannot be reached
-	KindUpscopeRefused Kind = "upscope-refused" // 502: Upscope refused our key
-	KindUntrusted      Kind = "untrusted"       // 502: Upscope answered with an address we do not trust
-	KindVisitorGone    Kind = "visitor-gone"    // 404: Upscope knows the visitor no longer
-	KindThrottled      Kind = "throttled"       // 429: too many attempts
-	KindPress          Kind = "press"           // 403: not pressed by a person
-	KindRenewed        Kind = "renewed"         // 200: a fresh link was sent
-	KindTold           Kind = "told"            // 200: the agent will be told
-	KindStopped        Kind = "stopped"         // 200: the session was ended
-	KindAfter          Kind = "after"           // 200: where a session leads when it is over
-	KindStore          Kind = "store"           // 503: the record cannot be written
-	KindInternal       Kind = "internal"        // 500
-	KindNotFound       Kind = "not-found"       // 404: any other page
-	KindNeutral        Kind = "neutral"         // 200: for robots and previews; no facts
-	KindMisdirected    Kind = "misdirected"     // 421: wrong host name
-	KindMethod         Kind = "method"          // 405
-	KindCrossOrigin    Kind = "cross-origin"    // 403: a form of another site
-	KindSignIn         Kind = "sign-in"         // 401: a form came after the sign-in had ended
-	KindSignedOut      Kind = "signed-out"      // 200: signed out
-	KindStaleSignIn    Kind = "stale-sign-in"   // 400: a sign-in that is old, used, or another browser's
-	KindDenied         Kind = "denied"          // 403: the issuer did not sign the agent in
-	KindIssuerDown     Kind = "issuer-down"     // 503: the issuer cannot be reached
-	KindToken          Kind = "token"           // 502: what the issuer said cannot be trusted
-	KindClock          Kind = "clock"           // 502: the issuer's clock and ours differ
-	KindDomain         Kind = "domain"          // 403: an e-mail address of elsewhere
-	KindGroup          Kind = "group"           // 403: in none of the groups
-	KindNobody         Kind = "nobody"          // 401: the proxy in front did not say who it is
-	KindPolicy         Kind = "policy"          // 403: not allowed to this agent
-	KindOther          Kind = "other"           // 403: the card is another agent's
-	KindLinked         Kind = "linked"          // 403: the chat account is another agent's already
+	KindUnknown        Kind = "unknown"         // no such link
+	KindExpired        Kind = "expired"         // the link's time is over
+	KindReplaced       Kind = "replaced"        // a newer link was sent
+	KindClosed         Kind = "closed"          // the chat is over
+	KindMoved          Kind = "moved"           // the chat went to another agent
+	KindElsewhere      Kind = "elsewhere"       // the link belongs to another browser
+	KindOverPlan       Kind = "over-plan"       // beyond the Upscope plan
+	KindChatDown       Kind = "chat-down"       // the chat service gives no way in
+	KindUpscopeDown    Kind = "upscope-down"    // Upscope cannot be reached
+	KindUpscopeRefused Kind = "upscope-refused" // Upscope refused our key
+	KindUntrusted      Kind = "untrusted"       // Upscope answered with an address we do not trust
+	KindVisitorGone    Kind = "visitor-gone"    // Upscope knows the visitor no longer
+	KindThrottled      Kind = "throttled"       // too many attempts
+	KindPress          Kind = "press"           // not pressed by a person
+	KindRenewed        Kind = "renewed"         // a fresh link was sent
+	KindTold           Kind = "told"            // the agent will be told
+	KindStopped        Kind = "stopped"         // the session was ended
+	KindAfter          Kind = "after"           // where a session leads when it is over
+	KindStore          Kind = "store"           // the record cannot be written
+	KindInternal       Kind = "internal"
+	KindNotFound       Kind = "not-found"   // any other page
+	KindNeutral        Kind = "neutral"     // for robots and previews; no facts
+	KindMisdirected    Kind = "misdirected" // wrong host name
+	KindMethod         Kind = "method"
+	KindCrossOrigin    Kind = "cross-origin"  // a form of another site
+	KindSignIn         Kind = "sign-in"       // a form came after the sign-in had ended
+	KindSignedOut      Kind = "signed-out"    // signed out
+	KindStaleSignIn    Kind = "stale-sign-in" // a sign-in that is old, used, or another browser's
+	KindDenied         Kind = "denied"        // the issuer did not sign the agent in
+	KindIssuerDown     Kind = "issuer-down"   // the issuer cannot be reached
+	KindToken          Kind = "token"         // what the issuer said cannot be trusted
+	KindClock          Kind = "clock"         // the issuer's clock and ours differ
+	KindDomain         Kind = "domain"        // an e-mail address of elsewhere
+	KindGroup          Kind = "group"         // in none of the groups
+	KindNobody         Kind = "nobody"        // the proxy in front did not say who it is
+	KindPolicy         Kind = "policy"        // not allowed to this agent
+	KindOther          Kind = "other"         // the card is another agent's
+	KindLinked         Kind = "linked"        // the chat account is another agent's already
 )
 
 // Title is the heading of a notice of this kind; a Kind that is not among the

@@ -71,7 +71,7 @@ func (c demoCommand) Run(ctx context.Context, s streams) (err error) {
 	}
 	clean.Hide(d.secrets...)
 	fmt.Fprintf(s.out, "The demo is ready. Open %s in a browser.\nNothing leaves this machine and nothing is kept. Stop it with Ctrl-C.\n", d.origin)
-	err = serve(ctx, listener, d, d.endStreams, d.run)
+	err = serve(ctx, listener, d, log, d.endStreams, d.run)
 	return errors.Join(err, d.store.Close())
 }
 

@@ -52,7 +52,7 @@ func (serveCommand) Run(ctx context.Context, s streams) error {
 		ready += fmt.Sprintf(", with metrics on %s", metrics.Addr())
 	}
 	fmt.Fprintln(s.out, ready)
-	err = serve(ctx, public, b, b.EndStreams, func(ctx context.Context) error {
+	err = serve(ctx, public, b, c.log, b.EndStreams, func(ctx context.Context) error {
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error {
 			warn(ctx, c)
@@ -84,7 +84,7 @@ func newBridge(c *config, db *store.Store) (*bridge.Bridge, error) {
 	})
 }
 
-// takePorts listens to whom the settings say. There is no listener for metrics that are switched off.
+// takePorts listens where the settings say. There is no listener for metrics that are switched off.
 func takePorts(ctx context.Context, c *config) (public, metrics net.Listener, err error) {
 	var l net.ListenConfig
 	public, err = l.Listen(ctx, "tcp", c.listen)
@@ -158,7 +158,7 @@ const (
 // takes no more, calls stopping so that answers without an end come to one, and
 // waits for what is running, though not for ever: whoever is still sending is cut
 // off, and a job that hangs runs again at the next start.
-func serve(ctx context.Context, listener net.Listener, h http.Handler, stopping func(), work func(context.Context) error) error {
+func serve(ctx context.Context, listener net.Listener, h http.Handler, log *slog.Logger, stopping func(), work func(context.Context) error) error {
 	server := newServer(h)
 	server.RegisterOnShutdown(stopping)
 	group, ctx := errgroup.WithContext(ctx)
@@ -181,7 +181,7 @@ func serve(ctx context.Context, listener net.Listener, h http.Handler, stopping 
 		defer cancel()
 		err := server.Shutdown(ctx)
 		if errors.Is(err, context.DeadlineExceeded) {
-			slog.WarnContext(ctx, "requests that did not end were cut off")
+			log.WarnContext(ctx, "requests that did not end were cut off")
 			return server.Close()
 		}
 		return err
@@ -197,7 +197,7 @@ func serve(ctx context.Context, listener net.Listener, h http.Handler, stopping 
 	case err := <-ended:
 		return err
 	case <-time.After(stop):
-		slog.WarnContext(ctx, "jobs that did not end are left for the next start")
+		log.WarnContext(ctx, "jobs that did not end are left for the next start")
 		return nil
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"cobrowse-bridge/bridge/settings"
 )
 
-// version is set by the linker in releases.
+// version is set by the linker; see `make build`.
 var version = "dev"
 
 type versionCommand struct{}

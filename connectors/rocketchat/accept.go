@@ -2,6 +2,7 @@ package rocketchat
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -224,12 +225,7 @@ func compose(kind, room string, parts ...string) string {
 }
 
 func (e event) at() string {
-	for _, t := range []string{e.ClosedAt, e.ServedBy.At, e.First.At, e.LastMessageAt, e.CreatedAt} {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
+	return cmp.Or(e.ClosedAt, e.ServedBy.At, e.First.At, e.LastMessageAt, e.CreatedAt)
 }
 
 func asString(v any) string {
