@@ -110,6 +110,9 @@ const audit = `axe.run(document, {resultTypes: ["violations", "incomplete"]}).th
 // TestEveryPageIsAccessibleInLightAndDarkOnDesktopAndPhone also writes a picture
 // of each page into the directory that BRIDGE_TEST_SCREENSHOTS names.
 func TestEveryPageIsAccessibleInLightAndDarkOnDesktopAndPhone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("asks a browser about each page eight times")
+	}
 	axe, err := os.ReadFile("testdata/axe/node_modules/axe-core/axe.min.js")
 	if err != nil {
 		t.Skip("axe-core is not installed (npm ci --prefix templates/testdata/axe)")
