@@ -80,13 +80,19 @@ func (b *Bridge) cardOfChat(ctx context.Context, connector, chat string) (card, 
 	if !errors.Is(err, store.ErrNotFound) {
 		return card{}, err
 	}
+	c, err := b.newCard(connector)
+	c.Chat = chat
+	return c, err
+}
+
+// newCard is a card that is not stored yet.
+func (b *Bridge) newCard(connector string) (card, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return card{}, fmt.Errorf("draw a card id: %w", err)
 	}
 	return card{Card: store.Card{
-		ID: id.String(), Connector: connector, Chat: chat, State: string(Searching),
-		Handle: b.doors.first(id.String()).hash(),
+		ID: id.String(), Connector: connector, State: string(Searching), Handle: b.doors.first(id.String()).hash(),
 	}}, nil
 }
 

@@ -168,7 +168,7 @@ func (b *Bridge) admitAgent(ctx context.Context, c *card, who signin.Identity) e
 	how, other := b.samePerson(c, who)
 	if how != "" && who.ID != c.holder.Agent {
 		if err := b.connect(ctx, c, how); err != nil && !errors.Is(err, store.ErrTaken) {
-			return fmt.Errorf("%w: %w", errStore, err)
+			return storeFault(err)
 		}
 	}
 	switch {

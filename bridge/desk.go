@@ -16,9 +16,7 @@ import (
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/templates"
-	"cobrowse-bridge/upscope"
 
-	"github.com/google/uuid"
 	"github.com/gorilla/mux"
 )
 
@@ -93,7 +91,7 @@ func (b *Bridge) deskOf(ctx context.Context, who signin.Identity) (templates.Des
 	page := templates.Desk{Seat: b.seat(who), CanLookUp: b.may(who, policy.LookUp).Allowed, Now: time.Now()}
 	accounts, err := b.store.Accounts(ctx, who.ID)
 	if err != nil {
-		return page, fmt.Errorf("%w: %w", errStore, err)
+		return page, storeFault(err)
 	}
 	ids := []string{who.ID}
 	for _, a := range accounts {
@@ -134,7 +132,7 @@ func (b *Bridge) cardsFor(ctx context.Context, who signin.Identity, accounts []s
 	for _, id := range accounts {
 		own, err := b.store.CardsOfAgent(ctx, id, shownAtDesk)
 		if err != nil {
-			return nil, false, fmt.Errorf("%w: %w", errStore, err)
+			return nil, false, storeFault(err)
 		}
 		rows = append(rows, own...)
 	}
@@ -172,7 +170,7 @@ func (b *Bridge) sharedCards(ctx context.Context) (rows []store.Card, more bool,
 		}
 		open, err := b.store.CardsToOpen(ctx, name, sharedAtDesk+1)
 		if err != nil {
-			return nil, false, fmt.Errorf("%w: %w", errStore, err)
+			return nil, false, storeFault(err)
 		}
 		if len(open) > sharedAtDesk {
 			open, more = open[:sharedAtDesk], true
@@ -192,7 +190,7 @@ func (b *Bridge) deskCard(ctx context.Context, c card, now time.Time) (templates
 	if c.state() == Offline {
 		var err error
 		if waiting, err = b.store.Waiting(ctx, c.ID, c.Agent); err != nil {
-			return templates.DeskCard{}, fmt.Errorf("%w: %w", errStore, err)
+			return templates.DeskCard{}, storeFault(err)
 		}
 	}
 	d := templates.DeskCard{
@@ -235,11 +233,11 @@ func (b *Bridge) cardAtDesk(ctx context.Context, id string, who signin.Identity)
 		return card{}, errUnknown
 	}
 	if err != nil {
-		return card{}, fmt.Errorf("%w: %w", errStore, err)
+		return card{}, storeFault(err)
 	}
 	account, err := b.store.Account(ctx, c.Agent)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return card{}, fmt.Errorf("%w: %w", errStore, err)
+		return card{}, storeFault(err)
 	}
 	c.holder.Agent = account.Agent
 	if err := b.admitAgent(ctx, &c, who); err != nil {
@@ -305,58 +303,7 @@ func (b *Bridge) deskUnlink(w http.ResponseWriter, r *http.Request, who signin.I
 		err = b.store.Commit(r.Context(), store.Change{Disconnect: &account, Audit: []store.Entry{entry}})
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", errStore, err)
+		return storeFault(err)
 	}
 	return backTo(w, deskPath, templates.NoteUnlinked)
-}
-
-// deskLookUp makes a card for the visitor who shows a lookup code now. Whoever is
-// found is shown before anything is opened. None and several are answered alike.
-func (b *Bridge) deskLookUp(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
-	ctx := r.Context()
-	code := strings.Join(strings.Fields(r.PostForm.Get("code")), "")
-	if _, err := upscope.LookupCode(code); err != nil {
-		return backTo(w, deskPath, templates.NoteMalformed)
-	}
-	if !b.looks.allow(who.ID) {
-		b.refused(ctx, card{who: who, from: b.address(r)}, errThrottled, string(policy.LookUp))
-		return backTo(w, deskPath, templates.NoteTooMany)
-	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return fmt.Errorf("draw a card id: %w", err)
-	}
-	c := card{
-		Card: store.Card{
-			ID: id.String(), Connector: deskName, Chat: "asked/" + id.String(), Agent: who.ID,
-			State: string(Searching), Handle: b.doors.first(id.String()).hash(),
-		},
-		about: detail{Agent: Agent{ID: who.ID, Name: cmp.Or(who.Name, who.Email)}, Asked: true, Clued: true},
-		who:   who, from: b.address(r),
-	}
-	m, err := b.tryCode(ctx, c, Clues{LookupCode: code})
-	switch {
-	case errors.Is(err, errThrottled):
-		b.refused(ctx, card{who: who, from: c.from}, err, string(policy.LookUp))
-		return backTo(w, deskPath, templates.NoteTooMany)
-	case errors.Is(err, errStore):
-		return err
-	case err != nil:
-		b.log.WarnContext(ctx, "code not looked up", "agent", who.ID, "err", err)
-		return backTo(w, deskPath, templates.NoteDown)
-	}
-	c.apply(m)
-	change := store.Change{Audit: []store.Entry{b.entry(c, "asked", m.Trail)}}
-	if len(m.Visitors) == 0 {
-		if err := b.store.Commit(ctx, change); err != nil {
-			return fmt.Errorf("%w: %w", errStore, err)
-		}
-		return backTo(w, deskPath, templates.NoteNoSingle)
-	}
-	b.follow(&c, card{}, &change)
-	if err := b.keep(ctx, &c, change); err != nil {
-		return err
-	}
-	seeOther(w, cardPath+c.ID)
-	return nil
 }

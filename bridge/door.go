@@ -137,7 +137,7 @@ func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request, who signin.Id
 		if err := b.connect(r.Context(), &c, connectedByAgent); errors.Is(err, store.ErrTaken) {
 			return c.told(errTaken)
 		} else if err != nil {
-			return fmt.Errorf("%w: %w", errStore, err)
+			return storeFault(err)
 		}
 		if _, err = b.admit(r, &c, who); err == nil {
 			return c.told(b.showDoor(w, r, c))
@@ -215,7 +215,7 @@ func (b *Bridge) cardAt(r *http.Request, who signin.Identity) (card, int, error)
 		return card{}, 0, unknown()
 	}
 	if err != nil {
-		return card{}, 0, fmt.Errorf("%w: %w", errStore, err)
+		return card{}, 0, storeFault(err)
 	}
 	generation, ok := b.doors.generation(row, h)
 	if !ok {
@@ -404,5 +404,5 @@ func (b *Bridge) keep(ctx context.Context, c *card, change store.Change) error {
 	if err == nil || errors.Is(err, errAgain) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", errStore, err)
+	return storeFault(err)
 }

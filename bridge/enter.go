@@ -25,7 +25,7 @@ func (b *Bridge) served(ctx context.Context, c card) (card, error) {
 		return card{}, errClosed
 	}
 	if err != nil {
-		return card{}, fmt.Errorf("%w: %w", errStore, err)
+		return card{}, storeFault(err)
 	}
 	return of, nil
 }

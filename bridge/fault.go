@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -42,6 +43,9 @@ var (
 	errTaken     = errors.New("chat account belongs to another agent")
 	errPolicy    = errors.New("policy does not allow it")
 )
+
+// storeFault marks a failure of the store, which stops whatever is to be recorded.
+func storeFault(err error) error { return fmt.Errorf("%w: %w", errStore, err) }
 
 // A verdict is how an error is answered: with a status, with a page where a
 // person reads the answer, and with a line in the log where an operator can do

@@ -121,7 +121,7 @@ func (b *Bridge) accept(ctx context.Context, connector string, d Delivery, known
 	}
 	fresh, err = b.store.Accept(ctx, store.Delivery{Connector: connector, Key: d.Key, Body: d.Body, Received: d.Received, Known: known}, j)
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", errStore, err)
+		return false, storeFault(err)
 	}
 	b.log.DebugContext(ctx, "delivery accepted", "connector", connector, "delivery", d.Key, "fresh", fresh)
 	return fresh, nil

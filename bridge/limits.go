@@ -97,7 +97,7 @@ func (l limits) judged(err error) error {
 	case err == nil:
 		return nil
 	case !ok:
-		return fmt.Errorf("%w: %w", errStore, err)
+		return storeFault(err)
 	}
 	l.spent.put(spentKey(spent.Act), time.Now().Add(spent.Wait))
 	return l.throttled(spent)

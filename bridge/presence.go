@@ -181,7 +181,7 @@ func (b *Bridge) startWait(ctx context.Context, c card) error {
 	now := time.Now()
 	wish := store.Wait{Card: c.ID, Agent: c.Agent, Until: now.Add(waitLife)}
 	if err := b.store.StartWait(ctx, wish, now); err != nil {
-		return fmt.Errorf("%w: %w", errStore, err)
+		return storeFault(err)
 	}
 	return nil
 }

@@ -303,7 +303,7 @@ func (b *Bridge) ended(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case err != nil:
 		b.callbacks.forget(id)
-		return fmt.Errorf("%w: %w", errStore, err)
+		return storeFault(err)
 	case expired:
 		return errNoPage
 	}

@@ -3,7 +3,6 @@ package bridge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"cobrowse-bridge/bridge/store"
@@ -109,7 +108,7 @@ func (b *Bridge) takeFound(ctx context.Context, sweep store.Sweep, page []Delive
 	}
 	unknown, err := b.store.NotFoundBefore(ctx, sweep, found)
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", errStore, err)
+		return 0, storeFault(err)
 	}
 	for _, i := range unknown {
 		select {
@@ -121,7 +120,7 @@ func (b *Bridge) takeFound(ctx context.Context, sweep store.Sweep, page []Delive
 			return taken, err
 		}
 		if err := b.store.AcceptFound(ctx, sweep, found[i], time.Since(sweep.Since) > sweepLate, store.Job{Queue: sweep.Connector, Kind: jobAnswer}); err != nil {
-			return taken, fmt.Errorf("%w: %w", errStore, err)
+			return taken, storeFault(err)
 		}
 		b.metrics.delivery(sweep.Connector, deliveryStored)
 		taken++
@@ -131,7 +130,7 @@ func (b *Bridge) takeFound(ctx context.Context, sweep store.Sweep, page []Delive
 
 func (b *Bridge) keepSweep(ctx context.Context, sweep store.Sweep) error {
 	if err := b.store.KeepSweep(ctx, sweep, time.Now().Add(sweepLease)); err != nil {
-		return fmt.Errorf("%w: %w", errStore, err)
+		return storeFault(err)
 	}
 	return nil
 }

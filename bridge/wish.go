@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -207,7 +206,7 @@ func (b *Bridge) sharedOpen(ctx context.Context, own card) error {
 	case errors.Is(err, store.ErrNotFound), err == nil && State(row.State) == Closed:
 		return errClosed
 	case err != nil:
-		return fmt.Errorf("%w: %w", errStore, err)
+		return storeFault(err)
 	}
 	return nil
 }
@@ -316,7 +315,7 @@ func (b *Bridge) stopAll(ctx context.Context, conn Connector, d store.Delivery, 
 // visitor may be known by another id by now.
 func (b *Bridge) stopSession(ctx context.Context, c card) error {
 	if err := b.store.Commit(ctx, store.Change{Audit: []store.Entry{b.entry(c, "stopping", "")}}); err != nil {
-		return fmt.Errorf("%w: %w", errStore, err)
+		return storeFault(err)
 	}
 	ctx = context.WithoutCancel(ctx)
 	visitors := c.running()
