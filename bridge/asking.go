@@ -189,15 +189,16 @@ func (b *Bridge) mayWatch(c card) bool {
 // samePerson says how it is known that the card's agent is who is signed in, or
 // nothing if it is not known, and whether it is known to be somebody else.
 func (b *Bridge) samePerson(c *card, who signin.Identity) (how string, other bool) {
-	service, _, _ := strings.Cut(c.Connector, "-")
-	account := strings.TrimPrefix(c.Agent, c.Connector+":")
-	team, _, _ := strings.Cut(account, "/")
-	switch {
-	case service == "slack" && who.Slack != "" && who.Slack == account:
-		return connectedBySlack, false
-	case service == "slack" && strings.HasPrefix(who.Slack, team+"/"):
-		return "", true
-	case b.linkEmail && who.Email != "" && who.Email == lowered(c.about.Agent.Email):
+	if compare := b.connectors[c.Connector].SameAccount; compare != nil && who.Slack != "" {
+		same, other := compare(strings.TrimPrefix(c.Agent, c.Connector+":"), who.Slack)
+		switch {
+		case same:
+			return connectedBySlack, false
+		case other:
+			return "", true
+		}
+	}
+	if b.linkEmail && who.Email != "" && who.Email == lowered(c.about.Agent.Email) {
 		return connectedByEmail, false
 	}
 	return "", false

@@ -67,6 +67,11 @@ type Connector struct {
 	// nil or fails, what the deliveries said is taken.
 	Serving func(ctx context.Context, chat string) (agent string, open bool, err error)
 
+	// SameAccount compares an agent's account with that with which somebody signed in
+	// at the bridge, as the service names it: whether it is that one, and whether it is
+	// known to be somebody else's. It is nil where nobody signs in with the service.
+	SameAccount func(account, signedIn string) (same, other bool)
+
 	// EnterChat makes an address at which an agent goes on in a conversation, at the
 	// moment when they ask for it. The address is theirs alone: the bridge leads
 	// them there and forgets it, as it does with watch links. Where it is nil,

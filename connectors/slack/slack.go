@@ -147,6 +147,7 @@ func New(c Config) (bridge.Connector, error) {
 
 		CheckPlace:   k.checkPlace,
 		SignsPresses: true,
+		SameAccount:  sameAccount,
 	}
 	if c.AppToken != "" {
 		conn.Listen = k.listen

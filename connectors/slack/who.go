@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	slackapi "github.com/slack-go/slack"
 
@@ -95,4 +96,12 @@ func (c *connector) outsiders(ctx context.Context, channel string) (bool, error)
 	yes := info.IsExtShared || info.IsPendingExtShared || info.IsShared && !info.IsOrgShared
 	c.shared.put(channel, yes)
 	return yes, nil
+}
+
+// sameAccount compares accounts of the form "T1/U2". One person may have an account in
+// several workspaces, so an account of another one says nothing.
+func sameAccount(account, signedIn string) (same, other bool) {
+	team, _, _ := strings.Cut(account, "/")
+	same = account == signedIn
+	return same, !same && strings.HasPrefix(signedIn, team+"/")
 }
