@@ -70,15 +70,15 @@ var steps = []step{
 
 // endpointDoc is an endpoint as the file has it.
 type endpointDoc struct {
-	Method    value[string]            `yaml:"method"`
-	Path      value[string]            `yaml:"path"`
-	Query     map[string]value[string] `yaml:"query"`
-	Body      yaml.Node                `yaml:"body"`
-	Enabled   value[bool]              `yaml:"enabled"`
-	Items     paths                    `yaml:"items"`
-	FirstPage value[int]               `yaml:"first_page"`
-	Result    paths                    `yaml:"result"`
-	Fields    *agentFields             `yaml:"fields"`
+	Method    value[string]                   `yaml:"method"`
+	Path      value[string]                   `yaml:"path"`
+	Query     map[value[string]]value[string] `yaml:"query"`
+	Body      yaml.Node                       `yaml:"body"`
+	Enabled   value[bool]                     `yaml:"enabled"`
+	Items     paths                           `yaml:"items"`
+	FirstPage value[int]                      `yaml:"first_page"`
+	Result    paths                           `yaml:"result"`
+	Fields    *agentFields                    `yaml:"fields"`
 }
 
 // agentFields are where something is in an agent of the list.
@@ -87,6 +87,8 @@ type agentFields struct {
 	Email     paths `yaml:"email"`
 	Firstname paths `yaml:"firstname"`
 	Lastname  paths `yaml:"lastname"`
+
+	line int // of the key
 }
 
 // An endpoint is where a step is, for this operator.
@@ -140,14 +142,20 @@ func (f *faults) endpoint(line int, s step, doc *endpointDoc) *endpoint {
 // templates reads path, query and body, and checks which placeholders they have.
 func (f *faults) templates(line int, e *endpoint, doc *endpointDoc) {
 	used := map[placeholder]bool{}
-	use := func(line int, name placeholder) {
-		if name == "" {
-			return
-		}
+	inBody := func(line int, name placeholder) {
 		used[name] = true
 		if !slices.Contains(e.takes, name) {
 			f.add(line, "%s has a placeholder that stands for nothing; there are: %s", e.name, braced(e.takes))
 		}
+	}
+	inAddress := func(line int, name placeholder) {
+		switch name {
+		case "":
+			return
+		case "labels":
+			f.add(line, "{labels} is a list, which has no place in a path or a query; put it into the body")
+		}
+		inBody(line, name)
 	}
 	var err error
 	faults := len(*f)
@@ -157,33 +165,30 @@ func (f *faults) templates(line int, e *endpoint, doc *endpointDoc) {
 		f.add(doc.Path.line, "path %v", err)
 	}
 	for _, s := range e.path {
-		use(doc.Path.line, s.holds)
+		inAddress(doc.Path.line, s.holds)
 	}
 	for key, v := range doc.Query {
-		if strings.EqualFold(key, "access_token") {
-			f.add(v.line, "query has access_token, and no secret belongs into this file; set auth_style to query, and the token is sent there")
+		if strings.EqualFold(key.is, "access_token") {
+			f.add(key.line, "query has access_token, and no secret belongs into this file; set auth_style to query, and the token is sent there")
 			continue
 		}
 		s, err := parseSegment(v.is)
-		if err != nil || !literal.MatchString(key) || key == "" {
-			f.add(v.line, "query has something that is not accepted; write name: text, or name: \"{placeholder}\"")
+		if err != nil || !literal.MatchString(key.is) || key.is == "" {
+			f.add(key.line, "query has something that is not accepted; write name: text, or name: \"{placeholder}\"")
 			continue
 		}
-		e.query[key] = s
-		use(v.line, s.holds)
-	}
-	if used["labels"] {
-		f.add(doc.Path.line, "{labels} is a list, which has no place in a path or a query; put it into the body")
+		e.query[key.is] = s
+		inAddress(key.line, s.holds)
 	}
 	switch {
 	case !doc.Body.IsZero() && e.method == http.MethodGet:
 		f.add(doc.Body.Line, "a GET has no body; use the query")
 	case !doc.Body.IsZero():
-		e.body = f.body(&doc.Body, 0)
-	case e.name == tagCustomer:
-		e.body = map[string]any{"labels": placeholder("labels"), "id": placeholder("id")} // documented
+		e.body = f.body(&doc.Body, 0, inBody)
+	case e.name == tagCustomer: // as documented
+		e.body = map[string]any{"labels": placeholder("labels"), "id": placeholder("id")}
+		used["labels"] = true
 	}
-	inBody(e.body, func(name placeholder) { use(max(doc.Body.Line, line), name) })
 	if len(*f) > faults {
 		return // what is missing may be in what cannot be read
 	}
@@ -204,7 +209,9 @@ func (f *faults) answers(line int, e *endpoint, doc *endpointDoc) {
 	misplaced(!e.list && doc.Items.all != nil, doc.Items.line, "items")
 	misplaced(!e.list && doc.FirstPage.set(), doc.FirstPage.line, "first_page")
 	misplaced(!e.answers && doc.Result.all != nil, doc.Result.line, "result")
-	misplaced(e.name != listAgents && doc.Fields != nil, line, "fields")
+	if doc.Fields != nil {
+		misplaced(e.name != listAgents, doc.Fields.line, "fields")
+	}
 	if doc.FirstPage.is < 0 {
 		f.add(doc.FirstPage.line, "first_page is less than 0; mend it")
 	}

@@ -35,6 +35,8 @@ type signatureDoc struct {
 	Prefix          value[string] `yaml:"prefix"`
 	Payload         value[string] `yaml:"payload"`
 	TimestampHeader value[string] `yaml:"timestamp_header"`
+
+	line int // of the key
 }
 
 // tolerance is how far a signed time may be from ours, either way.
@@ -47,7 +49,7 @@ func (f *faults) signature(doc *signatureDoc) *signature {
 		return nil
 	}
 	if !doc.Header.set() {
-		f.add(max(doc.Algorithm.line, doc.Encoding.line), "signature has no header; name the one that carries it")
+		f.add(doc.line, "signature has no header; name the one that carries it")
 	}
 	s := &signature{header: f.header(doc.Header, "header"), prefix: doc.Prefix.is, timestamp: f.header(doc.TimestampHeader, "timestamp_header")}
 	s.algorithm = map[string]func() hash.Hash{

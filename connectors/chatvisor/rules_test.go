@@ -61,6 +61,39 @@ func TestAnEmptyFileIsWhatTheVendorDocuments(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotYAMLIsToldWithTheLineThatBreaksIt(t *testing.T) {
+	t.Parallel()
+	for text, line := range map[string]int{
+		"endpoints:\n  get_customer: {path: /a/{customerId}}\n":              2,
+		"endpoints:\n  get_customer:\n\tpath: /a\n":                          3,
+		"webhook: {allow_cidrs: [192.0.2.1}\n":                               1,
+		"join: [lookup_code\nteam: y\n":                                      1,
+		"join: [lookup_code,\n  customer_id,\n  email\nteam: y\nsweep: {}":   3,
+		"lookup_code: \"\\d\"\n":                                             1,
+		"lookup_code: 'abc\nteam: y\n":                                       1,
+		"team: a: b\n":                                                       1,
+		"webhook:\n   allow_cidrs: [192.0.2.1]\n  done_statuses: [X]\njoin:": 3,
+		"webhook:\n  allow_cidrs:\n    - 192.0.2.1\n   - 192.0.2.2\n":        4,
+		"lookup_code: *foo\n":                                                1,
+		"lookup_code: @x\n":                                                  1,
+		"lookup_code: [0-9]{4}\nteam: y\n":                                   1,
+		"join: [lookup_code, # the first\n  customer_id]\nteam: [x}\n":       3,
+		"team: \"\x01\"\n":                                                   1,
+		"show_agent_url: true\nteam: caf\xe9\n":                              2,
+		"\xff\xfet\x00e\x00a\x00m\x00":                                       1,
+	} {
+		for name, before := range map[string]string{
+			"alone": "", "after a key": "auth_style: header\n", "after a list": "name_path:\n  - a\n  - b\n\n# a comment\n", "after a mark": "\ufeff# saved by an editor\n",
+		} {
+			want := fmt.Sprintf("f.yaml:%d: the file is not ", line+strings.Count(before, "\n"))
+			_, err := ParseRules("f.yaml", []byte(before+text))
+			if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q %s: %v, want %s", text, name, err, want)
+			}
+		}
+	}
+}
+
 func TestAFileThatIsSomethingElseIsNoFlood(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder

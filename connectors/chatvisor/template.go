@@ -1,6 +1,7 @@
 package chatvisor
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -134,8 +135,9 @@ func fillPath(path []segment, values map[placeholder]any) (string, error) {
 const maxBodyDepth = 8
 
 // body reads the template of a body: scalars stay as they are, and a text that is
-// a placeholder and nothing else becomes its value, of whatever type.
-func (f *faults) body(n *yaml.Node, depth int) any {
+// a placeholder and nothing else becomes its value, of whatever type. use is told of
+// each with its line.
+func (f *faults) body(n *yaml.Node, depth int, use func(line int, name placeholder)) any {
 	switch {
 	case depth > maxBodyDepth:
 		f.add(n.Line, "body is nested too deep; flatten it")
@@ -149,13 +151,13 @@ func (f *faults) body(n *yaml.Node, depth int) any {
 			if _, twice := m[pair[0].Value]; twice {
 				f.add(pair[0].Line, "body has a key twice; keep one of them")
 			}
-			m[pair[0].Value] = f.body(pair[1], depth+1)
+			m[pair[0].Value] = f.body(pair[1], depth+1, use)
 		}
 		return m
 	case n.Kind == yaml.SequenceNode:
 		all := []any{}
 		for _, item := range n.Content {
-			all = append(all, f.body(item, depth+1))
+			all = append(all, f.body(item, depth+1, use))
 		}
 		return all
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str":
@@ -163,6 +165,7 @@ func (f *faults) body(n *yaml.Node, depth int) any {
 		name, ends := strings.CutSuffix(name, "}")
 		switch {
 		case begins && ends && placeholderForm.MatchString(name):
+			use(n.Line, placeholder(name))
 			return placeholder(name)
 		case strings.ContainsAny(n.Value, "{}"):
 			f.add(n.Line, "body has a text with a placeholder and something else in it; let the placeholder stand alone")
@@ -170,7 +173,11 @@ func (f *faults) body(n *yaml.Node, depth int) any {
 		return n.Value
 	case n.Kind == yaml.ScalarNode && slices.Contains([]string{"!!int", "!!bool", "!!null", "!!float"}, n.ShortTag()):
 		var v any
-		if err := n.Decode(&v); err != nil {
+		err := n.Decode(&v)
+		if err == nil {
+			_, err = json.Marshal(v) // has no .nan and no .inf
+		}
+		if err != nil {
 			f.add(n.Line, "body has something that cannot be sent; put it in quotes")
 		}
 		return v

@@ -11,12 +11,16 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
 
 // maxFile is the largest file of rules in bytes.
 const maxFile = 64 << 10
+
+// byteOrderMark is what some editors and spreadsheets begin a file with.
+const byteOrderMark = "\ufeff"
 
 type fault struct {
 	line int
@@ -48,26 +52,28 @@ func (v *value[T]) UnmarshalYAML(n *yaml.Node) error {
 // decode reads the one document of a file; keys that nothing reads are faults,
 // since a default would apply without a word.
 func (f *faults) decode(data []byte, doc *document) {
-	if len(data) > maxFile {
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
+	switch {
+	case len(data) > maxFile:
 		f.add(1, "the file is larger than %d KiB; shorten it", maxFile>>10)
+		return
+	case !utf8.Valid(data):
+		f.add(notUTF8(data), "the file is not UTF-8 here; save it as UTF-8")
+		return
+	case goesOn(data):
+		f.add(firstLine(data, goesOn), "the file has more than one document, or something after it; put all into one, without ---")
 		return
 	}
 	var top yaml.Node
-	in := yaml.NewDecoder(bytes.NewReader(data))
-	err := in.Decode(&top)
-	if err == nil && !errors.Is(in.Decode(new(yaml.Node)), io.EOF) {
-		f.add(1, "the file has more than one document, or something after it; put all into one, without ---")
-		return
+	if yaml.Unmarshal(data, &top) == nil {
+		f.refuseUnread(&top)
 	}
-	if f.refuseAnchors(&top); len(*f) > 0 {
+	if len(*f) > 0 {
 		return
 	}
 	f.refuseEmpty(&top)
-	if err == nil {
-		in = yaml.NewDecoder(bytes.NewReader(data))
-		in.KnownFields(true) // which a decoded node cannot
-		err = in.Decode(doc)
-	}
+	err := strictly(data, doc)
+	doc.keepLines(&top)
 	var all *yaml.TypeError
 	switch {
 	case err == nil, errors.Is(err, io.EOF): // an empty file says nothing wrong
@@ -76,14 +82,29 @@ func (f *faults) decode(data []byte, doc *document) {
 			f.add(translate(text))
 		}
 	default:
-		line, _ := translate(strings.TrimPrefix(err.Error(), "yaml: "))
-		f.add(line, "the file is not YAML here; look at brackets, quotes and indentation")
+		f.add(brokenLine(data, func(part []byte) error { return strictly(part, new(document)) }),
+			"the file is not YAML here; look at brackets, quotes and indentation, and put * or & in quotes")
 	}
 }
 
-// refuseAnchors keeps a small file from becoming a large one, and keys in the line
-// that they are in.
-func (f *faults) refuseAnchors(n *yaml.Node) {
+// strictly wants all keys to be known, which a decoded node cannot.
+func strictly(data []byte, doc *document) error {
+	in := yaml.NewDecoder(bytes.NewReader(data))
+	in.KnownFields(true)
+	return in.Decode(doc)
+}
+
+// goesOn reports whether something follows the first document.
+func goesOn(data []byte) bool {
+	in := yaml.NewDecoder(bytes.NewReader(data))
+	return in.Decode(new(yaml.Node)) == nil && !errors.Is(in.Decode(new(yaml.Node)), io.EOF)
+}
+
+// refuseUnread refuses what would not be read as it is written. Aliases make a large
+// file of a small one, and merged keys stand in another line. An empty item, as in
+// "- # 192.0.2.0/24", is dropped by the YAML library, so that a list of nothing else
+// would be an empty one.
+func (f *faults) refuseUnread(n *yaml.Node) {
 	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
 		if n.Content[i].Value == "<<" {
 			f.add(n.Content[i].Line, "keys are not merged; write them out in place of <<")
@@ -93,35 +114,64 @@ func (f *faults) refuseAnchors(n *yaml.Node) {
 		f.add(n.Line, "anchors and aliases are not read; write the values out, and * or & in quotes")
 	}
 	for _, child := range n.Content {
-		f.refuseAnchors(child)
+		if n.Kind == yaml.SequenceNode && child.ShortTag() == "!!null" {
+			f.add(child.Line, "an item of a list is empty; write something there, or remove it")
+		}
+		f.refuseUnread(child)
 	}
 }
 
 // needed are the keys with something below them, if they are there at all: what is
-// empty would let everybody in, or leave every event out, without a word.
+// empty would let everybody in, or leave every event out, or be the default that
+// somebody wanted to change, without a word.
 var needed = [][]string{
-	{"webhook", "allow_cidrs"}, {"webhook", "customer_roles"}, {"webhook", "done_statuses"},
-	{"webhook", "mapping", eventConversation, "customer_id"}, {"webhook", "mapping", eventConversation, "status"},
-	{"webhook", "mapping", eventStatus, "customer_id"}, {"webhook", "mapping", eventStatus, "status"},
+	{"webhook", "allow_cidrs"},
+	{"webhook", "customer_roles"},
+	{"webhook", "done_statuses"},
+	{"webhook", "signature"},
+	{"webhook", "mapping", eventConversation, "customer_id"},
+	{"webhook", "mapping", eventConversation, "status"},
+	{"webhook", "mapping", eventStatus, "customer_id"},
+	{"webhook", "mapping", eventStatus, "status"},
 	{"webhook", "mapping", eventMessage, "customer_id"},
+	{"join"},
+	{"agent_url_hosts"},
 }
 
 func (f *faults) refuseEmpty(top *yaml.Node) {
 	for _, path := range needed {
-		n := top
-		if n.Kind == yaml.DocumentNode && len(n.Content) > 0 {
-			n = n.Content[0]
-		}
-		line := 0
-		for _, key := range path {
-			if n, line = below(n, key); n == nil {
-				break
-			}
-		}
-		if n != nil && (n.ShortTag() == "!!null" || n.Kind == yaml.SequenceNode && len(n.Content) == 0) {
+		n, line := find(top, path...)
+		if n != nil && (n.ShortTag() == "!!null" || n.Kind != yaml.ScalarNode && len(n.Content) == 0) {
 			f.add(line, "%s is empty; write something there, or leave the key out", path[len(path)-1])
 		}
 	}
+}
+
+// keepLines keeps the lines of keys that are judged as a whole.
+func (doc *document) keepLines(top *yaml.Node) {
+	if s := doc.Webhook.Signature; s != nil {
+		_, s.line = find(top, "webhook", "signature")
+	}
+	for name, e := range doc.Endpoints {
+		if e != nil && e.Fields != nil {
+			_, e.Fields.line = find(top, "endpoints", name.is, "fields")
+		}
+	}
+}
+
+// find is what stands at a path of keys, and the line of the last; nil if there is
+// nothing.
+func find(top *yaml.Node, path ...string) (n *yaml.Node, line int) {
+	n = top
+	if n.Kind == yaml.DocumentNode && len(n.Content) > 0 {
+		n = n.Content[0]
+	}
+	for _, key := range path {
+		if n, line = below(n, key); n == nil {
+			break
+		}
+	}
+	return n, line
 }
 
 // below is what a key of a mapping has, and the line of the key; nil if there is
