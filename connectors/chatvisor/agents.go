@@ -2,12 +2,14 @@ package chatvisor
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // An agent is who works in Chatvisor. Chatvisor names agents by their e-mail
@@ -21,51 +23,85 @@ type agent struct {
 	before    string // the name that is changed
 }
 
+// name is how people write it.
+func (a agent) name() string { return strings.TrimSpace(a.Firstname + " " + a.Lastname) }
+
 const maxAgents = 10_000
 
 // readAgents reads a CSV file with a head, or a JSON list.
 func readAgents(data []byte) ([]agent, error) {
-	data = bytes.TrimPrefix(data, []byte("\ufeff")) // which spreadsheets write
-	var all []agent
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
+	if !utf8.Valid(data) {
+		return nil, fmt.Errorf("line %d is not UTF-8, so that names would be spoilt: save the file as UTF-8, and try again", notUTF8(data))
+	}
+	var l agentList
 	var err error
-	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '[' {
-		in := json.NewDecoder(bytes.NewReader(trimmed))
-		in.DisallowUnknownFields()
-		if err = in.Decode(&all); err == nil && in.More() {
-			err = errors.New("something follows the list")
-		}
-		if err != nil {
-			err = fmt.Errorf("not a list of objects with email, firstname and lastname: %w", err)
-		}
-	} else {
-		all, err = readCSV(data)
+	switch trimmed := bytes.TrimSpace(data); {
+	case bytes.HasPrefix(trimmed, []byte("{")):
+		err = errors.New("it is a JSON object, and a list is wanted: [{\"email\": …, \"firstname\": …, \"lastname\": …}, …]")
+	case bytes.HasPrefix(trimmed, []byte("[")):
+		err = l.readJSON(trimmed)
+	default:
+		err = l.readCSV(data)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case len(l.all) == 0 || len(l.all) > maxAgents:
+		return nil, fmt.Errorf("there are %d agents in it: an empty list, or one this long, is taken for a mistake", len(l.all))
+	}
+	return l.all, nil
+}
+
+// An agentList is who was read so far.
+type agentList struct {
+	all  []agent
+	seen map[string]bool // addresses
+}
+
+// add takes an agent who stands where a file has them.
+func (l *agentList) add(a agent, where string) error {
+	a.Email, a.Firstname, a.Lastname = strings.TrimSpace(a.Email), strings.TrimSpace(a.Firstname), strings.TrimSpace(a.Lastname)
+	isAddress := address(a.Email) // before: lowercase, the Kelvin sign is the letter k
+	a.Email = strings.ToLower(a.Email)
+	switch {
+	case !isAddress:
+		return fmt.Errorf("%s has no e-mail address", where)
+	case l.seen[a.Email]:
+		return fmt.Errorf("%s has an e-mail address that another has", where)
+	case !printable(a.Firstname + a.Lastname):
+		return fmt.Errorf("%s has a name that cannot be printed", where)
+	}
+	if l.seen == nil {
+		l.seen = map[string]bool{}
+	}
+	l.seen[a.Email] = true
+	l.all = append(l.all, a)
+	return nil
+}
+
+func (l *agentList) readJSON(data []byte) error {
+	in := json.NewDecoder(bytes.NewReader(data))
+	in.DisallowUnknownFields()
+	var all []agent
+	err := in.Decode(&all)
+	if _, more := in.Token(); err == nil && !errors.Is(more, io.EOF) {
+		err = errors.New("something follows the list")
 	}
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("not a list of objects with email, firstname and lastname: %w", err)
 	}
-	seen := map[string]bool{}
-	for i := range all {
-		a := &all[i]
-		a.Email, a.Firstname, a.Lastname = strings.ToLower(strings.TrimSpace(a.Email)), strings.TrimSpace(a.Firstname), strings.TrimSpace(a.Lastname)
-		switch {
-		case !address(a.Email):
-			return nil, fmt.Errorf("agent %d has no e-mail address", i+1)
-		case seen[a.Email]:
-			return nil, fmt.Errorf("agent %d has an e-mail address that another has", i+1)
-		case !printable(a.Firstname + a.Lastname):
-			return nil, fmt.Errorf("agent %d has a name that cannot be printed", i+1)
+	for i, a := range all {
+		if err := l.add(a, fmt.Sprintf("agent %d", i+1)); err != nil {
+			return err
 		}
-		seen[a.Email] = true
 	}
-	if len(all) == 0 || len(all) > maxAgents {
-		return nil, fmt.Errorf("there are %d agents in it: an empty list, or one this long, is taken for a mistake", len(all))
-	}
-	return all, nil
+	return nil
 }
 
 // readCSV takes columns by the names in the first line, with commas or semicolons
 // between them.
-func readCSV(data []byte) ([]agent, error) {
+func (l *agentList) readCSV(data []byte) error {
 	in := csv.NewReader(bytes.NewReader(data))
 	head, _, _ := bytes.Cut(data, []byte("\n"))
 	if bytes.Count(head, []byte(";")) > bytes.Count(head, []byte(",")) {
@@ -73,34 +109,45 @@ func readCSV(data []byte) ([]agent, error) {
 	}
 	names, err := in.Read()
 	if errors.Is(err, io.EOF) {
-		return nil, errors.New("the file is empty")
+		return errors.New("the file is empty")
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	column := map[string]int{}
+	column := map[string]int{"email": -1, "firstname": -1, "lastname": -1}
 	for i, name := range names {
-		column[strings.ToLower(strings.TrimSpace(name))] = i + 1
+		name = strings.ToLower(strings.TrimSpace(name))
+		before, read := column[name]
+		switch {
+		case !read:
+		case before >= 0:
+			return fmt.Errorf("the first line has two columns named %s: remove one, or name it otherwise", name)
+		default:
+			column[name] = i
+		}
 	}
-	if column["email"] == 0 {
-		return nil, errors.New("the first line has no column named email")
+	if column["email"] < 0 {
+		return errors.New("the first line has no column named email")
 	}
-	var all []agent
 	for {
 		row, err := in.Read()
 		if errors.Is(err, io.EOF) {
-			return all, nil
+			return nil
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		cell := func(name string) string {
-			if column[name] == 0 {
+			if column[name] < 0 {
 				return ""
 			}
-			return row[column[name]-1]
+			return row[column[name]]
 		}
-		all = append(all, agent{Email: cell("email"), Firstname: cell("firstname"), Lastname: cell("lastname")})
+		line, _ := in.FieldPos(0)
+		err = l.add(agent{Email: cell("email"), Firstname: cell("firstname"), Lastname: cell("lastname")}, fmt.Sprintf("line %d", line))
+		if err != nil {
+			return err
+		}
 	}
 }
 
@@ -135,7 +182,8 @@ type left struct {
 }
 
 // plans compares by e-mail address. ids says that the list tells them, deletes that
-// what is ours may be deleted.
+// what is ours may be deleted. A name that the file does not have stays as it is. A
+// change sends it all the same, since a service may take what is left out for empty.
 func plans(want, have []agent, book *ledger, ids, deletes bool) plan {
 	var p plan
 	there, wanted := byEmail(have), byEmail(want)
@@ -146,6 +194,7 @@ func plans(want, have []agent, book *ledger, ids, deletes bool) plan {
 	}
 	for _, is := range have {
 		a, stays := wanted[is.Email]
+		a.Firstname, a.Lastname = cmp.Or(a.Firstname, is.Firstname), cmp.Or(a.Lastname, is.Lastname)
 		differs := !stays || is.named && (is.Firstname != a.Firstname || is.Lastname != a.Lastname)
 		why := book.stranger(is)
 		switch {
@@ -155,7 +204,7 @@ func plans(want, have []agent, book *ledger, ids, deletes bool) plan {
 			p.left = append(p.left, left{is, why})
 		case why != "" || !differs:
 		case stays:
-			a.id, a.before = is.id, strings.TrimSpace(is.Firstname+" "+is.Lastname)
+			a.id, a.before = is.id, is.name()
 			p.update = append(p.update, a)
 		case deletes:
 			p.remove = append(p.remove, is)

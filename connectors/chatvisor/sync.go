@@ -164,7 +164,7 @@ func (d *console) announce(p plan) {
 		d.out("create  %s", a)
 	}
 	for _, a := range p.update {
-		d.out("rename  %s", a)
+		d.out("rename  %s %q to %q", a.Email, short(a.before), short(a.name()))
 	}
 	for _, a := range p.remove {
 		d.out("delete  %s", a)
@@ -186,7 +186,7 @@ func (d *console) announce(p plan) {
 
 // String is for the operator's terminal.
 func (a agent) String() string {
-	return strings.TrimSpace(fmt.Sprintf("%s %s", a.Email, short(strings.TrimSpace(a.Firstname+" "+a.Lastname))))
+	return strings.TrimSpace(a.Email + " " + short(a.name()))
 }
 
 // values are what an agent fills endpoints with. A name that is empty is none.
@@ -232,7 +232,7 @@ func (d *console) carryOut(ctx context.Context, p plan, have []agent, book *ledg
 		if err := d.act(ctx, updateAgent, a); err != nil {
 			return err
 		}
-		d.done(ctx, "agent renamed", "agent", a.Email, "old", a.before, "new", a.Firstname+" "+a.Lastname)
+		d.done(ctx, "agent renamed", "agent", a.Email, "old", a.before, "new", a.name())
 	}
 	for _, a := range p.remove {
 		if !still(a) {
@@ -241,7 +241,7 @@ func (d *console) carryOut(ctx context.Context, p plan, have []agent, book *ledg
 		if err := d.act(ctx, deleteAgent, a); err != nil {
 			return err
 		}
-		d.done(ctx, "agent deleted", "agent", a.Email, "old", a.Firstname+" "+a.Lastname)
+		d.done(ctx, "agent deleted", "agent", a.Email, "old", a.name())
 		if err := book.drop(account{a.id, a.Email}); err != nil {
 			return fmt.Errorf("%s was deleted, and the ledger still has this account: %w", a.Email, err)
 		}

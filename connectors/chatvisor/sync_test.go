@@ -1,6 +1,7 @@
 package chatvisor
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func TestAgentsFollowTheFileAndNobodyElseIsTouched(t *testing.T) {
 		}
 
 		file = o.write("agents.json", `[{"email":"eve@example.org","firstname":"Eva","lastname":"Evans"}]`)
-		o.wants(sync("--yes"), "rename  eve@example.org Eva Evans", `old="Eve Evans"`, "keep    gus@example.org Grey", "leave   bob@example.org")
+		o.wants(sync("--yes"), `rename  eve@example.org "Eve Evans" to "Eva Evans"`, `old="Eve Evans"`, "keep    gus@example.org Grey", "leave   bob@example.org")
 		if got := emails(); len(got) != 4 || got[2] != "eve@example.org Eva Evans" {
 			t.Errorf("agents %q", got)
 		}
@@ -72,6 +73,37 @@ func TestAPlanNeedsAllItsStepsBeforeAnyIsTaken(t *testing.T) {
 	_, err := o.runs("sync-agents", file, "--ledger", filepath.Join(o.dir, "l"), "--yes")
 	if err == nil || !strings.Contains(err.Error(), "endpoints.create_agent.enabled is not true") || len(o.changes()) > 0 {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestANameThatTheFileDoesNotHaveStays(t *testing.T) {
+	for _, c := range []struct {
+		what, name, text string
+		want             string // of the account; empty for "nothing to do"
+	}{
+		{"no names", "agents.csv", "email\neve@x.org\n", ""},
+		{"no first names", "agents.csv", "email,lastname\neve@x.org,Evans\n", ""},
+		{"empty cells", "agents.csv", "email,firstname,lastname\neve@x.org,,\"  \"\n", ""},
+		{"no members", "agents.json", `[{"email":"eve@x.org"}]`, ""},
+		{"another last name and no first names", "agents.csv", "email,lastname\neve@x.org,Ng\n", "Eve Ng"},
+		{"another first name and an empty last name", "agents.csv", "email,firstname,lastname\neve@x.org,Eva,\n", "Eva Evans"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(t, "odd")
+			sync := func(file string) string {
+				return o.does("sync-agents", file, "--ledger", filepath.Join(o.dir, "ledger.json"), "--yes")
+			}
+			sync(o.write("first.csv", "email,firstname,lastname\neve@x.org,Eve,Evans\n"))
+			file, want := o.write(c.name, c.text), "There is nothing to do."
+			if c.want != "" {
+				want = fmt.Sprintf("rename  eve@x.org \"Eve Evans\" to %q", c.want)
+			}
+			o.wants(sync(file), want)
+			if a := o.Agents()[0]; a.Firstname+" "+a.Lastname != cmp.Or(c.want, "Eve Evans") {
+				t.Errorf("%s: the account is %+v", c.what, a)
+			}
+			o.wants(sync(file), "There is nothing to do.")
+		})
 	}
 }
 
@@ -230,14 +262,23 @@ func TestFilesOfAgentsThatAreNoneAreRefused(t *testing.T) {
 		"name\nBob\n":                            "no column named email",
 		"email\n":                                "0 agents",
 		"[]":                                     "0 agents",
-		"email\nbob\n":                           "agent 1 has no e-mail address",
+		"email\nbob\n":                           "line 2 has no e-mail address",
 		"email\na@b@c.org\n":                     "no e-mail address",
 		"email\nbob@x.org\nBOB@x.org\n":          "that another has",
 		"email,firstname\nbob@x.org,\"a\x07\"\n": "cannot be printed",
 		`[{"mail":"bob@x.org"}]`:                 "unknown field",
 		`[{"email":"bob@x.org"}] x`:              "follows the list",
-		"email,firstname\nbob@x.org\n":           "wrong number of fields",
-		"email\n" + strings.Repeat("a@b.org\n", 20_000): "that another has",
+		`[{"email":"bob@x.org"}]]`:               "follows the list",
+		`[{"email":"bob@x.org"}, null]`:          "agent 2 has no e-mail address",
+		`{"agents":[{"email":"bob@x.org"}]}`:     "a JSON object, and a list is wanted",
+		"email,Email \nbob@x.org,eve@x.org\n":    "two columns named email",
+		"email,lastname,lastname\nbob@x.org,,\n": "two columns named lastname",
+		"note,email,note\n\"a\nb\",bob@x.org,\n\nc,\"eve\",\n":       "line 5 has no e-mail address",
+		"email\nbob@\u212aelvin.org\n":                               "line 2 has no e-mail address",
+		"email;firstname\r\nbob@x.org;Bob\r\njm@x.org;J\xfcrgen\r\n": "line 3 is not UTF-8, so that names would be spoilt: save the file as UTF-8",
+		"\xff\xfee\x00m\x00a\x00i\x00l\x00":                          "line 1 is not UTF-8",
+		"email,firstname\nbob@x.org\n":                               "wrong number of fields",
+		"email\n" + strings.Repeat("a@b.org\n", 20_000):              "that another has",
 	} {
 		if all, err := readAgents([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.30q: %v, %v, want %q", text, all, err, want)
