@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -197,6 +198,13 @@ func TestAMintedTokenIsSeenByNobody(t *testing.T) {
 	if _, err := o.runs("token", "--out", fresh, "--yes"); err == nil || !strings.Contains(err.Error(), "--email") || len(o.changes()) != 1 {
 		t.Errorf("without an e-mail address: %v", err)
 	}
+	o.wants(o.does("token", "--out", fresh, "--email", "Bob@Example.ORG", "--yes"), "The token is in")
+	if got := o.changes(); !strings.Contains(got[len(got)-1], `"bob@example.org"`) {
+		t.Errorf("sent %q", got)
+	}
+	if err := os.Remove(fresh); err != nil {
+		t.Fatal(err)
+	}
 	o.write("chatvisor.yaml", strings.Replace(o.Rules(), "key.plain", "key.secret", 1))
 	_, err = o.runs("token", "--out", fresh, "--email", "bob@example.org", "--yes")
 	if err == nil || !strings.Contains(err.Error(), "it looks like {key: {plain: text}}") {
@@ -204,6 +212,33 @@ func TestAMintedTokenIsSeenByNobody(t *testing.T) {
 	}
 	if _, err := os.Stat(fresh); !errors.Is(err, os.ErrNotExist) {
 		t.Error("an empty file was left")
+	}
+}
+
+func TestATokenThatIsLostIsForTheOperatorToRevoke(t *testing.T) {
+	for what, c := range map[string]struct {
+		status  int // zero for none
+		body    string
+		revokes bool
+	}{
+		"an answer without a token": {200, `{"key":{}}`, true},
+		"no JSON":                   {200, "secret", true},
+		"no answer":                 {0, "", true},
+		"a refusal":                 {403, "", false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(t, "odd")
+			o.between = func(r *http.Request, _ func() (*http.Response, error)) (*http.Response, error) {
+				if c.status == 0 {
+					return nil, errors.New("the line is cut")
+				}
+				return &http.Response{StatusCode: c.status, Body: io.NopCloser(strings.NewReader(c.body)), Request: r}, nil
+			}
+			_, err := o.runs("token", "--out", filepath.Join(o.dir, "token"), "--email", "bob@example.org", "--yes")
+			if err == nil || strings.Contains(err.Error(), "that nobody has: look there, and revoke it") != c.revokes {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -14,6 +15,10 @@ type tokenCommand struct {
 	Email string `help:"Whose token: an agent's e-mail address, where the endpoint takes one."`
 	Yes   bool   `help:"Do it. Without this, only say what would be done."`
 }
+
+// tokenLost says what may be left behind where there is no token to keep, and nobody
+// refused to make one.
+const tokenLost = "Chatvisor may have made a token that is valid and that nobody has: look there, and revoke it, before you try again"
 
 // Run mints a token, which nobody gets to see but who may read the file.
 func (t tokenCommand) Run(ctx context.Context, c *Command, k *kong.Context) error {
@@ -36,7 +41,7 @@ func (d *console) mint(ctx context.Context, t tokenCommand) (err error) {
 	case !wants && t.Email != "":
 		return errors.New("--email says nothing to this endpoint: endpoints.mint_token has no {email}")
 	case wants:
-		values["email"] = t.Email
+		values["email"] = strings.ToLower(t.Email)
 	}
 	if !t.Yes {
 		d.out("A token would be minted with %s %s.", e.method, e.where())
@@ -49,9 +54,13 @@ func (d *console) mint(ctx context.Context, t tokenCommand) (err error) {
 		return err
 	}
 	defer func() {
-		if err = errors.Join(err, file.Close()); err != nil {
-			err = errors.Join(err, os.Remove(t.Out))
+		if err = errors.Join(err, file.Close()); err == nil {
+			return
 		}
+		if _, put := errors.AsType[*turnError](err); !put && refusal(err) == 0 {
+			err = fmt.Errorf("%w. %s", err, tokenLost)
+		}
+		err = errors.Join(err, os.Remove(t.Out))
 	}()
 	_, answer, err := d.take(ctx, mintToken, values, maxPrompt)
 	if err != nil {
