@@ -261,6 +261,44 @@ func TestWhatIsNoIDTakesBackWhatWasTold(t *testing.T) {
 	}
 }
 
+func TestIdentitiesAreThoseOfThePersonWithTheID(t *testing.T) {
+	s := newShop(t)
+	const ann, bob = `{externalId: "1", identities: ["ann@example.org"]}`, `{externalId: 2}`
+	for name, c := range map[string]struct {
+		pushes []string
+		early  bool // before the widgets are there
+		want   []string
+	}{
+		"the next person has none":           {[]string{ann, bob}, false, []string{"chatvisorext:2"}},
+		"nor if nobody was told of the one":  {[]string{ann, bob}, true, []string{"chatvisorext:2"}},
+		"nor after a page without a person":  {[]string{ann, `{externalId: null}`, bob}, true, []string{"chatvisorext:2"}},
+		"the next person has their own":      {[]string{ann, `{externalId: 2, identities: ["bob@example.org"]}`}, false, []string{"bob@example.org", "chatvisorext:2"}},
+		"the same person keeps them":         {[]string{ann, `{externalId: 1}`}, false, []string{"ann@example.org", "chatvisorext:1"}},
+		"they may come before the first id":  {[]string{`{identities: ["ann@example.org"]}`, `{externalId: 1}`}, false, []string{"ann@example.org", "chatvisorext:1"}},
+		"they may come after the id, on top": {[]string{ann, bob, `{identities: ["bob@example.org"]}`}, false, []string{"bob@example.org", "chatvisorext:2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := s.customer(t)
+			arrive, push := upscopeComes+`chatvisor.arrives();`+later, ""
+			for _, one := range c.pushes {
+				push += `CobrowseChatvisor.push(` + one + `);`
+				if !c.early {
+					push += later
+				}
+			}
+			if c.early {
+				p.does(`await bridge();` + push + arrive)
+			} else {
+				p.does(`await bridge();` + arrive + push)
+			}
+			now := p.known(c.want[len(c.want)-1])
+			if got := now.Visitors[now.ID].Identities; !slices.Equal(got, c.want) {
+				t.Errorf("Upscope has the identities %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestALogOutResetsBothOrNeither(t *testing.T) {
 	s := newShop(t)
 	arrived := siteTags + siteSays + upscopeComes + `chatvisor.arrives(); await bridge();` + later

@@ -89,7 +89,8 @@
   }
 
   // What is no id, such as the null of a page without a customer, takes back what
-  // was told: the next would go by the id of the one before.
+  // was told: the next would go by the id of the one before. Nor do the identities of
+  // one go with the id of another.
   function take(wish) {
     if (!wish) return;
     if (wish.forget) {
@@ -99,12 +100,10 @@
       stored("1");
     }
     if (Object(wish).hasOwnProperty("externalId")) {
-      var value = wish.externalId;
+      var value = wish.externalId, before = id;
       id = /string|number/.test(typeof value) && /^(?!(null|undefined|NaN)$)[\w-]{1,128}$/.test(value) ? "chatvisorext:" + value : "";
-      if (!id && told) {
-        identities = [];
-        untell();
-      }
+      if (!id || before && id !== before) identities = [];
+      if (!id && told) untell();
     }
     if (wish.identities !== undefined) identities = wish.identities;
     both();
