@@ -2,8 +2,6 @@ package chatvisor
 
 import (
 	"bytes"
-	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,15 +11,11 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
-	"go.yaml.in/yaml/v3"
 )
 
 type openAPICommand struct {
 	File string `arg:"" help:"The document that the vendor's reference page offers for download, JSON or YAML."`
 }
-
-// maxDocument is the largest document in bytes.
-const maxDocument = 8 << 20
 
 // Run prints and applies nothing. It needs no settings.
 func (o openAPICommand) Run(k *kong.Context) error {
@@ -37,53 +31,6 @@ func (o openAPICommand) Run(k *kong.Context) error {
 	return err
 }
 
-// An operation is as much of one as proposing takes (spec.openapis.org/oas,
-// "Operation Object").
-type operation struct {
-	method, path string
-	Summary      string   `yaml:"summary"`
-	ID           string   `yaml:"operationId"`
-	Tags         []string `yaml:"tags"`
-}
-
-// operations reads paths and what is at them; references and schemas are not
-// followed.
-func operations(data []byte) ([]operation, error) {
-	var doc struct {
-		OpenAPI string                          `yaml:"openapi"`
-		Swagger string                          `yaml:"swagger"`
-		Paths   map[string]map[string]yaml.Node `yaml:"paths"`
-	}
-	if len(data) > maxDocument {
-		return nil, fmt.Errorf("the document is larger than %d MiB", maxDocument>>20)
-	}
-	var odd *yaml.TypeError
-	if err := yaml.Unmarshal(data, &doc); err != nil && !errors.As(err, &odd) {
-		return nil, errors.New("it is neither JSON nor YAML")
-	}
-	if doc.OpenAPI == "" && doc.Swagger == "" || len(doc.Paths) == 0 {
-		return nil, errors.New("it is no OpenAPI document with paths in it")
-	}
-	var all []operation
-	for path, item := range doc.Paths {
-		for method, node := range item {
-			method = strings.ToUpper(method)
-			if !slices.Contains(append(writeMethods, http.MethodGet), method) {
-				continue // parameters and the like
-			}
-			op := operation{method: method, path: path}
-			if err := node.Decode(&op); err != nil && !errors.As(err, &odd) {
-				return nil, err
-			}
-			all = append(all, op)
-		}
-	}
-	slices.SortFunc(all, func(a, b operation) int {
-		return cmp.Or(cmp.Compare(a.tag(), b.tag()), cmp.Compare(a.path, b.path), cmp.Compare(a.method, b.method))
-	})
-	return all, nil
-}
-
 func (o operation) tag() string {
 	if len(o.Tags) == 0 {
 		return "without a tag"
@@ -93,7 +40,7 @@ func (o operation) tag() string {
 
 // says reports whether one of the words is in what the document says of it.
 func (o operation) says(words ...string) bool {
-	text := strings.ToLower(strings.Join(append([]string{o.path, o.Summary, o.ID}, o.Tags...), " "))
+	text := strings.ToLower(strings.Join(append([]string{o.path, o.Summary, o.OperationID}, o.Tags...), " "))
 	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
 }
 
@@ -104,9 +51,9 @@ var looksLike = map[string]func(o operation, variables int) bool{
 		return o.method == http.MethodGet && n == 1 && o.says("customer") && !o.says("url", "query", "token")
 	},
 	listConversations: func(o operation, n int) bool { return o.method == http.MethodGet && n == 0 && o.says("conversation") },
-	tagCustomer:       func(o operation, _ int) bool { return o.method != http.MethodGet && o.says("tagging", "tag a", "/tag") },
+	tagCustomer:       func(o operation, _ int) bool { return o.writes() && o.says("tagging", "tag a", "/tag") },
 	getVisibility:     func(o operation, _ int) bool { return o.method == http.MethodGet && o.says("visib") },
-	setVisibility:     func(o operation, _ int) bool { return o.method != http.MethodGet && o.says("visib") },
+	setVisibility:     func(o operation, _ int) bool { return o.writes() && o.says("visib") },
 	listAgents:        func(o operation, n int) bool { return o.method == http.MethodGet && n == 0 && o.aboutAgents() },
 	createAgent:       func(o operation, n int) bool { return o.method == http.MethodPost && n == 0 && o.aboutAgents() },
 	updateAgent: func(o operation, n int) bool {
@@ -119,6 +66,8 @@ var looksLike = map[string]func(o operation, variables int) bool{
 	mintToken: func(o operation, _ int) bool { return o.method == http.MethodPost && o.says("token") },
 }
 
+func (o operation) writes() bool { return o.method != http.MethodGet && o.method != http.MethodDelete }
+
 func (o operation) aboutAgents() bool {
 	return o.says("agent", "user") && !o.says("token", "url", "customer")
 }
@@ -128,13 +77,20 @@ var onlyVariable = map[string]string{
 	getCustomer: "customerId", tagCustomer: "customerId", agentChatURL: "customerId", updateAgent: "agentId", deleteAgent: "agentId",
 }
 
+// likelyResult is where the value of an answer is proposed to be.
+var likelyResult = map[string]string{getVisibility: "visible", agentChatURL: "url", mintToken: "token"}
+
 var variableForm = regexp.MustCompile(`\{[^{}/]*\}`)
 
 // propose writes a piece of YAML that lists all operations as comments, and below
 // endpoints the likely ones. None that changes something is enabled, and where a
 // document does not tell what is needed, it says so.
 func propose(data []byte) (string, error) {
-	all, err := operations(data)
+	doc, err := readDocument(data)
+	if err != nil {
+		return "", err
+	}
+	all, err := doc.operations()
 	if err != nil {
 		return "", err
 	}
@@ -148,11 +104,16 @@ func propose(data []byte) (string, error) {
 		}
 		fmt.Fprintf(&b, "#   %-6s %s  %s\n", o.method, short(o.path), short(o.Summary))
 	}
+	b.WriteString("#\n")
+	for _, server := range doc.servers() {
+		fmt.Fprintf(&b, "# The document has its paths below %s\n", short(server))
+	}
+	fmt.Fprintf(&b, "# The bridge has those under endpoints below CHATVISOR_URL, which is %s by default.\n", defaultURL)
 	b.WriteString("\n# Proposed by the words in their names. Read the vendor's reference on each, fill in what is\n" +
 		"# missing, remove the rest, and put what is left into your file. Nothing was applied.\n")
 	var endpoints bytes.Buffer
 	for _, s := range steps {
-		proposeStep(&endpoints, s, all)
+		doc.proposeStep(&endpoints, s, all)
 	}
 	if endpoints.Len() == 0 {
 		b.WriteString("# No operation looks like a step that the bridge knows.\n")
@@ -163,19 +124,24 @@ func propose(data []byte) (string, error) {
 	return b.String(), nil
 }
 
-func proposeStep(b *bytes.Buffer, s step, all []operation) {
+func (d *apiDocument) proposeStep(b *bytes.Buffer, s step, all []operation) {
 	proposed := false
 	for _, o := range all {
 		if !slices.Contains(s.methods, o.method) || !looksLike[s.name](o, len(variableForm.FindAllString(o.path, -1))) {
 			continue
 		}
-		path, fits := s.pathOf(o.path)
+		path, base := d.below(o.path)
+		path, fits := s.pathOf(path)
 		if proposed || !fits {
 			fmt.Fprintf(b, "  # %s may also be: %s %s\n", s.name, o.method, short(o.path))
 			continue
 		}
 		proposed = true
-		fmt.Fprintf(b, "  %s: # %s\n    method: %s\n    path: %q\n", s.name, short(o.Summary), o.method, path)
+		fmt.Fprintf(b, "  %s: # %s\n    method: %s\n    path: %q", s.name, short(o.Summary), o.method, path)
+		if base != "" {
+			fmt.Fprintf(b, " # without %s, which CHATVISOR_URL has to end in", short(base))
+		}
+		b.WriteString("\n")
 		if s.list {
 			b.WriteString("    items: results # where the list is in the answer; check this\n")
 			b.WriteString("    query: {pageNumber: \"{page}\", pageSize: \"{pageSize}\"} # check these\n")
@@ -184,7 +150,7 @@ func proposeStep(b *bytes.Buffer, s step, all []operation) {
 			b.WriteString("    query: {customerId: \"{customerId}\"} # check this\n")
 		}
 		if s.answers {
-			b.WriteString("    result: url # where the value is in the answer; check this\n")
+			fmt.Fprintf(b, "    result: %s # where the value is in the answer; check this\n", likelyResult[s.name])
 		}
 		if s.name == listAgents {
 			b.WriteString("    fields: {id: id, email: email, firstname: firstname, lastname: lastname} # check these\n")
