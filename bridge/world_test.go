@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -70,8 +71,34 @@ func inWorld(t *testing.T, test func(w *world), opts ...options) {
 	t.Helper()
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "bridge.db")
+	if err := os.WriteFile(file, emptyStore(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	synctest.Test(t, func(t *testing.T) { test(newWorld(t, file, opts...)) })
 }
+
+// emptyStore is the file of a store that nothing was written to. Making its tables is
+// what most tests would spend their time on.
+var emptyStore = sync.OnceValue(func() []byte {
+	folder, err := os.MkdirTemp("", "bridge-test-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(folder)
+	file := filepath.Join(folder, "bridge.db")
+	s, err := store.Open(context.Background(), "sqlite:"+file, store.Options{Secret: []byte(bridgeSecret)})
+	if err != nil {
+		panic(err)
+	}
+	if err := s.Close(); err != nil {
+		panic(err)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		panic(err)
+	}
+	return data
+})
 
 func newWorld(t *testing.T, file string, opts ...options) *world {
 	t.Helper()
