@@ -60,7 +60,7 @@ var modules = map[string][]string{
 	"go.yaml.in/yaml/v3":                   {"bridge/policy", "connectors/chatvisor"},
 	"golang.org/x/oauth2":                  {"bridge/signin"},
 	"golang.org/x/sync":                    {"bridge", "bridge/signin", "cmd/bridge", "connectors/chatvisor"},
-	"golang.org/x/time":                    {"bridge", "connectors/chatvisor"},
+	"golang.org/x/time":                    {"bridge"},
 	"modernc.org/sqlite":                   {"bridge/store/sqlite"},
 }
 

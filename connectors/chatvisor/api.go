@@ -17,23 +17,12 @@ import (
 	"cobrowse-bridge/connectors/rest"
 
 	"github.com/tidwall/gjson"
-	"golang.org/x/time/rate"
 )
 
 const (
 	callTimeout  = 10 * time.Second
 	maxAnswer    = 1 << 20
 	maxErrorBody = 2 << 10
-
-	// pace is how many requests a second there may be. The vendor documents no limit,
-	// so this is one that no limit should be below.
-	pace = 2
-	// maxPause is how long a request waits for its turn before it is put off.
-	maxPause = 5 * time.Second
-	// maxPrompt is the same where somebody waits for the answer, and maxPatience where
-	// nobody does.
-	maxPrompt   = 3 * time.Second
-	maxPatience = time.Minute
 )
 
 // An api speaks to one tenant: to its host alone, at any method, and no faster than
@@ -44,7 +33,7 @@ type api struct {
 	inQuery   bool
 	token     atomic.Pointer[string]
 	tokenFile string
-	turns     *rate.Limiter
+	turns     turns
 }
 
 func newAPI(c Config) *api {
@@ -57,7 +46,6 @@ func newAPI(c Config) *api {
 		},
 		inQuery:   c.Rules.queryAuth,
 		tokenFile: c.TokenFile,
-		turns:     rate.NewLimiter(pace, 1),
 	}
 	a.token.Store(&c.Token)
 	return a
@@ -89,25 +77,19 @@ func (a *api) do(ctx context.Context, r request) (gjson.Result, error) {
 	return answer, err
 }
 
-// A turnError says that there are too many requests of our own.
-type turnError struct{ wait time.Duration }
-
-func (e *turnError) Error() string { return "put off, to ask no more than twice a second" }
-
 // wait lets a request have its turn, or puts it off if that is far away.
 func (a *api) wait(ctx context.Context, r request) error {
-	turn := a.turns.Reserve()
-	pause := turn.Delay()
-	if pause > r.most {
-		turn.Cancel()
-		return fmt.Errorf("%s: %w", r.name, &turnError{pause})
+	pause, err := a.turns.take(r.path, r.most)
+	if err == nil {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		if err = ctx.Err(); err == nil {
+			err = a.turns.stands(r.path) // what others were answered meanwhile counts
+		}
 	}
-	select {
-	case <-time.After(pause):
-	case <-ctx.Done():
-		turn.Cancel()
-	}
-	if err := ctx.Err(); err != nil {
+	if err != nil {
 		return fmt.Errorf("%s: %w", r.name, err)
 	}
 	return nil
@@ -141,7 +123,11 @@ func (a *api) call(ctx context.Context, r request, token string) (gjson.Result, 
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-		return gjson.Result{}, &rest.StatusError{Op: r.name, Status: resp.StatusCode, Header: resp.Header, Body: text}
+		refused := &rest.StatusError{Op: r.name, Status: resp.StatusCode, Header: resp.Header, Body: text}
+		if wait, told := askedWait(refused, time.Now()); told {
+			a.turns.leaveAlone(wait)
+		}
+		return gjson.Result{}, refused
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {

@@ -1,6 +1,7 @@
 package chatvisor
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -179,6 +180,35 @@ func TestNobodyEntersAChatThatIsOverThoughItsSessionRuns(t *testing.T) {
 		}
 		if minted := w.Minted(); len(minted) != 0 {
 			t.Errorf("addresses were made: %q", minted)
+		}
+	})
+}
+
+func TestABurstOfWebhooksKeepsNobodyFromTheirChat(t *testing.T) {
+	inTown(t, "odd", func(w *town) {
+		const many = 30
+		door, press := w.doorOfBob(), url.Values{"chat": {"1"}}
+		for i := range many {
+			id := fmt.Sprintf("b-%d", i)
+			w.AddCustomer(chatvisortest.Customer{ID: id, Name: "Ben"})
+			w.visits("Ben Stone", "chatvisor:"+id, "")
+			for _, h := range w.Write(id, "hi") {
+				w.posts(hookPath(hookSecret, h.Event), h.Body, nil)
+			}
+		}
+		var bob func(*http.Request)
+		for range 5 {
+			w.pass(2 * time.Second)
+			got := w.asks(http.MethodPost, door, press, bob)
+			if got.Code != http.StatusSeeOther {
+				w.Errorf("a press is answered %d", got.Code)
+			}
+			bob = browserOf(got)
+		}
+		// The pace leaves 17.5 s for what is asked, and a little is lost on the way.
+		w.pass(10 * time.Second)
+		if posts := w.slack.Channel("C1"); len(posts) != 1+many {
+			w.Errorf("%d cards after 20 seconds, want %d", len(posts), 1+many)
 		}
 	})
 }

@@ -13,7 +13,7 @@ import (
 
 const (
 	minWait = time.Second
-	maxWait = 15 * time.Minute
+	maxWait = time.Hour
 	// blindWait is for a 429 that does not say when to come back.
 	blindWait = 30 * time.Second
 )
@@ -38,9 +38,10 @@ func (c *connector) classify(err error) error {
 	if !ok {
 		return err
 	}
+	if wait, told := askedWait(se, time.Now()); told {
+		return bridge.RetryAfter(err, wait)
+	}
 	switch status := se.Status; {
-	case status == http.StatusTooManyRequests:
-		return bridge.RetryAfter(err, wait(se.Header, time.Now()))
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return fmt.Errorf("%w: the token of %s is not accepted for this", err, c.env("TOKEN"))
 	case status >= 300 && status < 400:
@@ -53,15 +54,18 @@ func (c *connector) classify(err error) error {
 	return bridge.Permanent(err)
 }
 
-// wait is how long to stay away after a 429, as Retry-After has it (RFC 9110,
-// section 10.2.3): in seconds, or until a time.
-func wait(h http.Header, now time.Time) time.Duration {
-	after := h.Get("Retry-After")
+// askedWait is for how long a service wants to be left alone, if it says so: by
+// Retry-After (RFC 9110, section 10.2.3), in seconds or until a time, or by a 429.
+func askedWait(se *rest.StatusError, now time.Time) (wait time.Duration, told bool) {
+	if se.Status != http.StatusTooManyRequests && se.Status < 500 {
+		return 0, false
+	}
+	after := se.Header.Get("Retry-After")
 	if n, err := strconv.Atoi(after); err == nil {
-		return time.Duration(min(max(n, int(minWait/time.Second)), int(maxWait/time.Second))) * time.Second
+		return time.Duration(min(max(n, int(minWait/time.Second)), int(maxWait/time.Second))) * time.Second, true
 	}
 	if t, err := http.ParseTime(after); err == nil {
-		return min(max(t.Sub(now), minWait), maxWait)
+		return min(max(t.Sub(now), minWait), maxWait), true
 	}
-	return blindWait
+	return blindWait, se.Status == http.StatusTooManyRequests
 }

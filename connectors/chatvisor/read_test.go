@@ -73,35 +73,6 @@ func TestHooksThatComeTogetherShareWhatIsRead(t *testing.T) {
 	})
 }
 
-func TestTooManyCustomersWaitTheirTurnElsewhere(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		d := newTenant(t, "odd")
-		put := 0
-		var mu sync.Mutex
-		var all sync.WaitGroup
-		for i := range 40 {
-			id := fmt.Sprintf("c-%d", i)
-			d.AddCustomer(chatvisortest.Customer{ID: id})
-			all.Go(func() {
-				_, err := d.Read(t.Context(), bridge.Delivery{Body: mustJSON(kept{Event: eventMessage, Customer: id})})
-				if wait, ok := bridge.RetryWait(err); ok && wait > maxPause {
-					mu.Lock()
-					put++
-					mu.Unlock()
-				} else if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		began := time.Now()
-		all.Wait()
-		if n := len(d.Requests()); n != 11 || put != 29 || time.Since(began) != maxPause {
-			t.Errorf("%d requests in %v, %d put off", n, time.Since(began), put)
-		}
-	})
-}
-
 func TestTheEndOfAConversationAsksNobody(t *testing.T) {
 	t.Parallel()
 	d := newTenant(t, "odd")
@@ -191,49 +162,6 @@ func TestAConversationOfItsOwnHasAChatOfItsOwn(t *testing.T) {
 			t.Errorf("%s: %+v, %v", talk, r, err)
 		}
 	}
-}
-
-func TestWhoeverWaitsHasATurnTooButNotALateOne(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		d := newTenant(t, "")
-		began, put := time.Now(), 0
-		var mu sync.Mutex
-		var all sync.WaitGroup
-		for range 20 {
-			all.Go(func() {
-				_, err := d.k.api.do(t.Context(), customersPage(1))
-				if wait, ok := bridge.RetryWait(d.k.classify(err)); ok && wait > maxPrompt {
-					mu.Lock()
-					put++
-					mu.Unlock()
-				} else if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		all.Wait()
-		if n := len(d.Requests()); n != 7 || put != 13 || time.Since(began) != maxPrompt {
-			t.Errorf("%d requests in %v, %d put off", n, time.Since(began), put)
-		}
-	})
-}
-
-func TestTheSecondTryWithANewTokenWaitsItsTurn(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(file, []byte(apiToken), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		d := newTenant(t, "", func(c *Config) { c.Token, c.TokenFile = "canary-former-token-Zoo2ahw", file })
-		if _, err := d.k.api.do(t.Context(), customersPage(1)); err != nil {
-			t.Fatal(err)
-		}
-		if r := d.Requests(); len(r) != 2 || r[1].At.Sub(r[0].At) < time.Second/pace {
-			t.Errorf("requests %+v", r)
-		}
-	})
 }
 
 func TestAnAgentIsLedIntoTheChatByAnAddressOfTheirOwn(t *testing.T) {
