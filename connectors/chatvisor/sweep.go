@@ -14,7 +14,7 @@ import (
 // How it is sorted and whether it is whole is not known: it opens cards and never
 // closes one.
 func (c *connector) sweep(ctx context.Context, found func(context.Context, []bridge.Delivery) error) error {
-	var first string // what the page before began with
+	begins := firstRows{}
 	odd := 0
 	e := c.rules.endpoints[listConversations]
 	for n := range c.rules.sweep.maxPages {
@@ -30,10 +30,13 @@ func (c *connector) sweep(ctx context.Context, found func(context.Context, []bri
 		if err != nil {
 			return err
 		}
-		if len(rows) == 0 || n > 0 && rows[0].Raw == first {
-			return nil // a service that knows no pages gives the same one for ever
+		if len(rows) == 0 {
+			return nil
 		}
-		first = rows[0].Raw
+		if before, repeats := begins.repeats(e.firstPage+n, rows); repeats {
+			c.log.WarnContext(ctx, "the list of conversations repeats itself; what may be behind is not looked at", "connector", c.name, "why", e.repeated(before, e.firstPage+n))
+			return nil
+		}
 		var page []bridge.Delivery
 		for _, row := range rows {
 			d, ok, err := c.listed(row, asked)
@@ -52,7 +55,7 @@ func (c *connector) sweep(ctx context.Context, found func(context.Context, []bri
 		if err := found(ctx, page); err != nil {
 			return err
 		}
-		if len(rows) < c.rules.sweep.pageSize || !e.has("page") {
+		if !e.has("page") || e.has("pageSize") && len(rows) < c.rules.sweep.pageSize {
 			return nil
 		}
 	}
@@ -60,8 +63,8 @@ func (c *connector) sweep(ctx context.Context, found func(context.Context, []bri
 	return nil
 }
 
-// listed takes a listed conversation for what the webhook of a new one would have
-// said; it has no key if the conversation is over. It reports whether it says whose
+// listed takes a listed conversation for what its webhook would have said; it has no
+// key if the conversation is over. It reports whether it says whose
 // and which it is, and whether that is so.
 func (c *connector) listed(row gjson.Result, asked time.Time) (d bridge.Delivery, ok bool, err error) {
 	s, lacks := c.rules.bodies[eventConversation].read(row)
@@ -71,9 +74,13 @@ func (c *connector) listed(row gjson.Result, asked time.Time) (d bridge.Delivery
 	case c.rules.isDone(s.status):
 		return d, true, nil
 	}
-	k := c.keep(eventConversation, s, asked)
+	// As with a webhook that names no event, only UNREAD is the customer's doing: an
+	// agent who takes up again what was done begins no other conversation. Somebody who
+	// wrote after the end, and whose conversation an agent was at before the sweep was,
+	// is found as soon as they write once more.
+	k := c.keep(c.rules.guess(row), s, asked)
 	_, body, err := pack([]kept{k})
-	return bridge.Delivery{Key: k.standing, Body: body, Received: asked}, true, err
+	return bridge.Delivery{Key: s.standing(), Body: body, Received: asked}, true, err
 }
 
 // sweeps reports whether there is a list to go through.
@@ -97,4 +104,26 @@ func (e *endpoint) rows(answer gjson.Result) ([]gjson.Result, error) {
 		return nil, fmt.Errorf("%s: there is no list at items; an answer looks like %s", e.name, skeleton(answer))
 	}
 	return list.Array(), nil
+}
+
+// firstRows know which page began with what. A service that knows no pages gives the
+// same one for ever, one that counts them from 1 may give the first for 0 as well.
+type firstRows map[[32]byte]int
+
+// repeats reports whether a page begins as one did before, and which.
+func (f firstRows) repeats(page int, rows []gjson.Result) (before int, repeats bool) {
+	first := digest(rows[0].Raw)
+	if before, repeats = f[first]; !repeats {
+		f[first] = page
+	}
+	return before, repeats
+}
+
+// repeated says that a page is one that came before, and what an operator can do.
+func (e *endpoint) repeated(before, page int) string {
+	remedy := "a page behind the last has to be empty; if the service knows no pages, take {page} out"
+	if page == 1 {
+		remedy = "set first_page: 1, or, if the service knows no pages, take {page} out"
+	}
+	return fmt.Sprintf("page %d and page %d of endpoints.%s are the same: %s", before, page, e.name, remedy)
 }

@@ -93,6 +93,36 @@ func TestALoneChangeOfTheStatusHidesNothing(t *testing.T) {
 	})
 }
 
+func TestAnAgentWhoTakesUpWhatWasDoneBeginsNothing(t *testing.T) {
+	inTown(t, "odd\nsweep: {interval: 60s}\n", func(w *town) {
+		w.pass(10 * time.Second)
+		w.AddCustomer(chatvisortest.Customer{ID: "c-1", ExternalID: "cust-77", Name: "Ann"})
+		w.visits("Ann Silva", "chatvisorext:cust-77", "")
+		w.calls(w.Write("c-1", "hello")...)
+		w.calls(w.SetStatus("c-1", chatvisortest.Done)...)
+		w.pass(3 * time.Minute) // and the sweep does not know the words any more
+		w.calls(w.SetStatus("c-1", chatvisortest.Unresolved)...)
+		w.pass(3 * time.Minute)
+		w.cards("closed")
+		// Only the customer begins another, and then a lost webhook is made up for.
+		w.Write("c-1", "one more thing")
+		w.pass(2 * time.Minute)
+		w.cards("closed", "Ann")
+	})
+}
+
+func TestALostConversationThatAnAgentWasAtHasItsCard(t *testing.T) {
+	inTown(t, "odd\nsweep: {interval: 60s}\n", func(w *town) {
+		w.pass(10 * time.Second)
+		w.AddCustomer(chatvisortest.Customer{ID: "c-1", ExternalID: "cust-77", Name: "Ann"})
+		w.visits("Ann Silva", "chatvisorext:cust-77", "")
+		w.Write("c-1", "hello")
+		w.SetStatus("c-1", chatvisortest.Unresolved)
+		w.pass(2 * time.Minute)
+		w.cards("Ann")
+	})
+}
+
 // What began since the last sweep is treated as its webhooks would have been.
 func TestAConversationOfTheLastMinutesGetsItsCardThoughNobodyIsThereYet(t *testing.T) {
 	inTown(t, "odd\nsweep: {interval: 60s}\n", func(w *town) {

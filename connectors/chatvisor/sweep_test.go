@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,7 +33,7 @@ func (d *tenant) asks(t *testing.T, found []bridge.Delivery) (all []bridge.Ask) 
 	t.Helper()
 	for _, one := range found {
 		ask, err := d.Read(t.Context(), one)
-		if err != nil || ask.Verb != bridge.Start || !ask.New {
+		if err != nil || ask.Verb != bridge.Start {
 			t.Errorf("%s: %+v, %v", one.Body, ask, err)
 		}
 		all = append(all, ask)
@@ -55,9 +57,10 @@ func TestAListIsOfOpenConversationsWithTheirCodes(t *testing.T) {
 	}
 	var got []string
 	for _, ask := range d.asks(t, found) {
-		got = append(got, ask.Chat+" "+ask.Clues.LookupCode)
+		got = append(got, fmt.Sprint(ask.Chat, " ", ask.Clues.LookupCode, " new:", ask.New))
 	}
-	if want := []string{"c-1 ", "c-2 4821", "c-4 "}; !slices.Equal(got, want) {
+	// An agent was at c-4 already, which so is not begun by the customer just now.
+	if want := []string{"c-1  new:true", "c-2 4821 new:true", "c-4  new:false"}; !slices.Equal(got, want) {
 		t.Errorf("found %q, want %q", got, want)
 	}
 }
@@ -204,31 +207,72 @@ func TestTheSweepAsksTwiceASecondAtMost(t *testing.T) {
 	})
 }
 
-func TestPagesEndWhereTheyRepeat(t *testing.T) {
+// paged is a tenant with a list, which counts how often it is asked for.
+func paged(t *testing.T, file string, serve func(page int) (rows []string)) (d *tenant, asked *atomic.Int32) {
+	asked = new(atomic.Int32)
+	return newTenant(t, file, func(c *Config) {
+		c.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			asked.Add(1)
+			page, _ := strconv.Atoi(r.URL.Query().Get("p"))
+			return jsonAnswer(r, http.StatusOK, "["+strings.Join(serve(page), ",")+"]"), nil
+		})
+	}), asked
+}
+
+// talks are open conversations, two a page.
+func talks(page int) []string {
+	return []string{fmt.Sprintf(`{"customerId":"c-%d-a","status":"UNREAD"}`, page), fmt.Sprintf(`{"customerId":"c-%d-b","status":"UNREAD"}`, page)}
+}
+
+func TestPagesEndWhereTheyAreEmptyOrRepeat(t *testing.T) {
+	const (
+		sized   = `{path: /all, query: {p: "{page}", s: "{pageSize}"}}`
+		unsized = `{path: /all, query: {p: "{page}"}}`
+	)
 	for name, c := range map[string]struct {
-		file  string
-		asked int
+		endpoint     string
+		pageSize     int
+		serve        func(page int) []string
+		asked, found int
+		says         string // nothing if all is well
 	}{
-		"a service that knows no pages": {"sweep: {page_size: 1}\nendpoints: {list_conversations: {path: /all, query: {p: \"{page}\"}}}", 2},
-		"an endpoint without pages":     {"sweep: {page_size: 1}\nendpoints: {list_conversations: {path: /all}}", 1},
+		"an endpoint without pages":     {`{path: /all}`, 2, talks, 1, 2, ""},
+		"a service that knows no pages": {unsized, 2, func(int) []string { return talks(0) }, 2, 2, "page 0 and page 1 of endpoints.list_conversations are the same: set first_page: 1, or"},
+		"pages that count from 1":       {sized, 2, func(page int) []string { return talks(max(page, 1)) }, 2, 2, "page 0 and page 1 of endpoints.list_conversations are the same: set first_page: 1, or"},
+		"pages that begin anew":         {sized, 2, func(page int) []string { return talks(page % 3) }, 4, 6, "page 0 and page 3 of endpoints.list_conversations are the same: a page behind the last has to be empty"},
+		"a last page for ever":          {sized, 2, func(page int) []string { return talks(min(page, 2)) }, 4, 6, "page 2 and page 3"},
+		"a short page":                  {sized, 3, talks, 1, 2, ""},
+		"a page of no known size": {unsized, 50, func(page int) []string {
+			if page > 2 {
+				return nil
+			}
+			return talks(page)
+		}, 4, 6, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			asked := 0
-			d := newTenant(t, c.file, func(c *Config) {
-				c.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
-					asked++
-					return jsonAnswer(r, http.StatusOK, `[{"customerId":"c-1","status":"UNREAD"},{"customerId":"c-2","status":"UNREAD"},{"id":1},{"id":2}]`), nil
-				})
+			synctest.Test(t, func(t *testing.T) {
+				d, asked := paged(t, fmt.Sprintf("sweep: {page_size: %d}\n", c.pageSize)+withEndpoint(listConversations, c.endpoint), c.serve)
+				found, err := d.sweeps(t)
+				if n := int(asked.Load()); err != nil || len(found) != c.found || n != c.asked {
+					t.Errorf("found %d, asked %d times, %v", len(found), n, err)
+				}
+				if said := d.log.String(); !strings.Contains(said, c.says) || c.says == "" && said != "" {
+					t.Errorf("the log says %s", said)
+				}
 			})
-			found, err := d.sweeps(t)
-			if err != nil || len(found) != 2 || asked != c.asked {
-				t.Errorf("found %d, asked %d times, %v", len(found), asked, err)
-			}
-			if said := d.log.String(); strings.Count(said, "does not say whose or which it is") != 1 {
-				t.Errorf("the log says %s", said)
-			}
 		})
+	}
+}
+
+func TestOddRowsAreToldOfOnce(t *testing.T) {
+	t.Parallel()
+	d, _ := paged(t, withEndpoint(listConversations, "{path: /all}"), func(int) []string { return append(talks(0), `{"id":1}`, `{"id":2}`) })
+	if found, err := d.sweeps(t); err != nil || len(found) != 2 {
+		t.Errorf("found %d, %v", len(found), err)
+	}
+	if said := d.log.String(); strings.Count(said, "does not say whose or which it is") != 1 {
+		t.Errorf("the log says %s", said)
 	}
 }
 

@@ -79,7 +79,8 @@ func (d *console) agents(ctx context.Context) ([]agent, error) {
 		return nil, err
 	}
 	var all []agent
-	first := ""
+	begins := firstRows{}
+	first := "" // what an agent looks like
 	for n := range maxPages {
 		_, answer, err := d.take(ctx, listAgents, map[placeholder]any{"page": e.firstPage + n, "pageSize": d.rules.sweep.pageSize}, maxPause)
 		if err != nil {
@@ -89,8 +90,11 @@ func (d *console) agents(ctx context.Context) ([]agent, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(rows) == 0 || n > 0 && rows[0].Raw == first {
+		if len(rows) == 0 {
 			return all, d.distinct(all, first)
+		}
+		if before, repeats := begins.repeats(e.firstPage+n, rows); repeats {
+			return nil, fmt.Errorf("whether the list of agents is whole cannot be told, and nothing is done with a part: %s", e.repeated(before, e.firstPage+n))
 		}
 		first = rows[0].Raw
 		for _, row := range rows {

@@ -242,6 +242,42 @@ func TestAListInWhichAgentsCannotBeToldApartIsRefused(t *testing.T) {
 	}
 }
 
+func TestAListOfAgentsThatRepeatsItselfIsRefused(t *testing.T) {
+	staff := func(page int) []string {
+		return []string{fmt.Sprintf(`{"nr":"s-%d","login":"a%d@x.org"}`, page, page)}
+	}
+	for name, c := range map[string]struct {
+		more  string
+		serve func(page int) []string
+		want  string // of the error; empty for none
+	}{
+		"it counts from 1": {"", func(page int) []string { return staff(max(page, 1)) },
+			"nothing is done with a part: page 0 and page 1 of endpoints.list_agents are the same: set first_page: 1, or"},
+		"it begins anew": {"", func(page int) []string { return staff(page % 2) }, "page 0 and page 2 of endpoints.list_agents are the same"},
+		"it counts from 1, as the file says": {"first_page: 1,", func(page int) []string {
+			if page > 3 {
+				return nil
+			}
+			return staff(max(page, 1))
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d, _ := paged(t, withEndpoint(listAgents, `{path: /all, query: {p: "{page}"}, `+c.more+` fields: {id: nr, email: login}}`), c.serve)
+				all, err := (&console{d.k, t.Logf}).agents(t.Context())
+				if c.want == "" {
+					if err != nil || len(all) != 3 {
+						t.Errorf("%d agents, %v", len(all), err)
+					}
+				} else if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%v, want %q", err, c.want)
+				}
+			})
+		})
+	}
+}
+
 func TestAListOfAgentsWithoutAnEndIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, "odd")
