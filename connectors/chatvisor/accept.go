@@ -1,7 +1,7 @@
 package chatvisor
 
 import (
-	"cmp"
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,10 +21,11 @@ import (
 )
 
 const (
-	// maxBody is the largest body in bytes.
+	// maxBody is the largest body in bytes. Nothing else bounds how many events a list
+	// holds.
 	maxBody = 256 << 10
-	// maxList is how many events one body may hold, if it is a list.
-	maxList = 100
+	// maxNotes is how many things are said of one body.
+	maxNotes = 5
 
 	// glance is how long equal events are one. There is no delivery id, and the same
 	// body means the same thing only for a moment. A repeat that comes later is taken
@@ -37,20 +38,20 @@ var accepted = bridge.Receipt{Answer: []byte("{}"), AnswerType: "application/jso
 // A kept event is what the bridge stores of one: no word that anybody wrote but a
 // lookup code.
 type kept struct {
-	Event        string `json:"event"`
-	Customer     string `json:"customer"`
+	Event        string `json:"event,omitempty"`
+	Customer     string `json:"customer,omitempty"`
 	Conversation string `json:"conversation,omitempty"`
 	Done         bool   `json:"done,omitempty"`
 	Code         string `json:"code,omitempty"`
 	URL          string `json:"url,omitempty"`
-	// Misfit says what a body lacks and how it looks, and Rules by which file: such an
+	// Misfit says what is wrong with a body and how it looks, and Rules by which file: such an
 	// event is kept for the operator alone.
 	Misfit string `json:"misfit,omitempty"`
 	Rules  string `json:"rules,omitempty"`
-	// Key is that of an event that came in a list with others.
+	// Key is that of an event in a list.
 	Key string `json:"key,omitempty"`
-	// Rest are the others.
-	Rest []kept `json:"rest,omitempty"`
+	// List are the events of a list, in its order; there is nothing else of one.
+	List []kept `json:"list,omitempty"`
 
 	standing string // see slots.standing
 }
@@ -90,16 +91,15 @@ func (c *connector) receipt(event string, h http.Header, body []byte) (bridge.Re
 	}
 	var events []kept
 	var notes []string
+	known := map[string]bool{}
+	at := c.now()
 	for i, one := range bodies {
-		if i == maxList {
-			notes = append(notes, fmt.Sprintf("%d more events in one body were left out", len(bodies)-maxList))
-			break
-		}
-		k, note := c.event(event, one, c.now())
-		if note != "" && !slices.Contains(notes, note) {
+		k, note := c.event(event, one, at.Add(inList(i)))
+		if note != "" && len(notes) < maxNotes && !slices.Contains(notes, note) {
 			notes = append(notes, note)
 		}
-		if k.Event != "" {
+		if k.Event != "" && !known[k.Key] {
+			known[k.Key] = true
 			events = append(events, k)
 		}
 	}
@@ -110,7 +110,6 @@ func (c *connector) receipt(event string, h http.Header, body []byte) (bridge.Re
 	if len(events) == 0 {
 		return answer, nil
 	}
-	events = fitFirst(events)
 	if len(events) == 1 && c.sweeps() {
 		answer.Known = events[0].standing
 	}
@@ -120,8 +119,10 @@ func (c *connector) receipt(event string, h http.Header, body []byte) (bridge.Re
 
 var errShape = errors.New("it is neither an object nor a list of objects")
 
-// parse admits one JSON object, or a list.
+// parse admits one JSON object, or a list, behind a byte order mark or none (RFC 8259,
+// section 8.1).
 func parse(body []byte) (gjson.Result, error) {
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	if err := rest.Decode(body, new(json.RawMessage)); err != nil {
 		return gjson.Result{}, err
 	}
@@ -146,13 +147,13 @@ func (c *connector) event(event string, body gjson.Result, at time.Time) (kept, 
 		event = c.rules.guess(body)
 		note = "an event without a name was taken for " + event
 	}
-	s, lacks := c.rules.bodies[event].read(body)
-	if lacks == "" && event == eventStatus && s.status == "" {
-		lacks = "a status"
+	s, wrong := c.rules.bodies[event].read(body)
+	if wrong == "" && event == eventStatus && s.status == "" {
+		wrong = "without a status"
 	}
 	switch {
-	case lacks != "":
-		return c.misfit(event, lacks, body)
+	case wrong != "":
+		return c.misfit(event, wrong, body)
 	case s.author != "" && !c.rules.isCustomer(s.author):
 		return kept{}, note // what agents write says nothing
 	case event == eventConversation && c.rules.isDone(s.status):
@@ -162,11 +163,11 @@ func (c *connector) event(event string, body gjson.Result, at time.Time) (kept, 
 }
 
 // misfit is an event that does not fit, once for each kind of event, each thing that
-// it lacks and each file: one is enough to mend the mapping by.
-func (c *connector) misfit(event, lacks string, body gjson.Result) (kept, string) {
+// is wrong and each file: one is enough to mend the mapping by.
+func (c *connector) misfit(event, wrong string, body gjson.Result) (kept, string) {
 	k := kept{
-		Event: event, Misfit: fmt.Sprintf("%s without %s was left out; a body looks like %s", event, lacks, skeleton(body)),
-		Rules: c.rules.print, Key: c.print(event, "misfit", lacks, c.rules.print),
+		Event: event, Misfit: fmt.Sprintf("%s %s was left out; a body looks like %s", event, wrong, skeleton(body)),
+		Rules: c.rules.print, Key: c.print(event, "misfit", wrong, c.rules.print),
 	}
 	return k, k.Misfit
 }
@@ -217,31 +218,24 @@ func (c *connector) print(event string, parts ...string) string {
 	return event + "/" + hex.EncodeToString(mac.Sum(nil)[:12])
 }
 
-// fitFirst puts what does not fit behind what does, so that it fails alone. Where
-// nothing fits, one stands for all.
-func fitFirst(events []kept) []kept {
-	slices.SortStableFunc(events, func(a, b kept) int { return cmp.Compare(min(len(a.Misfit), 1), min(len(b.Misfit), 1)) })
-	if events[0].Misfit != "" {
-		return events[:1]
-	}
-	return events
-}
-
 // pack makes one delivery of all events of a body.
 func pack(events []kept) (key string, body []byte, err error) {
-	first := events[0]
-	key = first.Key
-	if first.Rest = events[1:]; len(first.Rest) > 0 {
+	all := events[0]
+	key, all.Key = all.Key, ""
+	if len(events) > 1 {
 		h := sha256.New()
 		for _, k := range events {
 			fmt.Fprintln(h, k.Key)
 		}
-		key = "list/" + hex.EncodeToString(h.Sum(nil)[:12])
+		key, all = "list/"+hex.EncodeToString(h.Sum(nil)[:12]), kept{List: events}
 	}
-	first.Key = ""
-	body, err = json.Marshal(first)
+	body, err = json.Marshal(all)
 	return key, body, err
 }
+
+// inList is how much later an event of a list is than the list, so that of two about
+// one customer the second counts. The store keeps times to the microsecond.
+func inList(i int) time.Duration { return time.Duration(i) * time.Microsecond }
 
 // guess says which event a body is that came to the one address of a tenant. A
 // conversation that is unread opens a card or finds it open, so that it need not

@@ -103,10 +103,12 @@ func TestABodyThatDoesNotFitIsKeptAsItsNamesAndTypes(t *testing.T) {
 	for _, c := range []struct{ event, body, says string }{
 		{eventConversation, `{"customer":{"id":"c-9","mail":"ann@example.org"},"at":12,"ok":true,"ann@example.org":null,"list":[{"a":"b"},{"c":1}]}`,
 			"new-conversation without a customer was left out; a body looks like {customer: {id: text, mail: text}, at: number, ok: true or false, ?: null, list: [{a: text}]}"},
-		{eventConversation, `{"customerId":"../c-9"}`, "without a customer"},
-		{eventConversation, `{"customerId":".."}`, "without a customer"},
-		{eventConversation, `{"customerId":"c-1#2"}`, "without a customer"},
-		{eventConversation, `{"customerId":{"id":"c-9"}}`, "{customerId: {id: text}}"},
+		{eventConversation, `{"customerId":"../c-9"}`, "new-conversation with a customer of another form than ids have"},
+		{eventConversation, `{"customerId":".."}`, "new-conversation with a customer of another form than ids have"},
+		{eventConversation, `{"customerId":"c-1#2"}`, "new-conversation with a customer of another form than ids have"},
+		{eventConversation, `{"customerId":" c-9"}`, "of another form than ids have (1 to 128 letters, digits and . _ : @ = + ~ -) was left out; a body looks like {customerId: text}"},
+		{eventMessage, `{"customerId":"` + strings.Repeat("c-9", 50) + `"}`, "of another form than ids have"},
+		{eventConversation, `{"customerId":{"id":"c-9"}}`, "without a customer was left out; a body looks like {customerId: {id: text}}"},
 		{eventStatus, `{"customerId":"c-1"}`, "status-change without a status"},
 	} {
 		r, err := d.comes(c.event, c.body)
@@ -125,6 +127,54 @@ func TestABodyThatDoesNotFitIsKeptAsItsNamesAndTypes(t *testing.T) {
 	}
 	if len(d.Requests()) > 0 {
 		t.Errorf("asked %q", d.paths())
+	}
+}
+
+func TestAListMayHoldAsManyEventsAsABody(t *testing.T) {
+	t.Parallel()
+	const most = 9000
+	d := newTenant(t, "")
+	list := func(row string) string {
+		rows := make([]string, most)
+		for i := range rows {
+			rows[i] = strings.ReplaceAll(row, "N", fmt.Sprint(i))
+		}
+		body := "[" + strings.Join(rows, ",") + "]"
+		if len(body) > maxBody {
+			t.Fatalf("%d bytes", len(body))
+		}
+		return body
+	}
+	for row, want := range map[string]int{
+		`{"customerId":"N"}`:        most,
+		`{"customerId":7,"text":1}`: 1, // all the same
+		`{"customer":"N"}`:          1, // none fits
+		`{"xN":1}`:                  1,
+	} {
+		body := list(row)
+		r, err := d.comes(eventMessage, body)
+		var got kept
+		if err != nil || r.Key == "" || json.Unmarshal(r.Body, &got) != nil || max(len(got.List), 1) != want {
+			t.Errorf("%s: %d events are kept, %v", row, len(got.List), err)
+		}
+		if len(r.Note) > maxNotes*1500 || len(r.Body) > 8*maxBody {
+			t.Errorf("%s: a note of %d bytes, a body of %d", row, len(r.Note), len(r.Body))
+		}
+	}
+}
+
+func TestAByteOrderMarkBeforeABodyIsNoPartOfIt(t *testing.T) {
+	t.Parallel()
+	d := newTenant(t, "")
+	for _, body := range []string{`{"customerId":"c-1","text":"hello"}`, `[{"customerId":"c-1","text":"hello"}]`, `{"customer":{"id":"c-1"}}`} {
+		plain, err := d.comes(eventMessage, body)
+		marked, failed := d.comes(eventMessage, "\ufeff"+body)
+		if err != nil || failed != nil || plain.Key == "" || marked.Key != plain.Key || marked.Note != plain.Note {
+			t.Errorf("%s: %+v, and behind a mark %+v", body, plain, marked)
+		}
+	}
+	if r, err := d.comes(eventMessage, "\ufeff"); err != nil || r.Key != "" || !strings.Contains(r.Note, "not JSON") {
+		t.Errorf("a mark alone: %+v, %v", r, err)
 	}
 }
 
@@ -421,7 +471,11 @@ func FuzzAccept(f *testing.F) {
 		if err := json.Unmarshal(got.Body, &first); err != nil {
 			t.Fatalf("kept %q", got.Body)
 		}
-		for _, k := range append([]kept{first}, first.Rest...) {
+		all := first.List
+		if len(all) == 0 {
+			all = []kept{first}
+		}
+		for _, k := range all {
 			// What is kept is ids and a code, or an address of the vendor's, and
 			// whatever its words are, they were in the body.
 			if k.Misfit != "" && k.Customer == "" {

@@ -264,6 +264,33 @@ func TestAListInOneBodyIsACardForEach(t *testing.T) {
 	})
 }
 
+func TestOfAListAboutOneCustomerTheLastCounts(t *testing.T) {
+	const done, unread = `{"customerId":"c-1","status":"DONE"}`, `{"customerId":"c-1","status":"UNREAD","lastMessage":{"text":"one more thing"}}`
+	for name, c := range map[string]struct {
+		list string
+		open bool
+	}{
+		"an end, and another conversation": {"[" + done + "," + unread + "]", true},
+		"a message, and the end":           {"[" + unread + "," + done + "]", false},
+		"something that does not fit":      {`[{"status":"DONE"},` + done + `,{"customerId":"/"},` + unread + "]", true},
+		"an end, a message, and the end":   {"[" + done + "," + unread + "," + done + "]", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inTown(t, "", func(w *town) {
+				w.visits("Ann Silva", "chatvisor:c-1", "")
+				w.calls(chatvisortest.Hook{Event: eventAuto, Body: []byte(`{"customerId":"c-1","status":"UNREAD","lastMessage":{"text":"hello"}}`)})
+				w.pass(time.Minute)
+				w.calls(chatvisortest.Hook{Event: eventAuto, Body: []byte(c.list)})
+				w.pass(10 * time.Second)
+				posts := w.slack.Channel("C1")
+				if last := posts[len(posts)-1]; strings.Contains(last.Text, "closed") == c.open {
+					w.Errorf("the last card says %s", last.Text)
+				}
+			})
+		})
+	}
+}
+
 func TestAnEndThatFollowsAnotherAtOnceIsHeard(t *testing.T) {
 	inTown(t, "", func(w *town) {
 		w.visits("Ann Silva", "chatvisor:c-1", "")

@@ -16,7 +16,7 @@ func (c *connector) enterChat(ctx context.Context, chat string, a bridge.Agent) 
 	if !plausible(customer) {
 		return "", bridge.Permanent(errors.New("the conversation names no customer"))
 	}
-	values := map[placeholder]any{"customerId": customer, "agentEmail": a.Email}
+	values := map[placeholder]any{"customerId": customer, "agentEmail": strings.ToLower(a.Email)}
 	if e := c.rules.endpoints[agentChatURL]; e != nil && e.has("agentEmail") && a.Email == "" {
 		return "", bridge.Permanent(errors.New("agent_chat_url needs the agent's e-mail address, which nobody has confirmed: let agents sign in"))
 	}

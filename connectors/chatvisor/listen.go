@@ -22,22 +22,18 @@ func (c *connector) listen(ctx context.Context, deliver func(context.Context, br
 	return ctx.Err()
 }
 
-// spread makes a delivery of its own of each event that came in a list with
-// another.
-func (c *connector) spread(ctx context.Context, rest []kept, received time.Time) error {
-	if len(rest) == 0 {
-		return nil
-	}
+// spread makes a delivery of its own of each event that came in a list.
+func (c *connector) spread(ctx context.Context, list []kept, received time.Time) error {
 	hand := c.hand.Load()
 	if hand == nil {
 		return bridge.RetryAfter(errors.New("the events of a list wait until the connector listens"), time.Second)
 	}
-	for _, k := range rest {
+	for i, k := range list {
 		key, body, err := pack([]kept{k})
 		if err != nil {
 			return err
 		}
-		if err := (*hand)(ctx, bridge.Delivery{Key: key, Body: body, Received: received}); err != nil {
+		if err := (*hand)(ctx, bridge.Delivery{Key: key, Body: body, Received: received.Add(inList(i))}); err != nil {
 			return err
 		}
 	}

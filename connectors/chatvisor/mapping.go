@@ -114,10 +114,10 @@ type slots struct {
 	occurred, delivery             string
 }
 
-// read says what the body lacks of that which all else hangs on: a customer, and a
+// read says what is wrong with that which all else hangs on: a customer, and a
 // conversation where its id is mapped. Without that id an event would be taken for
 // one of another conversation.
-func (m mapping) read(body gjson.Result) (found slots, lacks string) {
+func (m mapping) read(body gjson.Result) (found slots, wrong string) {
 	s := slots{
 		customer:     m.Customer.text(body),
 		conversation: m.Conversation.text(body),
@@ -128,13 +128,22 @@ func (m mapping) read(body gjson.Result) (found slots, lacks string) {
 		occurred:     moment(m.OccurredAt.text(body)),
 		delivery:     m.DeliveryID.text(body),
 	}
-	switch {
-	case !plausible(s.customer):
-		return s, "a customer"
-	case len(m.Conversation.all) > 0 && !plausible(s.conversation):
-		return s, "a conversation id"
+	wrong = badID(s.customer, "customer")
+	if wrong == "" && len(m.Conversation.all) > 0 {
+		wrong = badID(s.conversation, "conversation id")
 	}
-	return s, ""
+	return s, wrong
+}
+
+// badID says what is wrong with an id, without the id; empty if nothing is.
+func badID(id, what string) string {
+	switch {
+	case id == "":
+		return "without a " + what
+	case !plausible(id):
+		return "with a " + what + " of another form than ids have (1 to 128 letters, digits and . _ : @ = + ~ -)"
+	}
+	return ""
 }
 
 // idForm is that of ids. It has nothing in it that means something in an address

@@ -28,11 +28,12 @@ func (k kept) chat() string {
 // read before anything is said of them.
 func (c *connector) read(ctx context.Context, d bridge.Delivery) (bridge.Ask, error) {
 	var k kept
-	if err := json.Unmarshal(d.Body, &k); err != nil || k.Event == "" || k.Customer == "" && k.Misfit == "" {
-		return bridge.Ask{}, bridge.Permanent(errors.New("the stored delivery cannot be read"))
+	err := json.Unmarshal(d.Body, &k)
+	if err == nil && len(k.List) > 0 {
+		return bridge.Ask{}, c.spread(ctx, k.List, d.Received)
 	}
-	if err := c.spread(ctx, k.Rest, d.Received); err != nil {
-		return bridge.Ask{}, err
+	if err != nil || k.Event == "" || k.Customer == "" && k.Misfit == "" {
+		return bridge.Ask{}, bridge.Permanent(errors.New("the stored delivery cannot be read"))
 	}
 	switch {
 	case k.Misfit != "" && k.Rules == c.rules.print:

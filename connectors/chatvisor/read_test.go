@@ -96,56 +96,54 @@ func TestACustomerWhoIsGoneEndsTheDelivery(t *testing.T) {
 	}
 }
 
-func TestAListOfEventsBecomesADeliveryEach(t *testing.T) {
+func TestAListOfEventsBecomesADeliveryEachInItsOrder(t *testing.T) {
 	t.Parallel()
-	d := newTenant(t, "")
+	now := time.Unix(1_800_000_000, 0)
+	d := newTenant(t, "", func(c *Config) { c.now = func() time.Time { return now } })
 	r, err := d.comes(eventStatus, recorded(t, "several"))
 	if err != nil || r.Key == "" {
 		t.Fatal(r, err)
 	}
-	whole := bridge.Delivery{Key: r.Key, Body: r.Body, Received: time.Unix(1_800_000_000, 0)}
-	if _, err := d.Read(t.Context(), whole); err == nil {
-		t.Error("the rest of the list is lost while nobody listens")
+	whole := bridge.Delivery{Key: r.Key, Body: r.Body, Received: now}
+	if _, err := d.k.read(t.Context(), whole); err == nil {
+		t.Error("the list is lost while nobody listens")
 	} else if _, ok := bridge.RetryWait(err); !ok {
 		t.Errorf("%v", err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	got := make(chan bridge.Delivery, 10)
-	ended := make(chan error)
-	go func() {
-		ended <- d.Listen(ctx, func(_ context.Context, one bridge.Delivery) error { got <- one; return nil })
-	}()
-	var first bridge.Ask
-	for first.Verb == bridge.Nothing { // until it listens
-		if first, err = d.Read(t.Context(), whole); err != nil && bridge.IsPermanent(err) {
-			t.Fatal(err)
-		}
-	}
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("Listen: %v", err)
-	}
-	close(got)
-	asks := []string{fmt.Sprint(first.Verb, first.Chat)}
-	keys := map[string]bool{whole.Key: true}
-	for one := range got {
-		ask, err := d.Read(t.Context(), one)
-		if err != nil || !one.Received.Equal(whole.Received) || keys[one.Key] {
+	var asks []string
+	keys := map[string]bool{}
+	before := whole.Received.Add(-1)
+	d.listens(func(_ context.Context, one bridge.Delivery) error {
+		ask, err := d.k.read(t.Context(), one)
+		if err != nil || !one.Received.After(before) || one.Received.Sub(whole.Received) > time.Millisecond || keys[one.Key] {
 			t.Errorf("%+v: %v", one, err)
 		}
-		keys[one.Key] = true
+		before, keys[one.Key] = one.Received.Truncate(time.Microsecond), true
 		asks = append(asks, fmt.Sprint(ask.Verb, ask.Chat))
+		return nil
+	})
+	if ask, err := d.k.read(t.Context(), whole); err != nil || ask.Verb != bridge.Nothing {
+		t.Errorf("the list itself: %+v, %v", ask, err)
 	}
 	want := []string{fmt.Sprint(bridge.Start, "c-1"), fmt.Sprint(bridge.Start, "c-2"), fmt.Sprint(bridge.Close, "c-1")}
 	if !slices.Equal(asks, want) {
 		t.Errorf("%q, want %q", asks, want)
 	}
 	// One event of a list is the same delivery as it is alone.
-	alone, _ := d.comes(eventStatus, `{"customerId":"c-2","status":"UNREAD"}`)
-	if !keys[alone.Key] {
-		t.Error("an event alone has another key than in a list")
+	for _, body := range []string{`{"customerId":"c-1","status":"UNREAD"}`, `{"customerId":"c-2","status":"UNREAD"}`} {
+		if alone, _ := d.comes(eventStatus, body); !keys[alone.Key] {
+			t.Errorf("%s alone has another key than in a list", body)
+		}
+	}
+	full := errors.New("the store is full")
+	d.listens(func(context.Context, bridge.Delivery) error { return full })
+	if _, err := d.k.read(t.Context(), whole); !errors.Is(err, full) {
+		t.Errorf("a list that is not handed on: %v", err)
 	}
 }
+
+// listens has deliveries taken as the bridge does while it runs.
+func (d *tenant) listens(hand func(context.Context, bridge.Delivery) error) { d.k.hand.Store(&hand) }
 
 func TestAConversationOfItsOwnHasAChatOfItsOwn(t *testing.T) {
 	t.Parallel()
@@ -156,9 +154,12 @@ func TestAConversationOfItsOwnHasAChatOfItsOwn(t *testing.T) {
 		}
 	}
 	// Nothing is taken for a conversation without an id.
-	for _, talk := range []string{`"a/b"`, `".."`, `""`, `null`, `{"id":17}`} {
+	for talk, wrong := range map[string]string{
+		`"a/b"`: "with a conversation id of another form", `".."`: "with a conversation id of another form",
+		`""`: "without a conversation id", `null`: "without a conversation id", `{"id":17}`: "without a conversation id",
+	} {
 		r, err := d.comes(eventStatus, `{"customerId":"c-1","status":"DONE","talk":`+talk+`}`)
-		if err != nil || strings.Contains(string(r.Body), "c-1") || !strings.Contains(r.Note, "without a conversation id was left out; a body looks like {customerId: text, status: text, talk: ") {
+		if err != nil || strings.Contains(string(r.Body), "c-1") || !strings.Contains(r.Note, wrong) || !strings.Contains(r.Note, " was left out; a body looks like {customerId: text, status: text, talk: ") {
 			t.Errorf("%s: %+v, %v", talk, r, err)
 		}
 	}
@@ -174,7 +175,7 @@ func TestAnAgentIsLedIntoTheChatByAnAddressOfTheirOwn(t *testing.T) {
 		t.Error("what is not enabled is done")
 	}
 	d := newTenant(t, "odd")
-	bob := bridge.Agent{ID: "U1", Name: "Bob", Email: "bob@example.org"}
+	bob := bridge.Agent{ID: "U1", Name: "Bob", Email: "Bob@Example.ORG"} // Chatvisor's addresses are in lower case
 	address, err := d.EnterChat(t.Context(), "c-1/17", bob)
 	if minted := d.Minted(); err != nil || len(minted) != 1 || address != minted[0] {
 		t.Errorf("%q, %v; minted %q", address, err, minted)

@@ -67,9 +67,9 @@ func (c *connector) sweep(ctx context.Context, found func(context.Context, []bri
 // key if the conversation is over. It reports whether it says whose
 // and which it is, and whether that is so.
 func (c *connector) listed(row gjson.Result, asked time.Time) (d bridge.Delivery, ok bool, err error) {
-	s, lacks := c.rules.bodies[eventConversation].read(row)
+	s, wrong := c.rules.bodies[eventConversation].read(row)
 	switch {
-	case lacks != "" || s.status == "": // and whether it is over nobody knows
+	case wrong != "" || s.status == "": // and whether it is over nobody knows
 		return d, false, nil
 	case c.rules.isDone(s.status):
 		return d, true, nil
