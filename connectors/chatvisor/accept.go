@@ -91,18 +91,17 @@ func (c *connector) receipt(event string, h http.Header, body []byte) (bridge.Re
 	}
 	var events []kept
 	var notes []string
-	known := map[string]bool{}
 	at := c.now()
 	for i, one := range bodies {
 		k, note := c.event(event, one, at.Add(inList(i)))
 		if note != "" && len(notes) < maxNotes && !slices.Contains(notes, note) {
 			notes = append(notes, note)
 		}
-		if k.Event != "" && !known[k.Key] {
-			known[k.Key] = true
+		if k.Event != "" {
 			events = append(events, k)
 		}
 	}
+	events = news(events)
 	if id := h.Get(c.rules.deliveryHeader); c.rules.deliveryHeader != "" && id != "" && len(events) == 1 && events[0].Misfit == "" {
 		events[0].Key = c.print(events[0].Event, "delivery", id)
 	}
@@ -216,6 +215,28 @@ func (c *connector) print(event string, parts ...string) string {
 		fmt.Fprintf(mac, "%d:%s", len(p), p)
 	}
 	return event + "/" + hex.EncodeToString(mac.Sum(nil)[:12])
+}
+
+// news leaves out of a list what it says twice, and what it says of a conversation
+// before it says that it is over: a card would be opened only to be closed, by two
+// deliveries at once.
+func news(events []kept) []kept {
+	over := map[string]int{} // where the last end of a conversation is
+	for i, k := range events {
+		if k.Done {
+			over[k.chat()] = i
+		}
+	}
+	said := map[string]bool{}
+	var left []kept
+	for i, k := range events {
+		if i < over[k.chat()] || said[k.Key] {
+			continue
+		}
+		said[k.Key] = true
+		left = append(left, k)
+	}
+	return left
 }
 
 // pack makes one delivery of all events of a body.

@@ -62,7 +62,7 @@ func TestPeopleHaveATurnHoweverManyOthersWait(t *testing.T) {
 			id := fmt.Sprintf("c-%d", i)
 			go func() { _, _ = d.k.customer(t.Context(), id) }()
 		}
-		go func() { _, _ = d.sweeps(t) }()
+		go func() { _ = d.k.sweep(t.Context(), func(context.Context, []bridge.Delivery) error { return nil }) }()
 		synctest.Wait()
 		for range 3 { // at once
 			if _, err := d.k.api.do(t.Context(), customersPage(1)); err != nil {
