@@ -169,6 +169,8 @@ type card struct {
 	who signin.Identity
 	// from is the address of whoever asks for it at the desk.
 	from string
+	// follows is the card of the conversation before, of one that is not stored yet.
+	follows *store.Card
 	// over says that the conversation has ended, of a card whose door opens all the
 	// same so that what runs can be stopped.
 	over bool

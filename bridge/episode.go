@@ -29,7 +29,13 @@ func (b *Bridge) episode(ctx context.Context, connector string, ask Ask, d store
 		return last, err
 	}
 	n, _ := strconv.Atoi(strings.TrimPrefix(episodes.FindString(last.Chat), "#"))
-	return b.cardOfChat(ctx, connector, fmt.Sprintf("%s#%d", ask.Chat, max(n, 1)+1))
+	next, err := b.cardOfChat(ctx, connector, fmt.Sprintf("%s#%d", ask.Chat, max(n, 1)+1))
+	if next.Version == 0 {
+		// An end that is worked on at this moment found the last conversation, and is
+		// about this one.
+		next.follows = &last.Card
+	}
+	return next, err
 }
 
 var episodes = regexp.MustCompile(`#[0-9]+$`)

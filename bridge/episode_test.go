@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/upscope/upscopetest"
 )
 
 // A line is what a service tells that has no ids of its conversations: that the
@@ -113,6 +114,21 @@ func TestTheEndOfAConversationCountsThoughItWasWorkedOnFirst(t *testing.T) {
 		c.hears(false) // waits
 		c.hears(true)  // and is over before it was read
 		c.slow.Store(false)
+		c.pass(time.Minute)
+		c.want("closed")
+		c.hears(false)
+		c.want("closed ready")
+	})
+}
+
+func TestAConversationThatEndsWhileItBeginsIsOver(t *testing.T) {
+	atCounter(t, func(c *counter) {
+		c.hears(false)
+		c.hears(true)
+		c.pass(time.Minute)
+		c.upscope.Fail(upscopetest.List, upscopetest.Fault{Delay: 5 * time.Second}, 1)
+		c.hears(false) // and its customer is being looked for
+		c.hears(true)
 		c.pass(time.Minute)
 		c.want("closed")
 		c.hears(false)

@@ -189,14 +189,14 @@ func (b *Bridge) commit(ctx context.Context, c *card, change store.Change) error
 	if err != nil {
 		return err
 	}
-	change.Card = row
+	change.Card, change.Follows = row, c.follows
 	if err := b.store.Commit(ctx, change); err != nil {
 		if errors.Is(err, store.ErrConflict) {
 			return fmt.Errorf("%w: %w", errAgain, err)
 		}
 		return err
 	}
-	c.Version = row.Version
+	c.Version, c.follows = row.Version, nil
 	return nil
 }
 

@@ -163,6 +163,17 @@ func (s *Store) scanCard(row engine.Row, more ...any) (c Card, err error) {
 	return c, nil
 }
 
+// follows makes sure that a card is as it was read, and that nobody else finds it so.
+func follows(c Card) func(context.Context, engine.Tx) error {
+	return func(ctx context.Context, tx engine.Tx) error {
+		n, err := tx.Exec(ctx, queryFollowCard, c.ID, c.Version)
+		if err == nil && n == 0 {
+			err = ErrConflict
+		}
+		return err
+	}
+}
+
 // saveCard prepares the statement that inserts or updates c, and marks the door of
 // its generation as pressed if it is. It refuses with ErrConflict.
 func (s *Store) saveCard(c Card, pressed bool) func(context.Context, engine.Tx) error {

@@ -22,6 +22,10 @@ type Change struct {
 	// (ErrConflict), else it replaces the stored card of that Version
 	// (ErrConflict if there is none). Commit sets its Version to the one stored.
 	Card *Card
+	// Follows is the card in whose place Card is inserted, as it was read. It is
+	// ErrConflict if somebody has changed it since, and whoever works on it meanwhile
+	// has that too.
+	Follows *Card
 	// Posts are added to their cards. Of those there already, only Current is
 	// set.
 	Posts []Post
@@ -53,6 +57,9 @@ func (s *Store) Commit(ctx context.Context, c Change) error {
 	}
 	if c.Connect != nil {
 		decided(s.connect(*c.Connect))
+	}
+	if c.Follows != nil {
+		steps = append(steps, follows(*c.Follows))
 	}
 	if c.Card != nil {
 		steps = append(steps, s.saveCard(*c.Card, c.Claim != nil))

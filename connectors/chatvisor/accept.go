@@ -287,7 +287,7 @@ func chatURL(address string, hosts []string) bool {
 		return false
 	}
 	host := strings.ToLower(u.Host)
-	return slices.Contains(hosts, host) && (u.Scheme == "https" || u.Scheme == "http" && loopbackHost(host))
+	return slices.Contains(hosts, host) && (u.Scheme == "https" || u.Scheme == "http" && rest.Loopback(u.Hostname()))
 }
 
 // visible reports whether s is nothing but visible ASCII.

@@ -265,11 +265,6 @@ var defaultHosts = []string{"app.chatvisor.com", "engage.teamviewer.com"}
 // hostForm is a domain name, or this machine, and possibly a port.
 var hostForm = regexp.MustCompile(`^(localhost|127\.\d+\.\d+\.\d+|([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?)(:[1-9][0-9]{0,4})?$`)
 
-// loopbackHost reports whether a host of hostForm is this machine.
-func loopbackHost(host string) bool {
-	return host == "localhost" || strings.HasPrefix(host, "localhost:") || strings.HasPrefix(host, "127.")
-}
-
 func (f *faults) hosts(all []value[string]) []string {
 	if all == nil {
 		return defaultHosts

@@ -30,7 +30,10 @@ func (c *connector) sweep(ctx context.Context, found func(context.Context, []bri
 		if err != nil {
 			return err
 		}
-		if len(rows) == 0 {
+		switch {
+		case len(rows) == 0 && e.mayCountFromOne(n):
+			continue
+		case len(rows) == 0:
 			return nil
 		}
 		if before, repeats := begins.repeats(e.firstPage+n, rows); repeats {
@@ -64,8 +67,8 @@ func (c *connector) sweep(ctx context.Context, found func(context.Context, []bri
 }
 
 // listed takes a listed conversation for what its webhook would have said; it has no
-// key if the conversation is over. It reports whether it says whose
-// and which it is, and whether that is so.
+// key if the conversation is over. It reports whether it says whose and which it is,
+// and whether that is so.
 func (c *connector) listed(row gjson.Result, asked time.Time) (d bridge.Delivery, ok bool, err error) {
 	s, wrong := c.rules.bodies[eventConversation].read(row)
 	switch {
@@ -127,3 +130,7 @@ func (e *endpoint) repeated(before, page int) string {
 	}
 	return fmt.Sprintf("page %d and page %d of endpoints.%s are the same: %s", before, page, e.name, remedy)
 }
+
+// mayCountFromOne reports whether an empty page may be the one before the first: the
+// operator did not say with which number the list begins.
+func (e *endpoint) mayCountFromOne(n int) bool { return n == 0 && e.firstPage == 0 && e.has("page") }

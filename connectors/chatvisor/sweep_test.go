@@ -241,6 +241,8 @@ func TestPagesEndWhereTheyAreEmptyOrRepeat(t *testing.T) {
 		"pages that count from 1":       {sized, 2, func(page int) []string { return talks(max(page, 1)) }, 2, 2, "page 0 and page 1 of endpoints.list_conversations are the same: set first_page: 1, or"},
 		"pages that begin anew":         {sized, 2, func(page int) []string { return talks(page % 3) }, 4, 6, "page 0 and page 3 of endpoints.list_conversations are the same: a page behind the last has to be empty"},
 		"a last page for ever":          {sized, 2, func(page int) []string { return talks(min(page, 2)) }, 4, 6, "page 2 and page 3"},
+		"nothing before the first page": {sized, 3, func(page int) []string { return talks(page)[:2*min(page, 1)] }, 2, 2, ""},
+		"no page at all":                {sized, 3, func(int) []string { return nil }, 2, 0, ""},
 		"a short page":                  {sized, 3, talks, 1, 2, ""},
 		"a page of no known size": {unsized, 50, func(page int) []string {
 			if page > 2 {

@@ -90,7 +90,10 @@ func (d *console) agents(ctx context.Context) ([]agent, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(rows) == 0 {
+		switch {
+		case len(rows) == 0 && e.mayCountFromOne(n):
+			continue
+		case len(rows) == 0:
 			return all, d.distinct(all, first)
 		}
 		if before, repeats := begins.repeats(e.firstPage+n, rows); repeats {
@@ -98,13 +101,14 @@ func (d *console) agents(ctx context.Context) ([]agent, error) {
 		}
 		first = rows[0].Raw
 		for _, row := range rows {
+			email := e.fields.Email.text(row)
+			if !address(email) { // before anything else becomes ASCII in lower case
+				return nil, fmt.Errorf("%s lists an agent without an e-mail address, who cannot be told apart; one looks like %s", e.name, skeleton(row))
+			}
 			a := agent{
-				Email: strings.ToLower(e.fields.Email.text(row)), id: e.fields.ID.text(row),
+				Email: strings.ToLower(email), id: e.fields.ID.text(row),
 				Firstname: e.fields.Firstname.text(row), Lastname: e.fields.Lastname.text(row),
 				named: len(e.fields.Firstname.all) > 0 && len(e.fields.Lastname.all) > 0,
-			}
-			if !address(a.Email) {
-				return nil, fmt.Errorf("%s lists an agent without an e-mail address, who cannot be told apart; one looks like %s", e.name, skeleton(row))
 			}
 			all = append(all, a)
 		}

@@ -254,6 +254,12 @@ func TestAListOfAgentsThatRepeatsItselfIsRefused(t *testing.T) {
 		"it counts from 1": {"", func(page int) []string { return staff(max(page, 1)) },
 			"nothing is done with a part: page 0 and page 1 of endpoints.list_agents are the same: set first_page: 1, or"},
 		"it begins anew": {"", func(page int) []string { return staff(page % 2) }, "page 0 and page 2 of endpoints.list_agents are the same"},
+		"it has nothing before the first": {"", func(page int) []string {
+			if page == 0 || page > 3 {
+				return nil
+			}
+			return staff(page)
+		}, ""},
 		"it counts from 1, as the file says": {"first_page: 1,", func(page int) []string {
 			if page > 3 {
 				return nil

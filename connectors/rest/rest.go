@@ -99,16 +99,17 @@ func CheckBase(u *url.URL) error {
 		return errors.New("the address may hold scheme, host and path only")
 	case u.Scheme == "https":
 		return nil
-	case u.Scheme == "http" && loopback(u.Hostname()):
+	case u.Scheme == "http" && Loopback(u.Hostname()):
 		return nil
 	default:
 		return errors.New("the address must begin with https:// (http:// is accepted for loopback only)")
 	}
 }
 
-func loopback(host string) bool {
+// Loopback reports whether a host, without a port, is this machine.
+func Loopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
 }
 
 // NewTransport returns a transport for one upstream: enough idle connections
