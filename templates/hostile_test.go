@@ -191,6 +191,9 @@ func checkText(t *testing.T, name, s string, limit int) {
 }
 
 func TestWhatStrangersTypeStaysText(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes every page of every text that may do harm")
+	}
 	words := vocabulary(t)
 	for _, s := range corpus(t) {
 		for name, p := range poisoned(s) {

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +21,11 @@ import (
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "bridge" {
 		main()
+	}
+	// These tests wait for processes most of the time, so more of them fit beside each
+	// other than there are processors. What the command line says goes before.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
