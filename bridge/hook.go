@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"cobrowse-bridge/bridge/store"
@@ -42,7 +44,7 @@ func (b *Bridge) takeIn(w http.ResponseWriter, r *http.Request, c Connector) err
 	switch {
 	case r.Method != http.MethodPost:
 		return errMethod
-	case r.Header.Get("Content-Encoding") != "":
+	case !slices.Contains([]string{"", "identity"}, strings.ToLower(r.Header.Get("Content-Encoding"))):
 		return errEncoded
 	}
 	body, free, err := b.body(w, r, c)

@@ -244,3 +244,17 @@ func TestPromise11WhereUpscopeRedirectsIsChecked(t *testing.T) {
 		}
 	})
 }
+
+func TestADeliveryThatIsEncodedAsItselfIsTaken(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		room := w.opens(keyed())
+		w.chat.Take(room, "bob")
+		body, header := w.chat.Event("LivechatSessionTaken", room)
+		header = header.Clone()
+		header.Set("Content-Encoding", "identity") // RFC 9110, section 12.5.3
+		w.post("/hooks/rocketchat", body, header).want(t, http.StatusOK)
+		w.pass(time.Second)
+		w.posts("bob", 1)
+	})
+}
