@@ -85,11 +85,3 @@ func openSecret(path string) (*os.File, error) {
 	}
 	return file, err
 }
-
-// explain adds to a refusal what an operator can do about it.
-func (d *console) explain(err error) error {
-	if _, off := errors.AsType[*offError](err); off {
-		return err
-	}
-	return d.classify(err)
-}

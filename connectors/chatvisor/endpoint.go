@@ -1,6 +1,7 @@
 package chatvisor
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -285,12 +286,7 @@ func (r *Rules) off(name, file string) string {
 // step is the endpoint of a step, or an error that names the missing setting.
 func (c *connector) step(name string) (*endpoint, error) {
 	if why := c.rules.off(name, c.env("CONFIG")); why != "" {
-		return nil, &offError{why}
+		return nil, errors.New(why)
 	}
 	return c.rules.endpoints[name], nil
 }
-
-// An offError says that a step is not configured.
-type offError struct{ why string }
-
-func (e *offError) Error() string { return e.why }

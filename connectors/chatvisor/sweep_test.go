@@ -128,7 +128,7 @@ func TestAListThatIsCutOffIsSaidToBe(t *testing.T) {
 	for i := range 5 {
 		d.Write(fmt.Sprintf("c-%d", i), "hello")
 	}
-	if found, err := d.sweeps(t); err != nil || len(found) != 4 || !strings.Contains(d.log.String(), "goes on behind max_pages") {
+	if found, err := d.sweeps(t); err != nil || len(found) != 4 || !strings.Contains(d.log.String(), "no end after 2 pages") {
 		t.Errorf("found %d, %v; the log says %s", len(found), err, d.log.String())
 	}
 }

@@ -79,44 +79,28 @@ func (d *console) agents(ctx context.Context) ([]agent, error) {
 		return nil, err
 	}
 	var all []agent
-	begins := firstRows{}
-	first := "" // what an agent looks like
-	for n := range maxPages {
-		_, answer, err := d.take(ctx, listAgents, map[placeholder]any{"page": e.firstPage + n, "pageSize": d.rules.sweep.pageSize}, maxPause)
-		if err != nil {
-			return nil, d.explain(err)
+	looks := "" // an agent
+	for p, err := range d.pages(ctx, listAgents, maxPages, maxPause) {
+		if part, ok := errors.AsType[*partError](err); ok {
+			return nil, fmt.Errorf("whether the list of agents is whole cannot be told, and nothing is done with a part: %s", part.why)
 		}
-		rows, err := e.rows(answer)
 		if err != nil {
 			return nil, err
 		}
-		switch {
-		case len(rows) == 0 && e.mayCountFromOne(n):
-			continue
-		case len(rows) == 0:
-			return all, d.distinct(all, first)
-		}
-		if before, repeats := begins.repeats(e.firstPage+n, rows); repeats {
-			return nil, fmt.Errorf("whether the list of agents is whole cannot be told, and nothing is done with a part: %s", e.repeated(before, e.firstPage+n))
-		}
-		first = rows[0].Raw
-		for _, row := range rows {
+		for _, row := range p.rows {
 			email := e.fields.Email.text(row)
 			if !address(email) { // before anything else becomes ASCII in lower case
 				return nil, fmt.Errorf("%s lists an agent without an e-mail address, who cannot be told apart; one looks like %s", e.name, skeleton(row))
 			}
-			a := agent{
+			all = append(all, agent{
 				Email: strings.ToLower(email), id: e.fields.ID.text(row),
 				Firstname: e.fields.Firstname.text(row), Lastname: e.fields.Lastname.text(row),
 				named: len(e.fields.Firstname.all) > 0 && len(e.fields.Lastname.all) > 0,
-			}
-			all = append(all, a)
-		}
-		if !e.has("page") {
-			return all, d.distinct(all, first)
+			})
+			looks = row.Raw
 		}
 	}
-	return nil, fmt.Errorf("%s has no end after %d pages: nothing is done with a part", e.name, maxPages)
+	return all, d.distinct(all, looks)
 }
 
 // distinct refuses a list in which agents cannot be told apart, or none has an id
@@ -211,7 +195,7 @@ func (a agent) values() map[placeholder]any {
 // act does a step for one agent.
 func (d *console) act(ctx context.Context, step string, a agent) error {
 	if _, _, err := d.take(ctx, step, a.values(), maxPause); err != nil {
-		return fmt.Errorf("%s: %w", a.Email, d.explain(err))
+		return fmt.Errorf("%s: %w", a.Email, d.classify(err))
 	}
 	return nil
 }

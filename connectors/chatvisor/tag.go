@@ -42,7 +42,7 @@ func (d *console) tag(ctx context.Context, t tagCommand) error {
 	}
 	_, customer, err := d.take(ctx, getCustomer, map[placeholder]any{"customerId": t.Customer}, maxPrompt)
 	if err != nil {
-		return d.explain(err)
+		return d.classify(err)
 	}
 	before, err := d.rules.customerLabels(customer)
 	switch {
@@ -81,7 +81,7 @@ func (d *console) tag(ctx context.Context, t tagCommand) error {
 		return nil
 	}
 	if _, _, err := d.take(ctx, tagCustomer, values, maxPrompt); err != nil {
-		return d.explain(err)
+		return d.classify(err)
 	}
 	d.done(ctx, "labels of a customer", "customer", t.Customer, "old", before, "new", labels, "id_given", t.ExternalID != "")
 	if err := d.readBack(ctx, t, labels); err != nil {
@@ -114,7 +114,7 @@ func (d *console) oldID(t tagCommand, customer gjson.Result) (string, error) {
 func (d *console) readBack(ctx context.Context, t tagCommand, labels []string) error {
 	_, customer, err := d.take(ctx, getCustomer, map[placeholder]any{"customerId": t.Customer}, maxPrompt)
 	if err != nil {
-		return fmt.Errorf("the change was accepted, and the customer could not be read again, so whether it was made is not known: look without --yes; %w", d.explain(err))
+		return fmt.Errorf("the change was accepted, and the customer could not be read again, so whether it was made is not known: look without --yes; %w", d.classify(err))
 	}
 	var wrong []string
 	after, err := d.rules.customerLabels(customer)

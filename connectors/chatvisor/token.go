@@ -64,7 +64,7 @@ func (d *console) mint(ctx context.Context, t tokenCommand) (err error) {
 	}()
 	_, answer, err := d.take(ctx, mintToken, values, maxPrompt)
 	if err != nil {
-		return d.explain(err)
+		return d.classify(err)
 	}
 	token := e.result.text(answer)
 	if !visible(token) {

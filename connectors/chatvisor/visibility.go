@@ -33,7 +33,7 @@ func (v visibilityCommand) Run(ctx context.Context, c *Command, k *kong.Context)
 func (d *console) visibility(ctx context.Context) (string, error) {
 	e, answer, err := d.take(ctx, getVisibility, nil, maxPrompt)
 	if err != nil {
-		return "", d.explain(err)
+		return "", d.classify(err)
 	}
 	for _, path := range e.result.all {
 		if v := answer.Get(path); v.Exists() && !v.IsObject() && !v.IsArray() {
@@ -62,7 +62,7 @@ func (d *console) setVisibility(ctx context.Context, visible, yes bool) error {
 		return nil
 	}
 	if _, _, err := d.take(ctx, setVisibility, map[placeholder]any{"visible": visible}, maxPrompt); err != nil {
-		return d.explain(err)
+		return d.classify(err)
 	}
 	d.done(ctx, "visibility", "old", before, "new", visible)
 	d.out("Done.")
