@@ -73,11 +73,10 @@ func (b *Bridge) retry(w http.ResponseWriter, r *http.Request, who signin.Identi
 	}
 	note := templates.NoteRetryGone
 	for _, id := range ids {
-		err := b.store.Retry(r.Context(), id)
+		err := b.store.Retry(r.Context(), id, who.ID)
 		switch {
 		case err == nil:
 			note = templates.NoteRetried
-			b.writeDown(r.Context(), store.Entry{Action: "retried", Agent: who.ID, Detail: id})
 		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrDone), errors.Is(err, store.ErrLeased):
 		default:
 			return storeFault(err)

@@ -159,10 +159,10 @@ func (b *Backlog) judge(jobs []*rivertype.JobRow) {
 	}
 }
 
-// Retry makes the jobs of a delivery that failed or waits start at once. It fails
-// with ErrNotFound if there is no such delivery (any more), with ErrDone if it was
+// Retry makes the jobs of a delivery that failed or waits start at once, and writes
+// down that agent did. It fails with ErrNotFound if there is no such delivery (any more), with ErrDone if it was
 // handled, and with ErrLeased while it is being handled.
-func (s *Store) Retry(ctx context.Context, id string) error {
+func (s *Store) Retry(ctx context.Context, id, agent string) error {
 	b, jobs, err := s.backlogOf(ctx, id)
 	switch {
 	case err != nil:
@@ -181,7 +181,8 @@ func (s *Store) Retry(ctx context.Context, id string) error {
 	if len(again) == 0 {
 		return fmt.Errorf("store: retry %s: its job: %w", id, ErrNotFound)
 	}
-	err = s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+	entry := Entry{Action: "retried", Agent: agent, Connector: b.Connector, Detail: id}
+	err = s.write(ctx, &write{audit: []Entry{entry}, do: func(ctx context.Context, tx engine.Tx) error {
 		for _, job := range again {
 			if err := tx.RetryJob(ctx, job); err != nil && !errors.Is(err, rivertype.ErrNotFound) {
 				return err

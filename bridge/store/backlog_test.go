@@ -88,11 +88,11 @@ func TestWhatFailedIsListedAndRetried(t *testing.T) {
 			t.Errorf("what failed is not kept: %v", err)
 		}
 
-		if err := s.Retry(ctx, done); !errors.Is(err, ErrDone) {
+		if err := s.Retry(ctx, done, "operator:ann"); !errors.Is(err, ErrDone) {
 			t.Errorf("what was handled: %v", err)
 		}
 		for _, id := range []string{"unknown", "01a1fc90-8164-7180-879f-207872ca71af"} {
-			if err := s.Retry(ctx, id); !errors.Is(err, ErrNotFound) {
+			if err := s.Retry(ctx, id, "operator:ann"); !errors.Is(err, ErrNotFound) {
 				t.Errorf("unknown: %v", err)
 			}
 			if _, err := s.BacklogOf(ctx, id); !errors.Is(err, ErrNotFound) {
@@ -100,7 +100,7 @@ func TestWhatFailedIsListedAndRetried(t *testing.T) {
 			}
 		}
 		for _, id := range []string{failed, waiting, fresh} {
-			if err := s.Retry(ctx, id); err != nil {
+			if err := s.Retry(ctx, id, "operator:ann"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -108,7 +108,7 @@ func TestWhatFailedIsListedAndRetried(t *testing.T) {
 		worked(t, s, 3, func(ctx context.Context, j Job) error {
 			again[j.Subject] = true
 			if j.Subject == failed {
-				if err := s.Retry(ctx, failed); !errors.Is(err, ErrLeased) {
+				if err := s.Retry(ctx, failed, "operator:ann"); !errors.Is(err, ErrLeased) {
 					t.Errorf("while it is handled: %v", err)
 				}
 			}

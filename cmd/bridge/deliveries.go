@@ -167,7 +167,7 @@ func (c deliveriesRetry) Run(ctx context.Context, s streams) error {
 		}
 		failed := false
 		for _, id := range ids {
-			if err := db.Retry(ctx, id); err != nil {
+			if err := db.Retry(ctx, id, operator()); err != nil {
 				failed = true
 				fmt.Fprintln(s.err, "bridge:", explainDelivery(config, id, err))
 				continue
