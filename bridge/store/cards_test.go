@@ -117,6 +117,33 @@ func TestACardIsReplacedOnlyByWhoKnowsItsVersion(t *testing.T) {
 	})
 }
 
+func TestACardFollowsAnotherOnlyAsThatWasRead(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		first := Card{ID: "id", Connector: "c", Chat: "chat", State: "closed"}
+		if err := s.Commit(ctx, Change{Card: &first}); err != nil {
+			t.Fatal(err)
+		}
+		read, ended := first, first
+		if err := s.Commit(ctx, Change{Card: &ended}); err != nil {
+			t.Fatal(err)
+		}
+		second := Card{ID: "id2", Connector: "c", Chat: "chat#2"}
+		if err := s.Commit(ctx, Change{Card: &second, Follows: &read}); !errors.Is(err, ErrConflict) {
+			t.Fatalf("after a card that changed: %v", err)
+		}
+		if _, err := s.Card(ctx, "id2"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("it is stored all the same: %v", err)
+		}
+		if err := s.Commit(ctx, Change{Card: &second, Follows: &ended}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Commit(ctx, Change{Card: &ended}); !errors.Is(err, ErrConflict) {
+			t.Errorf("whoever read the first does not learn of the second: %v", err)
+		}
+	})
+}
+
 func TestADoorBelongsToTheFirstBrowserThatMayHaveIt(t *testing.T) {
 	const agent, this, other = "c:agent", "this browser", "other browser"
 	tests := []struct {
