@@ -22,7 +22,8 @@ test: ## the tests that need nothing but Go
 check: format vet lint race fuzz schemas ## everything CI checks
 
 format: ## files that gofmt would change, or modules that are out of order
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@files=$$(git ls-files '*.go'); test -n "$$files"; \
+	ugly=$$(gofmt -l $$files); test -z "$$ugly" || { echo "$$ugly"; exit 1; }
 	go mod verify
 	@# Of go.sum, what the tests of a dependency need is not served everywhere.
 	@! { go mod tidy -e -diff 2>/dev/null || true; } | sed -n '/^diff .*go\.mod$$/,/^diff .*go\.sum$$/p' | grep '^[-+]'
@@ -50,7 +51,8 @@ FUZZED := -vet=off -gcflags=cobrowse-bridge/...=-d=libfuzzer
 
 fuzz: ## every fuzz target, FUZZTIME each
 	@built=$$(mktemp -d); trap 'rm -rf "$$built"' EXIT; \
-	for package in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n 1 dirname | sort -u); do \
+	packages=$$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n 1 dirname | sort -u); \
+	for package in $$packages; do \
 	  go test -c $(FUZZED) -o "$$built/fuzz.test" "./$$package"; \
 	  targets=$$(cd "$$package" && "$$built/fuzz.test" -test.list '^Fuzz'); \
 	  for target in $$targets; do \

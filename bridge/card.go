@@ -171,6 +171,8 @@ type card struct {
 	from string
 	// follows is the card of the conversation before, of one that is not stored yet.
 	follows *store.Card
+	// page is which of its door's pages was asked for; empty is the first.
+	page string
 	// over says that the conversation has ended, of a card whose door opens all the
 	// same so that what runs can be stopped.
 	over bool

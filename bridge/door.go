@@ -67,6 +67,7 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 		b.refused(r.Context(), c, err)
 		return err
 	}
+	c.page = pageOf(r.URL.Query())
 	mine, err := b.admit(r, &c, who)
 	if errors.Is(err, errConnect) {
 		return b.render(w, http.StatusOK, b.connectPage(c))
@@ -75,14 +76,13 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 		b.refused(r.Context(), c, err)
 		return c.told(err)
 	}
-	stopping, entering := r.URL.RawQuery == stopPage[1:], r.URL.RawQuery == chatPage[1:]
 	if mine && navigated(r) && c.certain() && r.URL.RawQuery == "" {
 		return c.told(b.open(w, r, c, press{visitor: c.Visitor, straight: true}))
 	}
 	if !b.signsIn() {
 		b.mark(w, r, c)
 	}
-	if entering && b.enters(c) {
+	if c.page == chatPage && b.enters(c) {
 		if c.over {
 			return c.told(errClosed)
 		}
@@ -90,7 +90,7 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 		d.Entering = true
 		return c.told(b.render(w, http.StatusOK, d))
 	}
-	if stopping && c.stoppable() {
+	if c.page == stopPage && c.stoppable() {
 		d := c.door()
 		d.Stopping = true
 		return c.told(b.render(w, http.StatusOK, d))
@@ -111,16 +111,28 @@ func again(answer func() error) (err error) {
 
 // pressDoor answers the button of the door's page.
 func (b *Bridge) pressDoor(w http.ResponseWriter, r *http.Request) error {
-	if !pressed(r) {
-		return &noticeError{errPress, templates.Notice{Retry: samePage}}
-	}
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	if err := r.ParseForm(); err != nil {
 		return fmt.Errorf("%w: %w", errBody, err)
 	}
+	if !pressed(r) {
+		return &noticeError{errPress, templates.Notice{Retry: pageOf(r.PostForm)}}
+	}
 	return b.asAgent(w, r, func(who signin.Identity) error {
 		return again(func() error { return b.pressOnce(w, r, who) })
 	})
+}
+
+// pageOf is the page of a door that a form or a link names. To try again leads back
+// there, and not to a screen that nobody asked for.
+func pageOf(form url.Values) string {
+	switch {
+	case form.Get("stop") != "":
+		return stopPage
+	case form.Get("chat") != "":
+		return chatPage
+	}
+	return samePage
 }
 
 func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
@@ -129,6 +141,7 @@ func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request, who signin.Id
 		b.refused(r.Context(), c, err)
 		return err
 	}
+	c.page = pageOf(r.PostForm)
 	_, err = b.admit(r, &c, who)
 	if errors.Is(err, errConnect) {
 		if r.PostForm.Get("connect") == "" {
@@ -157,9 +170,9 @@ func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request, who signin.Id
 		return c.told(b.showDoor(w, r, c))
 	}
 	switch {
-	case r.PostForm.Get("stop") != "":
+	case c.page == stopPage:
 		return c.told(b.stop(w, r, c))
-	case r.PostForm.Get("chat") != "":
+	case c.page == chatPage:
 		return c.told(b.enterChat(w, r, c))
 	case r.PostForm.Get("tell") != "":
 		return c.told(b.wait(w, r, c))
@@ -249,7 +262,7 @@ func (c *card) told(err error) error {
 	case errors.Is(err, errOther), errors.Is(err, errTaken), errors.Is(err, errPolicy):
 		n.Agent, n.SignOut = c.actorName(), strings.HasPrefix(c.who.ID, "oidc:")
 	default:
-		n.Agent, n.Retry = c.actorName(), samePage
+		n.Agent, n.Retry = c.actorName(), cmp.Or(c.page, samePage)
 	}
 	return &noticeError{err, n}
 }

@@ -98,7 +98,7 @@ var verdicts = []struct {
 	{signin.ErrClock, verdict{status: http.StatusBadGateway, kind: templates.KindClock, fault: true}},
 	{signin.ErrToken, verdict{status: http.StatusBadGateway, kind: templates.KindToken, fault: true}},
 	{signin.ErrStore, verdict{status: http.StatusServiceUnavailable, kind: templates.KindStore, fault: true, wait: 5 * time.Second}},
-	{errNoChat, verdict{status: http.StatusBadGateway, kind: templates.KindChatDown, fault: true}},
+	{errNoChat, verdict{status: http.StatusBadGateway, kind: templates.KindChatDown, fault: true, wait: 10 * time.Second}},
 	{errOther, verdict{status: http.StatusForbidden, kind: templates.KindOther}},
 	{errTaken, verdict{status: http.StatusForbidden, kind: templates.KindLinked}},
 	{errPolicy, verdict{status: http.StatusForbidden, kind: templates.KindPolicy}},

@@ -256,6 +256,22 @@ func TestPeopleOfOtherCompaniesAndGuestsAreRefusedOnTheRecord(t *testing.T) {
 	})
 }
 
+func TestARefusalIsOnRecordOnceHoweverLateItIsTold(t *testing.T) {
+	inSlack(t, "", func(w *slackWorld) {
+		for _, way := range []string{"response_url", "chat.postEphemeral", "chat.postMessage"} {
+			w.slack.Fail(way, slacktest.Fault{Status: http.StatusServiceUnavailable}, 3)
+		}
+		w.says(w.slack.Command("U1", "C1", "ann@example.org"))
+		w.pass(5 * time.Minute)
+		if got := w.slack.Direct("U1"); len(got) != 1 || !strings.Contains(got[0].Text, "anybody can type one") {
+			t.Errorf("bob reads %+v", got)
+		}
+		if got := w.records("refused"); len(got) != 1 {
+			t.Errorf("%d records of one refusal: %+v", len(got), got)
+		}
+	})
+}
+
 func TestSlackAnswersStatusUsageAndStop(t *testing.T) {
 	inSlack(t, "", func(w *slackWorld) {
 		ann := w.coded("Ann", "4821")

@@ -56,18 +56,19 @@ func (b *Bridge) wish(ctx context.Context, c Connector, j store.Job, d store.Del
 }
 
 // reply tells the agent who asked something, in a message that is no card.
-func (b *Bridge) reply(ctx context.Context, conn Connector, d store.Delivery, ask Ask, text templates.Card) error {
-	return b.replyWith(ctx, conn, d, ask, plain(text.Text()))
+// What is to be on record is so once they were told.
+func (b *Bridge) reply(ctx context.Context, conn Connector, d store.Delivery, ask Ask, text templates.Card, record ...store.Entry) error {
+	return b.replyWith(ctx, conn, d, ask, plain(text.Text()), record...)
 }
 
-func (b *Bridge) replyWith(ctx context.Context, conn Connector, d store.Delivery, ask Ask, said Card) error {
+func (b *Bridge) replyWith(ctx context.Context, conn Connector, d store.Delivery, ask Ask, said Card, record ...store.Entry) error {
 	if conn.Show != nil && ask.Place.Address != "" {
 		said.ID = d.ID
 		if _, err := conn.Show(ctx, Place{Connector: conn.Name, Address: ask.Place.Address}, said); err != nil {
 			return err
 		}
 	}
-	return b.store.Commit(ctx, store.Change{Finish: d.ID})
+	return b.store.Commit(ctx, store.Change{Finish: d.ID, Audit: record})
 }
 
 // mayLookUp decides whether an agent may look somebody up. One who may not is told.
@@ -117,9 +118,9 @@ func (b *Bridge) refuse(ctx context.Context, c Connector, d store.Delivery, ask 
 		return b.store.Commit(ctx, store.Change{Finish: d.ID})
 	}
 	entry := store.Entry{At: time.Now(), Action: "refused", Agent: agent, Card: ask.Card, Connector: c.Name, Detail: string(why)}
-	err := b.store.Commit(ctx, store.Change{Audit: []store.Entry{entry}})
-	if err == nil {
-		err = b.reply(ctx, c, d, ask, templates.Card{State: templates.StateRefused, Refusal: string(why)})
+	err := b.reply(ctx, c, d, ask, templates.Card{State: templates.StateRefused, Refusal: string(why)}, entry)
+	if IsPermanent(err) {
+		b.writeDown(ctx, entry) // though nobody can tell them
 	}
 	if err != nil {
 		b.refusals.forget(agent) // they have heard nothing yet

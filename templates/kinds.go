@@ -124,7 +124,7 @@ var kinds = map[Kind]words{
 		title: "The chat service isn’t answering",
 		what:  "It was asked for a way into the conversation, and gave none.",
 		means: "Nothing was opened. Co-browsing is not affected.",
-		next:  "Open the chat the way you usually do, or try again in a moment. Your administrators find the cause in the log.",
+		next:  "Open the chat the way you usually do, or wait {wait}, then try again. Your administrators find the cause in the log.",
 	},
 	KindUpscopeDown: {
 		icon: "cloud", tone: "warn",

@@ -163,15 +163,22 @@ func (s *Store) scanCard(row engine.Row, more ...any) (c Card, err error) {
 	return c, nil
 }
 
-// follows makes sure that a card is as it was read, and that nobody else finds it so.
-func follows(c Card) func(context.Context, engine.Tx) error {
-	return func(ctx context.Context, tx engine.Tx) error {
-		n, err := tx.Exec(ctx, queryFollowCard, c.ID, c.Version)
-		if err == nil && n == 0 {
-			err = ErrConflict
+// follows prepares the decision whether a card is as it was read, and that nobody else
+// finds it so.
+func follows(c Card) (decide, apply func(context.Context, engine.Tx) error) {
+	decide = func(ctx context.Context, tx engine.Tx) error {
+		var version int64
+		err := tx.QueryRow(ctx, queryLockCard, c.ID).Scan(&version)
+		if errors.Is(err, sql.ErrNoRows) || err == nil && version != c.Version {
+			return ErrConflict
 		}
 		return err
 	}
+	apply = func(ctx context.Context, tx engine.Tx) error {
+		_, err := tx.Exec(ctx, queryFollowCard, c.ID)
+		return err
+	}
+	return decide, apply
 }
 
 // saveCard prepares the statement that inserts or updates c, and marks the door of

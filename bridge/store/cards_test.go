@@ -135,6 +135,12 @@ func TestACardFollowsAnotherOnlyAsThatWasRead(t *testing.T) {
 		if _, err := s.Card(ctx, "id2"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("it is stored all the same: %v", err)
 		}
+		if err := s.Commit(ctx, Change{Card: &Card{ID: "id3", Connector: "c", Chat: "chat"}, Follows: &ended}); !errors.Is(err, ErrConflict) {
+			t.Fatalf("a chat that has a card: %v", err)
+		}
+		if got, err := s.Card(ctx, "id"); err != nil || got.Version != ended.Version {
+			t.Errorf("what is refused leaves version %d of %d, %v", got.Version, ended.Version, err)
+		}
 		if err := s.Commit(ctx, Change{Card: &second, Follows: &ended}); err != nil {
 			t.Fatal(err)
 		}

@@ -59,7 +59,7 @@ func (s *Store) Commit(ctx context.Context, c Change) error {
 		decided(s.connect(*c.Connect))
 	}
 	if c.Follows != nil {
-		steps = append(steps, follows(*c.Follows))
+		decided(follows(*c.Follows))
 	}
 	if c.Card != nil {
 		steps = append(steps, s.saveCard(*c.Card, c.Claim != nil))

@@ -34,7 +34,8 @@ const (
 		FROM cards LEFT JOIN browsers ON browsers.agent = cards.agent AND expires > $2 LEFT JOIN accounts ON accounts.account = cards.agent WHERE handle = $1`
 	queryInsertCard = `INSERT INTO cards (id, connector, chat, agent, visitor, state, version, generation, handle, created, updated, door_until, awaited, detail)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`
-	queryFollowCard = `UPDATE cards SET version = version + 1 WHERE id = $1 AND version = $2`
+	queryLockCard   = `SELECT version FROM cards WHERE id = $1 FOR UPDATE`
+	queryFollowCard = `UPDATE cards SET version = version + 1 WHERE id = $1`
 	queryUpdateCard = `UPDATE cards SET agent = $4, visitor = $5, state = $6, version = $7, generation = $8, created = $10, updated = $11, door_until = $12, awaited = $13, detail = $14,
 		claimed = CASE WHEN $16 THEN $8 ELSE claimed END
 		WHERE id = $1 AND connector = $2 AND chat = $3 AND handle IS NOT DISTINCT FROM $9 AND version = $15`

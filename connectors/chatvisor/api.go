@@ -79,14 +79,15 @@ func (a *api) do(ctx context.Context, r request) (gjson.Result, error) {
 
 // wait lets a request have its turn, or puts it off if that is far away.
 func (a *api) wait(ctx context.Context, r request) error {
-	pause, err := a.turns.take(r.path, r.most)
+	what := r.path + "?" + r.query.Encode()
+	pause, err := a.turns.take(what, r.most)
 	if err == nil {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 		}
 		if err = ctx.Err(); err == nil {
-			err = a.turns.stands(r.path) // what others were answered meanwhile counts
+			err = a.turns.stands(what) // what others were answered meanwhile counts
 		}
 	}
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"cobrowse-bridge/bridge"
 )
 
 // learnTime is how long learning ids may take, also after an operator has
@@ -44,6 +46,23 @@ func (d *console) create(ctx context.Context, all, before []agent, book *ledger)
 	return after, errors.Join(failed, err)
 }
 
+// agentsAtLast lists who is there, as often as the service wants to be left alone
+// before it answers.
+func (d *console) agentsAtLast(ctx context.Context) ([]agent, error) {
+	for {
+		all, err := d.agents(ctx)
+		wait, told := bridge.RetryWait(err)
+		if !told {
+			return all, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
 // learn lists everybody anew, since nothing is documented of the answer to a
 // creation. An id is only taken for that of an account that was created if it has
 // not been seen before; all others stay unknown.
@@ -51,7 +70,7 @@ func (d *console) learn(ctx context.Context, begun []creation, before []agent, b
 	d.out("Learning the ids of what was created.")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTime)
 	defer cancel()
-	after, unread := d.agents(ctx)
+	after, unread := d.agentsAtLast(ctx)
 	there := byEmail(after)
 	old := map[string]bool{}
 	for _, a := range before {

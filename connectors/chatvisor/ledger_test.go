@@ -391,3 +391,28 @@ func TestALedgerThatIsNoneIsRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestASyncThatIsToldToWaitLearnsWhatItMade(t *testing.T) {
+	for _, wait := range []string{"5", "90"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStaff(t)
+			made := 0
+			s.between = func(r *http.Request, serve func() (*http.Response, error)) (*http.Response, error) {
+				if r.Method == http.MethodPost {
+					if made++; made == 2 {
+						answer := jsonAnswer(r, http.StatusTooManyRequests, "")
+						answer.Header.Set("Retry-After", wait)
+						return answer, nil
+					}
+				}
+				return serve()
+			}
+			if said, err := s.next(); err == nil {
+				t.Errorf("no word of what was not made: %q", said)
+			}
+			if got, want := s.state(), "made old ren ann; id not known ; there boss old ren ann"; got != want {
+				t.Errorf("told to wait %s s: %s, want %s", wait, got, want)
+			}
+		})
+	}
+}

@@ -90,10 +90,7 @@ func propose(data []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	all, err := doc.operations()
-	if err != nil {
-		return "", err
-	}
+	all := doc.operations()
 	var b bytes.Buffer
 	b.WriteString("# Every operation of the document, by its tag:\n")
 	tag := ""

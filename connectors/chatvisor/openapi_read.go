@@ -58,7 +58,7 @@ func readDocument(data []byte) (*apiDocument, error) {
 	var err error
 	if json.Valid(data) { // not all of it is YAML to the library: there is no \/
 		_ = json.Unmarshal(data, &doc)
-		err = pathTwice(data)
+		err = memberTwice(data)
 	} else {
 		err = readYAML(data, &doc)
 	}
@@ -72,44 +72,53 @@ func readDocument(data []byte) (*apiDocument, error) {
 }
 
 func readYAML(data []byte, doc *apiDocument) error {
-	err := yaml.Unmarshal(data, doc)
-	if _, types := errors.AsType[*yaml.TypeError](err); err == nil || types {
-		return keyTwice(err)
-	}
 	parse := func(part []byte) error { return yaml.Unmarshal(part, new(yaml.Node)) }
-	if parse(data) == nil {
+	var top yaml.Node
+	if yaml.Unmarshal(data, &top) != nil {
+		return fmt.Errorf("line %d: here it is neither JSON nor YAML; mend it, or download it anew", brokenLine(data, parse))
+	}
+	if line, text := anyKeyTwice(&top); line > 0 {
+		return fmt.Errorf("line %d: %s", line, text)
+	}
+	err := top.Decode(doc)
+	if _, types := errors.AsType[*yaml.TypeError](err); err != nil && !types {
 		return errors.New("it has tags, anchors or merged keys that cannot be read; write the values out")
-	}
-	return fmt.Errorf("line %d: here it is neither JSON nor YAML; mend it, or download it anew", brokenLine(data, parse))
-}
-
-// keyTwice is what the YAML library refuses a whole mapping for.
-func keyTwice(err error) error {
-	all, ok := errors.AsType[*yaml.TypeError](err)
-	if !ok {
-		return nil
-	}
-	for _, text := range all.Errors {
-		if found := lineOf.FindStringSubmatch(text); found != nil && twice.MatchString(found[2]) {
-			line, say := translate(text)
-			return fmt.Errorf("line %d: %s", line, say)
-		}
 	}
 	return nil
 }
 
-// pathTwice is the same for the paths of JSON, of which the last would count.
-func pathTwice(data []byte) error {
-	seen := map[string]bool{}
-	var err error
-	gjson.GetBytes(data, "paths").ForEach(func(path, _ gjson.Result) bool {
-		if seen[path.Str] {
-			err = fmt.Errorf("it has the path %s twice; keep one of them", short(path.Str))
+// anyKeyTwice is keyTwice for all that is below a node.
+func anyKeyTwice(n *yaml.Node) (line int, text string) {
+	if line, text = keyTwice(n); line > 0 {
+		return line, text
+	}
+	for _, child := range n.Content {
+		if line, text = anyKeyTwice(child); line > 0 {
+			return line, text
 		}
-		seen[path.Str] = true
-		return err == nil
-	})
-	return err
+	}
+	return 0, ""
+}
+
+// memberTwice is the same for the members of JSON that tell of paths: of two the last
+// would count.
+func memberTwice(data []byte) error {
+	top := gjson.ParseBytes(data)
+	for _, object := range []gjson.Result{top, top.Get("paths")} {
+		seen := map[string]bool{}
+		var err error
+		object.ForEach(func(name, _ gjson.Result) bool {
+			if seen[name.Str] {
+				err = fmt.Errorf("it has %s twice; keep one of them", short(name.Str))
+			}
+			seen[name.Str] = true
+			return err == nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // methods are those of operations, in the order in which they are proposed: PUT
@@ -117,7 +126,7 @@ func pathTwice(data []byte) error {
 var methods = []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete}
 
 // operations are all of the document, by their tag.
-func (d *apiDocument) operations() ([]operation, error) {
+func (d *apiDocument) operations() []operation {
 	var all []operation
 	for path, item := range d.Paths {
 		for method, part := range item {
@@ -126,9 +135,7 @@ func (d *apiDocument) operations() ([]operation, error) {
 				continue // parameters and the like
 			}
 			if part.decode != nil {
-				if err := keyTwice(part.decode(&o)); err != nil {
-					return nil, err
-				}
+				_ = part.decode(&o) // what is of another type is absent
 			}
 			all = append(all, o)
 		}
@@ -137,7 +144,7 @@ func (d *apiDocument) operations() ([]operation, error) {
 	slices.SortFunc(all, func(a, b operation) int {
 		return cmp.Or(cmp.Compare(a.tag(), b.tag()), cmp.Compare(a.path, b.path), cmp.Compare(rank(a), rank(b)))
 	})
-	return all, nil
+	return all
 }
 
 // servers are the addresses below which the document says that its paths are.

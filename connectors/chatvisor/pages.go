@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -14,6 +15,16 @@ type page struct {
 	rows []gjson.Result
 	// asked is when it was asked for: what it says was true no earlier.
 	asked time.Time
+}
+
+// print is the same for pages with the same rows. To look at one row is not enough:
+// those that come while a list is read move the others on to the next page.
+func (p page) print() [32]byte {
+	var all strings.Builder
+	for _, row := range p.rows {
+		fmt.Fprintln(&all, row.Raw)
+	}
+	return digest(all.String())
 }
 
 // A partError says that a list may go on behind the pages that were read, and what an
@@ -31,8 +42,8 @@ func (c *connector) pages(ctx context.Context, step string, most int, patience t
 			yield(page{}, err)
 			return
 		}
-		begin := map[[32]byte]int{} // which page begins with which row
-		for n := range most {
+		seen := map[[32]byte]int{} // the number of each page
+		for n := 0; n < most; n++ {
 			number := e.firstPage + n
 			p := page{asked: c.now()}
 			_, answer, err := c.take(ctx, step, map[placeholder]any{"page": number, "pageSize": c.rules.sweep.pageSize}, patience)
@@ -44,16 +55,17 @@ func (c *connector) pages(ctx context.Context, step string, most int, patience t
 				yield(page{}, c.classify(err))
 				return
 			case len(p.rows) == 0 && n == 0 && e.firstPage == 0 && e.has("page"):
-				continue // it may be the one before the first, if they are counted from 1
+				most++ // it may be the one before the first, if they are counted from 1
+				continue
 			case len(p.rows) == 0:
 				return
 			}
-			first := digest(p.rows[0].Raw)
-			if before, repeats := begin[first]; repeats {
+			print := p.print()
+			if before, repeats := seen[print]; repeats {
 				yield(page{}, &partError{e.repeated(before, number)})
 				return
 			}
-			begin[first] = number
+			seen[print] = number
 			if !yield(p, nil) || !e.has("page") {
 				return
 			}

@@ -129,3 +129,20 @@ func TestACardInARocketChatChannelOpensForWhoeverIsSignedIn(t *testing.T) {
 		}
 	})
 }
+
+func TestTryAgainLeadsBackToTheChatAndNotToAScreen(t *testing.T) {
+	inRocketChat(t, func(w *town, chat *rocketchattest.Workspace, group string) {
+		w.AddCustomer(chatvisortest.Customer{ID: "c-1", ExternalID: "cust-77", Name: "Ann"})
+		w.visits("Ann Silva", "chatvisorext:cust-77", "")
+		w.calls(w.Write("c-1", "hello")...)
+		w.pass(time.Minute)
+		door := doorPath.FindStringSubmatch(chat.PostsIn(group)[0].Text)
+		if door == nil {
+			t.Fatal("there is no door")
+		}
+		got := w.comes("bob", proxy, door[1], url.Values{"chat": {"1"}}) // bob has no address to enter with
+		if got.Code != http.StatusBadGateway || !strings.Contains(got.Body.String(), `href="?chat=1">Try again`) {
+			t.Errorf("bob is answered %d: %s", got.Code, got.Body)
+		}
+	})
+}

@@ -267,6 +267,30 @@ func TestPagesEndWhereTheyAreEmptyOrRepeat(t *testing.T) {
 	}
 }
 
+func TestAnEmptyListThatMayCountFromOneIsWhole(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := paged(t, "sweep: {max_pages: 1}\n"+withEndpoint(listConversations, `{path: /all, query: {p: "{page}"}}`), func(int) []string { return nil })
+		if found, err := d.sweeps(t); err != nil || len(found) > 0 || d.log.String() != "" {
+			t.Errorf("found %d, %v; the log says %s", len(found), err, d.log)
+		}
+	})
+}
+
+func TestWhatComesWhileAListIsReadDoesNotEndIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		row := func(i int) string { return fmt.Sprintf(`{"customerId":"c-%d","status":"UNREAD"}`, i) }
+		// The newest are first, and one comes between the pages: the last of a page is the first of the next.
+		d, _ := paged(t, "sweep: {page_size: 2}\n"+withEndpoint(listConversations, `{path: /all, query: {p: "{page}", s: "{pageSize}"}}`), func(page int) []string {
+			return [][]string{{row(9), row(8)}, {row(8), row(7)}, {row(7), row(6)}, nil}[page]
+		})
+		if found, err := d.sweeps(t); err != nil || len(found) != 6 || d.log.String() != "" {
+			t.Errorf("found %d, %v; the log says %s", len(found), err, d.log)
+		}
+	})
+}
+
 func TestOddRowsAreToldOfOnce(t *testing.T) {
 	t.Parallel()
 	d, _ := paged(t, withEndpoint(listConversations, "{path: /all}"), func(int) []string { return append(talks(0), `{"id":1}`, `{"id":2}`) })

@@ -80,7 +80,7 @@ func (d *console) agents(ctx context.Context) ([]agent, error) {
 	}
 	var all []agent
 	looks := "" // an agent
-	for p, err := range d.pages(ctx, listAgents, maxPages, maxPause) {
+	for p, err := range d.pages(ctx, listAgents, maxPages, maxPatience) {
 		if part, ok := errors.AsType[*partError](err); ok {
 			return nil, fmt.Errorf("whether the list of agents is whole cannot be told, and nothing is done with a part: %s", part.why)
 		}

@@ -14,7 +14,7 @@ const (
 	// maxPrompt is how long a request may wait for its turn if a person waits for the
 	// answer, and maxPause if nobody does. It is so much less that there is always a
 	// turn for people: they go first.
-	maxPrompt = 3 * time.Second
+	maxPrompt = 5 * time.Second
 	maxPause  = time.Second
 	// maxPatience is for the sweep, which makes one request at a time.
 	maxPatience = time.Minute

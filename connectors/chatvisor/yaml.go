@@ -105,6 +105,9 @@ func goesOn(data []byte) bool {
 // "- # 192.0.2.0/24", is dropped by the YAML library, so that a list of nothing else
 // would be an empty one.
 func (f *faults) refuseUnread(n *yaml.Node) {
+	if line, text := keyTwice(n); line > 0 {
+		f.add(line, "%s", text)
+	}
 	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
 		if n.Content[i].Value == "<<" {
 			f.add(n.Content[i].Line, "keys are not merged; write them out in place of <<")
@@ -119,6 +122,20 @@ func (f *faults) refuseUnread(n *yaml.Node) {
 		}
 		f.refuseUnread(child)
 	}
+}
+
+// keyTwice finds the first key that a mapping has twice; the line is 0 if there is none.
+// The YAML library would compare each key with each other.
+func keyTwice(n *yaml.Node) (line int, text string) {
+	lines := map[string]int{}
+	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
+		key := n.Content[i]
+		if before, twice := lines[key.Value]; twice && key.Kind == yaml.ScalarNode {
+			return key.Line, fmt.Sprintf("the key is in line %d already; keep one of them", before)
+		}
+		lines[key.Value] = key.Line
+	}
+	return 0, ""
 }
 
 // needed are the keys with something below them, if they are there at all: what is
@@ -188,7 +205,6 @@ func below(n *yaml.Node, key string) (*yaml.Node, int) {
 var (
 	lineOf  = regexp.MustCompile(`^line (\d+): (.*)`)
 	unknown = regexp.MustCompile(`^field (.*) not found in type `)
-	twice   = regexp.MustCompile(`^mapping key (.*) already defined at line (\d+)`)
 	misfit  = regexp.MustCompile(`^cannot (?:unmarshal|decode) (!!\w+)`)
 )
 
@@ -200,9 +216,6 @@ func translate(text string) (line int, say string) {
 	}
 	if found := unknown.FindStringSubmatch(text); found != nil {
 		return line, fmt.Sprintf("there is no key %.64q here; look for a slip of the pen, or for wrong indentation", found[1])
-	}
-	if found := twice.FindStringSubmatch(text); found != nil {
-		return line, fmt.Sprintf("the key is in line %s already; keep one of them", found[2])
 	}
 	if found := misfit.FindStringSubmatch(text); found != nil {
 		kind := map[string]string{"!!seq": "a list", "!!map": "keys and values", "!!str": "text", "!!int": "a number", "!!bool": "true or false"}[found[1]]
