@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/templates"
-	"cobrowse-bridge/upscope"
 
 	"github.com/gorilla/mux"
 )
@@ -265,132 +263,6 @@ func (c *card) told(err error) error {
 		n.Agent, n.Retry = c.actorName(), cmp.Or(c.page, samePage)
 	}
 	return &noticeError{err, n}
-}
-
-// showDoor shows who the visitor is, read from Upscope a moment ago.
-func (b *Bridge) showDoor(w http.ResponseWriter, r *http.Request, c card) error {
-	if len(c.about.Choices) > 0 {
-		visitors, err := b.choices(r.Context(), c)
-		if err != nil {
-			return err
-		}
-		return b.render(w, http.StatusOK, c.door(visitors...))
-	}
-	if c.Visitor == "" {
-		return b.render(w, http.StatusOK, c.door())
-	}
-	v, err := b.finder.visitor(r.Context(), c.Visitor)
-	if errors.Is(err, upscope.ErrNotFound) {
-		return b.render(w, http.StatusOK, c.door())
-	}
-	if err != nil {
-		return err
-	}
-	b.noticed(r.Context(), c, v)
-	return b.render(w, http.StatusOK, b.doorOf(c, v))
-}
-
-// choices are the visitors an agent may choose from, as the search that found
-// them knows them now. Those who no longer turn up are left out.
-func (b *Bridge) choices(ctx context.Context, c card) ([]templates.Visitor, error) {
-	m, err := b.finder.find(ctx, c.about.Clues)
-	if err != nil {
-		return nil, err
-	}
-	var visitors []templates.Visitor
-	for _, v := range m.Visitors {
-		if slices.Contains(c.about.Choices, v.ShortID) {
-			visitors = append(visitors, b.describe(v))
-		}
-	}
-	return visitors, nil
-}
-
-func (c *card) door(visitors ...templates.Visitor) templates.Door {
-	return templates.Door{
-		Path: samePage, Agent: c.actorName(), Claimed: c.about.Visitor, Chat: c.chatLink(),
-		Reason: c.about.Reason, Visitors: visitors, Now: time.Now(),
-	}
-}
-
-// connectPage asks whoever is signed in whether the card's agent is them.
-func (b *Bridge) connectPage(c card) templates.Connect {
-	return templates.Connect{
-		Path: samePage, Agent: agentOf(c.who), CanSignOut: b.oidc != nil,
-		Service: b.title(c.Connector), Account: c.about.Agent.Name, Chat: c.chatLink(),
-	}
-}
-
-// chatLink leads an agent back to the conversation.
-func (c *card) chatLink() templates.Link {
-	return templates.Link{Label: "Back to the chat", Address: c.about.ChatURL}
-}
-
-// doorOf is the door's page for one visitor. Where that is no longer who was
-// matched, the page says so.
-func (b *Bridge) doorOf(c card, v upscope.Visitor) templates.Door {
-	d := c.door(b.describe(v))
-	d.Tells, d.Stops = b.tells(c) && c.waitable(), c.stoppable()
-	if b.enters(c) && !c.over {
-		d.Enter = chatPage
-	}
-	if s := c.about.Sighting; s != nil && v.ShortID == c.Visitor && s.Identity != identity(v) {
-		d.Changed, d.Before = true, s.Name
-	}
-	return d
-}
-
-// seen is the identity of a visitor as the agent knows them: what the page they
-// pressed on showed, or else what the card was made for.
-func (c *card) seen(p press) string {
-	if s := c.about.Sighting; p.seen == "" && s != nil && p.visitor == c.Visitor {
-		return s.Identity
-	}
-	return p.seen
-}
-
-// certain reports whether the card leads to one visitor by a clue that is good
-// enough to follow without another look at the page.
-func (c *card) certain() bool {
-	return c.Visitor != "" && slices.Contains([]State{Ready, Opened, Live, Ended}, c.state()) && c.about.Reason != templates.ReasonCode
-}
-
-// describe is a visitor in the words of a page.
-func describe(v upscope.Visitor) templates.Visitor {
-	return templates.Visitor{
-		ID: v.ShortID, Name: cmp.Or(v.Name, v.Nickname, v.Email, v.UniqueID), Page: v.LastURL,
-		Where:    joined(", ", v.LocationCity, v.LocationCountryName),
-		Device:   joined(" on ", v.BrowserName, v.DeviceName),
-		LastSeen: v.LastSeenAt, Online: v.IsOnline, InSession: v.IsInSession, Supported: v.IsSupported,
-	}
-}
-
-// describe is a visitor in the words of a page, with a warning where their page
-// is not one of the operator's own: anybody can put our script on a page that is
-// made to be watched.
-//
-// What its button sends back says who was shown, so that a press cannot lead to
-// somebody else who has taken over the id.
-func (b *Bridge) describe(v upscope.Visitor) templates.Visitor {
-	d := describe(v)
-	d.ID += "." + identity(v)
-	d.Foreign = b.foreign(v)
-	return d
-}
-
-func (b *Bridge) foreign(v upscope.Visitor) bool {
-	if len(b.sites) == 0 || v.LastURL == "" {
-		return false
-	}
-	u, err := url.Parse(v.LastURL)
-	return err != nil || !slices.ContainsFunc(b.sites, func(site string) bool {
-		host := strings.ToLower(u.Hostname())
-		return host == site || strings.HasSuffix(host, "."+site)
-	})
-}
-
-func joined(sep string, parts ...string) string {
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), sep)
 }
 
 // lookAgain searches for the card's visitor anew, by the clues that last.
