@@ -260,15 +260,15 @@ type Clues struct {
 	Email string
 }
 
-// IsLookupCode reports whether s is of the form of a lookup code, and IsIntegrationID
-// whether it is of that of an integration id, as Upscope takes them: for connectors
-// that read what somebody typed.
+// IsLookupCode reports whether something that somebody typed has the form of one of
+// Upscope's lookup codes.
 func IsLookupCode(s string) bool {
 	_, err := upscope.LookupCode(s)
 	return err == nil
 }
 
-// IsIntegrationID is described at IsLookupCode.
+// IsIntegrationID reports whether something that somebody typed has the form of an
+// integration id that Upscope can be asked for.
 func IsIntegrationID(s string) bool {
 	_, err := upscope.IntegrationID(s)
 	return err == nil

@@ -10,7 +10,6 @@ import (
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/templates"
-	"cobrowse-bridge/upscope"
 )
 
 // deskLookUp makes a card for the visitor who shows a lookup code now. Whoever is
@@ -18,7 +17,7 @@ import (
 func (b *Bridge) deskLookUp(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
 	ctx := r.Context()
 	code := strings.Join(strings.Fields(r.PostForm.Get("code")), "")
-	if _, err := upscope.LookupCode(code); err != nil {
+	if !IsLookupCode(code) {
 		return backTo(w, deskPath, templates.NoteMalformed)
 	}
 	if !b.looks.allow(who.ID) {

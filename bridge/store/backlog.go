@@ -160,8 +160,8 @@ func (b *Backlog) judge(jobs []*rivertype.JobRow) {
 }
 
 // Retry makes the jobs of a delivery that failed or waits start at once, and writes
-// down that agent did. It fails with ErrNotFound if there is no such delivery (any more), with ErrDone if it was
-// handled, and with ErrLeased while it is being handled.
+// down that agent did. It fails with ErrNotFound if there is no such delivery (any
+// more), with ErrDone if it was handled, and with ErrLeased while it is being handled.
 func (s *Store) Retry(ctx context.Context, id, agent string) error {
 	b, jobs, err := s.backlogOf(ctx, id)
 	switch {

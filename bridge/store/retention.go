@@ -38,8 +38,8 @@ type Trim struct {
 // any more; deliveries that failed; cards with their posts and waits; audit records,
 // on which the trail then notes that they were trimmed; receipts of erasures, with the
 // audit; and what is left of remembered browsers, sessions and limits that have
-// expired. Where there may be many it does so in portions, so that
-// nobody waits behind a large one.
+// expired. Where there may be many it does so in portions, so that nobody waits behind
+// a large one.
 func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 	var errs []error
 	for _, expired := range []string{queryPurgeBrowsers, queryPurgeSessions} {

@@ -218,8 +218,8 @@ func (c *connector) print(event string, parts ...string) string {
 }
 
 // news leaves out of a list what it says twice, and what it says of a conversation
-// before it says that it is over: a card would be opened only to be closed, by two
-// deliveries at once.
+// before it says that it is over: a card would be opened only to be closed, and the same
+// words behind the end would be taken for a repeat of those before it.
 func news(events []kept) []kept {
 	over := map[string]int{} // where the last end of a conversation is
 	for i, k := range events {

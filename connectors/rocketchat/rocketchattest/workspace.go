@@ -11,7 +11,6 @@ package rocketchattest
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -190,120 +189,6 @@ func (w *Workspace) Set(id string, value any) {
 	if value == nil {
 		delete(w.settings, id)
 	}
-}
-
-// AddChannel makes a private channel and returns its id.
-func (w *Workspace) AddChannel(name string, usernames ...string) (id string) {
-	return w.AddRoom(Room{Type: "p", Name: name, Members: usernames})
-}
-
-// AddRoom makes a room that is no chat with a visitor and returns its id.
-func (w *Workspace) AddRoom(r Room) (id string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	r.ID, r.Open, r.Created = w.id("group"), true, w.now()
-	w.rooms[r.ID] = &r
-	return r.ID
-}
-
-// ChangeRoom changes a room.
-func (w *Workspace) ChangeRoom(id string, change func(*Room)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	change(w.rooms[id])
-}
-
-// OpenChat begins a chat that nobody serves yet and returns its room id.
-func (w *Workspace) OpenChat(v Visitor) (room string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	v.Fields = maps.Clone(v.Fields)
-	if v.Fields == nil {
-		v.Fields = make(map[string]string)
-	}
-	w.visitors[v.ID] = &v
-	r := &Room{ID: w.id("room"), Type: "l", Open: true, Visitor: v.ID, Created: w.now()}
-	w.rooms[r.ID] = r
-	return r.ID
-}
-
-// Take gives a chat to a user; so does Forward, which remembers who had it.
-func (w *Workspace) Take(room, username string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	r := w.chat(room)
-	r.OldServed, r.OldTaken = "", time.Time{}
-	r.ServedBy, r.TakenAt = w.named(username).ID, w.now()
-}
-
-// Forward hands a chat to another user.
-func (w *Workspace) Forward(room, username string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	r := w.chat(room)
-	r.OldServed, r.OldTaken = r.ServedBy, r.TakenAt
-	r.ServedBy, r.TakenAt = w.named(username).ID, w.now()
-}
-
-// Queue puts a chat back into the queue.
-func (w *Workspace) Queue(room string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	r := w.chat(room)
-	r.ServedBy, r.TakenAt = "", time.Time{}
-}
-
-// Hold puts a chat on hold.
-func (w *Workspace) Hold(room string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.chat(room).OnHold = true
-}
-
-// CloseChat ends a chat.
-func (w *Workspace) CloseChat(room string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	r := w.chat(room)
-	r.Open, r.Closed = false, w.now()
-}
-
-// RemoveRoom forgets a room altogether.
-func (w *Workspace) RemoveRoom(room string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.rooms, room)
-}
-
-// SetField is what a page's setCustomField does to the visitor of a chat. A
-// field that nobody created is refused, as the server does.
-func (w *Workspace) SetField(room, field, value string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.fields[field] != "visitor" {
-		return fmt.Errorf("invalid-custom-field: %s", field)
-	}
-	w.visitors[w.chat(room).Visitor].Fields[field] = value
-	return nil
-}
-
-// DisableVisitor merges or disables the visitor of a chat.
-func (w *Workspace) DisableVisitor(room string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.visitors[w.chat(room).Visitor].Gone = true
-}
-
-// Say writes a message in a chat: by the visitor if username is empty, else by
-// that user.
-func (w *Workspace) Say(room, username, text string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	by := w.chat(room).Visitor
-	if username != "" {
-		by = w.named(username).ID
-	}
-	w.messages = append(w.messages, &Message{ID: w.id("msg"), Room: room, By: by, Text: text, Sent: w.now()})
 }
 
 // RefuseEdits switches editing of messages off (Message_AllowEditing).
