@@ -57,6 +57,15 @@ type Door struct {
 	// is what that one was called.
 	Changed bool
 	Before  string
+	// Several says that more than one visitor matches now, where the agent saw one
+	// before. It shows where there are several Visitors.
+	Several bool
+	// Watching are the names of the agents who are co-browsing with the visitor now.
+	// It may be empty although a session runs. The page shows the first few.
+	Watching []string
+	// Yours says that the session which runs is the reader's own. Watching is then
+	// not shown.
+	Yours bool
 	// Tells says that the agent can be told when an offline visitor is back.
 	Tells bool
 	// Stops says that a session of this card may be running, which the agent can
@@ -87,12 +96,44 @@ type doorView struct {
 	Doubtful bool
 	Changed  bool
 	Before   string
-	Tells    bool
-	Stops    bool
-	Enter    string
+	// Several is the title of a note, or empty.
+	Several string
+	// Watching are the agents to name, MoreWatching how many there are beside them.
+	Watching     []watching
+	MoreWatching int
+	Yours        bool
+	Tells        bool
+	Stops        bool
+	Enter        string
 	// One is the only visitor; zero unless State is offline, session or ready.
 	One      visitorView
 	Visitors []visitorView
+}
+
+// watching is an agent who is co-browsing, with what separates the name from the
+// one before.
+type watching struct{ Separator, Name string }
+
+// maxWatching is how many agents who are co-browsing a page names.
+const maxWatching = 5
+
+// namesOf returns the first names of a list, ready for a sentence, and how many
+// are not among them. A name that shows nothing is not among them.
+func namesOf(agents []string) (named []watching, more int) {
+	for _, name := range agents {
+		if name = clean(name, maxName); name != "" && len(named) < maxWatching {
+			named = append(named, watching{", ", name})
+		}
+	}
+	if len(named) == 0 {
+		return nil, 0
+	}
+	named[0].Separator = ""
+	more = len(agents) - len(named)
+	if last := len(named) - 1; last > 0 && more == 0 {
+		named[last].Separator = " and "
+	}
+	return named, more
 }
 
 // heading is a title in which the visitor's name stands apart, so that a name
@@ -129,10 +170,12 @@ func (d Door) view() (string, any, error) {
 		Doubtful: d.Reason.doubtful(),
 		Changed:  d.Changed,
 		Before:   clean(d.Before, maxName),
+		Yours:    d.Yours,
 		Tells:    d.Tells,
 		Stops:    d.Stops,
 		Enter:    d.Enter,
 	}
+	v.Watching, v.MoreWatching = namesOf(d.Watching)
 	for _, known := range d.Visitors {
 		v.Visitors = append(v.Visitors, known.view(now))
 	}
@@ -147,11 +190,17 @@ func (d Door) view() (string, any, error) {
 			v.Differs = differ(v.One.Name, v.Claimed)
 		}
 		v.State, v.Heading = v.One.state(orVisitor(v.Who))
+		if v.State == "session" && v.Yours {
+			v.Heading.Before = "Back to your session with "
+		}
 		if v.Changed {
 			v.Heading = heading{Before: "This is a different visitor"}
 		}
 	default:
 		v.State, v.Heading = "choose", heading{Before: "Which visitor are you chatting with?"}
+		if d.Several {
+			v.Several = d.Reason.another()
+		}
 	}
 	if d.Stopping {
 		v.State, v.Heading = "stop", heading{"End the session with ", orVisitor(v.Who), "?"}

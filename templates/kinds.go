@@ -19,6 +19,8 @@ const (
 	KindVisitorGone    Kind = "visitor-gone"    // Upscope knows the visitor no longer
 	KindThrottled      Kind = "throttled"       // too many attempts
 	KindPress          Kind = "press"           // not pressed by a person
+	KindCookies        Kind = "cookies"         // the browser keeps no cookies
+	KindOldBrowser     Kind = "old-browser"     // the browser does not say how a page was asked for
 	KindRenewed        Kind = "renewed"         // a fresh link was sent
 	KindTold           Kind = "told"            // the agent will be told
 	KindStopped        Kind = "stopped"         // the session was ended
@@ -167,6 +169,21 @@ var kinds = map[Kind]words{
 		what:  "This request did not come from a person pressing the button.",
 		means: "Nothing was opened. Programs that test links can’t open a visitor’s screen.",
 		next:  "Open the link from your chat once more and press the button. If this page comes back, use another browser or tell your administrator.",
+	},
+	KindCookies: {
+		icon: "lock", tone: "warn",
+		title: "Your browser doesn’t keep cookies",
+		what:  "This page needs one cookie to tell your browser from others, and your browser did not send it back.",
+		means: "Nothing was opened.",
+		next:  "Allow cookies for this site. If this is a private window, or a page inside another program, open the link in an ordinary browser window. Then press the button again.",
+		retry: "Open the page again",
+	},
+	KindOldBrowser: {
+		icon: "alert", tone: "warn",
+		title: "Your browser is too old for this page",
+		what:  "It does not say how a page was asked for, so we can’t tell whether you pressed the button or a program did.",
+		means: "Nothing was opened.",
+		next:  "Update your browser, or open the link in Safari 16.4 or later, or in a current Chrome, Edge or Firefox. If you can’t, ask your administrator to set up sign-in: this browser works with it.",
 	},
 	KindRenewed: {
 		icon: "check", tone: "good",

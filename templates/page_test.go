@@ -169,7 +169,20 @@ func TestADoorAsksForOnePress(t *testing.T) {
 		{page: "door-ready-email", heading: "Co-browse with Ann Silva", button: "Co-browse with Ann Silva", fields: "hidden visitor=AB12CD",
 			says: []string{"The names don’t match", "calls themselves Bob Marsh", "Anyone can type an address: check before you start."}},
 		{page: "door-session", heading: "Join the session with Ann Silva", button: "Join", fields: "hidden visitor=EF34GH",
-			says: []string{"A session with Ann Silva is running", "You can join it"}},
+			says: []string{"An agent is co-browsing with Ann Silva now. You can join."}},
+		{page: "door-session-one", heading: "Join the session with Ann Silva", button: "Join", fields: "hidden visitor=EF34GH",
+			says: []string{"Eve Evans is co-browsing with Ann Silva now. You can join."}},
+		{page: "door-session-two", heading: "Join the session with Ann Silva", button: "Join", fields: "hidden visitor=EF34GH",
+			says: []string{"Eve Evans and Kim Larsen are co-browsing with Ann Silva now. You can join."}},
+		{page: "door-session-many", heading: "Join the session with Ann Silva", button: "Join", fields: "hidden visitor=EF34GH",
+			says: []string{"Eve Evans, Kim Larsen, Bob Marsh, Lea Brandt, Noor Aziz and 2 more are co-browsing with Ann Silva now."}},
+		{page: "door-session-yours", heading: "Back to your session with Ann Silva", button: "Go back to the session", fields: "hidden visitor=EF34GH",
+			says: []string{"Your session with Ann Silva is still running."}},
+		{page: "door-session-yours-ours", heading: "Back to your session with Ann Silva", button: "Go back to the sessionEnd the session",
+			fields: "hidden visitor=EF34GH"},
+		{page: "door-choose-several", heading: "Which visitor are you chatting with?", button: "Co-browse with this visitor",
+			fields: "radio visitor=AB12CD, radio visitor=JK56LM",
+			says:   []string{"Another visitor came online with the same key. Before, only one visitor matched this chat. Choose one only if you are sure."}},
 		{page: "door-offline", heading: "Ann Silva is offline", button: "Look againTry anyway", fields: "hidden visitor=AB12CD",
 			says: []string{"a tab that nobody touches counts as offline too", "26 minutes ago"}},
 		{page: "door-unsupported", heading: "Co-browse with Ann Silva", button: "Co-browse with Ann Silva", fields: "hidden visitor=AB12CD",
@@ -209,6 +222,32 @@ func TestADoorAsksForOnePress(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAgentsWithoutANameAreCountedOrLeftOut(t *testing.T) {
+	for _, c := range []struct {
+		watching []string
+		want     string
+	}{
+		{nil, "An agent is co-browsing with Ann Silva now."},
+		{[]string{"", "\u200b"}, "An agent is co-browsing with Ann Silva now."},
+		{[]string{"\u202e", "Eve Evans"}, "Eve Evans and 1 more are co-browsing with Ann Silva now."},
+		{[]string{" Eve\nEvans "}, "Eve Evans is co-browsing with Ann Silva now."},
+	} {
+		doc := parsed(t, door(func(d *Door) { d.Watching = c.watching }, annPhone))
+		if got := text(doc.Find("p.lead")); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%q: %q, want %q", c.watching, got, c.want)
+		}
+	}
+}
+
+func TestSeveralShowsOnlyWhereThereIsAChoice(t *testing.T) {
+	for _, visitors := range [][]Visitor{nil, {ann}} {
+		doc := parsed(t, door(func(d *Door) { d.Several = true }, visitors...))
+		if doc.Find(".note").Length() != 0 {
+			t.Errorf("%d visitors: %s", len(visitors), text(doc.Find(".note")))
+		}
 	}
 }
 

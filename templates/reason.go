@@ -1,5 +1,7 @@
 package templates
 
+import "cmp"
+
 // A Reason says by which clue a visitor was found.
 type Reason string
 
@@ -26,6 +28,19 @@ var reasons = map[Reason]string{
 // Sentence says in one or two sentences how the visitor was found. It is empty
 // for the zero Reason and for one that is not among the constants.
 func (r Reason) Sentence() string { return reasons[r] }
+
+// anothers are for a second visitor who is found by the same clue.
+var anothers = map[Reason]string{
+	ReasonIntegration: "Another visitor came online with the same key.",
+	ReasonCode:        "Another visitor came online with the same code.",
+	ReasonUnique:      "Another visitor came online with the same customer ID.",
+	ReasonEmail:       "Another visitor came online with the same e-mail address.",
+}
+
+// another says that a second visitor was found by the same clue.
+func (r Reason) another() string {
+	return cmp.Or(anothers[r], "Another visitor who matches this chat came online.")
+}
 
 // doubtful reports whether the agent should check who it is before starting.
 func (r Reason) doubtful() bool { return r == ReasonEmail }

@@ -53,13 +53,24 @@ func samplePages() map[string]Page {
 		"door-session-ours":  door(func(d *Door) { d.Stops = true }, annPhone),
 		"door-chat":          door(func(d *Door) { d.Entering = true }, annPhone),
 		"door-enters":        door(func(d *Door) { d.Enter, d.Chat = "/w/k3yk3yk3y?chat=1", Link{} }, annPhone),
-		"door-stop":          door(func(d *Door) { d.Stops, d.Stopping = true, true }, annPhone),
+		"door-session-one":   door(func(d *Door) { d.Watching = []string{"Eve Evans"} }, annPhone),
+		"door-session-two":   door(func(d *Door) { d.Watching = []string{"Eve Evans", "Kim Larsen"} }, annPhone),
+		"door-session-many": door(func(d *Door) {
+			d.Watching = []string{"Eve Evans", "Kim Larsen", "Bob Marsh", "Lea Brandt", "Noor Aziz", "Tom Reed", "Ida Holm"}
+		}, annPhone),
+		"door-session-yours":      door(func(d *Door) { d.Yours, d.Watching = true, []string{"Sam Okoro"} }, annPhone),
+		"door-session-yours-ours": door(func(d *Door) { d.Yours, d.Stops = true, true }, annPhone),
+		"door-stop":               door(func(d *Door) { d.Stops, d.Stopping = true, true }, annPhone),
 		"door-offline-tells": door(func(d *Door) { d.Tells = true },
 			with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
-		"door-offline":          door(nil, with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
-		"door-none":             door(nil),
-		"door-none-nameless":    door(func(d *Door) { d.Claimed, d.Chat = "", Link{} }),
-		"door-choose":           door(func(d *Door) { d.Reason = ReasonUnique }, ann, annPhone, nobody),
+		"door-offline":        door(nil, with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
+		"door-none":           door(nil),
+		"door-none-nameless":  door(func(d *Door) { d.Claimed, d.Chat = "", Link{} }),
+		"door-choose":         door(func(d *Door) { d.Reason = ReasonUnique }, ann, annPhone, nobody),
+		"door-choose-several": door(func(d *Door) { d.Several = true }, ann, nobody),
+		"door-choose-several-changed": door(func(d *Door) {
+			d.Several, d.Changed, d.Before, d.Reason = true, true, "Bob Marsh", ReasonShortID
+		}, ann, nobody),
 		"door-changed":          door(func(d *Door) { d.Changed, d.Before = true, "Bob Marsh" }, ann),
 		"door-changed-namesake": door(func(d *Door) { d.Changed, d.Before = true, "Ann Silva" }, ann),
 		"door-changed-all": door(func(d *Door) {
@@ -76,7 +87,7 @@ func samplePages() map[string]Page {
 		case KindReplaced:
 			n.Renew = "/w/k3yk3yk3y/renew"
 			n.Chat.Label = "Open in Rocket.Chat"
-		case KindUpscopeDown, KindVisitorGone, KindInternal:
+		case KindUpscopeDown, KindVisitorGone, KindInternal, KindCookies, KindOldBrowser:
 			n.Retry = "/w/k3yk3yk3y"
 		case KindThrottled:
 			n.Retry, n.Wait = "/w/k3yk3yk3y", 90*time.Second
