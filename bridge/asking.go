@@ -64,7 +64,7 @@ func (b *Bridge) asAgent(w http.ResponseWriter, r *http.Request, do func(signin.
 		return do(who)
 	case errors.Is(err, signin.ErrNobody) && b.oidc != nil && r.Method == http.MethodGet && (mode == "navigate" || mode == ""):
 		return b.oidc.Begin(w, r, r.URL.RequestURI())
-	case errors.Is(err, signin.ErrNobody) && b.oidc != nil && strings.HasPrefix(r.URL.Path, "/w/"):
+	case errors.Is(err, signin.ErrNobody) && b.oidc != nil && strings.HasPrefix(r.URL.Path, doorPath):
 		return &noticeError{err, templates.Notice{Retry: samePage}}
 	case errors.Is(err, signin.ErrNobody) && b.oidc != nil:
 		return &noticeError{err, templates.Notice{Retry: deskPath}}
@@ -98,7 +98,7 @@ func (b *Bridge) signedIn(w http.ResponseWriter, r *http.Request) error {
 		return &noticeError{err, templates.Notice{Retry: signInPath}}
 	}
 	b.writeDown(r.Context(), store.Entry{Action: "signed in", Agent: who.ID})
-	if !strings.Contains(next, "?") && (strings.HasPrefix(next, "/w/") || strings.HasPrefix(next, cardPath)) {
+	if !strings.Contains(next, "?") && (strings.HasPrefix(next, doorPath) || strings.HasPrefix(next, cardPath)) {
 		next += signedInPage
 	}
 	leadAway(w, cmp.Or(next, deskPath))
@@ -124,6 +124,9 @@ func (b *Bridge) signInFailed(ctx context.Context, tries store.Spending, err err
 func (b *Bridge) signOut(w http.ResponseWriter, r *http.Request) error {
 	if b.oidc == nil {
 		return errNoPage
+	}
+	if err := b.readPress(w, r); err != nil {
+		return err
 	}
 	if who, err := b.oidc.Who(r); err == nil {
 		b.writeDown(r.Context(), store.Entry{Action: "signed out", Agent: who.ID})

@@ -104,7 +104,7 @@ func sign(body []byte) string {
 }
 
 // A doorway is where a card's door is, to whom it leads, and the name of the cookie
-// of its agent's browser.
+// that tells browsers apart.
 type doorway struct{ Path, Visitor, Cookie string }
 
 const crowdedAgents = 64
@@ -165,7 +165,7 @@ func (c *crowded) doorway() (doorway, error) {
 	}
 	k.take(seen.Visitor)
 	post := store.Post{Card: id, Place: k.place(), Current: true}
-	return doorway{"/w/" + h.String(), visitor, c.cookieName(k.Agent)}, c.commit(context.Background(), &k, store.Change{Posts: []store.Post{post}})
+	return doorway{"/w/" + h.String(), visitor, c.cookieName()}, c.commit(context.Background(), &k, store.Change{Posts: []store.Post{post}})
 }
 
 // press is an agent's browser pressing the button of a door.
@@ -176,6 +176,7 @@ func (d doorway) press(server string) *http.Request {
 	r.Header.Set("Origin", "https://"+crowdedHost)
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.Header.Set("Sec-Fetch-Dest", "document")
 	r.Header.Set("Sec-Fetch-User", "?1")
 	return r
 }

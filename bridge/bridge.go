@@ -107,6 +107,7 @@ type Bridge struct {
 	streams   *streams
 	budgets   budgets
 	limits    limits
+	repeats   *repeats
 	looks     *throttle // looks at who is online, by agent
 	renewals  *throttle // fresh doors, by card
 	callbacks *throttle // Upscope's calls, by card
@@ -217,6 +218,7 @@ func New(c Config) (*Bridge, error) {
 		refreshed: newThrottle(refreshesPerMinute, time.Minute),
 		refusals:  newThrottle(1, 10*time.Second),
 		streams:   newStreams(),
+		repeats:   newRepeats(),
 		retention: c.Retention,
 		afterPage: c.Origin.JoinPath("after").String(),
 		soon:      make(chan store.Job, soonJobs),
@@ -320,10 +322,10 @@ func (b *Bridge) routes() http.Handler {
 	r.Handle("/healthz", b.machine(b.alive)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/readyz", b.machine(b.ready)).Methods(http.MethodGet, http.MethodHead)
 
-	r.Handle("/w/{handle}", b.page(b.peekDoor)).Methods(http.MethodGet, http.MethodHead, http.MethodOptions)
-	r.Handle("/w/{handle}", b.page(b.renewDoor)).Methods(http.MethodPost).Queries("renew", "1")
-	r.Handle("/w/{handle}", b.page(b.pressDoor)).Methods(http.MethodPost)
-	r.Handle("/w/{handle}/renew", b.page(b.renewDoor)).Methods(http.MethodPost)
+	r.Handle(doorPath+"{handle}", b.page(b.peekDoor)).Methods(http.MethodGet, http.MethodHead, http.MethodOptions)
+	r.Handle(doorPath+"{handle}", b.onPress(b.renewDoor)).Methods(http.MethodPost).Queries("renew", "1")
+	r.Handle(doorPath+"{handle}", b.onPress(b.pressDoor)).Methods(http.MethodPost)
+	r.Handle(doorPath+"{handle}/renew", b.onPress(b.renewDoor)).Methods(http.MethodPost)
 	r.Handle("/upscope/ended/{secret}", b.machine(b.ended)).Methods(http.MethodPost)
 	r.Handle(deskPath, b.atDesk(b.desk)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/desk/events", b.atDesk(b.deskEvents)).Methods(http.MethodGet)

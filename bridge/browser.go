@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,15 +18,15 @@ import (
 // browserLife is how long a browser is remembered as an agent's.
 const browserLife = 12 * time.Hour
 
-// admit decides whether a request may use a door, and reports whether who makes it
-// may go straight on. Where nobody signs in, the browser that pressed first is the
+// admit decides whether an agent may use a door, and reports whether they may go straight
+// on. Browser is the token of their browser, or "". Where nobody signs in, the browser that pressed first is the
 // agent's, for this door and for later ones.
-func (b *Bridge) admit(r *http.Request, c *card, who signin.Identity) (straight bool, err error) {
+func (b *Bridge) admit(ctx context.Context, c *card, who signin.Identity, browser string) (straight bool, err error) {
 	if b.signsIn() {
-		err := b.admitAgent(r.Context(), c, who)
+		err := b.admitAgent(ctx, c, who)
 		return err == nil, err
 	}
-	mine, other := c.holder.Browser.Is(b.browser(r, *c))
+	mine, other := c.holder.Browser.Is(browser)
 	switch {
 	case !mine && (c.Claimed || other && !c.renewed()):
 		return false, errElsewhere
@@ -35,10 +36,10 @@ func (b *Bridge) admit(r *http.Request, c *card, who signin.Identity) (straight 
 	return mine, nil
 }
 
-// browser is the token of the browser that makes the request; empty if it has
-// none for this agent.
-func (b *Bridge) browser(r *http.Request, c card) string {
-	if cookie, err := r.Cookie(b.cookieName(c.Agent)); err == nil && tokenForm.MatchString(cookie.Value) {
+// token returns what tells the browser of a request from others, or "" if it returned no
+// cookie of ours.
+func (b *Bridge) token(r *http.Request) string {
+	if cookie, err := r.Cookie(b.cookieName()); err == nil && tokenForm.MatchString(cookie.Value) {
 		return cookie.Value
 	}
 	return ""
@@ -46,44 +47,36 @@ func (b *Bridge) browser(r *http.Request, c card) string {
 
 var tokenForm = regexp.MustCompile(`^[A-Z2-7]{52}$`)
 
-// mark gives the browser a token if it has none, before it presses anything: the
-// answer to a press may never arrive, and the door would belong to nobody. Only
-// a press makes the token worth something.
-func (b *Bridge) mark(w http.ResponseWriter, r *http.Request, c card) (token string) {
-	if token = b.browser(r, c); token == "" {
+// mark sets the cookie that tells this browser from others, for another browserLife: with
+// the token that the browser returned, or a new one for "". It comes with each page that has
+// a form, so before any press: the answer to a press may never arrive. The cookie alone
+// permits nothing.
+func (b *Bridge) mark(w http.ResponseWriter, token string) {
+	if token == "" {
 		token = rand.Text() + rand.Text()
-		// For when the same request is worked on anew.
-		r.AddCookie(&http.Cookie{Name: b.cookieName(c.Agent), Value: token})
 	}
 	http.SetCookie(w, &http.Cookie{
-		Name: b.cookieName(c.Agent), Value: token, Path: "/", MaxAge: int(browserLife.Seconds()),
+		Name: b.cookieName(), Value: token, Path: "/", MaxAge: int(browserLife.Seconds()),
 		Secure: b.origin.Scheme == "https", HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
-	return token
 }
 
-// cookieName gives each agent a cookie of their own, so that a browser shared by
-// several, or an agent known to several chat services, mixes nothing up.
-func (b *Bridge) cookieName(agent string) string {
-	sum := sha256.Sum256([]byte(agent))
-	name := "door-" + hex.EncodeToString(sum[:8])
-	if b.origin.Scheme == "https" {
-		return "__Host-" + name
+// browserPrint is what a card keeps of a token, or "" for none.
+func browserPrint(token string) string {
+	if token == "" {
+		return ""
 	}
-	return name
+	sum := sha256.Sum256([]byte("press " + token))
+	return hex.EncodeToString(sum[:8])
 }
 
-// pressed reports whether a person pressed a button on our page. Browsers that
-// send fetch metadata set Sec-Fetch-User only for that; a script cannot.
-func pressed(r *http.Request) bool {
-	return r.Header.Get("Sec-Fetch-Site") == "" || r.Header.Get("Sec-Fetch-User") == "?1"
-}
-
-// navigated reports whether a person followed a link to here, and not into a
-// frame of somebody's page.
-func navigated(r *http.Request) bool {
-	h := r.Header
-	return h.Get("Sec-Fetch-Mode") == "navigate" && h.Get("Sec-Fetch-Dest") == "document" && h.Get("Sec-Fetch-User") == "?1"
+// cookieName is the name of that cookie. With the prefix __Host- no other host can set it
+// (RFC 6265bis, section 4.1.3.2).
+func (b *Bridge) cookieName() string {
+	if b.origin.Scheme == "https" {
+		return "__Host-browser"
+	}
+	return "browser"
 }
 
 // prefetching reports whether a browser fetches ahead of its user. The headers

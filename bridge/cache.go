@@ -35,8 +35,12 @@ func newCache[V any](maxEntries int, life func(V) time.Duration) *cache[V] {
 	return &cache[V]{items: gocache.New(gocache.NoExpiration, 0), max: maxEntries, life: life}
 }
 
-// get returns the value of key, from load where it is not known.
+// get returns the value of key, from load where it is not known. A nil cache knows nothing
+// and keeps nothing.
 func (c *cache[V]) get(ctx context.Context, key string, load func(context.Context) (V, error)) (V, error) {
+	if c == nil {
+		return load(ctx)
+	}
 	if v, ok := c.items.Get(key); ok {
 		return v.(V), nil
 	}

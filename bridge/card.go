@@ -126,6 +126,8 @@ type detail struct {
 	ByID string `json:"by_id,omitempty"`
 	// Pressed is when an agent was led to the visitor last.
 	Pressed time.Time `json:"pressed,omitzero"`
+	// PressedIn is a print of the token of the browser in which that was.
+	PressedIn string `json:"pressed_in,omitempty"`
 	// Sessions are those that began from this card, in order.
 	Sessions []session `json:"sessions,omitempty"`
 	// Told counts how often an agent was told that the visitor is back; ToldAgent

@@ -34,16 +34,19 @@ func (b *Bridge) atDesk(h func(w http.ResponseWriter, r *http.Request, who signi
 		switch {
 		case !b.signsIn():
 			return errNoPage
+		case r.Method == http.MethodPost:
+			if err := b.readPress(w, r); err != nil {
+				return err
+			}
 		case r.Method == http.MethodHead, prefetching(r), robot(r):
 			return b.render(w, http.StatusOK, templates.Notice{Kind: templates.KindNeutral})
-		case r.Method == http.MethodPost && !pressed(r):
-			return &noticeError{errPress, templates.Notice{Retry: deskPath}}
+		default:
+			b.mark(w, b.token(r))
+			if err := r.ParseForm(); err != nil {
+				return fmt.Errorf("%w: %w", errBody, err)
+			}
 		}
 		w.Header().Set("Content-Security-Policy", b.csp+"; script-src 'self'; connect-src 'self'")
-		r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
-		if err := r.ParseForm(); err != nil {
-			return fmt.Errorf("%w: %w", errBody, err)
-		}
 		return b.asAgent(w, r, func(who signin.Identity) error { return h(w, r, who) })
 	})
 }
@@ -260,7 +263,7 @@ func (b *Bridge) deskDoor(w http.ResponseWriter, r *http.Request, who signin.Ide
 	if err != nil {
 		return err
 	}
-	location := "/w/" + h.String()
+	location := doorPath + h.String()
 	switch {
 	case r.Form.Get("stop") != "":
 		location += stopPage

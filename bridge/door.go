@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,6 +15,9 @@ import (
 
 	"github.com/gorilla/mux"
 )
+
+// doorPath is where doors are; a handle follows it.
+const doorPath = "/w/"
 
 // Addresses on a door's own page are relative to it, so that its handle stands
 // in no page.
@@ -36,7 +38,7 @@ func (b *Bridge) doorAddress(c store.Card) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return b.origin.JoinPath("w", h.String()).String(), nil
+	return b.origin.JoinPath(doorPath, h.String()).String(), nil
 }
 
 // peekDoor answers what does not press: HEAD, link previews, prefetching
@@ -54,6 +56,7 @@ func (b *Bridge) peekDoor(w http.ResponseWriter, r *http.Request) error {
 	case r.Method == http.MethodHead, robot(r):
 		return b.render(w, http.StatusOK, neutral)
 	}
+	b.mark(w, b.token(r))
 	return b.asAgent(w, r, func(who signin.Identity) error {
 		return again(func() error { return b.peekOnce(w, r, who) })
 	})
@@ -66,7 +69,8 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 		return err
 	}
 	c.page = pageOf(r.URL.Query())
-	mine, err := b.admit(r, &c, who)
+	browser := b.token(r)
+	mine, err := b.admit(r.Context(), &c, who, browser)
 	if errors.Is(err, errConnect) {
 		return b.render(w, http.StatusOK, b.connectPage(c))
 	}
@@ -74,11 +78,8 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 		b.refused(r.Context(), c, err)
 		return c.told(err)
 	}
-	if mine && navigated(r) && c.certain() && r.URL.RawQuery == "" {
-		return c.told(b.open(w, r, c, press{visitor: c.Visitor, straight: true}))
-	}
-	if !b.signsIn() {
-		b.mark(w, r, c)
+	if mine && b.straight(r, c) {
+		return c.told(b.open(w, r, c, press{visitor: c.Visitor, straight: true, from: b.sourceOf(r, c), browser: browser}))
 	}
 	if c.page == chatPage && b.enters(c) {
 		if c.over {
@@ -96,6 +97,17 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 	return c.told(b.showDoor(w, r, c))
 }
 
+// straight reports whether a GET leads straight to the screen, without a look at the page:
+// a person clicked, the card leads to one visitor, and the click is a new one. Back and
+// reload repeat an old click. A browser that goes back says the same as one whose user typed
+// the address (Sec-Fetch-Site none), so after a card led to a screen the page is shown then.
+func (b *Bridge) straight(r *http.Request, c card) bool {
+	if !clicked(r) || reloaded(r) || r.URL.RawQuery != "" || !c.certain() {
+		return false
+	}
+	return metadataOf(r).site != "none" || !c.ledLately(time.Now())
+}
+
 // again begins anew when the card changed while it was worked on, so that the
 // answer fits what the card has become. Nothing is answered before.
 func again(answer func() error) (err error) {
@@ -107,15 +119,8 @@ func again(answer func() error) (err error) {
 	return err
 }
 
-// pressDoor answers the button of the door's page.
+// pressDoor answers the buttons of the door's page.
 func (b *Bridge) pressDoor(w http.ResponseWriter, r *http.Request) error {
-	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
-	if err := r.ParseForm(); err != nil {
-		return fmt.Errorf("%w: %w", errBody, err)
-	}
-	if !pressed(r) {
-		return &noticeError{errPress, templates.Notice{Retry: pageOf(r.PostForm)}}
-	}
 	return b.asAgent(w, r, func(who signin.Identity) error {
 		return again(func() error { return b.pressOnce(w, r, who) })
 	})
@@ -140,7 +145,8 @@ func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request, who signin.Id
 		return err
 	}
 	c.page = pageOf(r.PostForm)
-	_, err = b.admit(r, &c, who)
+	browser := b.token(r)
+	_, err = b.admit(r.Context(), &c, who, browser)
 	if errors.Is(err, errConnect) {
 		if r.PostForm.Get("connect") == "" {
 			return b.render(w, http.StatusOK, b.connectPage(c))
@@ -150,7 +156,7 @@ func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request, who signin.Id
 		} else if err != nil {
 			return storeFault(err)
 		}
-		if _, err = b.admit(r, &c, who); err == nil {
+		if _, err = b.admit(r.Context(), &c, who, browser); err == nil {
 			return c.told(b.showDoor(w, r, c))
 		}
 	}
@@ -171,12 +177,12 @@ func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request, who signin.Id
 	case c.page == stopPage:
 		return c.told(b.stop(w, r, c))
 	case c.page == chatPage:
-		return c.told(b.enterChat(w, r, c))
+		return c.told(b.enterChat(w, r, c, browser))
 	case r.PostForm.Get("tell") != "":
 		return c.told(b.wait(w, r, c))
 	}
 	visitor, seen, _ := strings.Cut(r.PostForm.Get("visitor"), ".")
-	return c.told(b.open(w, r, c, press{visitor: visitor, seen: seen, anyway: r.PostForm.Get("anyway") != ""}))
+	return c.told(b.open(w, r, c, press{visitor: visitor, seen: seen, anyway: r.PostForm.Get("anyway") != "", from: fromOurPage, browser: browser}))
 }
 
 // doorCard finds the card behind an address, if its door opens now. Addresses

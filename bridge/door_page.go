@@ -16,25 +16,31 @@ import (
 
 // showDoor shows who the visitor is, read from Upscope a moment ago.
 func (b *Bridge) showDoor(w http.ResponseWriter, r *http.Request, c card) error {
-	if len(c.about.Choices) > 0 {
-		visitors, err := b.choices(r.Context(), c)
-		if err != nil {
-			return err
-		}
-		return b.render(w, http.StatusOK, c.door(visitors...))
-	}
-	if c.Visitor == "" {
-		return b.render(w, http.StatusOK, c.door())
-	}
-	v, err := b.finder.visitor(r.Context(), c.Visitor)
-	if errors.Is(err, upscope.ErrNotFound) {
-		return b.render(w, http.StatusOK, c.door())
-	}
+	page, err := b.doorPage(r.Context(), c)
 	if err != nil {
 		return err
 	}
-	b.noticed(r.Context(), c, v)
-	return b.render(w, http.StatusOK, b.doorOf(c, v))
+	return b.render(w, http.StatusOK, page)
+}
+
+// doorPage is the page that showDoor shows.
+func (b *Bridge) doorPage(ctx context.Context, c card) (templates.Door, error) {
+	if len(c.about.Choices) > 0 {
+		visitors, err := b.choices(ctx, c)
+		return c.door(visitors...), err
+	}
+	if c.Visitor == "" {
+		return c.door(), nil
+	}
+	v, err := b.finder.visitor(ctx, c.Visitor)
+	if errors.Is(err, upscope.ErrNotFound) {
+		return c.door(), nil
+	}
+	if err != nil {
+		return templates.Door{}, err
+	}
+	b.noticed(ctx, c, v)
+	return b.doorOf(c, v), nil
 }
 
 // choices are the visitors an agent may choose from, as the search that found
@@ -80,6 +86,9 @@ func (b *Bridge) doorOf(c card, v upscope.Visitor) templates.Door {
 	d.Tells, d.Stops = b.tells(c) && c.waitable(), c.stoppable()
 	if b.enters(c) && !c.over {
 		d.Enter = chatPage
+	}
+	if v.IsInSession {
+		d.Yours, d.Watching = c.watches(v, time.Now()), c.watching(v)
 	}
 	if s := c.about.Sighting; s != nil && v.ShortID == c.Visitor && s.Identity != identity(v) {
 		d.Changed, d.Before = true, s.Name

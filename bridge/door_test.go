@@ -272,21 +272,21 @@ func TestWhatUpscopeAnswersLeadsToAPage(t *testing.T) {
 		status int
 		says   string
 	}{
-		{"key refused when reading", upscopetest.Visitor, upscopetest.Fault{Status: 401, Code: "invalid_api_key"}, 502, "no longer accepts the key"},
+		{"key refused when reading", upscopetest.List, upscopetest.Fault{Status: 401, Code: "invalid_api_key"}, 502, "no longer accepts the key"},
 		{"key refused when watching", upscopetest.Watch, upscopetest.Fault{Status: 401, Code: "no_subscription"}, 502, "no longer accepts the key"},
 		{"over plan", upscopetest.Watch, upscopetest.Fault{Status: 402}, 402, "plan"},
 		{"rate limited", upscopetest.Watch, upscopetest.Fault{Status: 429, RetryAfter: "7"}, 503, "Upscope"},
 		{"broken", upscopetest.Watch, upscopetest.Fault{Status: 500}, 503, "Upscope"},
 		{"a proxy's page", upscopetest.Watch, upscopetest.Fault{Status: 502, Body: "<html>bad gateway"}, 503, "Upscope"},
 		{"hanging", upscopetest.Watch, upscopetest.Fault{Hang: true}, 503, "Upscope"},
-		{"hanging when reading", upscopetest.Visitor, upscopetest.Fault{Hang: true}, 503, "Upscope"},
+		{"hanging when reading", upscopetest.List, upscopetest.Fault{Hang: true}, 503, "Upscope"},
 		{"visitor gone in this moment", upscopetest.Watch, upscopetest.Fault{Status: 404}, 200, "Ann Silva"},
 		{"cut off", upscopetest.Watch, upscopetest.Fault{Truncate: true}, 503, "Upscope"},
-		{"cut off when reading", upscopetest.Visitor, upscopetest.Fault{Truncate: true}, 503, "Upscope"},
+		{"cut off when reading", upscopetest.List, upscopetest.Fault{Truncate: true}, 503, "Upscope"},
 		{"slow beyond patience", upscopetest.Watch, upscopetest.Fault{Delay: time.Minute}, 503, "Upscope"},
 		{"50 MB", upscopetest.Watch, upscopetest.Fault{Size: 50 << 20}, 503, "Upscope"},
 		{"wrong types", upscopetest.Watch, upscopetest.Fault{WrongTypes: true}, 503, "Upscope"},
-		{"wrong types when reading", upscopetest.Visitor, upscopetest.Fault{WrongTypes: true}, 503, "Upscope"},
+		{"wrong types when reading", upscopetest.List, upscopetest.Fault{WrongTypes: true}, 503, "Upscope"},
 		{"nested too deep", upscopetest.Watch, upscopetest.Fault{Depth: 100_000}, 503, "Upscope"},
 		{"a redirect", upscopetest.Watch, upscopetest.Fault{RedirectTo: "https://evil.example/"}, 503, "Upscope"},
 		{"a link to somewhere else", upscopetest.Watch, upscopetest.Fault{WatchURL: "https://evil.example/session/1"}, 502, "trust"},
@@ -461,9 +461,10 @@ func TestAnAgentWhoLostTheChatMeanwhileIsRefused(t *testing.T) {
 func TestAPressCostsTwoCallsOfUpscopeAndAtMostTwoTransactions(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann, door := ready(w)
+		bob := w.browser()
+		bob.loads(door)
 		w.pass(15 * time.Second)
 		before := total(w.upscope)
-		bob := w.browser()
 		bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
 		if n := total(w.upscope) - before; n != 2 {
 			t.Errorf("%d calls of Upscope for a press", n)
@@ -536,6 +537,7 @@ func TestAnAgentWhoPressesTooOftenIsAskedToWait(t *testing.T) {
 		bob := w.browser()
 		for range 6 {
 			bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
+			w.pass(3 * time.Second) // sooner it is the same press
 		}
 		got := bob.press(door, url.Values{"visitor": {ann}})
 		got.want(t, http.StatusTooManyRequests)

@@ -39,45 +39,61 @@ func (b *Bridge) enters(c card) bool {
 // enterChat leads an agent into the conversation, by an address that is made for
 // them now and exists in this answer alone. Whoever follows it is that agent, so it
 // is guarded as a watch link is: the door has to be their browser's, the
-// conversation has to be open, there is a limit, and that they went is on record
-// before.
-func (b *Bridge) enterChat(w http.ResponseWriter, r *http.Request, c card) error {
-	ctx := r.Context()
+// conversation has to be open, there is a limit, that they went is on record
+// before, and a press that is made twice counts once.
+func (b *Bridge) enterChat(w http.ResponseWriter, r *http.Request, c card, browser string) error {
 	if !b.enters(c) {
 		return b.showDoor(w, r, c)
 	}
 	if c.over {
 		return errClosed
 	}
-	of, err := b.served(ctx, c)
+	key := repeatKey{opens: "chat", card: c.ID, agent: c.actor(), browser: browser}
+	answer, _, err := b.repeats.once(r.Context(), key, "", func(ctx context.Context) (outcome, error) {
+		address, err := b.enterNow(ctx, c, browser)
+		return outcome{address: address}, err
+	})
 	if err != nil {
 		return err
 	}
-	if err := b.recordEntry(w, r, c, of); err != nil {
-		b.refused(ctx, c, err)
-		return err
+	leadAway(w, answer.address)
+	return nil
+}
+
+// enterNow asks the chat service for an address, after the record of who asks is written.
+func (b *Bridge) enterNow(ctx context.Context, c card, browser string) (address string, err error) {
+	of, err := b.served(ctx, c)
+	if err != nil {
+		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, enterWait)
+	_, err = b.confirm(ctx, c)
+	if err == nil {
+		err = b.recordEntry(ctx, c, of, browser)
+	}
+	if err != nil {
+		b.refused(ctx, c, err)
+		return "", err
+	}
+	limited, cancel := context.WithTimeout(ctx, enterWait)
 	defer cancel()
 	who := c.about.Agent
 	if c.who.ID != "" {
 		who = Agent{ID: c.who.ID, Name: c.actorName(), Email: c.who.Email}
 	}
-	address, err := b.connectors[of.Connector].EnterChat(ctx, of.conversation(), who)
+	address, err = b.connectors[of.Connector].EnterChat(limited, of.conversation(), who)
 	if err == nil && !b.chats[of.Connector].Allow(address) {
 		err = errors.New("its address leads to none of the hosts that are configured")
 	}
 	if err != nil {
 		b.writeDown(context.WithoutCancel(ctx), b.entry(c, "chat not entered", ""))
-		return fmt.Errorf("%w: %w", errNoChat, err)
+		return "", fmt.Errorf("%w: %w", errNoChat, err)
 	}
-	leadAway(w, address)
-	return nil
+	return address, nil
 }
 
 // recordEntry writes down who is about to enter which conversation, in one
 // transaction with what allows it.
-func (b *Bridge) recordEntry(w http.ResponseWriter, r *http.Request, c, of card) error {
+func (b *Bridge) recordEntry(ctx context.Context, c, of card, browser string) error {
 	change := store.Change{
 		Spend: []store.Spending{{Limit: b.budgets.chatEntries, Subject: c.actor()}},
 		Audit: []store.Entry{b.entry(c, "entering chat", of.conversation())},
@@ -86,7 +102,7 @@ func (b *Bridge) recordEntry(w http.ResponseWriter, r *http.Request, c, of card)
 		return err
 	}
 	if !b.signsIn() {
-		change.Claim = c.claim(b.mark(w, r, c))
+		change.Claim = c.claim(browser)
 	}
-	return b.commitPress(r.Context(), change)
+	return b.commitPress(ctx, change)
 }

@@ -33,8 +33,6 @@ var (
 	errMoved     = errors.New("chat has another agent")
 	errElsewhere = errors.New("door belongs to another browser")
 	errThrottled = errors.New("too many attempts")
-	errPress     = errors.New("not pressed by a person")
-	errOrigin    = errors.New("sent by another site's page")
 	errGone      = errors.New("visitor is gone")
 	errNoChat    = errors.New("chat service gave no way into the conversation")
 	errNobody    = errors.New("the proxy did not say who asks")
@@ -84,6 +82,8 @@ var verdicts = []struct {
 	{errElsewhere, verdict{status: http.StatusForbidden, kind: templates.KindElsewhere}},
 	{errThrottled, verdict{status: http.StatusTooManyRequests, kind: templates.KindThrottled, wait: time.Minute}},
 	{errPress, verdict{status: http.StatusForbidden, kind: templates.KindPress}},
+	{errCookies, verdict{status: http.StatusForbidden, kind: templates.KindCookies}},
+	{errOldBrowser, verdict{status: http.StatusForbidden, kind: templates.KindOldBrowser}},
 	{errGone, verdict{status: http.StatusNotFound, kind: templates.KindVisitorGone}},
 
 	{errNobody, verdict{status: http.StatusForbidden, kind: templates.KindNobody}},

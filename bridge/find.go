@@ -65,6 +65,9 @@ func newFinder(client *upscope.Client, matchEmail bool) *finder {
 	}
 }
 
+// fresh is a finder that asks Upscope each time and remembers nothing.
+func (f *finder) fresh() *finder { return &finder{upscope: f.upscope, matchEmail: f.matchEmail} }
+
 // find follows the clues from the most to the least trustworthy and stops at
 // the first that leads to somebody. A clue counts only if what Upscope returns
 // proves it, and only an answer that is the only one is taken; where several
@@ -160,7 +163,7 @@ func (f *finder) steps(c Clues) []step {
 func (f *finder) visitor(ctx context.Context, shortID string) (upscope.Visitor, error) {
 	return f.visitors.get(ctx, shortID, func(ctx context.Context) (upscope.Visitor, error) {
 		v, err := f.upscope.Visitor(ctx, shortID)
-		v.Sessions = nil
+		v.Sessions = running(v.Sessions)
 		if err == nil && v.ShortID != shortID {
 			return v, fmt.Errorf("%w: asked for one visitor and got another", upscope.ErrUpstream)
 		}
@@ -230,10 +233,11 @@ func fitting(all []upscope.Visitor, proves func(upscope.Visitor) bool) hits {
 	return hits{visitors: fit, sure: len(all) < upscope.MaxResults}
 }
 
-// forget makes the next find by these clues ask Upscope again.
-func (f *finder) forget(c Clues) {
-	if c.ShortID != "" {
-		f.visitors.drop(c.ShortID)
+// forget makes the next find by these clues, and the next read of these visitors, ask
+// Upscope again.
+func (f *finder) forget(c Clues, visitors ...string) {
+	for _, id := range append(visitors, c.ShortID) {
+		f.visitors.drop(id)
 	}
 	for _, id := range c.IntegrationIDs {
 		f.searches.drop(searchKey(upscope.KindIntegrationID, id))
@@ -248,10 +252,20 @@ func (f *finder) search(ctx context.Context, term upscope.Term, key string) ([]u
 	return f.searches.get(ctx, searchKey(term.Kind(), key), func(ctx context.Context) ([]upscope.Visitor, error) {
 		visitors, err := f.upscope.Search(ctx, term, upscope.MaxResults)
 		for i := range visitors {
-			visitors[i].Sessions = nil
+			visitors[i].Sessions = running(visitors[i].Sessions)
 		}
 		return visitors, err
 	})
+}
+
+// running keeps of a visitor's last fifty sessions those that go on.
+func running(sessions []upscope.Session) (left []upscope.Session) {
+	for _, s := range sessions {
+		if s.EndedAt.IsZero() {
+			left = append(left, s)
+		}
+	}
+	return left
 }
 
 // stable leaves out the clues that may stand for somebody else tomorrow.

@@ -16,15 +16,21 @@ import (
 	"cobrowse-bridge/upscope"
 )
 
-// A press is an agent's wish to see a visitor's screen.
+// A press is what an agent asks for who wants to see a visitor's screen.
 type press struct {
+	// visitor is the short id of the visitor whom the agent pressed for.
 	visitor string
-	// seen is the identity of the visitor as the page showed it.
+	// seen is the identity of the visitor as the page showed it; empty if the agent saw no
+	// page, or the form does not say.
 	seen string
 	// anyway insists although the visitor reads as offline.
 	anyway bool
 	// straight says that the agent has not seen the door's page.
 	straight bool
+	// from is where the agent clicked.
+	from source
+	// browser is the token of the agent's browser; empty if it returned no cookie.
+	browser string
 }
 
 // servingWait is how long the chat service may take to say who serves the chat
@@ -35,78 +41,102 @@ const servingWait = 2 * time.Second
 // plan is used up: each that asks may count.
 const overPlanRest = time.Minute
 
-// open leads an agent to the visitor's screen. The watch link is asked for after
-// the record of who asks is written, and exists in this answer alone. Where the
-// press was not meant for what there is now, the page says so instead.
+// open leads an agent to the visitor's screen, once for a press that is made twice. If the
+// press does not fit what the bridge now knows, the page says so instead.
 func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) error {
-	ctx := r.Context()
 	if p.visitor == "" || p.visitor != c.Visitor && !slices.Contains(c.about.Choices, p.visitor) {
 		return b.showDoor(w, r, c)
 	}
 	// The policy may have changed since the door's page was shown.
 	how := b.decide(c, policy.Watch)
 	if !how.Allowed {
-		b.refused(ctx, c, errPolicy)
+		b.refused(r.Context(), c, errPolicy)
 		return errPolicy
 	}
 	if c.over {
 		return errClosed
 	}
-	if err := b.limits.known(b.watchTries(c)); err != nil {
+	key := repeatKey{opens: "screen", card: c.ID, agent: c.actor(), browser: p.browser}
+	answer, same, err := b.repeats.once(r.Context(), key, p.visitor+"."+c.seen(p), func(ctx context.Context) (outcome, error) {
+		return b.openNow(ctx, c, p, how.Profile)
+	})
+	switch {
+	case err != nil:
 		return err
+	case !same:
+		return b.showDoor(w, r, c)
+	case answer.address == "":
+		return b.render(w, http.StatusOK, answer.page)
+	}
+	// The cookie lives as long from here as the store remembers the browser. A browser that
+	// gets a cookie also keeps no copy of the page before, so Back loads it from here.
+	b.mark(w, p.browser)
+	leadAway(w, answer.address)
+	return nil
+}
+
+// openNow asks for the watch link, after the record of who asks is written. The link exists
+// in the outcome alone.
+func (b *Bridge) openNow(ctx context.Context, c card, p press, profile policy.Profile) (outcome, error) {
+	if c.ledJustNow(p.browser, time.Now()) {
+		// Another process has answered the same press, and has the link.
+		return b.pageInstead(b.doorPage(ctx, c))
+	}
+	if err := b.limits.known(b.watchTries(c)); err != nil {
+		return outcome{}, err
 	}
 	if !b.looks.allow(c.actor()) {
-		return errThrottled
+		return outcome{}, errThrottled
 	}
 	v, confirmed, err := b.lookBefore(ctx, c, p)
 	switch {
-	case errors.Is(err, errUnsure), errors.Is(err, upscope.ErrNotFound):
-		return b.followVisitor(w, r, c)
+	case errors.Is(err, errSeveral), errors.Is(err, upscope.ErrNotFound):
+		return b.pageInstead(b.followVisitor(ctx, c, errors.Is(err, errSeveral)))
 	case err != nil:
 		b.refused(ctx, c, err)
-		return err
-	case !v.IsOnline && !p.anyway && !c.about.Clues.Empty():
-		return b.followVisitor(w, r, c)
-	case !v.IsOnline && !p.anyway, c.seen(p) != identity(v), p.straight && (v.IsInSession || b.foreign(v)):
-		return b.render(w, http.StatusOK, b.doorOf(c, v))
+		return outcome{}, err
+	case v.ShortID != p.visitor, !v.IsOnline && !p.anyway && !c.about.Clues.Empty():
+		return b.pageInstead(b.followVisitor(ctx, c, false))
+	case !v.IsOnline && !p.anyway, c.seen(p) != identity(v), p.straight && (v.IsInSession && !c.watches(v, time.Now()) || b.foreign(v)):
+		return outcome{page: b.doorOf(c, v)}, nil
 	}
-
 	if time.Now().Before(time.UnixMicro(b.overPlan.Load())) {
-		return &noticeError{upscope.ErrOverPlan, c.overPlan(v, b.hosts)}
+		return outcome{}, &noticeError{upscope.ErrOverPlan, c.overPlan(v, b.hosts)}
 	}
+	return b.watch(ctx, c, p, v, confirmed, profile)
+}
 
+// watch writes down that the agent is about to watch v, and asks for the link.
+func (b *Bridge) watch(ctx context.Context, c card, p press, v upscope.Visitor, confirmed string, profile policy.Profile) (outcome, error) {
 	before := c
 	if v.ShortID != c.Visitor {
 		c.about.Reason, c.about.Choices = templates.ReasonChosen, nil
 	}
 	c.take(v)
 	c.led(time.Now())
+	c.about.PressedIn = browserPrint(p.browser)
 	if c.who.ID != "" {
 		c.about.By, c.about.ByID = c.actorName(), c.who.ID
 	}
-	browser := ""
-	if !b.signsIn() {
-		browser = b.mark(w, r, c)
-	}
-	if err := b.record(ctx, &c, before, browser, confirmed); err != nil {
+	if err := b.record(ctx, &c, before, p, confirmed); err != nil {
 		b.refused(ctx, c, err)
 		if errors.Is(err, errStore) {
 			b.metrics.watch(watchFailed)
 		} else if !errors.Is(err, errAgain) {
 			b.metrics.watch(watchRefused)
 		}
-		return err
+		return outcome{}, err
 	}
-	location, err := b.mint(ctx, c, v, how.Profile)
+	location, err := b.mint(ctx, c, v, profile)
 	if err != nil {
 		b.metrics.watch(watchFailed)
 		if c = b.takeBack(context.WithoutCancel(ctx), c, before, v, err); c.ID == "" {
-			return errClosed // erased meanwhile
+			return outcome{}, errClosed // erased meanwhile
 		}
 		if errors.Is(err, upscope.ErrNotFound) {
-			return b.followVisitor(w, r, c)
+			return b.pageInstead(b.followVisitor(ctx, c, false))
 		}
-		return err
+		return outcome{}, err
 	}
 	if err := b.shareNews(context.WithoutCancel(ctx), c, func(shared *card) {
 		shared.led(time.Now())
@@ -115,15 +145,19 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 		b.log.WarnContext(ctx, "shared card not marked as opened", "card", c.about.Shared, "err", err)
 	}
 	b.metrics.watch(watchLed)
-	leadAway(w, location)
-	return nil
+	return outcome{address: location}, nil
+}
+
+// pageInstead is the outcome of a press that opens nothing.
+func (b *Bridge) pageInstead(page templates.Page, err error) (outcome, error) {
+	return outcome{page: page}, err
 }
 
 // record writes down who is about to watch whom, in one transaction with what
 // allows it, that the card is still what was read and the door the browser's, and
 // with what the card then shows: if this process died now, the look at Upscope's
 // sessions would find out what came of it.
-func (b *Bridge) record(ctx context.Context, c *card, before card, browser, confirmed string) error {
+func (b *Bridge) record(ctx context.Context, c *card, before card, p press, confirmed string) error {
 	if seen := before.about.Sighting; seen == nil || c.Visitor != before.Visitor || seen.Identity != c.about.Sighting.Identity {
 		c.about.Subjects = b.subjects.add(c.about.Subjects, c.persons())
 	}
@@ -134,10 +168,10 @@ func (b *Bridge) record(ctx context.Context, c *card, before card, browser, conf
 	change := store.Change{
 		Spend: b.watchTries(*c),
 		Card:  row,
-		Audit: []store.Entry{b.entry(*c, "watching", "by "+joined(", ", string(c.about.Reason), confirmed, c.forWhom()))},
+		Audit: []store.Entry{b.entry(*c, "watching", "by "+joined(", ", string(c.about.Reason), confirmed, c.forWhom(), p.origin()))},
 	}
-	if browser != "" {
-		change.Claim = c.claim(browser)
+	if !b.signsIn() {
+		change.Claim = c.claim(p.browser)
 	}
 	if !c.looksLike(before) {
 		b.follow(c, before, &change)
@@ -164,6 +198,15 @@ func (b *Bridge) commitPress(ctx context.Context, change store.Change) error {
 		return errElsewhere
 	}
 	return b.limits.judged(err)
+}
+
+// origin says for the audit log where the agent came from, and whether they saw the page
+// about the visitor first.
+func (p press) origin() string {
+	if p.straight {
+		return "from " + string(p.from) + ", no page seen"
+	}
+	return "from " + string(p.from) + ", page seen"
 }
 
 // claim makes the door that of a browser.
@@ -214,8 +257,8 @@ func (b *Bridge) takeBack(ctx context.Context, c, before card, v upscope.Visitor
 	return after
 }
 
-// errUnsure means that the card's visitor is not, or no longer, the only one.
-var errUnsure = errors.New("several visitors fit")
+// errSeveral means that more than one visitor fits the clue that led to the card's visitor.
+var errSeveral = errors.New("several visitors fit")
 
 // lookBefore reads the visitor, and makes sure that the agent still serves the
 // chat. Whether they do decides before anything that Upscope says.
@@ -227,20 +270,31 @@ func (b *Bridge) lookBefore(ctx context.Context, c card, p press) (v upscope.Vis
 	return v, confirmed, cmp.Or(refused, err)
 }
 
-// meant reads the visitor whom a press is for. An agent who goes straight on
-// sees no page that would show others, so there must be none.
+// meant reads from Upscope, and from no cache, who is behind a press now. If an integration
+// id or a unique id led to the card's visitor, it searches by that, in the place of a read by
+// short id: the search also shows whether another visitor has the id now. Of somebody whom
+// the agent chose, or who was found by a code or an e-mail address, only the short id is good.
 func (b *Bridge) meant(ctx context.Context, c card, p press) (upscope.Visitor, error) {
-	if !p.straight || c.about.Clues.Empty() || c.about.Reason == templates.ReasonChosen {
-		return b.finder.visitor(ctx, p.visitor)
+	b.finder.forget(c.about.Clues, p.visitor)
+	finder := b.finder.fresh()
+	clues := c.about.Clues.only(c.about.Reason)
+	if clues.Empty() || p.visitor != c.Visitor {
+		return finder.visitor(ctx, p.visitor)
 	}
-	m, err := b.finder.find(ctx, c.about.Clues)
-	if err != nil {
+	m, err := finder.find(ctx, clues)
+	switch {
+	case err != nil:
 		return upscope.Visitor{}, err
+	case m.Sure:
+		return m.Visitors[0], nil
+	case !online(m.Visitors):
+		// People leave records behind that are offline. The card's own is as good as any.
+		if i := slices.IndexFunc(m.Visitors, func(v upscope.Visitor) bool { return v.ShortID == p.visitor }); i >= 0 {
+			return m.Visitors[i], nil
+		}
+		return upscope.Visitor{}, upscope.ErrNotFound
 	}
-	if !m.Sure || m.Visitors[0].ShortID != c.Visitor {
-		return upscope.Visitor{}, errUnsure
-	}
-	return m.Visitors[0], nil
+	return upscope.Visitor{}, errSeveral
 }
 
 // confirm asks the chat service whether the agent still serves the chat. A
@@ -271,17 +325,26 @@ func (b *Bridge) confirm(ctx context.Context, c card) (confirmed string, refused
 	return "", nil
 }
 
-// followVisitor looks anew for a visitor who may go on under another short id, as
-// happens when they log out or clear their browser, or who is not the only one any
-// more. Whoever is found is shown first.
-func (b *Bridge) followVisitor(w http.ResponseWriter, r *http.Request, c card) error {
-	if err := b.lookAgain(r.Context(), &c); err != nil {
-		return err
+// followVisitor searches again by the clues that last, and returns the page about what it
+// found: Upscope gives a visitor a new short id after a reset, and others may fit by now.
+// The page says what is not as the agent saw it.
+func (b *Bridge) followVisitor(ctx context.Context, c card, several bool) (templates.Page, error) {
+	before := c.about.Sighting
+	if err := b.lookAgain(ctx, &c); err != nil {
+		return nil, err
 	}
 	if c.Visitor == "" && len(c.about.Choices) == 0 {
-		return errGone
+		return nil, errGone
 	}
-	return b.showDoor(w, r, c)
+	page, err := b.doorPage(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	page.Several = several && len(page.Visitors) > 1
+	if now := c.about.Sighting; before != nil && now != nil && before.Identity != now.Identity {
+		page.Changed, page.Before = true, before.Name
+	}
+	return page, nil
 }
 
 // mint asks Upscope for a watch link and checks where it leads.

@@ -56,7 +56,7 @@ func TestAChatThatEndsWhileItsDoorIsPressedIsNotWatched(t *testing.T) {
 				room := w.opens(keyed())
 				w.taken(room)
 				w.pass(10 * time.Second)
-				got := w.browser().during(upscopetest.Visitor, w.door("bob"), url.Values{"visitor": {ann}}, func() { test.change(w, room) })
+				got := w.browser().during(upscopetest.List, w.door("bob"), url.Values{"visitor": {ann}}, func() { test.change(w, room) })
 				got.want(t, http.StatusGone, test.says)
 				if w.upscope.Minted() != 0 || slices.Contains(w.actions(), "watching") {
 					t.Errorf("%d links, %v", w.upscope.Minted(), w.actions())

@@ -57,7 +57,7 @@ var secretPath = regexp.MustCompile(`(/w/|/upscope/ended/)[A-Za-z0-9_-]{22,}`)
 // Write writes p without what it must not hold.
 func (r *Redactor) Write(p []byte) (int, error) {
 	clean := r.secrets.Load().Replace(string(p))
-	if strings.Contains(clean, "/w/") || strings.Contains(clean, "/upscope/ended/") {
+	if strings.Contains(clean, doorPath) || strings.Contains(clean, "/upscope/ended/") {
 		clean = secretPath.ReplaceAllString(clean, "${1}"+redacted)
 	}
 	if _, err := io.WriteString(r.w, clean); err != nil {

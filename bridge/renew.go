@@ -14,9 +14,6 @@ import (
 // asks learns nothing but that. A door that still opens for them is left as it
 // is, or anybody with the address could take it from its agent.
 func (b *Bridge) renewDoor(w http.ResponseWriter, r *http.Request) error {
-	if !pressed(r) {
-		return &noticeError{errPress, templates.Notice{Retry: samePage}}
-	}
 	return b.asAgent(w, r, func(who signin.Identity) error {
 		return again(func() error { return b.renewOnce(w, r, who) })
 	})
@@ -35,7 +32,7 @@ func (b *Bridge) renewOnce(w http.ResponseWriter, r *http.Request, who signin.Id
 	case c.about.Shared != "":
 		return c.told(errExpired)
 	}
-	_, err = b.admit(r, &c, who)
+	_, err = b.admit(r.Context(), &c, who, b.token(r))
 	if b.signsIn() && err != nil && !errors.Is(err, errConnect) {
 		b.refused(r.Context(), c, err)
 		return c.told(err) // nobody takes a door from another agent

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -100,6 +101,65 @@ func (c *card) led(now time.Time) {
 	if c.Awaited.Before(now.Add(noShow)) {
 		c.Awaited = now.Add(noShow)
 	}
+}
+
+// ledJustNow reports whether the agent who acts was led to the visitor from this card, in the
+// browser with this token, less than repeatLife ago. Clocks of replicas differ a little.
+func (c *card) ledJustNow(browser string, now time.Time) bool {
+	return now.Sub(c.about.Pressed).Abs() < repeatLife && c.ledBy() == c.actor() && c.about.PressedIn == browserPrint(browser)
+}
+
+// ledBy is who was led to the visitor last; it means nothing before the first press.
+func (c *card) ledBy() string { return cmp.Or(c.about.ByID, c.Agent) }
+
+// lately is for how long after an agent was led to a screen, and after a session ended, a
+// browser that goes back in its history may ask for the card's address again.
+const lately = 10 * time.Minute
+
+// ledLately reports whether an agent was led to the visitor from this card within lately, or
+// a session of the card goes on, or ended within lately.
+func (c *card) ledLately(now time.Time) bool {
+	return now.Sub(c.about.Pressed) < lately || slices.ContainsFunc(c.about.Sessions, func(s session) bool {
+		return !s.over() || now.Sub(s.Ended) < lately
+	})
+}
+
+// watches reports whether a running session with the visitor is one of the agent who acts.
+// Upscope says so with the visitor. If it tells of no session yet, the card's last press does.
+func (c *card) watches(v upscope.Visitor, now time.Time) bool {
+	for _, s := range v.Sessions {
+		by, _ := s.Metadata[agentName].(string)
+		if by == c.actor() || slices.ContainsFunc(s.Agents, func(a upscope.Agent) bool { return a.ExternalID == c.actor() }) {
+			return true
+		}
+	}
+	pressed := c.ledBy() == c.actor() && (c.state() == Live || c.state() == Opened && now.Sub(c.about.Pressed) < noShow)
+	return len(v.Sessions) == 0 && pressed
+}
+
+// watching are the names of the agents who watch the visitor now, as far as is known.
+func (c *card) watching(v upscope.Visitor) (names []string) {
+	add := func(name string) {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, s := range v.Sessions {
+		for _, a := range s.Agents {
+			add(a.Name)
+		}
+	}
+	if len(v.Sessions) > 0 {
+		return names
+	}
+	for _, s := range c.about.Sessions {
+		if !s.over() {
+			for _, name := range s.Agents {
+				add(name)
+			}
+		}
+	}
+	return names
 }
 
 // notLed takes it back: no session came of it.

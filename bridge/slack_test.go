@@ -182,7 +182,7 @@ func TestASessionCanBeEndedThoughItsChatIsOver(t *testing.T) {
 		eve.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
 		session := w.begun()
 		w.pass(10 * time.Minute) // longer than a door of one's own opens unused
-		eve.follow(door).want(t, http.StatusOK, "Join the session")
+		eve.loads(door).want(t, http.StatusOK, "Back to your session")
 		w.chat.CloseChat(room)
 		w.tells("LivechatSession", room)
 		w.pass(time.Second)

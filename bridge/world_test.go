@@ -349,10 +349,22 @@ func (b *browser) follow(path string) *answer {
 	return b.send(r)
 }
 
-// press is a person pressing a button on the door's page.
+// press is a person pressing a button on a page, which the browser has loaded before.
 func (b *browser) press(path string, form url.Values) *answer {
+	if b.cookies["__Host-browser"] == nil {
+		b.loads(path)
+	}
 	r := b.form(path, form)
 	r.Header.Set("Sec-Fetch-User", "?1")
+	return b.send(r)
+}
+
+// loads opens a page by no click of a person, so that it shows itself.
+func (b *browser) loads(path string) *answer {
+	r := request(http.MethodGet, path, nil)
+	r.Header.Set("Sec-Fetch-Site", "none")
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.Header.Set("Sec-Fetch-Dest", "document")
 	return b.send(r)
 }
 
@@ -365,6 +377,7 @@ func (b *browser) form(path string, form url.Values) *http.Request {
 	r.Header.Set("Origin", origin)
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.Header.Set("Sec-Fetch-Dest", "document")
 	return r
 }
 
