@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -89,16 +88,4 @@ func prefetching(r *http.Request) bool {
 		}
 	}
 	return false
-}
-
-// robots name themselves, mostly with the address of a page about them, when
-// they fetch links that people post. Sparing them the page is politeness:
-// nothing depends on who they say they are.
-var robots = []string{
-	"+http://", "+https://", "bot/", "slackbot", "telegrambot", "facebookexternalhit", "whatsapp/", "skypeuripreview", "slack-imgproxy",
-}
-
-func robot(r *http.Request) bool {
-	agent := strings.ToLower(r.UserAgent())
-	return slices.ContainsFunc(robots, func(name string) bool { return strings.Contains(agent, name) })
 }

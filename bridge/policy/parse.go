@@ -93,7 +93,7 @@ var plainName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 const namesAre = "is up to 64 letters, digits, - and _; change it"
 
 func (r *reader) rule(number int, n *yaml.Node, profiles map[string]Profile) rule {
-	keys := r.mapping(n, "a rule", "name", "who", "where", "may", "profile")
+	keys := r.mapping(n, "a rule", "name", "who", "where", "may", "profile", "page_first")
 	made := rule{
 		name:  fmt.Sprintf("rule %d", number),
 		title: fmt.Sprintf("Rule %d in line %d", number, n.Line),
@@ -120,7 +120,19 @@ func (r *reader) rule(number int, n *yaml.Node, profiles map[string]Profile) rul
 		}
 		made.profile = profile
 	}
+	if k := keys["page_first"]; k != nil {
+		made.pageFirst = r.pageFirst(k)
+	}
 	return made
+}
+
+func (r *reader) pageFirst(n *yaml.Node) PageFirst {
+	first := PageFirst(n.Value)
+	if n.Kind != yaml.ScalarNode || first != PageFirstOtherSites && first != PageFirstAlways {
+		r.fault(n, "page_first is not other-sites or always; choose one, or leave it out if agents may go straight on")
+		return PageFirstNever
+	}
+	return first
 }
 
 func (r *reader) conditions(n *yaml.Node, key string, aspects []*aspect) []condition {

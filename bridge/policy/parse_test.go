@@ -111,12 +111,13 @@ type oracle struct {
 		Name       string
 		Who, Where map[string][]string
 		May        []string
+		PageFirst  policy.PageFirst `yaml:"page_first"`
 	}
 }
 
-func (o oracle) decide(q policy.Question) (allowed bool, rule string) {
+func (o oracle) decide(q policy.Question) (allowed bool, rule string, first policy.PageFirst) {
 	if !slices.Contains(policy.Acts(), q.Act) || q.Agent == "" {
-		return false, ""
+		return false, "", ""
 	}
 	if slices.Contains([]policy.Act{"operate", "audit", "erase"}, q.Act) {
 		q.Connector, q.Place = "", ""
@@ -146,10 +147,13 @@ func (o oracle) decide(q policy.Question) (allowed bool, rule string) {
 			if r.Name == "" {
 				r.Name = "rule " + strconv.Itoa(i+1)
 			}
-			return slices.Contains(r.May, string(q.Act)), r.Name
+			if !slices.Contains(r.May, string(q.Act)) {
+				return false, r.Name, ""
+			}
+			return true, r.Name, r.PageFirst
 		}
 	}
-	return false, ""
+	return false, "", ""
 }
 
 // ascii is a sieve for what oracle compares as Parse does: other letters may
@@ -214,6 +218,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(matrix))
 	f.Add([]byte(`rules: [{who: {groups: ["a"], emails: [a@b.c], agents: [x]}, where: {places: ["slack:C1"]}, may: [watch]}, {may: [erase]}]`))
+	f.Add([]byte(`rules: [{who: {groups: [a]}, may: [watch], page_first: other-sites}, {may: [watch, stop], page_first: always}]`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		p, err := policy.Parse("p.yaml", text)
 		if err != nil {
@@ -241,8 +246,8 @@ func FuzzParse(f *testing.F) {
 		for _, q := range o.questions() {
 			for _, q.Act = range append(policy.Acts(), "", "all") {
 				got := p.Decide(q)
-				if allowed, rule := o.decide(q); got.Allowed != allowed || got.Rule != rule {
-					t.Fatalf("%+v: %t by %q, want %t by %q", q, got.Allowed, got.Rule, allowed, rule)
+				if allowed, rule, first := o.decide(q); got.Allowed != allowed || got.Rule != rule || got.PageFirst != first {
+					t.Fatalf("%+v: %t by %q, page first %q; want %t by %q, %q", q, got.Allowed, got.Rule, got.PageFirst, allowed, rule, first)
 				}
 			}
 		}

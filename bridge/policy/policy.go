@@ -55,7 +55,27 @@ type Decision struct {
 	Why string
 	// Profile is how to open the session. It is zero where the act is denied.
 	Profile Profile
+	// PageFirst says which clicks show the page before the session opens. It is zero
+	// where the act is denied.
+	PageFirst PageFirst
 }
+
+// PageFirst says which clicks on a card's link show the page with its button
+// first. All others lead an agent straight to the customer's screen, if it is
+// proven that a person clicked.
+type PageFirst string
+
+// The values. A file names them by these words, and leaves PageFirstNever out.
+const (
+	// PageFirstNever shows the page only where no click is proven, or where the agent
+	// has to decide something.
+	PageFirstNever PageFirst = ""
+	// PageFirstOtherSites shows the page for a link that stands on another site, and
+	// for one of which the browser does not say where it stands.
+	PageFirstOtherSites PageFirst = "other-sites"
+	// PageFirstAlways shows the page at each click.
+	PageFirstAlways PageFirst = "always"
+)
 
 // A Policy is a list of rules. It never changes, so that one Policy may serve all
 // goroutines.
@@ -88,7 +108,7 @@ func (p *Policy) Decide(q Question) Decision {
 			return Decision{Rule: r.name, Why: fmt.Sprintf("%s fits first, and does not allow %s.", r.title, q.Act)}
 		}
 		return Decision{
-			Allowed: true, Rule: r.name, Profile: r.profile,
+			Allowed: true, Rule: r.name, Profile: r.profile, PageFirst: r.pageFirst,
 			Why: fmt.Sprintf("%s fits first, and allows %s.", r.title, q.Act),
 		}
 	}

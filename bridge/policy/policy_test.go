@@ -333,6 +333,35 @@ rules: [{may: [watch], profile: p}]
 	}
 }
 
+func TestPageFirstIsThatOfTheRuleThatAllows(t *testing.T) {
+	t.Parallel()
+	p := parse(t, `
+rules:
+  - {who: {groups: [contractors]}, may: [watch, stop], page_first: always}
+  - {who: {groups: [support]}, may: [watch], page_first: "other-sites"}
+  - {may: [watch]}
+`)
+	for _, test := range []struct {
+		group string
+		act   policy.Act
+		want  policy.PageFirst
+	}{
+		{"contractors", policy.Watch, policy.PageFirstAlways},
+		{"contractors", policy.Stop, policy.PageFirstAlways},
+		{"contractors", policy.LookUp, policy.PageFirstNever}, // denied
+		{"support", policy.Watch, policy.PageFirstOtherSites},
+		{"leads", policy.Watch, policy.PageFirstNever},
+	} {
+		d := p.Decide(policy.Question{Act: test.act, Agent: "a", Groups: []string{test.group}})
+		if d.PageFirst != test.want {
+			t.Errorf("%s, %s: %q, want %q", test.group, test.act, d.PageFirst, test.want)
+		}
+	}
+	if d := policy.Default.Decide(policy.Question{Act: policy.Watch, Agent: "a"}); d.PageFirst != policy.PageFirstNever {
+		t.Errorf("without a policy file: %q", d.PageFirst)
+	}
+}
+
 func TestProfilesHaveNakedAndLanguage(t *testing.T) {
 	t.Parallel()
 	for written, want := range map[string]policy.Profile{

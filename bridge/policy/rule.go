@@ -14,6 +14,7 @@ type rule struct {
 	conditions []condition
 	may        []Act
 	profile    Profile
+	pageFirst  PageFirst
 }
 
 // A condition fits a question that has one of the entries.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/upscope"
@@ -35,6 +36,7 @@ func (c checkCommand) Run(ctx context.Context, s streams) error {
 	if config != nil {
 		all = append(all, finding{About: "settings", OK: "The settings are sound."})
 		all = append(all, config.whoMay()...)
+		all = append(all, config.whereLinksLead())
 		if !c.Offline {
 			all = append(all, ask(ctx, config)...)
 		}
@@ -79,6 +81,16 @@ func problems(all []finding) (n int) {
 		}
 	}
 	return n
+}
+
+// whereLinksLead names the hosts of watch links. To which hosts the watch page
+// redirects shows only once a link is followed, so the operator is told what
+// happens if one is missing. Browsers hold all redirects that follow a form
+// against the form-action of its page: w3.org/TR/CSP3/#directive-form-action
+func (c *config) whereLinksLead() finding {
+	return finding{About: "UPSCOPE_WATCH_HOSTS", OK: fmt.Sprintf("Watch links may lead to %s. If the watch page redirects to another host, "+
+		"add that host to UPSCOPE_WATCH_HOSTS: browsers otherwise stay on the co-browse page without a message, though a link was made.",
+		strings.ReplaceAll(c.watchHosts.String(), ",", ", "))}
 }
 
 // ask asks Upscope, the sign-in service and each chat service whether the bridge

@@ -50,7 +50,7 @@ type upscopeSettings struct {
 	APIKey     string `split_words:"true" need:"yes" desc:"secret REST key"`
 	URL        string `split_words:"true" default:"https://api.upscope.io" desc:"address of the REST API"`
 	Version    string `split_words:"true" default:"v1.3" desc:"version of the REST API"`
-	WatchHosts string `split_words:"true" desc:"hosts, with their subdomains, that a watch link may lead to; empty: those of Upscope's brands"`
+	WatchHosts string `split_words:"true" desc:"hosts, with their subdomains, that a watch link may lead to, and those that the watch page redirects to: browsers apply form-action to every redirect, and otherwise stay on the co-browse page without a message though a link was made; empty: those of Upscope's brands"`
 }
 
 const day = 24 * time.Hour

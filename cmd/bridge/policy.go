@@ -60,7 +60,18 @@ func (c policyExplain) Run(s streams) error {
 	if err := table.Flush(); err != nil || !watch.Allowed {
 		return err
 	}
-	return printProfile(s.out, watch.Profile)
+	if err := printProfile(s.out, watch.Profile); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(s.out, "\n"+pageFirst[watch.PageFirst])
+	return err
+}
+
+// pageFirst says what the values of page_first mean.
+var pageFirst = map[policy.PageFirst]string{
+	policy.PageFirstNever:      "A click leads straight to the customer's screen, if the browser proves that a person clicked.",
+	policy.PageFirstOtherSites: "A click shows the co-browse page first if its link may stand on another site than the chat (page_first: other-sites).",
+	policy.PageFirstAlways:     "Each click shows the co-browse page first (page_first: always).",
 }
 
 func (c policyExplain) open() (*policy.File, error) {
