@@ -36,6 +36,9 @@ type Change struct {
 	// Finish is the id of a delivery that is handled: its body is removed, and
 	// its key stays to recognise repeats until Purge.
 	Finish string
+	// Applied is the id of a delivery that is not finished although this Change holds
+	// its effect on its chats: its ChatChanges are not pending any more.
+	Applied string
 }
 
 // Commit writes c. On ErrConflict, ErrTaken, ErrSpent or ErrNotFound (a Claim of a
@@ -76,6 +79,9 @@ func (s *Store) Commit(ctx context.Context, c Change) error {
 	}
 	if c.Finish != "" {
 		steps = append(steps, finish(c.Finish))
+	}
+	if c.Applied != "" {
+		steps = append(steps, deleteChanges(c.Applied))
 	}
 	w.do = func(ctx context.Context, tx engine.Tx) error {
 		for _, step := range steps {

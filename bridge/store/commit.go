@@ -130,6 +130,7 @@ type deliveryRow struct {
 	body               []byte
 	received           int64
 	known              []byte // what a sweep need not find; nil for nothing
+	changes            []ChatChange
 }
 
 // insertDeliveries inserts the group's deliveries and returns the ids of those
@@ -153,6 +154,9 @@ func insertDeliveries(ctx context.Context, tx engine.Tx, group []*write) (fresh 
 		if err := insertPortion(ctx, tx, part, fresh); err != nil {
 			return nil, fmt.Errorf("insert deliveries: %w", err)
 		}
+	}
+	if err := insertChanges(ctx, tx, rows, fresh); err != nil {
+		return nil, err
 	}
 	return fresh, insertKnown(ctx, tx, rows, fresh)
 }

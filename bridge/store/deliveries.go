@@ -25,6 +25,12 @@ type Delivery struct {
 	// Known is what a Sweep would find of that which it tells, so that none takes it
 	// for news; empty for nothing. It is not stored, but as a keyed hash.
 	Known string
+	// Changes are the chats that the delivery takes from their agents. They are pending
+	// until a Change finishes the delivery or applies it. Delivery does not return them.
+	Changes []ChatChange
+	// ChangesPending reports whether the delivery has Changes that are pending. Only
+	// Delivery sets it.
+	ChangesPending bool
 }
 
 const purposeBody = "delivery body"
@@ -49,6 +55,7 @@ func (s *Store) Accept(ctx context.Context, d Delivery, j Job) (fresh bool, err 
 			key:       d.Key,
 			body:      s.sealer.Seal(purposeBody, d.Body, d.Connector, j.Subject),
 			received:  micros(d.Received),
+			changes:   d.Changes,
 		},
 		jobs: []river.InsertManyParams{j.params()},
 	}
@@ -66,7 +73,7 @@ func (s *Store) Delivery(ctx context.Context, id string) (Delivery, error) {
 	d := Delivery{ID: id}
 	var body []byte
 	var received int64
-	err := s.engine.QueryRow(ctx, queryDelivery, id).Scan(&d.Connector, &d.Key, &body, &received)
+	err := s.engine.QueryRow(ctx, queryDelivery, id).Scan(&d.Connector, &d.Key, &body, &received, &d.ChangesPending)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}

@@ -94,8 +94,12 @@ func (s *Store) SaveReceipt(ctx context.Context, r *Receipt, jobs ...Job) error 
 // Erase removes what Find found, adds what it was to r.Removed, and stores r and
 // jobs, all in one transaction. A record with ActionErased, in the name of agent,
 // says what was erased; with no agent and nothing removed there is none. What was
-// removed is on the disk no more once Scrub has returned.
+// removed is on the disk no more once Scrub has returned. Erase also removes the chat
+// changes of all deliveries that are finished: Find does not search them.
 func (s *Store) Erase(ctx context.Context, found Remains, r *Receipt, agent string, jobs ...Job) error {
+	if err := s.purgeChanges(ctx); err != nil {
+		return fmt.Errorf("store: erase: %w", err)
+	}
 	changed := time.Now()
 	var subject []byte
 	if r.Subject != nil {
@@ -162,7 +166,7 @@ func (r Remains) remove(ctx context.Context, tx engine.Tx, n *Removed) error {
 		}
 	}
 	for _, id := range r.deliveries {
-		if err := each(&n.Deliveries, queryDeleteDelivery, id); err != nil {
+		if err := errors.Join(deleteChanges(id)(ctx, tx), each(&n.Deliveries, queryDeleteDelivery, id)); err != nil {
 			return err
 		}
 	}

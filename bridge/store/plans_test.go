@@ -21,7 +21,7 @@ func TestEveryQueryFindsItsRowsThroughAnIndex(t *testing.T) {
 	queries["QueryRecoverJobs"] = sqlite.QueryRecoverJobs
 	queries["QueryRecoverPosts"] = sqlite.QueryRecoverPosts
 	queries["QueryRecoverLeader"] = sqlite.QueryRecoverLeader
-	scan := regexp.MustCompile(`SCAN (deliveries|cards|posts|browsers|audit|audit_head|waits|erasures|probe|sessions|accounts|limits|sweeps|found|river_\w+)`)
+	scan := regexp.MustCompile(`SCAN (deliveries|cards|posts|browsers|audit|audit_head|chat_changes|waits|erasures|probe|sessions|accounts|limits|sweeps|found|river_\w+)`)
 	for name, query := range queries {
 		for _, step := range plan(t, s, query) {
 			if scan.MatchString(step) {
@@ -76,6 +76,8 @@ func queryConstants(t *testing.T) map[string]string {
 		switch name {
 		case "queryInsertDeliveries":
 			query += tuples(2, deliveryColumnNum) + queryInsertedOnce
+		case "queryInsertChanges":
+			query += tuples(2, changeColumnNum)
 		case "queryInsertAudit":
 			query += tuples(2, auditColumnNum)
 		case "queryFree":

@@ -10,7 +10,7 @@ import (
 const (
 	queryInsertDeliveries = `INSERT INTO deliveries (id, connector, dedupe, body, received) VALUES `
 	queryInsertedOnce     = ` ON CONFLICT (connector, dedupe) DO NOTHING RETURNING id`
-	queryDelivery         = `SELECT connector, dedupe, body, received FROM deliveries WHERE id = $1 AND finished IS NULL`
+	queryDelivery         = `SELECT connector, dedupe, body, received, EXISTS (SELECT delivery FROM chat_changes WHERE delivery = $1) FROM deliveries WHERE id = $1 AND finished IS NULL`
 	queryFinish           = `UPDATE deliveries SET body = NULL, finished = $2 WHERE id = $1 AND finished IS NULL`
 	queryPurge            = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE finished < $1 LIMIT 1000)`
 	queryPurgeDead        = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE id < $1 AND finished IS NULL LIMIT 1000)`
@@ -20,6 +20,12 @@ const (
 	queryDeliveryRow      = `SELECT connector, dedupe, received, finished FROM deliveries WHERE id = $1`
 	queryDeleteDelivery   = `DELETE FROM deliveries WHERE id = $1`
 	queryDeleteJob        = `DELETE FROM river_job WHERE id = $1`
+
+	queryInsertChanges  = `INSERT INTO chat_changes (connector, chat, delivery, closed, agent) VALUES `
+	queryPendingChanges = `SELECT closed, chat_changes.agent, received FROM chat_changes JOIN deliveries ON id = delivery
+		WHERE chat_changes.connector = $1 AND chat = $2 AND finished IS NULL ORDER BY received DESC, id DESC LIMIT $3`
+	queryDeleteChanges = `DELETE FROM chat_changes WHERE delivery = $1`
+	queryDoneChanges   = `SELECT delivery FROM chat_changes LEFT JOIN deliveries ON id = delivery WHERE delivery > $1 AND (id IS NULL OR finished IS NOT NULL) ORDER BY delivery LIMIT 500`
 
 	queryErasure     = `SELECT created, changed, state, removed, note, subject FROM erasures WHERE id = $1`
 	querySaveErasure = `INSERT INTO erasures (id, created, changed, state, removed, note, subject) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -113,6 +119,7 @@ const (
 	queryProbe        = `INSERT INTO probe (id, filler) VALUES ($1, $2)`
 	queryProbed       = `DELETE FROM probe WHERE id > 0`
 	deliveryColumnNum = 5
+	changeColumnNum   = 5
 	auditColumnNum    = 13
 	limitColumnNum    = 2
 )

@@ -37,9 +37,9 @@ type Trim struct {
 // whose repeats are new deliveries from then on; what sweeps found that are not done
 // any more; deliveries that failed; cards with their posts and waits; audit records,
 // on which the trail then notes that they were trimmed; receipts of erasures, with the
-// audit; and what is left of remembered browsers, sessions and limits that have
-// expired. Where there may be many it does so in portions, so that nobody waits behind
-// a large one.
+// audit; what is left of remembered browsers, sessions and limits that have expired; and
+// the chat changes of deliveries that are finished or removed. Where there may be many it
+// does so in portions, so that nobody waits behind a large one.
 func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 	var errs []error
 	for _, expired := range []string{queryPurgeBrowsers, queryPurgeSessions} {
@@ -59,6 +59,7 @@ func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 		before := now.Add(-r.Audit)
 		errs = append(errs, s.purge(ctx, queryPurgeErasures, idsFrom(before)), s.trimAudit(ctx, before.Truncate(24*time.Hour)))
 	}
+	errs = append(errs, s.purgeChanges(ctx)) // after deliveries were removed
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("store: purge: %w", err)
 	}

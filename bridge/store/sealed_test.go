@@ -19,7 +19,7 @@ func fill(t *testing.T, s *Store) (canaries []string) {
 	t.Helper()
 	canaries = []string{"canary-body", "canary-detail", "canary-address", "canary-ref", "canary-browser", "canary-session", "canary-name", "canary-subject"}
 	ctx := t.Context()
-	if _, err := s.Accept(ctx, Delivery{Connector: "c", Key: "k", Body: []byte("canary-body")}, Job{Kind: "read"}); err != nil {
+	if _, err := s.Accept(ctx, Delivery{Connector: "c", Key: "k", Body: []byte("canary-body"), Changes: []ChatChange{{Chat: "chat", Agent: "bob"}}}, Job{Kind: "read"}); err != nil {
 		t.Fatal(err)
 	}
 	place := Place{"c", "canary-address"}
@@ -102,7 +102,7 @@ func TestNothingPersonalIsInTheRowsOfPostgreSQL(t *testing.T) {
 	s := openAt(t, newDatabase(t, "postgres"), Options{})
 	canaries := fill(t, s)
 	var all strings.Builder
-	for _, table := range []string{"deliveries", "cards", "posts", "browsers", "audit", "river_job"} {
+	for _, table := range []string{"deliveries", "chat_changes", "cards", "posts", "browsers", "audit", "river_job"} {
 		rows, err := s.engine.Query(t.Context(), "SELECT t::text FROM "+table+" t")
 		if err != nil {
 			t.Fatal(err)

@@ -1,7 +1,8 @@
-// Package store keeps everything the bridge must remember: deliveries, cards,
-// posts, sweeps, waits for visitors, remembered browsers, sessions and accounts of
-// agents, what is left of limits, the audit trail, receipts of erasures, and jobs. It
-// lives in a SQLite file or in a PostgreSQL database, and nothing above it knows which.
+// Package store keeps everything the bridge must remember: deliveries with the chat
+// changes that they make, cards, posts, sweeps, waits for visitors, remembered browsers,
+// sessions and accounts of agents, what is left of limits, the audit trail, receipts of
+// erasures, and jobs. It lives in a SQLite file or in a PostgreSQL database, and nothing
+// above it knows which.
 //
 // All writes go through one committer, so that writers who arrive at the same
 // time share one commit, and a call that returned nil has reached the disk.

@@ -145,7 +145,7 @@ func (db *DB) Jobs(ctx context.Context, p *river.JobListParams) (*river.JobListR
 // Scrub implements engine.Engine. What the write-ahead log and backups still hold
 // is the server's.
 func (db *DB) Scrub(ctx context.Context) error {
-	_, err := db.pool.Exec(ctx, "VACUUM deliveries, cards, waits, posts, audit, erasures, river_job")
+	_, err := db.pool.Exec(ctx, "VACUUM deliveries, chat_changes, cards, waits, posts, audit, erasures, river_job")
 	return err
 }
 

@@ -1,0 +1,455 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/riverqueue/river"
+
+	"cobrowse-bridge/bridge/store/engine"
+)
+
+var begun = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+
+// arrives stores a delivery and returns its id, which is empty for a repeat.
+func arrives(t *testing.T, s *Store, d Delivery) (id string) {
+	t.Helper()
+	fresh, err := s.Accept(t.Context(), d, Job{Kind: "answer"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !fresh {
+		return ""
+	}
+	if err := s.engine.QueryRow(t.Context(), `SELECT id FROM deliveries WHERE connector = $1 AND dedupe = $2`, d.Connector, d.Key).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func commits(t *testing.T, s *Store, c Change) {
+	t.Helper()
+	if err := s.Commit(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantPending(t *testing.T, s *Store, connector, chat string, want ...PendingChange) {
+	t.Helper()
+	got, err := s.PendingChanges(t.Context(), connector, chat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("pending changes of %s of %s (-want +got):\n%s", chat, connector, diff)
+	}
+}
+
+func changeRows(t *testing.T, s *Store) int64 {
+	t.Helper()
+	return number(t, s, `SELECT count(*) FROM chat_changes`)
+}
+
+func TestAChatChangeIsPendingUntilItsDeliveryIsFinished(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		wantPending(t, s, "c", "room")
+		// The order is that of Received, whatever the order of the calls.
+		closed := arrives(t, s, Delivery{Connector: "c", Key: "close", Received: begun.Add(2 * time.Second), Changes: []ChatChange{{Chat: "room", Closed: true}}})
+		moved := arrives(t, s, Delivery{Connector: "c", Key: "forward", Received: begun, Changes: []ChatChange{{Chat: "room", Agent: "eve"}}})
+		queued := arrives(t, s, Delivery{Connector: "c", Key: "queued", Received: begun.Add(time.Second), Changes: []ChatChange{{Chat: "room"}}})
+		message := arrives(t, s, Delivery{Connector: "c", Key: "message", Received: begun})
+		arrives(t, s, Delivery{Connector: "c2", Key: "close", Received: begun, Changes: []ChatChange{{Chat: "room", Closed: true}}})
+		arrives(t, s, Delivery{Connector: "c", Key: "other", Received: begun, Changes: []ChatChange{{Chat: "room2", Closed: true}}})
+
+		first, second, third := PendingChange{Agent: "eve", Received: begun}, PendingChange{Received: begun.Add(time.Second)}, PendingChange{Closed: true, Received: begun.Add(2 * time.Second)}
+		wantPending(t, s, "c", "room", first, second, third)
+		wantPending(t, s, "c", "room2", PendingChange{Closed: true, Received: begun})
+		wantPending(t, s, "c2", "room", PendingChange{Closed: true, Received: begun})
+		wantPending(t, s, "c2", "room2")
+		for id, want := range map[string]bool{closed: true, moved: true, queued: true, message: false} {
+			if d, err := s.Delivery(t.Context(), id); err != nil || d.ChangesPending != want || d.Changes != nil {
+				t.Errorf("Delivery = %+v, %v, want ChangesPending %v", d, err, want)
+			}
+		}
+
+		commits(t, s, Change{Finish: message})
+		wantPending(t, s, "c", "room", first, second, third)
+		commits(t, s, Change{Finish: queued})
+		wantPending(t, s, "c", "room", first, third)
+		commits(t, s, Change{Finish: moved})
+		commits(t, s, Change{Finish: closed})
+		wantPending(t, s, "c", "room")
+		wantPending(t, s, "c2", "room", PendingChange{Closed: true, Received: begun})
+	})
+}
+
+func TestADeliveryMayChangeManyChats(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		d := Delivery{Connector: "c", Key: "list", Received: begun}
+		for i := range 2*maxPortion + 7 {
+			d.Changes = append(d.Changes, ChatChange{Chat: fmt.Sprint("room", i), Closed: i%2 == 0})
+		}
+		// Of several changes of one chat the last counts.
+		d.Changes = append(d.Changes, ChatChange{Chat: "room1", Agent: "bob"}, ChatChange{Chat: "room1", Agent: "eve"})
+		id := arrives(t, s, d)
+		if n := changeRows(t, s); n != 2*maxPortion+7 {
+			t.Errorf("%d rows", n)
+		}
+		wantPending(t, s, "c", "room0", PendingChange{Closed: true, Received: begun})
+		wantPending(t, s, "c", "room1", PendingChange{Agent: "eve", Received: begun})
+		wantPending(t, s, "c", "room70", PendingChange{Closed: true, Received: begun})
+		commits(t, s, Change{Applied: id})
+		if n := changeRows(t, s); n != 0 {
+			t.Errorf("%d rows are left", n)
+		}
+	})
+}
+
+func TestOnlySoManyChangesOfAChatAreReturned(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		for i := range maxPendingChanges + 3 {
+			arrives(t, s, Delivery{Connector: "c", Key: fmt.Sprint(i), Received: begun.Add(time.Duration(i) * time.Second), Changes: []ChatChange{{Chat: "room"}}})
+		}
+		got, err := s.PendingChanges(t.Context(), "c", "room")
+		if err != nil || len(got) != maxPendingChanges {
+			t.Fatalf("%d changes, %v", len(got), err)
+		}
+		if first, last := got[0].Received, got[maxPendingChanges-1].Received; !first.Equal(begun.Add(3*time.Second)) || !last.Equal(begun.Add((maxPendingChanges+2)*time.Second)) {
+			t.Errorf("changes from %v to %v", first, last)
+		}
+	})
+}
+
+func TestARepeatChangesNoChat(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		d := Delivery{Connector: "c", Key: "close", Received: begun, Changes: []ChatChange{{Chat: "room", Closed: true}}}
+		id := arrives(t, s, d)
+		repeat := d
+		repeat.Received, repeat.Changes = begun.Add(time.Minute), []ChatChange{{Chat: "room", Agent: "eve"}, {Chat: "room2"}}
+		if arrives(t, s, repeat) != "" {
+			t.Fatal("a repeat is fresh")
+		}
+		wantPending(t, s, "c", "room", PendingChange{Closed: true, Received: begun})
+		commits(t, s, Change{Finish: id})
+		if arrives(t, s, repeat) != "" {
+			t.Fatal("a repeat of a finished delivery is fresh")
+		}
+		wantPending(t, s, "c", "room")
+		wantPending(t, s, "c", "room2")
+
+		// Two copies in one commit are one delivery.
+		g := gate(s)
+		twice := Delivery{Connector: "c", Key: "twice", Received: begun, Changes: []ChatChange{{Chat: "room3", Closed: true}}}
+		take := func() error { _, err := s.Accept(t.Context(), twice, Job{Kind: "answer"}); return err }
+		if err := errors.Join(together(t, s, g, take, take)...); err != nil {
+			t.Fatal(err)
+		}
+		wantPending(t, s, "c", "room3", PendingChange{Closed: true, Received: begun})
+	})
+}
+
+func TestAnAppliedChangeIsNotPendingThoughItsDeliveryIs(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		handOver := []ChatChange{{Chat: "room", Agent: "eve"}}
+		first := arrives(t, s, Delivery{Connector: "c", Key: "first", Received: begun, Changes: handOver})
+		arrives(t, s, Delivery{Connector: "c", Key: "second", Received: begun.Add(time.Second), Changes: handOver})
+		card := Card{ID: "card", Connector: "c", Chat: "room"}
+		commits(t, s, Change{Card: &card})
+
+		// What is refused applies nothing.
+		old := card
+		old.Version = 7
+		if err := s.Commit(t.Context(), Change{Card: &old, Applied: first}); !errors.Is(err, ErrConflict) {
+			t.Fatalf("Commit = %v", err)
+		}
+		wantPending(t, s, "c", "room", PendingChange{Agent: "eve", Received: begun}, PendingChange{Agent: "eve", Received: begun.Add(time.Second)})
+
+		commits(t, s, Change{Card: &card, Applied: first})
+		wantPending(t, s, "c", "room", PendingChange{Agent: "eve", Received: begun.Add(time.Second)})
+		if d, err := s.Delivery(t.Context(), first); err != nil || d.ChangesPending {
+			t.Errorf("Delivery = %+v, %v", d, err)
+		}
+		commits(t, s, Change{Applied: first}) // again, which changes nothing
+		commits(t, s, Change{Finish: first})
+	})
+}
+
+func TestADeliveryThatWasGivenUpStillChangesItsChat(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		id := arrives(t, s, Delivery{Connector: "c", Key: "close", Received: begun, Changes: []ChatChange{{Chat: "room", Closed: true}}})
+		worked(t, s, 1, func(context.Context, Job) error { return Cancel(errors.New("it makes no sense")) })
+		wantPending(t, s, "c", "room", PendingChange{Closed: true, Received: begun})
+		if err := s.Retry(t.Context(), id, "operator"); err != nil {
+			t.Fatal(err)
+		}
+		wantPending(t, s, "c", "room", PendingChange{Closed: true, Received: begun})
+		worked(t, s, 1, func(ctx context.Context, j Job) error { return s.Commit(ctx, Change{Finish: j.Subject}) })
+		wantPending(t, s, "c", "room")
+	})
+}
+
+func TestChangesOfDeliveriesThatAreFinishedOrGoneArePurged(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		list := Delivery{Connector: "c", Key: "list", Received: begun}
+		for i := range 600 { // more than one portion
+			list.Changes = append(list.Changes, ChatChange{Chat: fmt.Sprint("room", i), Closed: true})
+		}
+		finished := arrives(t, s, list)
+		arrives(t, s, Delivery{Connector: "c", Key: "waits", Received: begun, Changes: []ChatChange{{Chat: "room", Closed: true}}})
+		last := arrives(t, s, Delivery{Connector: "c", Key: "last", Received: begun, Changes: []ChatChange{{Chat: "room"}}})
+		commits(t, s, Change{Finish: finished})
+		commits(t, s, Change{Finish: last})
+		if n := changeRows(t, s); n != 602 {
+			t.Fatalf("%d rows before", n)
+		}
+		if err := s.Purge(ctx, time.Now(), Retention{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := changeRows(t, s); n != 1 {
+			t.Errorf("%d rows are left, and one delivery waits", n)
+		}
+		wantPending(t, s, "c", "room", PendingChange{Closed: true, Received: begun})
+		// The delivery that waited is removed when it is kept for no longer.
+		if err := s.Purge(ctx, time.Now().Add(2*time.Hour), Retention{Failed: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		if n := changeRows(t, s); n != 0 {
+			t.Errorf("%d rows are left, and no delivery waits", n)
+		}
+		wantPending(t, s, "c", "room")
+	})
+}
+
+func TestErasingRemovesChatChanges(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		keep := func(key, chat string) string {
+			return arrives(t, s, Delivery{Connector: "c", Key: key, Received: begun, Body: []byte(`{"customer":"` + chat + `"}`), Changes: []ChatChange{{Chat: chat, Closed: true}}})
+		}
+		keep("hash1", "chat-of-ann")
+		// Nothing in this delivery says whose it was, once its body is removed.
+		commits(t, s, Change{Finish: keep("hash2", "chat-of-ann")})
+		commits(t, s, Change{Finish: keep("hash3", "chat-of-carl")})
+		keep("hash4", "chat-of-carl")
+
+		found, err := s.Find(ctx, Trace{Words: []string{"chat-of-ann"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := (Removed{Deliveries: 1, Jobs: 1}); found.Removed() != want {
+			t.Errorf("found %+v, want %+v", found.Removed(), want)
+		}
+		r, _ := NewReceipt()
+		r.State = ErasureDone
+		if err := s.Erase(ctx, found, &r, "operator"); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, s, `SELECT count(*) FROM chat_changes WHERE chat = 'chat-of-ann'`); n != 0 {
+			t.Errorf("%d rows of theirs are left", n)
+		}
+		wantPending(t, s, "c", "chat-of-carl", PendingChange{Closed: true, Received: begun})
+		if err := s.Scrub(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestChangesAreReadAfterTheSecretChanged(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{Secret: secretA})
+		arrives(t, s, Delivery{Connector: "c", Key: "close", Received: begun, Changes: []ChatChange{{Chat: "room", Closed: true}}})
+		s.Close()
+		for _, o := range []Options{{Secret: secretB, OldSecret: secretA}, {Secret: secretB}} {
+			s = open(o)
+			wantPending(t, s, "c", "room", PendingChange{Closed: true, Received: begun})
+			s.Close()
+		}
+	})
+}
+
+// Two processes take in and work on changes of the same chats at once, and one of them
+// keeps house.
+func TestTwoReplicasShareChatChanges(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		one := open(Options{})
+		replicas := []*Store{one, open(Options{Beside: true})}
+		const chats, each = 5, 60
+		var all sync.WaitGroup
+		for n, s := range replicas {
+			for i := range each {
+				all.Go(func() {
+					d := Delivery{Connector: "c", Key: fmt.Sprint(n, "/", i), Received: begun}
+					for c := range chats { // each replica in an order of its own
+						d.Changes = append(d.Changes, ChatChange{Chat: fmt.Sprint("room", (c*(n+1)+i)%chats), Agent: fmt.Sprint(n)})
+					}
+					if fresh, err := s.Accept(t.Context(), d, Job{Kind: "answer"}); err != nil || !fresh {
+						t.Errorf("Accept = %v, %v", fresh, err)
+						return
+					}
+					var id string
+					if err := s.engine.QueryRow(t.Context(), `SELECT id FROM deliveries WHERE dedupe = $1`, d.Key).Scan(&id); err != nil {
+						t.Error(err)
+						return
+					}
+					change := Change{Finish: id}
+					switch i % 3 {
+					case 1:
+						change = Change{Applied: id}
+					case 2:
+						return // waits
+					}
+					// The other replica works on it.
+					if err := replicas[1-n].Commit(t.Context(), change); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		for range 3 {
+			for _, s := range replicas {
+				all.Go(func() {
+					if err := s.Purge(t.Context(), time.Now(), Retention{}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		all.Wait()
+		if err := one.Purge(t.Context(), time.Now(), Retention{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range replicas {
+			for c := range chats {
+				got, err := s.PendingChanges(t.Context(), "c", fmt.Sprint("room", c))
+				if err != nil || len(got) != len(replicas)*each/3 {
+					t.Errorf("room%d: %d changes are pending, want %d: %v", c, len(got), len(replicas)*each/3, err)
+				}
+			}
+		}
+		if n := changeRows(t, one); n != int64(chats*len(replicas)*each/3) {
+			t.Errorf("%d rows", n)
+		}
+	})
+}
+
+// A counter counts the statements of transactions and of reads.
+type counter struct {
+	engine.Engine
+	statements []string
+}
+
+func (c *counter) Query(ctx context.Context, query string, args ...any) (engine.Rows, error) {
+	c.statements = append(c.statements, query)
+	return c.Engine.Query(ctx, query, args...)
+}
+
+func (c *counter) QueryRow(ctx context.Context, query string, args ...any) engine.Row {
+	c.statements = append(c.statements, query)
+	return c.Engine.QueryRow(ctx, query, args...)
+}
+
+func (c *counter) Write(ctx context.Context, f func(context.Context, engine.Tx) error) error {
+	return c.Engine.Write(ctx, func(ctx context.Context, tx engine.Tx) error { return f(ctx, countedTx{tx, c}) })
+}
+
+type countedTx struct {
+	engine.Tx
+	c *counter
+}
+
+func (t countedTx) Query(ctx context.Context, query string, args ...any) (engine.Rows, error) {
+	t.c.statements = append(t.c.statements, query)
+	return t.Tx.Query(ctx, query, args...)
+}
+
+func (t countedTx) QueryRow(ctx context.Context, query string, args ...any) engine.Row {
+	t.c.statements = append(t.c.statements, query)
+	return t.Tx.QueryRow(ctx, query, args...)
+}
+
+func (t countedTx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	t.c.statements = append(t.c.statements, query)
+	return t.Tx.Exec(ctx, query, args...)
+}
+
+func (t countedTx) InsertJobs(ctx context.Context, jobs []river.InsertManyParams) error {
+	t.c.statements = append(t.c.statements, "jobs")
+	return t.Tx.InsertJobs(ctx, jobs)
+}
+
+func TestADeliveryWithoutChangesCostsNoMoreStatements(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		c := &counter{Engine: s.engine}
+		s.engine = c
+		count := func(f func()) (statements []string) {
+			c.statements = nil
+			f()
+			for _, query := range c.statements {
+				verb, _, _ := strings.Cut(query, " ")
+				statements = append(statements, verb)
+			}
+			return statements
+		}
+		accept := func(key string, changes ...ChatChange) func() {
+			return func() {
+				if fresh, err := s.Accept(ctx, Delivery{Connector: "c", Key: key, Changes: changes}, Job{Kind: "answer"}); err != nil || !fresh {
+					t.Errorf("Accept = %v, %v", fresh, err)
+				}
+			}
+		}
+		var id string
+		for _, step := range []struct {
+			name string
+			do   func()
+			want []string
+		}{
+			{"a delivery without changes", accept("plain"), []string{"INSERT", "jobs"}},
+			{"a delivery with changes", accept("close", ChatChange{Chat: "a"}, ChatChange{Chat: "b"}), []string{"INSERT", "INSERT", "jobs"}},
+			{"its reading", func() {
+				if err := s.engine.QueryRow(ctx, `SELECT id FROM deliveries WHERE dedupe = 'close'`).Scan(&id); err != nil {
+					t.Error(err)
+				}
+				c.statements = nil
+				if d, err := s.Delivery(ctx, id); err != nil || !d.ChangesPending {
+					t.Errorf("Delivery = %+v, %v", d, err)
+				}
+			}, []string{"SELECT"}},
+			{"its changes", func() {
+				if all, err := s.PendingChanges(ctx, "c", "a"); err != nil || len(all) != 1 {
+					t.Errorf("PendingChanges = %v, %v", all, err)
+				}
+			}, []string{"SELECT"}},
+			{"its end", func() { commits(t, s, Change{Finish: id}) }, []string{"UPDATE"}},
+		} {
+			if got := count(step.do); !slices.Equal(got, step.want) {
+				t.Errorf("%s takes the statements %q, want %q", step.name, got, step.want)
+			}
+		}
+	})
+}
+
+func TestPendingChangesAreFoundThroughTheIndexesOfBothTables(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, newDatabase(t, "sqlite"), Options{})
+	steps := strings.Join(plan(t, s, queryPendingChanges), "\n")
+	for _, want := range []string{"SEARCH chat_changes USING PRIMARY KEY (connector=? AND chat=?)", "SEARCH deliveries USING INDEX sqlite_autoindex_deliveries_1 (id=?)"} {
+		if !strings.Contains(steps, want) {
+			t.Errorf("%q is not in the plan:\n%s", want, steps)
+		}
+	}
+}
