@@ -165,11 +165,15 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 		}
 	}
 
+	if change.Finish == "" && d.ChangesPending {
+		// Who serves the chat is stored with this change; only the search goes on.
+		change.Applied = d.ID
+	}
 	if reflect.DeepEqual(c, before) {
-		if failure != nil {
+		if failure != nil && change.Applied == "" {
 			return failure
 		}
-		return b.store.Commit(ctx, change)
+		return errors.Join(failure, b.store.Commit(ctx, change))
 	}
 	b.follow(&c, before, &change)
 	return errors.Join(failure, b.commit(ctx, &c, change))

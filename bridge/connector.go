@@ -133,6 +133,12 @@ type Receipt struct {
 	// is no news to the next; empty where there is none.
 	Known string
 
+	// Changes are the chats that the delivery takes from their agents, as far as its
+	// body says so. While such a delivery waits to be worked on, the bridge refuses a
+	// press on the card of the chat if the chat service cannot confirm who serves it:
+	// what the card says may be out of date.
+	Changes []ChatChange
+
 	// Forward is the body to hand to the connector's Forward, apart from what
 	// becomes of the delivery itself; nil means that there is nothing to hand on.
 	// It is kept sealed until that is done.
@@ -149,12 +155,27 @@ type Receipt struct {
 	Note string
 }
 
+// A ChatChange says that a delivery takes a chat from its agent.
+type ChatChange struct {
+	// Chat is the id that Read gives as Ask.Chat.
+	Chat string
+	// Closed says that the chat is over. Otherwise it was handed over.
+	Closed bool
+	// Agent is the id of the agent who serves the chat now, as in Agent.ID; empty if the
+	// delivery does not say, or nobody does.
+	Agent string
+}
+
 // A Delivery is one authentic request from a chat service, kept until it is
 // handled.
 type Delivery struct {
 	Key      string
 	Body     []byte
 	Received time.Time
+	// Changes are what Receipt.Changes are, for a delivery that Listen hands over. Read
+	// does not get them, and the bridge ignores them in what Sweep finds: Sweep lists
+	// chats that are open.
+	Changes []ChatChange
 }
 
 // A Verb says what an Ask wants.

@@ -86,7 +86,7 @@ func (b *Bridge) take(ctx context.Context, connector string, receipt Receipt, bo
 			kept = body
 		}
 		group.Go(func() error {
-			return b.acceptCounted(ctx, connector, Delivery{Key: receipt.Key, Body: kept}, receipt.Known)
+			return b.acceptCounted(ctx, connector, Delivery{Key: receipt.Key, Body: kept, Changes: receipt.Changes}, receipt.Known)
 		})
 	}
 	if receipt.Forward != nil {
@@ -121,7 +121,11 @@ func (b *Bridge) accept(ctx context.Context, connector string, d Delivery, known
 	if d.Received.IsZero() {
 		d.Received = time.Now()
 	}
-	fresh, err = b.store.Accept(ctx, store.Delivery{Connector: connector, Key: d.Key, Body: d.Body, Received: d.Received, Known: known}, j)
+	stored := store.Delivery{Connector: connector, Key: d.Key, Body: d.Body, Received: d.Received, Known: known}
+	for _, change := range d.Changes {
+		stored.Changes = append(stored.Changes, store.ChatChange(change))
+	}
+	fresh, err = b.store.Accept(ctx, stored, j)
 	if err != nil {
 		return false, storeFault(err)
 	}

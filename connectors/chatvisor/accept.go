@@ -112,6 +112,7 @@ func (c *connector) receipt(event string, h http.Header, body []byte) (bridge.Re
 	if len(events) == 1 && c.sweeps() {
 		answer.Known = events[0].standing
 	}
+	answer.Changes = changes(events)
 	answer.Key, answer.Body, err = pack(events)
 	return answer, err
 }
@@ -252,6 +253,17 @@ func pack(events []kept) (key string, body []byte, err error) {
 	}
 	body, err = json.Marshal(all)
 	return key, body, err
+}
+
+// changes are the conversations that events end. Nothing else takes a conversation from
+// its agents: webhooks do not tell whose it is, and all cards are the team's.
+func changes(events []kept) (all []bridge.ChatChange) {
+	for _, k := range events {
+		if k.Done {
+			all = append(all, bridge.ChatChange{Chat: k.chat(), Closed: true})
+		}
+	}
+	return all
 }
 
 // inList is how much later an event of a list is than the list, so that of two about

@@ -2,6 +2,7 @@ package chatvisor
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +68,84 @@ func TestEveryVariantOfABodyIsHandledAsWritten(t *testing.T) {
 	}
 	if paths := d.paths(); len(paths) > 0 {
 		t.Errorf("asked without an endpoint: %q", paths)
+	}
+}
+
+func TestAnEventThatEndsAConversationSaysSo(t *testing.T) {
+	t.Parallel()
+	plain := newTenant(t, "")
+	ids := newTenant(t, "webhook: {mapping: {new-conversation: {conversation_id: conversation}, status-change: {conversation_id: conversation}, new-message: {conversation_id: conversation}}}")
+	closed := func(chats ...string) (all []bridge.ChatChange) {
+		for _, chat := range chats {
+			all = append(all, bridge.ChatChange{Chat: chat, Closed: true})
+		}
+		return all
+	}
+	const a, b, c = `{"customerId":"a","status":"DONE"}`, `{"customerId":"b","status":"UNREAD"}`, `{"customerId":"c","status":"done"}`
+	for _, test := range []struct {
+		event, body string
+		want        []bridge.ChatChange
+	}{
+		{eventStatus, recorded(t, "done"), closed("c-1")},
+		{eventAuto, recorded(t, "done"), closed("c-1")},
+		{eventStatus, recorded(t, "text"), nil},
+		{eventStatus, recorded(t, "unresolved"), nil},
+		{eventStatus, recorded(t, "unknown-status"), nil},
+		{eventConversation, recorded(t, "text"), nil},
+		{eventConversation, recorded(t, "done"), nil}, // which is no delivery
+		{eventMessage, recorded(t, "message"), nil},
+		{eventMessage, `{"customerId":"a","text":"hello","status":"DONE"}`, nil},
+		{eventSubscriber, `{"customerId":"a","status":"DONE"}`, nil},
+		{eventStatus, `{"customer":"a","status":"DONE"}`, nil}, // which does not fit
+		{eventStatus, `{"customerId":"a","conversation":"7","status":"DONE"}`, closed("a/7")},
+		{eventStatus, "[" + a + "]", closed("a")},
+		{eventStatus, "[" + a + "," + b + "," + c + "]", closed("a", "c")},
+		{eventStatus, "[" + a + "," + c + "," + a + "]", closed("c", "a")}, // the last end counts
+		// The conversation goes on, as another: the one before is over.
+		{eventStatus, `[{"customerId":"b","status":"DONE"},` + b + "]", closed("b")},
+	} {
+		d := plain
+		if strings.Contains(test.body, `"conversation"`) {
+			d = ids
+		}
+		r, err := d.comes(test.event, test.body)
+		if err != nil || !slices.Equal(r.Changes, test.want) {
+			t.Errorf("%s, %s: changes %+v, %v, want %+v", test.event, test.body, r.Changes, err, test.want)
+		}
+		if test.want != nil && r.Key == "" {
+			t.Errorf("%s, %s is no delivery", test.event, test.body)
+		}
+		if test.want == nil || strings.Count(test.body, "customerId") > 1 {
+			continue
+		}
+		if ask, err := d.Read(t.Context(), bridge.Delivery{Key: r.Key, Body: r.Body}); err != nil || ask.Verb != bridge.Close || ask.Chat != r.Changes[0].Chat {
+			t.Errorf("%s, %s: Read says %+v, %v", test.event, test.body, ask, err)
+		}
+	}
+}
+
+func TestTheEventsOfAListKeepTheirChanges(t *testing.T) {
+	t.Parallel()
+	d := newTenant(t, "")
+	var got []bridge.Delivery
+	deliver := func(_ context.Context, d bridge.Delivery) error { got = append(got, d); return nil }
+	d.k.hand.Store(&deliver)
+	received := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	r, err := d.comes(eventStatus, `[{"customerId":"a","status":"DONE"},{"customerId":"b","status":"UNREAD"},{"customerId":"c","status":"DONE"}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ask, err := d.k.read(t.Context(), bridge.Delivery{Key: r.Key, Body: r.Body, Received: received}); err != nil || ask.Verb != bridge.Nothing {
+		t.Fatalf("%+v, %v", ask, err)
+	}
+	want := [][]bridge.ChatChange{{{Chat: "a", Closed: true}}, nil, {{Chat: "c", Closed: true}}}
+	if len(got) != len(want) {
+		t.Fatalf("%d deliveries", len(got))
+	}
+	for i, d := range got {
+		if !slices.Equal(d.Changes, want[i]) {
+			t.Errorf("delivery %d: changes %+v, want %+v", i, d.Changes, want[i])
+		}
 	}
 }
 
@@ -474,6 +554,11 @@ func FuzzAccept(f *testing.F) {
 		all := first.List
 		if len(all) == 0 {
 			all = []kept{first}
+		}
+		for _, change := range got.Changes {
+			if !change.Closed || change.Agent != "" || !slices.ContainsFunc(all, func(k kept) bool { return k.Done && k.chat() == change.Chat }) {
+				t.Fatalf("changes %+v", got.Changes)
+			}
 		}
 		for _, k := range all {
 			// What is kept is ids and a code, or an address of the vendor's, and

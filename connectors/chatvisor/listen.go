@@ -22,7 +22,9 @@ func (c *connector) listen(ctx context.Context, deliver func(context.Context, br
 	return ctx.Err()
 }
 
-// spread makes a delivery of its own of each event that came in a list.
+// spread makes a delivery of its own of each event that came in a list. That a
+// conversation is over is pending at every moment until it is worked on: the list is
+// finished only after the deliveries of all its events are stored.
 func (c *connector) spread(ctx context.Context, list []kept, received time.Time) error {
 	hand := c.hand.Load()
 	if hand == nil {
@@ -33,7 +35,7 @@ func (c *connector) spread(ctx context.Context, list []kept, received time.Time)
 		if err != nil {
 			return err
 		}
-		if err := (*hand)(ctx, bridge.Delivery{Key: key, Body: body, Received: received.Add(inList(i))}); err != nil {
+		if err := (*hand)(ctx, bridge.Delivery{Key: key, Body: body, Received: received.Add(inList(i)), Changes: changes([]kept{k})}); err != nil {
 			return err
 		}
 	}

@@ -55,6 +55,7 @@ func newService(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) co
 		Secrets:   []string{apiToken, hookSecret, signatureSecret},
 		Genuine:   func(body []byte) connectortest.Request { return request("genuine", body, body, signatureSecret) },
 		Event:     func() []byte { return event },
+		// No Closing: the suite's events are new-conversation, which closes nothing.
 		Forged: []connectortest.Request{
 			request("signed with the secret of the path", event, event, hookSecret),
 			request("the signature of another body", event, []byte(recorded(t, "done")), signatureSecret),

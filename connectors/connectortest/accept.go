@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cobrowse-bridge/bridge"
 )
@@ -21,7 +22,7 @@ func (h Harness) accept(t *testing.T) {
 			if !errors.Is(err, bridge.ErrForged) {
 				t.Errorf("%s: got error %v, want ErrForged", r.Name, err)
 			}
-			if receipt.Key != "" || receipt.Body != nil || receipt.Answer != nil || receipt.Note != "" {
+			if receipt.Key != "" || receipt.Body != nil || receipt.Answer != nil || receipt.Note != "" || receipt.Changes != nil {
 				t.Errorf("%s: got a receipt beside the error", r.Name)
 			}
 		}
@@ -54,6 +55,23 @@ func (h Harness) accept(t *testing.T) {
 			if key(body) != key(s.Same[0]) {
 				t.Errorf("the same event got another key: %.200s", body)
 			}
+		}
+	})
+
+	t.Run("an event that closes a chat says so before it is read", func(t *testing.T) {
+		s := h.New(t, (&wire{}).wrap)
+		if s.Closing == nil {
+			t.Skip("no event of this service closes a chat")
+		}
+		body := s.Closing()
+		receipt, err := s.Genuine(body).accept(s.Connector)
+		if err != nil || receipt.Key == "" || len(receipt.Changes) != 1 || !receipt.Changes[0].Closed || receipt.Changes[0].Agent != "" {
+			t.Fatalf("got %+v, %v", receipt, err)
+		}
+		// The bridge looks for the change by the chat that Read names.
+		ask, err := s.Connector.Read(t.Context(), bridge.Delivery{Key: receipt.Key, Body: kept(receipt, body), Received: time.Now()})
+		if err != nil || ask.Chat == "" || ask.Chat != receipt.Changes[0].Chat {
+			t.Errorf("the change is about chat %q, and Read says %q, %v", receipt.Changes[0].Chat, ask.Chat, err)
 		}
 	})
 

@@ -64,6 +64,9 @@ type Service struct {
 	Genuine func(body []byte) Request
 	// Event is the body of an event about the open chat.
 	Event func() []byte
+	// Closing is the body of an event that closes the open chat; nil where no event
+	// says so.
+	Closing func() []byte
 	// Forged are requests that only look authentic.
 	Forged []Request
 	// Same are bodies of one event as it is sent again; Different are bodies

@@ -88,12 +88,34 @@ func sign(secret, body []byte) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// An event is the body of a delivery. It only says that something happened in a
-// chat; what that was is asked.
+// An event is the body of a delivery. It says that something happened in a chat; how
+// the chat stands now is asked.
 type event struct {
 	ID   string `json:"id"`
 	Type string `json:"type"`
 	Chat string `json:"chat"`
+	// Agent is who serves the chat after this event.
+	Agent string `json:"agent,omitempty"`
+}
+
+// The types of event that take a chat from its agent.
+const (
+	typeAssigned = "chat.assigned"
+	typeClosed   = "chat.closed"
+)
+
+// changes says whether the event takes the chat from its agent, for presses that come
+// while the API cannot be asked.
+func (e event) changes() []bridge.ChatChange {
+	switch {
+	case e.Type == typeClosed:
+		return []bridge.ChatChange{{Chat: e.Chat, Closed: true}}
+	case e.Type == typeAssigned && id.MatchString(e.Agent):
+		return []bridge.ChatChange{{Chat: e.Chat, Agent: e.Agent}}
+	case e.Type == typeAssigned: // to whom is not said
+		return []bridge.ChatChange{{Chat: e.Chat}}
+	}
+	return nil
 }
 
 // kept is what is stored of a delivery: no more than Read needs.
@@ -130,7 +152,7 @@ func (c *connector) accept(r *http.Request, body []byte) (bridge.Receipt, error)
 	if err != nil {
 		return bridge.Receipt{}, err
 	}
-	return bridge.Receipt{Key: e.ID, Body: body}, nil
+	return bridge.Receipt{Key: e.ID, Body: body, Changes: e.changes()}, nil
 }
 
 // A chat is what the API tells of a conversation, as far as we need it.

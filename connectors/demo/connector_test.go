@@ -80,6 +80,7 @@ func TestConnectorPassesTheSuite(t *testing.T) {
 				Secrets:   []string{d.secret, d.token, d.shop.key},
 				Genuine:   genuine,
 				Event:     func() []byte { return []byte(body) },
+				Closing:   func() []byte { return []byte(`{"id":"e3","type":"chat.closed","chat":"c1"}`) },
 				Forged:    []connectortest.Request{elsewhere},
 				Same:      [][]byte{[]byte(body), []byte(`{"id":"e1","type":"chat.assigned","chat":"c1","attempt":2}`)},
 				Different: [][]byte{
@@ -148,6 +149,40 @@ func TestReadSaysHowTheChatStandsNow(t *testing.T) {
 	d.close(d.chats[0])
 	if diff := cmp.Diff(bridge.Ask{Verb: bridge.Close, Chat: "c1"}, read()); diff != "" {
 		t.Errorf("closed (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnEventThatTakesAChatFromItsAgentSaysSo(t *testing.T) {
+	t.Parallel()
+	d, c := newDesk(t, plain)
+	for body, want := range map[string][]bridge.ChatChange{
+		`{"id":"e1","type":"chat.closed","chat":"c1","agent":"robin"}`:   {{Chat: "c1", Closed: true}},
+		`{"id":"e1","type":"chat.assigned","chat":"c1","agent":"sam"}`:   {{Chat: "c1", Agent: "sam"}},
+		`{"id":"e1","type":"chat.assigned","chat":"c1"}`:                 {{Chat: "c1"}},
+		`{"id":"e1","type":"chat.assigned","chat":"c1","agent":"../me"}`: {{Chat: "c1"}},
+		`{"id":"e1","type":"chat.message","chat":"c1","agent":"robin"}`:  nil,
+		`{"id":"e1","type":"chat.rated","chat":"c1"}`:                    nil,
+		`{"id":"e1","type":"chat.closed","chat":"../me"}`:                nil,
+	} {
+		r, err := accept(c, signed(d, body))
+		if diff := cmp.Diff(want, r.Changes); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", body, err, diff)
+		}
+	}
+	// The help desk names the agent in its own events.
+	d.handOver(d.chats[0], d.agents[1])
+	d.say(d.chats[0], "Hello?")
+	d.close(d.chats[0])
+	want := []event{
+		{ID: "e1", Type: typeAssigned, Chat: "c1", Agent: "robin"}, {ID: "e2", Type: typeAssigned, Chat: "c1", Agent: "sam"},
+		{ID: "e3", Type: "chat.message", Chat: "c1", Agent: "sam"}, {ID: "e4", Type: typeClosed, Chat: "c1", Agent: "sam"},
+	}
+	var got []event
+	for range want {
+		got = append(got, <-d.outbox)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the help desk tells (-want +got):\n%s", diff)
 	}
 }
 
@@ -220,6 +255,7 @@ func FuzzAccept(f *testing.F) {
 	f.Add(`{"id":"e1","type":"chat.assigned","chat":"c1"}`)
 	f.Add(`{"id":"e1","type":"chat.message","chat":"c1","text":"my card number is 4111"}`)
 	f.Add(`{"id":{},"chat":["c1"]}`)
+	f.Add(`{"id":"e2","type":"chat.closed","chat":"c1"}`)
 	f.Add(`[[[[`)
 	f.Fuzz(func(t *testing.T, body string) {
 		r := signed(d, body)
@@ -230,6 +266,11 @@ func FuzzAccept(f *testing.F) {
 			}
 			if !id.MatchString(receipt.Key) || len(receipt.Body) > len(`{"chat":""}`)+64 {
 				t.Errorf("kept %q under %q", receipt.Body, receipt.Key)
+			}
+			for _, change := range receipt.Changes {
+				if !id.MatchString(change.Chat) || change.Agent != "" && !id.MatchString(change.Agent) {
+					t.Errorf("it changes %+v", change)
+				}
 			}
 		}
 		r.Body = append(r.Body, ' ')

@@ -169,7 +169,7 @@ func (d *HelpDesk) begin(visitor, key string) *conversation {
 		},
 	}
 	d.chats = append(d.chats, c)
-	d.tell("chat.assigned", c)
+	d.tell(typeAssigned, c)
 	return c
 }
 
@@ -182,14 +182,14 @@ func (d *HelpDesk) handOver(c *conversation, to *agent) {
 	if c.Open && c.Agent != to {
 		c.Agent = to
 		c.Messages = append(c.Messages, remark{By: to.Name, Text: "Hello, this is " + to.Name + ". I take over from here."})
-		d.tell("chat.assigned", c)
+		d.tell(typeAssigned, c)
 	}
 }
 
 func (d *HelpDesk) close(c *conversation) {
 	if c.Open {
 		c.Open = false
-		d.tell("chat.closed", c)
+		d.tell(typeClosed, c)
 	}
 }
 
@@ -214,7 +214,7 @@ func (a *agent) post(id string, m message) *posting {
 func (d *HelpDesk) tell(kind string, c *conversation) {
 	d.events++
 	select {
-	case d.outbox <- event{ID: "e" + strconv.Itoa(d.events), Type: kind, Chat: c.ID}:
+	case d.outbox <- event{ID: "e" + strconv.Itoa(d.events), Type: kind, Chat: c.ID, Agent: c.Agent.ID}:
 	default:
 		d.opts.Log.Warn("a delivery was dropped: too many wait", "delivery", d.events)
 	}

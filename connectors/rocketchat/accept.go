@@ -162,7 +162,31 @@ func (c *connector) event(body []byte) (bridge.Receipt, error) {
 	if err != nil {
 		return bridge.Receipt{}, err
 	}
-	return bridge.Receipt{Key: c.key(e), Body: keep}, nil
+	return bridge.Receipt{Key: c.key(e), Body: keep, Changes: e.changes()}, nil
+}
+
+// changes says whether the event takes the chat from its agent. Only servedBy and
+// closedAt count: agent may still be the one before a hand-over. A retry has the body
+// of the first attempt, so that the agent may have changed since; Read asks.
+//
+// LivechatSessionStart is sent before anybody serves the chat. Messages and LeadCapture
+// name the agent too, and are not taken for a hand-over: they would have to be kept as
+// one each time, although nearly all of them name the agent who has the card.
+func (e event) changes() []bridge.ChatChange {
+	change := bridge.ChatChange{Chat: e.Room}
+	switch {
+	case e.Type == typeClose, e.ClosedAt != "":
+		change.Closed = true
+	case e.Type == typeTaken, e.Type == typeForward, e.Type == typeQueued:
+		// Nobody can forward a chat to the agent who serves it: such a body was made
+		// before the hand-over, and does not say who serves the chat after it.
+		if e.ServedBy.ID != e.OldServedBy.ID {
+			change.Agent = short(e.ServedBy.ID)
+		}
+	default:
+		return nil
+	}
+	return []bridge.ChatChange{change}
 }
 
 // genuine compares in a time that depends neither on the secrets nor on their

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,6 +71,84 @@ func TestRecordedDeliveriesAreUnderstood(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAnEventThatTakesAChatFromItsAgentSaysSo(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	const room, bob, eve = "uHEGz4vfFRdvTTLr7", "gXb7CZyTf5Cy2bJxm", "k2b7CZyTf5Cy2bJxm"
+	type object = map[string]any
+	moved := func(agent string) []bridge.ChatChange { return []bridge.ChatChange{{Chat: room, Agent: agent}} }
+	closed := []bridge.ChatChange{{Chat: room, Closed: true}}
+	for _, c := range []struct {
+		event  string
+		change object // fields to set, or to remove if nil
+		want   []bridge.ChatChange
+	}{
+		{"close", nil, closed},
+		{"close", object{"closedAt": nil}, closed},
+		{"close", object{"servedBy": nil, "agent": nil}, closed},
+		{"taken", nil, moved(bob)},
+		{"taken-odd-shapes", nil, moved(bob)},
+		{"taken-without-agent", nil, moved("")},
+		{"taken", object{"agent": object{"_id": eve}}, moved(bob)},
+		{"taken", object{"servedBy": nil}, moved("")},
+		{"taken", object{"servedBy": object{"_id": "no id\n"}}, moved("")},
+		// Its agent is still the one before, and servedBy the one who serves now.
+		{"forwarded-to-agent", nil, moved(eve)},
+		{"forwarded-to-agent", object{"servedBy": nil}, moved("")},
+		// The body was made before the hand-over, as that of a retry may be.
+		{"forwarded-to-agent", object{"servedBy": object{"_id": bob}}, moved("")},
+		{"forwarded-to-department", nil, moved("")},
+		{"forwarded-to-department", object{"servedBy": object{"_id": eve}}, moved(eve)},
+		{"queued", nil, moved("")},
+		{"queued", object{"agent": object{"_id": bob}}, moved("")},
+		{"queued", object{"servedBy": object{"_id": bob}}, moved(bob)}, // a chat that was taken already
+		{"start", nil, nil},
+		{"message-visitor", nil, nil},
+		{"message-agent", nil, nil},
+		{"lead-capture", nil, nil},
+		// No version is known to send it; if one does, the chat is over.
+		{"message-visitor", object{"closedAt": "2026-11-20T10:09:00.000Z"}, closed},
+		{"taken", object{"closedAt": "2026-11-20T10:09:00.000Z"}, closed},
+		// What is no delivery changes nothing.
+		{"edit", nil, nil},
+		{"offline", nil, nil},
+		{"test-button", nil, nil},
+		{"unknown-type", nil, nil},
+		{"close", object{"_id": "no id\n"}, nil},
+	} {
+		var m object
+		if err := json.Unmarshal(recorded(t, c.event), &m); err != nil {
+			t.Fatal(err)
+		}
+		for field, value := range c.change {
+			if m[field] = value; value == nil {
+				delete(m, field)
+			}
+		}
+		body, _ := json.Marshal(m)
+		r, err := d.receipt(t, body, genuine())
+		if err != nil || !slices.Equal(r.Changes, c.want) {
+			t.Errorf("%s with %v: changes %+v, %v, want %+v", c.event, c.change, r.Changes, err, c.want)
+		}
+		if c.want != nil && r.Key == "" {
+			t.Errorf("%s with %v is no delivery", c.event, c.change)
+		}
+	}
+}
+
+func TestACommandTakesNoChatFromItsAgent(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, func(c *Config) { c.Command = Command{Token: "command-token-of-16", Channels: []string{"helpdesk"}} })
+	room := d.AddChannel("helpdesk", "bob")
+	d.Command.Token, d.Command.Word = "command-token-of-16", "!cobrowse"
+	body := d.Typed(room, "bob", "!cobrowse 4821")
+	req := httptest.NewRequest(http.MethodPost, "/hooks/rocketchat/command", nil)
+	r, err := d.Accept(req, body)
+	if err != nil || r.Key == "" || r.Changes != nil {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 
@@ -209,6 +288,11 @@ func FuzzAccept(f *testing.F) {
 		}
 		if r.Key == "" {
 			return
+		}
+		for _, change := range r.Changes {
+			if len(r.Changes) > 1 || !plausible(change.Chat) || change.Agent != "" && !plausible(change.Agent) || change.Closed && change.Agent != "" {
+				t.Fatalf("changes %+v", r.Changes)
+			}
 		}
 		// What is kept has five short fields of visible ASCII and nothing else.
 		var keep map[string]string

@@ -67,6 +67,7 @@ func newService(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) co
 		return connectortest.Request{Name: name, Path: "/hooks/rocketchat", Header: h, Body: body}
 	}
 	taken, header := d.Event(typeTaken, d.chat)
+	closing, _ := d.Event(typeClose, d.chat)
 	bare := header.Clone()
 	bare.Del(tokenHeader)
 
@@ -96,7 +97,8 @@ func newService(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) co
 		Genuine: func(body []byte) connectortest.Request {
 			return request("genuine", testSecret, bare, body)
 		},
-		Event: func() []byte { return taken },
+		Event:   func() []byte { return taken },
+		Closing: func() []byte { return closing },
 		Forged: []connectortest.Request{
 			request("another workspace's secret", "another-secret-of-a-workspace", bare, taken),
 			request("the reader's token as the secret", readerToken, bare, taken),
