@@ -287,7 +287,10 @@ func (c *card) take(v upscope.Visitor) {
 // who is known to the site have equal identities; those of a stranger are told
 // apart by the short id alone.
 func identity(v upscope.Visitor) string {
-	ids := slices.Sorted(slices.Values(v.Identities))
+	ids := v.Identities
+	if !slices.IsSorted(ids) {
+		ids = slices.Sorted(slices.Values(ids))
+	}
 	sum := sha256.Sum256([]byte(v.UniqueID + "\x00" + strings.Join(ids, "\x00")))
 	return hex.EncodeToString(sum[:8])
 }

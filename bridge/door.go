@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/templates"
@@ -101,11 +102,22 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 // a person clicked, the card leads to one visitor, and the click is a new one. Back and
 // reload repeat an old click. A browser that goes back says the same as one whose user typed
 // the address (Sec-Fetch-Site none), so after a card led to a screen the page is shown then.
+// The policy may ask for the page as well.
 func (b *Bridge) straight(r *http.Request, c card) bool {
 	if !clicked(r) || reloaded(r) || r.URL.RawQuery != "" || !c.certain() {
 		return false
 	}
-	return metadataOf(r).site != "none" || !c.ledLately(time.Now())
+	if metadataOf(r).site == "none" && c.ledLately(time.Now()) {
+		return false
+	}
+	switch b.decide(c, policy.Watch).PageFirst {
+	case policy.PageFirstAlways:
+		return false
+	case policy.PageFirstOtherSites:
+		from := b.sourceOf(r, c)
+		return from != fromSite && from != fromSomewhere
+	}
+	return true
 }
 
 // again begins anew when the card changed while it was worked on, so that the

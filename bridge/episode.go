@@ -41,4 +41,4 @@ func (b *Bridge) episode(ctx context.Context, connector string, ask Ask, d store
 var episodes = regexp.MustCompile(`#[0-9]+$`)
 
 // conversation is what the chat service calls the conversation of a card.
-func (c *card) conversation() string { return episodes.ReplaceAllString(c.Chat, "") }
+func (c *card) conversation() string { return strings.TrimSuffix(c.Chat, episodes.FindString(c.Chat)) }

@@ -154,7 +154,7 @@ func (o *office) restartOffice() {
 }
 
 // again is the browser of before, of the bridge that there is now.
-func (o *office) again(b *browser) *browser { return &browser{o.world, b.cookies} }
+func (o *office) again(b *browser) *browser { return &browser{world: o.world, cookies: b.cookies} }
 
 // guesses is how often something is guessed: all lookup codes, unless time is short.
 func guesses() int {

@@ -76,7 +76,7 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 }
 
 // openNow asks for the watch link, after the record of who asks is written. The link exists
-// in the outcome alone.
+// in the outcome alone. Ctx is not the request's: it goes on if the browser gives up.
 func (b *Bridge) openNow(ctx context.Context, c card, p press, profile policy.Profile) (outcome, error) {
 	if c.ledJustNow(p.browser, time.Now()) {
 		// Another process has answered the same press, and has the link.
@@ -130,7 +130,7 @@ func (b *Bridge) watch(ctx context.Context, c card, p press, v upscope.Visitor, 
 	location, err := b.mint(ctx, c, v, profile)
 	if err != nil {
 		b.metrics.watch(watchFailed)
-		if c = b.takeBack(context.WithoutCancel(ctx), c, before, v, err); c.ID == "" {
+		if c = b.takeBack(ctx, c, before, v, err); c.ID == "" {
 			return outcome{}, errClosed // erased meanwhile
 		}
 		if errors.Is(err, upscope.ErrNotFound) {
@@ -138,7 +138,7 @@ func (b *Bridge) watch(ctx context.Context, c card, p press, v upscope.Visitor, 
 		}
 		return outcome{}, err
 	}
-	if err := b.shareNews(context.WithoutCancel(ctx), c, func(shared *card) {
+	if err := b.shareNews(ctx, c, func(shared *card) {
 		shared.led(time.Now())
 		shared.about.By = c.about.Agent.Name
 	}); err != nil {
@@ -299,30 +299,58 @@ func (b *Bridge) meant(ctx context.Context, c card, p press) (upscope.Visitor, e
 
 // confirm asks the chat service whether the agent still serves the chat. A
 // service that does not answer must not stop a session: then the deliveries are
-// believed, and the record says so.
+// believed, those that wait to be worked on as well, and the record says so.
 func (b *Bridge) confirm(ctx context.Context, c card) (confirmed string, refused error) {
 	of, err := b.served(ctx, c)
-	if err != nil {
+	if err != nil || of.about.Asked {
 		return "", err
 	}
-	serving := b.connectors[of.Connector].Serving
-	if serving == nil || of.about.Asked {
-		return "", nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, servingWait)
-	defer cancel()
-	agent, open, err := serving(ctx, of.conversation())
-	switch {
-	case err != nil:
+	if serving := b.connectors[of.Connector].Serving; serving != nil {
+		limited, cancel := context.WithTimeout(ctx, servingWait)
+		defer cancel()
+		agent, open, err := serving(limited, of.conversation())
+		switch {
+		case err == nil && !open:
+			return "", errClosed
+		case err == nil && !c.serves(of, agent):
+			return "", errMoved
+		case err == nil:
+			return "", nil
+		}
 		b.log.WarnContext(ctx, "chat service did not say who serves the chat", "connector", of.Connector, "card", c.ID, "err", err)
-		return "chat not confirmed", nil
-	case !open:
-		return "", errClosed
-	case c.about.Shared != "": // whoever sees the card may press it
-	case agentID(c.Connector, Agent{ID: agent}) != c.Agent:
-		return "", errMoved
+		confirmed = "chat not confirmed"
 	}
-	return "", nil
+	return confirmed, b.stillServes(ctx, c, of)
+}
+
+// stillServes refuses a press if a delivery that was acknowledged, and waits to be worked
+// on, says that the chat of the card is over or has another agent. What came before the
+// present conversation began is about an earlier one.
+func (b *Bridge) stillServes(ctx context.Context, c, of card) error {
+	changes, err := b.store.PendingChanges(ctx, of.Connector, of.conversation())
+	if err != nil {
+		return storeFault(err)
+	}
+	var refused error
+	for _, change := range changes {
+		switch {
+		case change.Received.Before(of.about.Heard):
+		case change.Closed:
+			return errClosed
+		case c.serves(of, change.Agent):
+			refused = nil // it came back
+		default:
+			refused = errMoved
+		}
+	}
+	return refused
+}
+
+// serves reports whether the card is that of the agent with this id in the chat service of
+// the card of the conversation. Who pressed a card that several people see need not serve
+// the chat.
+func (c *card) serves(of card, agent string) bool {
+	return c.about.Shared != "" || agentID(of.Connector, Agent{ID: agent}) == c.Agent
 }
 
 // followVisitor searches again by the clues that last, and returns the page about what it

@@ -149,7 +149,7 @@ func TestSigningOutEndsTheSession(t *testing.T) {
 	inOffice(t, "", func(o *office) {
 		ready(o.world)
 		bob := o.connected()
-		stolen := &browser{o.world, map[string]*http.Cookie{}}
+		stolen := &browser{world: o.world, cookies: map[string]*http.Cookie{}}
 		for name, c := range bob.cookies {
 			stolen.cookies[name] = c
 		}

@@ -335,9 +335,11 @@ func (w *world) posts(username string, want int) string {
 type browser struct {
 	*world
 	cookies map[string]*http.Cookie
+	// proxied is what a proxy in front does to each request, if there is one.
+	proxied func(*http.Request)
 }
 
-func (w *world) browser() *browser { return &browser{w, map[string]*http.Cookie{}} }
+func (w *world) browser() *browser { return &browser{world: w, cookies: map[string]*http.Cookie{}} }
 
 // follow is a person following a link in the chat.
 func (b *browser) follow(path string) *answer {
@@ -382,7 +384,10 @@ func (b *browser) form(path string, form url.Values) *http.Request {
 }
 
 func (b *browser) send(r *http.Request) *answer {
-	r.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36")
+	r.Header.Set("User-Agent", chromium)
+	if b.proxied != nil {
+		b.proxied(r)
+	}
 	for _, c := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 	}

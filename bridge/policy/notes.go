@@ -19,6 +19,9 @@ var placeholders = []string{"{agent}", "{connector}", "{chat}", "{reason}"}
 // Notes is InitialNotes with the values in place. Values are taken as they are:
 // braces in them stand for nothing.
 func (p Profile) Notes(v Values) string {
+	if p.InitialNotes == "" {
+		return ""
+	}
 	return strings.NewReplacer(
 		"{agent}", v.Agent, "{connector}", v.Connector, "{chat}", v.Chat, "{reason}", v.Reason,
 	).Replace(p.InitialNotes)

@@ -3,7 +3,6 @@
 package policy
 
 import (
-	"fmt"
 	"slices"
 
 	"cobrowse-bridge/upscope"
@@ -105,11 +104,11 @@ func (p *Policy) Decide(q Question) Decision {
 			continue
 		}
 		if !slices.Contains(r.may, q.Act) {
-			return Decision{Rule: r.name, Why: fmt.Sprintf("%s fits first, and does not allow %s.", r.title, q.Act)}
+			return Decision{Rule: r.name, Why: r.title + " fits first, and does not allow " + string(q.Act) + "."}
 		}
 		return Decision{
 			Allowed: true, Rule: r.name, Profile: r.profile, PageFirst: r.pageFirst,
-			Why: fmt.Sprintf("%s fits first, and allows %s.", r.title, q.Act),
+			Why: r.title + " fits first, and allows " + string(q.Act) + ".",
 		}
 	}
 	return Decision{Why: "No rule fits, so nothing is allowed."}
