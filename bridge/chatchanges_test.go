@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope/upscopetest"
@@ -115,5 +116,31 @@ func TestAChatThatWasTakenIsNotPendingWhileItsVisitorIsNotFound(t *testing.T) {
 		w.servedBy(room, "rocketchat:a1")
 		w.pass(time.Minute)
 		w.wantPending(room)
+	})
+}
+
+// A service without ids of its conversations names the customer in all of them, and the
+// card of the first may be removed before that of the second.
+func TestErasingFindsDeliveriesOfALaterConversation(t *testing.T) {
+	atCounter(t, func(c *counter) {
+		c.hears(false)
+		c.hears(true)
+		c.hears(false)
+		c.want("closed ready")
+		c.stop()
+		c.sql("DELETE FROM cards WHERE chat = 'cust'")
+		_, err := c.store.Accept(c.Context(), store.Delivery{
+			Connector: "counter", Key: "waits", Body: []byte(`{"customer":"cust"}`), Changes: []store.ChatChange{{Chat: "cust", Closed: true}},
+		}, store.Job{Queue: "counter", Kind: "answer"})
+		c.must(err)
+		c.erase(bridge.ByShortID, c.visitor, false)
+		for b, err := range c.store.Backlog(c.Context()) {
+			c.must(err)
+			c.Errorf("delivery %s is left", b.Key)
+		}
+		if all, err := c.store.PendingChanges(c.Context(), "counter", "cust"); err != nil || len(all) > 0 {
+			c.Errorf("changes are left: %+v, %v", all, err)
+		}
+		c.run()
 	})
 }

@@ -221,6 +221,7 @@ func (e *Eraser) find(ctx context.Context, want erasure) (store.Remains, error) 
 			}
 			trace.Cards = append(trace.Cards, row)
 			trace.Deliveries = append(trace.Deliveries, c.about.Opener)
+			trace.Words = append(trace.Words, c.conversation()) // deliveries do not number conversations
 			if _, own, ok := strings.Cut(row.Chat, "/"); ok {
 				trace.Words = append(trace.Words, own) // without what tells a wish from a chat
 			}
