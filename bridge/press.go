@@ -24,7 +24,8 @@ import (
 //   - The User-Agent is not that of a robot. This is a courtesy: robots can lie.
 //   - The browser's fetch metadata (www.w3.org/TR/fetch-metadata) describes a form of our
 //     own page that replaces the page in its tab: Sec-Fetch-Site same-origin, Sec-Fetch-Mode
-//     navigate, Sec-Fetch-Dest document. So fetch() and frames do not count.
+//     navigate, Sec-Fetch-Dest document. So fetch() and frames do not count. Chromium 76 to
+//     79 sends all but Sec-Fetch-Dest.
 //   - Sec-Fetch-User is "?1", which Chromium and Firefox send if a person acted, and not if
 //     a script called submit() or click().
 //
@@ -71,6 +72,7 @@ func (b *Bridge) readPress(w http.ResponseWriter, r *http.Request) error {
 	if err == nil {
 		return nil
 	}
+	b.metrics.refusal(err.Error())
 	retry := deskPath
 	if strings.HasPrefix(r.URL.Path, doorPath) {
 		retry = pageOf(r.PostForm)
@@ -93,7 +95,9 @@ func (b *Bridge) pressed(r *http.Request) error {
 	case meta == metadata{} && !b.signsIn():
 		return errOldBrowser
 	case meta == metadata{}:
-	case meta.site != "same-origin", !meta.opensPage():
+	case meta.site != "same-origin" || meta.mode != "navigate":
+		return errPress
+	case meta.dest != "document" && (meta.dest != "" || meta.user != byPerson):
 		return errPress
 	case meta.user != byPerson && !webKit(r.UserAgent()):
 		return errPress

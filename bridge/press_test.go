@@ -63,6 +63,7 @@ const (
 var formSenders = []sender{
 	// People. WebKit sends no Sec-Fetch-User, ever.
 	{name: "Chromium", userAgent: chromium, header: ofForm + byPerson},
+	{name: "Chromium before 80, which sends no Sec-Fetch-Dest", userAgent: chromium, header: strings.TrimSuffix(ofForm, "\nSec-Fetch-Dest: document") + byPerson},
 	{name: "Edge", userAgent: edge, header: ofForm + byPerson},
 	{name: "Firefox", userAgent: firefox, header: ofForm + byPerson},
 	{name: "Safari", userAgent: safari, header: ofForm},

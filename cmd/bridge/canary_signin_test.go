@@ -27,8 +27,10 @@ func TestPromise10NoSecretOfASignInAnywhere(t *testing.T) {
 	door, _, ada := r.card()
 	r.signsIn(ada, door).want(t, http.StatusOK, "Is this your account?")
 	ada.press(door, url.Values{"connect": {"1"}}).want(t, http.StatusOK, "Ann Silva")
-	ada.follow(door).wantWatch(t)
-	r.watch(ada, door).wantWatch(t)
+	first := ada.follow(door).Header.Get("Location")
+	if again := r.watch(ada, door).Header.Get("Location"); first == "" || again != first {
+		t.Error("a press within three seconds leads elsewhere") // the program kept the link for it
+	}
 	for _, page := range []string{"/", "/desk/audit", "/desk/operations", "/desk/erase", "/desk/audit/export"} {
 		ada.follow(page).want(t, http.StatusOK)
 	}
@@ -64,7 +66,7 @@ func TestPromise10NoSecretOfASignInAnywhere(t *testing.T) {
 	for _, w := range r.upscope.Watches() {
 		r.marks = append(r.marks, mark{"a watch link", w.URL})
 	}
-	if n := len(issuer.Secrets()); n < 10 || len(r.cookies) < 15 || len(r.upscope.Watches()) < 3 {
+	if n := len(issuer.Secrets()); n < 10 || len(r.cookies) < 15 || len(r.upscope.Watches()) < 2 {
 		t.Errorf("only %d secrets of the issuer, %d cookies, %d watch links", n, len(r.cookies), len(r.upscope.Watches()))
 	}
 	r.searchAll()

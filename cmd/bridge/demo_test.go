@@ -287,7 +287,7 @@ func TestDemoLeadsFromAChatToTheCustomersPage(t *testing.T) {
 		return title == "Co-browsing with Ann is over" && !s.Customer.Watched
 	})
 
-	status, session, page = agent.do(http.MethodGet, door, nil)
+	status, session, page = agent.send(http.MethodGet, door, nil, "same-origin") // a click in the demo's chat
 	if status != http.StatusSeeOther || !strings.Contains(session, upscopePath+"/session/") {
 		t.Errorf("the second press is answered %d to %q, want straight on:\n%s", status, session, page)
 	}

@@ -77,11 +77,9 @@ func TestSIGTERMAnswersWhatWasAccepted(t *testing.T) {
 	}
 	pressed := make(chan result, 1)
 	door := s.door(t, "bob")
+	bob.loads(door)
 	go func() {
-		header := navigation("same-origin")
-		header.Set("Origin", origin)
-		header.Set("Content-Type", "application/x-www-form-urlencoded")
-		a, err := bob.send(http.MethodPost, door, header, strings.NewReader(url.Values{"visitor": {ann}}.Encode()))
+		a, err := bob.send(http.MethodPost, door, ofForm(), strings.NewReader(url.Values{"visitor": {ann}}.Encode()))
 		pressed <- result{a, err}
 	}()
 	<-met

@@ -215,13 +215,29 @@ func (b *browser) follow(path string) answer {
 	return b.do(http.MethodGet, path, navigation("cross-site"), nil)
 }
 
-// press is a person pressing a button on the door's page.
+// loads opens a page by no click of a person, so that it shows itself.
+func (b *browser) loads(path string) answer {
+	b.t.Helper()
+	header := navigation("none")
+	header.Del("Sec-Fetch-User")
+	return b.do(http.MethodGet, path, header, nil)
+}
+
+// press is a person pressing a button on a page, which the browser has loaded before.
 func (b *browser) press(path string, form url.Values) answer {
 	b.t.Helper()
+	if b.cookies["__Host-browser"] == "" {
+		b.loads(path)
+	}
+	return b.do(http.MethodPost, path, ofForm(), strings.NewReader(form.Encode()))
+}
+
+// ofForm is what a browser sends with a form whose button a person pressed.
+func ofForm() http.Header {
 	header := navigation("same-origin")
 	header.Set("Origin", origin)
 	header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return b.do(http.MethodPost, path, header, strings.NewReader(form.Encode()))
+	return header
 }
 
 // tells delivers an event of a room as the workspace would.
