@@ -18,8 +18,8 @@ import (
 const browserLife = 12 * time.Hour
 
 // admit decides whether an agent may use a door, and reports whether they may go straight
-// on. Browser is the token of their browser, or "". Where nobody signs in, the browser that pressed first is the
-// agent's, for this door and for later ones.
+// on. Browser is the token of their browser, or "". Where nobody signs in, the browser that
+// pressed first is the agent's, for this door and for later ones.
 func (b *Bridge) admit(ctx context.Context, c *card, who signin.Identity, browser string) (straight bool, err error) {
 	if b.signsIn() {
 		err := b.admitAgent(ctx, c, who)

@@ -101,6 +101,9 @@ type detail struct {
 	Reason templates.Reason `json:"reason,omitempty"`
 	// Sighting is what Upscope said of the one visitor when it was matched.
 	Sighting *sighting `json:"sighting,omitempty"`
+	// Unseen says that a press found this visitor in the place of the one before. Until an
+	// agent presses for them on a page, nobody may have seen who they are.
+	Unseen bool `json:"unseen,omitempty"`
 	// Choices are the short ids the agent may choose from.
 	Choices []string `json:"choices,omitempty"`
 	// Subjects are keyed hashes of the ids that the visitor was ever named by, so
@@ -256,6 +259,7 @@ func (c *card) apply(m Match) {
 	c.about.Reason, c.about.Choices = m.Reason, nil
 	switch {
 	case len(m.Visitors) == 0:
+		c.Visitor, c.about.Sighting = "", nil
 		c.move(foundNobody)
 	case m.Sure:
 		c.take(m.Visitors[0])
@@ -292,5 +296,8 @@ func identity(v upscope.Visitor) string {
 		ids = slices.Sorted(slices.Values(ids))
 	}
 	sum := sha256.Sum256([]byte(v.UniqueID + "\x00" + strings.Join(ids, "\x00")))
-	return hex.EncodeToString(sum[:8])
+	return hex.EncodeToString(sum[:identityDigits/2])
 }
+
+// identityDigits is the length of an identity, in hexadecimal digits.
+const identityDigits = 16

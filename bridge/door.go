@@ -194,7 +194,9 @@ func (b *Bridge) pressOnce(w http.ResponseWriter, r *http.Request, who signin.Id
 		return c.told(b.wait(w, r, c))
 	}
 	visitor, seen, _ := strings.Cut(r.PostForm.Get("visitor"), ".")
-	return c.told(b.open(w, r, c, press{visitor: visitor, seen: seen, anyway: r.PostForm.Get("anyway") != "", from: fromOurPage, browser: browser}))
+	chosen := len(seen) > identityDigits && seen[identityDigits:] == chosenMark
+	seen = seen[:min(len(seen), identityDigits)]
+	return c.told(b.open(w, r, c, press{visitor: visitor, seen: seen, chosen: chosen, anyway: r.PostForm.Get("anyway") != "", from: fromOurPage, browser: browser}))
 }
 
 // doorCard finds the card behind an address, if its door opens now. Addresses
@@ -296,6 +298,9 @@ func (b *Bridge) lookAgain(ctx context.Context, c *card) error {
 	}
 	c.Visitor, c.about.Sighting = "", nil
 	c.apply(m)
+	if before.Visitor != "" && c.Visitor != "" {
+		c.about.Unseen = c.about.Unseen || c.Visitor != before.Visitor || c.about.Sighting.Identity != before.identity()
+	}
 	change := store.Change{Audit: []store.Entry{b.entry(*c, "asked", m.Trail)}}
 	b.follow(c, before, &change)
 	return b.keep(ctx, c, change)

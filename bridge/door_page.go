@@ -6,10 +6,12 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
 )
@@ -26,8 +28,16 @@ func (b *Bridge) showDoor(w http.ResponseWriter, r *http.Request, c card) error 
 // doorPage is the page that showDoor shows.
 func (b *Bridge) doorPage(ctx context.Context, c card) (templates.Door, error) {
 	if len(c.about.Choices) > 0 {
-		visitors, err := b.choices(ctx, c)
-		return c.door(visitors...), err
+		m, err := b.finder.find(ctx, c.about.Clues)
+		if err != nil {
+			return templates.Door{}, err
+		}
+		if c, err = b.chosenAmong(ctx, c, m); err != nil {
+			return templates.Door{}, err
+		}
+		if len(c.about.Choices) > 0 {
+			return c.door(b.describeAll(m.Visitors)...), nil
+		}
 	}
 	if c.Visitor == "" {
 		return c.door(), nil
@@ -43,23 +53,40 @@ func (b *Bridge) doorPage(ctx context.Context, c card) (templates.Door, error) {
 	return b.doorOf(c, v), nil
 }
 
-// choices are the visitors an agent may choose from, as the search that found
-// them knows them now. Those who no longer turn up are left out.
-func (b *Bridge) choices(ctx context.Context, c card) ([]templates.Visitor, error) {
-	m, err := b.finder.find(ctx, c.about.Clues)
-	if err != nil {
-		return nil, err
+// chosenAmong brings a card whose agent has to choose to the visitors who match now, so that
+// the page offers them all. It returns the card as it then is.
+func (b *Bridge) chosenAmong(ctx context.Context, c card, m Match) (card, error) {
+	same := func(now *card) bool {
+		return slices.Equal(now.about.Choices, c.about.Choices) && reflect.DeepEqual(now.about.Clues, c.about.Clues)
 	}
-	var visitors []templates.Visitor
-	for _, v := range m.Visitors {
-		if slices.Contains(c.about.Choices, v.ShortID) {
-			visitors = append(visitors, b.describe(v))
+	after := c
+	if after.apply(m); same(&after) {
+		return c, nil
+	}
+	after, err := b.revise(ctx, c.ID, func(now *card) []store.Entry {
+		if !same(now) {
+			return nil // another request has searched meanwhile
 		}
+		now.apply(m)
+		return []store.Entry{b.entry(*now, "asked", m.Trail)}
+	})
+	if err != nil {
+		return c, storeFault(err)
 	}
-	return visitors, nil
+	after.who, after.holder, after.page, after.over = c.who, c.holder, c.page, c.over
+	return after, nil
 }
 
+// chosenMark ends what the form sends back for one of several visitors, after the digits of
+// their identity.
+const chosenMark = "c"
+
 func (c *card) door(visitors ...templates.Visitor) templates.Door {
+	if len(visitors) > 1 {
+		for i := range visitors {
+			visitors[i].ID += chosenMark
+		}
+	}
 	return templates.Door{
 		Path: samePage, Agent: c.actorName(), Claimed: c.about.Visitor, Chat: c.chatLink(),
 		Reason: c.about.Reason, Visitors: visitors, Now: time.Now(),
@@ -99,16 +126,24 @@ func (b *Bridge) doorOf(c card, v upscope.Visitor) templates.Door {
 // seen is the identity of a visitor as the agent knows them: what the page they
 // pressed on showed, or else what the card was made for.
 func (c *card) seen(p press) string {
-	if s := c.about.Sighting; p.seen == "" && s != nil && p.visitor == c.Visitor {
-		return s.Identity
+	if p.seen == "" && p.visitor == c.Visitor {
+		return c.identity()
 	}
 	return p.seen
+}
+
+// identity is that of the card's visitor when they were matched, or "".
+func (c *card) identity() string {
+	if c.about.Sighting == nil {
+		return ""
+	}
+	return c.about.Sighting.Identity
 }
 
 // certain reports whether the card leads to one visitor by a clue that is good
 // enough to follow without another look at the page.
 func (c *card) certain() bool {
-	return c.Visitor != "" && slices.Contains([]State{Ready, Opened, Live, Ended}, c.state()) && c.about.Reason != templates.ReasonCode
+	return c.Visitor != "" && slices.Contains([]State{Ready, Opened, Live, Ended}, c.state()) && c.about.Reason != templates.ReasonCode && !c.about.Unseen
 }
 
 // describe is a visitor in the words of a page.
@@ -132,6 +167,13 @@ func (b *Bridge) describe(v upscope.Visitor) templates.Visitor {
 	d.ID += "." + identity(v)
 	d.Foreign = b.foreign(v)
 	return d
+}
+
+func (b *Bridge) describeAll(visitors []upscope.Visitor) (all []templates.Visitor) {
+	for _, v := range visitors {
+		all = append(all, b.describe(v))
+	}
+	return all
 }
 
 func (b *Bridge) foreign(v upscope.Visitor) bool {

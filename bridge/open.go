@@ -23,6 +23,8 @@ type press struct {
 	// seen is the identity of the visitor as the page showed it; empty if the agent saw no
 	// page, or the form does not say.
 	seen string
+	// chosen says that the page showed several visitors, and the agent chose this one.
+	chosen bool
 	// anyway insists although the visitor reads as offline.
 	anyway bool
 	// straight says that the agent has not seen the door's page.
@@ -113,12 +115,16 @@ func (b *Bridge) watch(ctx context.Context, c card, p press, v upscope.Visitor, 
 		c.about.Reason, c.about.Choices = templates.ReasonChosen, nil
 	}
 	c.take(v)
+	c.about.Unseen = false
 	c.led(time.Now())
 	c.about.PressedIn = browserPrint(p.browser)
 	if c.who.ID != "" {
 		c.about.By, c.about.ByID = c.actorName(), c.who.ID
 	}
 	if err := b.record(ctx, &c, before, p, confirmed); err != nil {
+		if errors.Is(err, errThrottled) && b.ledMeanwhile(ctx, c, p) {
+			return outcome{}, errAgain // another process answered this press, with the last link that the agent had
+		}
 		b.refused(ctx, c, err)
 		if errors.Is(err, errStore) {
 			b.metrics.watch(watchFailed)
@@ -146,6 +152,13 @@ func (b *Bridge) watch(ctx context.Context, c card, p press, v upscope.Visitor, 
 	}
 	b.metrics.watch(watchLed)
 	return outcome{address: location}, nil
+}
+
+// ledMeanwhile reports whether the same press was answered since the card was read.
+func (b *Bridge) ledMeanwhile(ctx context.Context, c card, p press) bool {
+	now, err := b.card(ctx, c.ID)
+	now.who = c.who
+	return err == nil && now.ledJustNow(p.browser, time.Now())
 }
 
 // pageInstead is the outcome of a press that opens nothing.
@@ -254,6 +267,7 @@ func (b *Bridge) takeBack(ctx context.Context, c, before card, v upscope.Visitor
 		b.log.ErrorContext(ctx, "outcome not recorded", "card", c.ID, "err", err)
 		return c
 	}
+	after.who = c.who
 	return after
 }
 
@@ -278,7 +292,7 @@ func (b *Bridge) meant(ctx context.Context, c card, p press) (upscope.Visitor, e
 	b.finder.forget(c.about.Clues, p.visitor)
 	finder := b.finder.fresh()
 	clues := c.about.Clues.only(c.about.Reason)
-	if clues.Empty() || p.visitor != c.Visitor {
+	if clues.Empty() || p.chosen {
 		return finder.visitor(ctx, p.visitor)
 	}
 	m, err := finder.find(ctx, clues)
