@@ -115,6 +115,9 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 		// A chat that waits in a queue has nobody to show a card to.
 	default:
 		c.serve(ask)
+		if d.ChangesPending {
+			c.about.HandedOver = latest(c.about.HandedOver, d.Received.UTC())
+		}
 		if ask.New {
 			c.about.Heard = latest(c.about.Heard, d.Received.UTC())
 		}

@@ -98,6 +98,7 @@ func (b *Bridge) signedIn(w http.ResponseWriter, r *http.Request) error {
 		return &noticeError{err, templates.Notice{Retry: signInPath}}
 	}
 	b.writeDown(r.Context(), store.Entry{Action: "signed in", Agent: who.ID})
+	next = strings.TrimSuffix(next, "?") // as a link to the same page ends
 	if !strings.Contains(next, "?") && (strings.HasPrefix(next, doorPath) || strings.HasPrefix(next, cardPath)) {
 		next += signedInPage
 	}

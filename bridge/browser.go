@@ -17,10 +17,11 @@ import (
 // browserLife is how long a browser is remembered as an agent's.
 const browserLife = 12 * time.Hour
 
-// admit decides whether an agent may use a door, and reports whether they may go straight
-// on. Browser is the token of their browser, or "". Where nobody signs in, the browser that
-// pressed first is the agent's, for this door and for later ones.
-func (b *Bridge) admit(ctx context.Context, c *card, who signin.Identity, browser string) (straight bool, err error) {
+// admit decides whether an agent may use a door. Browser is the token of their browser, or
+// "". Where nobody signs in, the browser that pressed first is the agent's, for this door and
+// for later ones. Known says that the agent is known, so that a click may lead straight on:
+// they are signed in, or the browser is remembered as theirs.
+func (b *Bridge) admit(ctx context.Context, c *card, who signin.Identity, browser string) (known bool, err error) {
 	if b.signsIn() {
 		err := b.admitAgent(ctx, c, who)
 		return err == nil, err
@@ -58,6 +59,25 @@ func (b *Bridge) mark(w http.ResponseWriter, token string) {
 		Name: b.cookieName(), Value: token, Path: "/", MaxAge: int(browserLife.Seconds()),
 		Secure: b.origin.Scheme == "https", HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
+}
+
+// shownCookie is the name of the cookie which says that the browser was at a card's address
+// before. The name has a print of the card, and the cookie goes to that address alone.
+func shownCookie(c card) string {
+	sum := sha256.Sum256([]byte("shown " + c.ID))
+	return "shown-" + hex.EncodeToString(sum[:8])
+}
+
+// markShown remembers that the browser was at a card's address, and reports whether it was
+// there before.
+func (b *Bridge) markShown(w http.ResponseWriter, r *http.Request, c card) (before bool) {
+	name := shownCookie(c)
+	http.SetCookie(w, &http.Cookie{
+		Name: name, Value: "1", Path: r.URL.Path, MaxAge: int(browserLife.Seconds()),
+		Secure: b.origin.Scheme == "https", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+	_, err := r.Cookie(name)
+	return err == nil
 }
 
 // browserPrint is what a card keeps of a token, or "" for none.

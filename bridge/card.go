@@ -144,6 +144,9 @@ type detail struct {
 	// Heard is when it was last heard that a conversation began, for services without
 	// ids of them.
 	Heard time.Time `json:"heard,omitzero"`
+	// HandedOver is when the last delivery came that said who serves the chat and was worked
+	// on; see Receipt.Changes.
+	HandedOver time.Time `json:"handed_over,omitzero"`
 	// Since is the first generation of the door that the present agent had. A
 	// later one was sent to the agent's own place because somebody asked for it.
 	Since int `json:"since,omitempty"`

@@ -69,9 +69,10 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 		b.refused(r.Context(), c, err)
 		return err
 	}
+	before := b.markShown(w, r, c)
 	c.page = pageOf(r.URL.Query())
 	browser := b.token(r)
-	mine, err := b.admit(r.Context(), &c, who, browser)
+	known, err := b.admit(r.Context(), &c, who, browser)
 	if errors.Is(err, errConnect) {
 		return b.render(w, http.StatusOK, b.connectPage(c))
 	}
@@ -79,7 +80,7 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 		b.refused(r.Context(), c, err)
 		return c.told(err)
 	}
-	if mine && b.straight(r, c) {
+	if known && b.straight(r, c, before) {
 		return c.told(b.open(w, r, c, press{visitor: c.Visitor, straight: true, from: b.sourceOf(r, c), browser: browser}))
 	}
 	if c.page == chatPage && b.enters(c) {
@@ -99,15 +100,17 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 }
 
 // straight reports whether a GET leads straight to the screen, without a look at the page:
-// a person clicked, the card leads to one visitor, and the click is a new one. Back and
-// reload repeat an old click. A browser that goes back says the same as one whose user typed
-// the address (Sec-Fetch-Site none), so after a card led to a screen the page is shown then.
-// The policy may ask for the page as well.
-func (b *Bridge) straight(r *http.Request, c card) bool {
-	if !clicked(r) || reloaded(r) || r.URL.RawQuery != "" || !c.certain() {
+// a person clicked, and the card leads to one visitor, or back into the agent's own session.
+// The policy may ask for the page nevertheless.
+//
+// A browser that goes back, reloads or restores a tab says the same as one whose user typed
+// the address or clicked in an app (Sec-Fetch-Site none). So such a request leads straight on
+// only in a browser that was not at this address before, which its cookies tell.
+func (b *Bridge) straight(r *http.Request, c card, before bool) bool {
+	if !clicked(r) || r.URL.RawQuery != "" || !c.certain() && (!c.ownSession() || len(c.running()) == 0) {
 		return false
 	}
-	if metadataOf(r).site == "none" && c.ledLately(time.Now()) {
+	if metadataOf(r).site == "none" && (before || b.token(r) == "" || time.Since(c.about.Pressed) < lately) {
 		return false
 	}
 	switch b.decide(c, policy.Watch).PageFirst {
@@ -119,6 +122,10 @@ func (b *Bridge) straight(r *http.Request, c card) bool {
 	}
 	return true
 }
+
+// lately is how long after a press a typed address is taken for one that the browser went
+// back to, whatever its cookies say.
+const lately = 10 * time.Minute
 
 // again begins anew when the card changed while it was worked on, so that the
 // answer fits what the card has become. Nothing is answered before.
@@ -296,6 +303,7 @@ func (b *Bridge) lookAgain(ctx context.Context, c *card) error {
 	if err != nil {
 		return err
 	}
+	b.finder.keep(m.Visitors)
 	c.Visitor, c.about.Sighting = "", nil
 	c.apply(m)
 	if before.Visitor != "" && c.Visitor != "" {

@@ -37,10 +37,10 @@ func (b *Bridge) enters(c card) bool {
 }
 
 // enterChat leads an agent into the conversation, by an address that is made for
-// them now and exists in this answer alone. Whoever follows it is that agent, so it
-// is guarded as a watch link is: the door has to be their browser's, the
-// conversation has to be open, there is a limit, that they went is on record
-// before, and a press that is made twice counts once.
+// them now. It exists in this answer, and in the memory of this process for a press that is
+// made twice. Whoever follows it is that agent, so it is guarded as a watch link is: the door
+// has to be their browser's, the conversation has to be open, there is a limit, and that they
+// went is on record before. Other processes do not know of the first of two presses.
 func (b *Bridge) enterChat(w http.ResponseWriter, r *http.Request, c card, browser string) error {
 	if !b.enters(c) {
 		return b.showDoor(w, r, c)
@@ -66,7 +66,10 @@ func (b *Bridge) enterNow(ctx context.Context, c card, browser string) (address 
 	if err != nil {
 		return "", err
 	}
-	_, err = b.confirm(ctx, c)
+	confirmed, err := b.confirm(ctx, c, of)
+	if err == nil && !confirmed {
+		err = b.stillServes(ctx, c, of)
+	}
 	if err == nil {
 		err = b.recordEntry(ctx, c, of, browser)
 	}

@@ -246,6 +246,13 @@ func (f *finder) forget(c Clues, visitors ...string) {
 	f.searches.drop(searchKey(upscope.KindEmail, c.Email))
 }
 
+// keep has the next read of these visitors return them as they were just found.
+func (f *finder) keep(visitors []upscope.Visitor) {
+	for _, v := range visitors {
+		f.visitors.put(v.ShortID, v)
+	}
+}
+
 func searchKey(kind upscope.Kind, value string) string { return string(kind) + ":" + value }
 
 func (f *finder) search(ctx context.Context, term upscope.Term, key string) ([]upscope.Visitor, error) {

@@ -47,7 +47,7 @@ const overPlanRest = time.Minute
 // press does not fit what the bridge now knows, the page says so instead.
 func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) error {
 	if p.visitor == "" || p.visitor != c.Visitor && !slices.Contains(c.about.Choices, p.visitor) {
-		return b.showDoor(w, r, c)
+		return b.showChanged(w, r, c, p)
 	}
 	// The policy may have changed since the door's page was shown.
 	how := b.decide(c, policy.Watch)
@@ -66,13 +66,15 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 	case err != nil:
 		return err
 	case !same:
-		return b.showDoor(w, r, c)
+		return b.showChanged(w, r, c, p)
 	case answer.address == "":
 		return b.render(w, http.StatusOK, answer.page)
 	}
 	// The cookie lives as long from here as the store remembers the browser. A browser that
 	// gets a cookie also keeps no copy of the page before, so Back loads it from here.
-	b.mark(w, p.browser)
+	if p.browser != "" {
+		b.mark(w, p.browser)
+	}
 	leadAway(w, answer.address)
 	return nil
 }
@@ -82,7 +84,7 @@ func (b *Bridge) open(w http.ResponseWriter, r *http.Request, c card, p press) e
 func (b *Bridge) openNow(ctx context.Context, c card, p press, profile policy.Profile) (outcome, error) {
 	if c.ledJustNow(p.browser, time.Now()) {
 		// Another process has answered the same press, and has the link.
-		return b.pageInstead(b.doorPage(ctx, c))
+		return b.pageInstead(b.changedPage(ctx, c, p))
 	}
 	if err := b.limits.known(b.watchTries(c)); err != nil {
 		return outcome{}, err
@@ -90,26 +92,36 @@ func (b *Bridge) openNow(ctx context.Context, c card, p press, profile policy.Pr
 	if !b.looks.allow(c.actor()) {
 		return outcome{}, errThrottled
 	}
-	v, confirmed, err := b.lookBefore(ctx, c, p)
+	v, note, err := b.lookBefore(ctx, c, p)
 	switch {
 	case errors.Is(err, errSeveral), errors.Is(err, upscope.ErrNotFound):
-		return b.pageInstead(b.followVisitor(ctx, c, errors.Is(err, errSeveral)))
+		return b.pageInstead(b.followVisitor(ctx, c, p, errors.Is(err, errSeveral)))
 	case err != nil:
 		b.refused(ctx, c, err)
 		return outcome{}, err
 	case v.ShortID != p.visitor, !v.IsOnline && !p.anyway && !c.about.Clues.Empty():
-		return b.pageInstead(b.followVisitor(ctx, c, false))
-	case !v.IsOnline && !p.anyway, c.seen(p) != identity(v), p.straight && (v.IsInSession && !c.watches(v, time.Now()) || b.foreign(v)):
-		return outcome{page: b.doorOf(c, v)}, nil
+		return b.pageInstead(b.followVisitor(ctx, c, p, false))
+	case !v.IsOnline && !p.anyway, c.seen(p) != identity(v), p.straight && !b.passes(c, v):
+		page := b.doorOf(c, v)
+		c.markChanged(&page, c.seen(p), identity(v))
+		return outcome{page: page}, nil
 	}
 	if time.Now().Before(time.UnixMicro(b.overPlan.Load())) {
 		return outcome{}, &noticeError{upscope.ErrOverPlan, c.overPlan(v, b.hosts)}
 	}
-	return b.watch(ctx, c, p, v, confirmed, profile)
+	return b.watch(ctx, c, p, v, note, profile)
+}
+
+// passes reports whether an agent may be led to v who has not seen the page.
+func (b *Bridge) passes(c card, v upscope.Visitor) bool {
+	if v.IsInSession {
+		return c.watches(v, time.Now()) && !b.foreign(v)
+	}
+	return c.certain() && !b.foreign(v)
 }
 
 // watch writes down that the agent is about to watch v, and asks for the link.
-func (b *Bridge) watch(ctx context.Context, c card, p press, v upscope.Visitor, confirmed string, profile policy.Profile) (outcome, error) {
+func (b *Bridge) watch(ctx context.Context, c card, p press, v upscope.Visitor, note string, profile policy.Profile) (outcome, error) {
 	before := c
 	if v.ShortID != c.Visitor {
 		c.about.Reason, c.about.Choices = templates.ReasonChosen, nil
@@ -121,7 +133,7 @@ func (b *Bridge) watch(ctx context.Context, c card, p press, v upscope.Visitor, 
 	if c.who.ID != "" {
 		c.about.By, c.about.ByID = c.actorName(), c.who.ID
 	}
-	if err := b.record(ctx, &c, before, p, confirmed); err != nil {
+	if err := b.record(ctx, &c, before, p, note); err != nil {
 		if errors.Is(err, errThrottled) && b.ledMeanwhile(ctx, c, p) {
 			return outcome{}, errAgain // another process answered this press, with the last link that the agent had
 		}
@@ -140,7 +152,7 @@ func (b *Bridge) watch(ctx context.Context, c card, p press, v upscope.Visitor, 
 			return outcome{}, errClosed // erased meanwhile
 		}
 		if errors.Is(err, upscope.ErrNotFound) {
-			return b.pageInstead(b.followVisitor(ctx, c, false))
+			return b.pageInstead(b.followVisitor(ctx, c, p, false))
 		}
 		return outcome{}, err
 	}
@@ -170,7 +182,7 @@ func (b *Bridge) pageInstead(page templates.Page, err error) (outcome, error) {
 // allows it, that the card is still what was read and the door the browser's, and
 // with what the card then shows: if this process died now, the look at Upscope's
 // sessions would find out what came of it.
-func (b *Bridge) record(ctx context.Context, c *card, before card, p press, confirmed string) error {
+func (b *Bridge) record(ctx context.Context, c *card, before card, p press, note string) error {
 	if seen := before.about.Sighting; seen == nil || c.Visitor != before.Visitor || seen.Identity != c.about.Sighting.Identity {
 		c.about.Subjects = b.subjects.add(c.about.Subjects, c.persons())
 	}
@@ -181,7 +193,7 @@ func (b *Bridge) record(ctx context.Context, c *card, before card, p press, conf
 	change := store.Change{
 		Spend: b.watchTries(*c),
 		Card:  row,
-		Audit: []store.Entry{b.entry(*c, "watching", "by "+joined(", ", string(c.about.Reason), confirmed, c.forWhom(), p.origin()))},
+		Audit: []store.Entry{b.entry(*c, "watching", "by "+joined(", ", string(c.about.Reason), note, c.forWhom(), p.provenance()))},
 	}
 	if !b.signsIn() {
 		change.Claim = c.claim(p.browser)
@@ -213,9 +225,9 @@ func (b *Bridge) commitPress(ctx context.Context, change store.Change) error {
 	return b.limits.judged(err)
 }
 
-// origin says for the audit log where the agent came from, and whether they saw the page
+// provenance says for the audit log where the agent came from, and whether they saw the page
 // about the visitor first.
-func (p press) origin() string {
+func (p press) provenance() string {
 	if p.straight {
 		return "from " + string(p.from) + ", no page seen"
 	}
@@ -252,7 +264,7 @@ func (b *Bridge) takeBack(ctx context.Context, c, before card, v upscope.Visitor
 		case len(now.running()) > 0: // the link was made after all, and used
 		default:
 			now.about.Pressed, now.Awaited = before.about.Pressed, before.Awaited
-			now.about.By, now.about.ByID = before.about.By, before.about.ByID
+			now.about.By, now.about.ByID, now.about.PressedIn = before.about.By, before.about.ByID, before.about.PressedIn
 			if before.state() != c.state() {
 				now.notLed()
 			}
@@ -274,14 +286,25 @@ func (b *Bridge) takeBack(ctx context.Context, c, before card, v upscope.Visitor
 // errSeveral means that more than one visitor fits the clue that led to the card's visitor.
 var errSeveral = errors.New("several visitors fit")
 
-// lookBefore reads the visitor, and makes sure that the agent still serves the
-// chat. Whether they do decides before anything that Upscope says.
-func (b *Bridge) lookBefore(ctx context.Context, c card, p press) (v upscope.Visitor, confirmed string, err error) {
+// lookBefore reads the visitor, and makes sure that the agent still serves the chat: by the
+// chat service's word or else, once all else is known, by the deliveries. Whether they do
+// decides before anything that Upscope says. The note is for the audit log.
+func (b *Bridge) lookBefore(ctx context.Context, c card, p press) (v upscope.Visitor, note string, err error) {
+	of, err := b.served(ctx, c)
+	if err != nil {
+		return v, "", err
+	}
 	var reading sync.WaitGroup
 	reading.Go(func() { v, err = b.meant(ctx, c, p) })
-	confirmed, refused := b.confirm(ctx, c)
+	confirmed, refused := b.confirm(ctx, c, of)
 	reading.Wait()
-	return v, confirmed, cmp.Or(refused, err)
+	if refused == nil && !confirmed {
+		refused = b.stillServes(ctx, c, of)
+		if b.connectors[of.Connector].Serving != nil {
+			note = "chat not confirmed"
+		}
+	}
+	return v, note, cmp.Or(refused, err)
 }
 
 // meant reads from Upscope, and from no cache, who is behind a press now. If an integration
@@ -311,35 +334,36 @@ func (b *Bridge) meant(ctx context.Context, c card, p press) (upscope.Visitor, e
 	return upscope.Visitor{}, errSeveral
 }
 
-// confirm asks the chat service whether the agent still serves the chat. A
-// service that does not answer must not stop a session: then the deliveries are
-// believed, those that wait to be worked on as well, and the record says so.
-func (b *Bridge) confirm(ctx context.Context, c card) (confirmed string, refused error) {
-	of, err := b.served(ctx, c)
-	if err != nil || of.about.Asked {
-		return "", err
+// confirm asks the chat service whether the agent of a card still serves the chat, whose own
+// card is of. A service that does not answer must not stop a session: then it is not
+// confirmed, and stillServes decides. A card that is about no chat needs no confirmation.
+func (b *Bridge) confirm(ctx context.Context, c, of card) (confirmed bool, refused error) {
+	if of.about.Asked {
+		return true, nil
 	}
-	if serving := b.connectors[of.Connector].Serving; serving != nil {
-		limited, cancel := context.WithTimeout(ctx, servingWait)
-		defer cancel()
-		agent, open, err := serving(limited, of.conversation())
-		switch {
-		case err == nil && !open:
-			return "", errClosed
-		case err == nil && !c.serves(of, agent):
-			return "", errMoved
-		case err == nil:
-			return "", nil
-		}
+	serving := b.connectors[of.Connector].Serving
+	if serving == nil {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, servingWait)
+	defer cancel()
+	agent, open, err := serving(ctx, of.conversation())
+	switch {
+	case err != nil:
 		b.log.WarnContext(ctx, "chat service did not say who serves the chat", "connector", of.Connector, "card", c.ID, "err", err)
-		confirmed = "chat not confirmed"
+		return false, nil
+	case !open:
+		return true, errClosed
+	case !c.serves(of, agent):
+		return true, errMoved
 	}
-	return confirmed, b.stillServes(ctx, c, of)
+	return true, nil
 }
 
 // stillServes refuses a press if a delivery that was acknowledged, and waits to be worked
 // on, says that the chat of the card is over or has another agent. What came before the
-// present conversation began is about an earlier one.
+// present conversation began is about an earlier one, and a hand-over that came before the
+// last one that was worked on is out of date.
 func (b *Bridge) stillServes(ctx context.Context, c, of card) error {
 	changes, err := b.store.PendingChanges(ctx, of.Connector, of.conversation())
 	if err != nil {
@@ -351,6 +375,7 @@ func (b *Bridge) stillServes(ctx context.Context, c, of card) error {
 		case change.Received.Before(of.about.Heard):
 		case change.Closed:
 			return errClosed
+		case !change.Received.After(of.about.HandedOver):
 		case c.serves(of, change.Agent):
 			refused = nil // it came back
 		default:
@@ -370,23 +395,51 @@ func (c *card) serves(of card, agent string) bool {
 // followVisitor searches again by the clues that last, and returns the page about what it
 // found: Upscope gives a visitor a new short id after a reset, and others may fit by now.
 // The page says what is not as the agent saw it.
-func (b *Bridge) followVisitor(ctx context.Context, c card, several bool) (templates.Page, error) {
-	before := c.about.Sighting
+func (b *Bridge) followVisitor(ctx context.Context, c card, p press, several bool) (templates.Page, error) {
+	was := c.about.Sighting
+	p.seen = c.seen(p) // as it was before the search
 	if err := b.lookAgain(ctx, &c); err != nil {
 		return nil, err
 	}
 	if c.Visitor == "" && len(c.about.Choices) == 0 {
 		return nil, errGone
 	}
-	page, err := b.doorPage(ctx, c)
-	if err != nil {
-		return nil, err
-	}
+	page, err := b.changedPage(ctx, c, p)
 	page.Several = several && len(page.Visitors) > 1
-	if now := c.about.Sighting; before != nil && now != nil && before.Identity != now.Identity {
-		page.Changed, page.Before = true, before.Name
+	if page.Changed && was != nil && was.Identity == p.seen {
+		page.Before = was.Name
 	}
-	return page, nil
+	return page, err
+}
+
+// showChanged shows the page of a card that is no longer as it was when the agent pressed.
+func (b *Bridge) showChanged(w http.ResponseWriter, r *http.Request, c card, p press) error {
+	page, err := b.changedPage(r.Context(), c, p)
+	if err != nil {
+		return err
+	}
+	return b.render(w, http.StatusOK, page)
+}
+
+// changedPage is the page of a card, which says so if it is about another person than the
+// agent saw when they pressed.
+func (b *Bridge) changedPage(ctx context.Context, c card, p press) (templates.Door, error) {
+	page, err := b.doorPage(ctx, c)
+	if err == nil && c.Visitor != "" {
+		c.markChanged(&page, c.seen(p), c.identity())
+	}
+	return page, err
+}
+
+// markChanged has a page about one visitor say so if that is not who the agent saw.
+func (c *card) markChanged(page *templates.Door, saw, is string) {
+	if saw == "" || saw == is || len(page.Visitors) != 1 {
+		return
+	}
+	page.Changed = true
+	if s := c.about.Sighting; s != nil && s.Identity == saw {
+		page.Before = s.Name
+	}
 }
 
 // mint asks Upscope for a watch link and checks where it leads.

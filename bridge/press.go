@@ -24,30 +24,35 @@ import (
 //   - The User-Agent is not that of a robot. This is a courtesy: robots can lie.
 //   - The browser's fetch metadata (www.w3.org/TR/fetch-metadata) describes a form of our
 //     own page that replaces the page in its tab: Sec-Fetch-Site same-origin, Sec-Fetch-Mode
-//     navigate, Sec-Fetch-Dest document. So fetch() and frames do not count. Chromium 76 to
-//     79 sends all but Sec-Fetch-Dest.
-//   - Sec-Fetch-User is "?1", which Chromium and Firefox send if a person acted, and not if
-//     a script called submit() or click().
+//     navigate, Sec-Fetch-Dest document. So fetch() and frames do not count.
+//   - Sec-Fetch-User is "?1". Chromium and Firefox send it if a person clicked or pressed a
+//     key, and not if a script alone called submit() or click(). For about five seconds after
+//     a click they send it for scripts as well.
+//   - In link mode, the request has the cookie that our page has set, since the cookie is
+//     what tells browsers apart.
 //
-// WebKit (Safari, and every browser on iOS) never sends Sec-Fetch-User
-// (webkit.org/b/247697). So a request of WebKit needs no "?1", but the cookie that our page
-// has set: the sender has at least loaded the page. A script on the page could press there,
-// but our pages run no script that does, and their Content-Security-Policy admits no other.
-// Only the User-Agent tells which engine it is: a program that lies about it gains no more
-// than a program that sends "?1".
+// There are three exceptions:
 //
-// Browsers that send no fetch metadata at all (Safari before 16.4, or any behind a proxy
-// that removes the headers) may press where agents sign in, with the cookie. In link mode
-// they may not: the link alone opens the door there, so a scanner that runs scripts would
-// be taken for its agent.
+//   - WebKit (Safari, and every browser on iOS) never sends Sec-Fetch-User
+//     (webkit.org/b/247697). There the cookie is needed instead, in every mode: the sender
+//     has at least loaded the page. A script on the page could press, but our pages run no
+//     script that does, and their Content-Security-Policy admits no other. Only the
+//     User-Agent tells which engine it is: a program that lies about it gains no more than a
+//     program that sends "?1".
+//   - A browser that sends no fetch metadata at all (Safari before 16.4, or any behind a
+//     proxy that removes the headers) may press where agents sign in, with the cookie. In
+//     link mode it may not: the link alone opens the door there, so a scanner that runs
+//     scripts would be taken for its agent.
+//   - Chromium 76 to 79 sends "?1", but no Sec-Fetch-Dest.
 //
-// In link mode every press needs the cookie, since it is what tells browsers apart.
+// To load the answer to a form again sends the form again, after the browser has asked its
+// user. That is a press too.
 //
 // # A click that leads straight on
 //
 // A GET leads straight to the screen only if Sec-Fetch-User is "?1" and the page opens in a
 // tab of its own (see clicked). WebKit cannot prove a click, so its agents always see the
-// page with its button. Back and reload are no clicks; see Bridge.straight.
+// page with its button. Back, reload and a restored tab are no clicks; see Bridge.straight.
 
 // maxForm is the largest body of a form in bytes.
 const maxForm = 4 << 10
@@ -73,11 +78,13 @@ func (b *Bridge) readPress(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	b.metrics.refusal(err.Error())
-	retry := deskPath
-	if strings.HasPrefix(r.URL.Path, doorPath) {
-		retry = pageOf(r.PostForm)
+	switch {
+	case errors.Is(err, errOrigin): // our page must not lead on from there
+		return err
+	case strings.HasPrefix(r.URL.Path, doorPath):
+		return &noticeError{err, templates.Notice{Retry: pageOf(r.PostForm)}}
 	}
-	return &noticeError{err, templates.Notice{Retry: retry}}
+	return &noticeError{err, templates.Notice{Retry: deskPath}}
 }
 
 // pressed returns nil if a person pressed a button on one of our pages, by the rule at the
@@ -143,13 +150,6 @@ func webKit(userAgent string) bool {
 // browserLike reports whether the sender calls itself a browser. Programs such as curl
 // have names of their own (www.rfc-editor.org/rfc/rfc9110#name-user-agent).
 func browserLike(r *http.Request) bool { return strings.HasPrefix(r.UserAgent(), "Mozilla/") }
-
-// reloaded reports whether a browser loads a page again that it shows already, which is no
-// click: it then asks caches to check with the server.
-func reloaded(r *http.Request) bool {
-	control := r.Header.Get("Cache-Control")
-	return strings.Contains(control, "max-age=0") || strings.Contains(control, "no-cache")
-}
 
 // A source is where an agent was when they clicked, in the words of the audit log.
 type source string

@@ -340,7 +340,6 @@ var getSenders = []struct {
 	{sender{name: "a page that navigates by script, in Firefox", userAgent: firefox, header: fromTheChat}, 200, false, ""},
 	{sender{name: "a link into a frame", userAgent: chromium, header: strings.Replace(fromTheChat, "document", "iframe", 1) + byPerson}, 200, false, ""},
 	{sender{name: "fetch of another site", userAgent: chromium, header: "Sec-Fetch-Site: cross-site\nSec-Fetch-Mode: no-cors\nSec-Fetch-Dest: empty"}, 200, false, ""},
-	{sender{name: "a reload in Chromium", userAgent: chromium, header: typed + byPerson + "\nCache-Control: max-age=0"}, 200, false, ""},
 	{sender{name: "a reload in Firefox", userAgent: firefox, header: typed + "\nCache-Control: no-cache"}, 200, false, ""},
 	{sender{name: "Back in Firefox", userAgent: firefox, header: typed}, 200, false, ""},
 	{sender{name: "a prefetch", userAgent: chromium, header: fromTheChat + byPerson + "\nSec-Purpose: prefetch"}, 503, false, ""},
@@ -361,9 +360,9 @@ func TestOnlyAProvenClickLeadsStraightOn(t *testing.T) {
 			mode.in(t, func(w *world, bob *browser) {
 				if !mode.signsIn { // the browser is remembered by a press for an earlier card
 					bob.press(w.door("bob"), url.Values{"visitor": {w.visitor}}).wantWatch(t)
-					w.idle(time.Minute)
-					w.taken(w.opens(keyed()))
 				}
+				w.idle(time.Minute)
+				w.taken(w.opens(keyed()))
 				test(w, bob)
 			})
 		}
@@ -446,20 +445,22 @@ func TestPromise2RobotsOpenNothing(t *testing.T) {
 	}
 }
 
-func TestBackIsNoPress(t *testing.T) {
-	for _, mode := range modes[:2] {
+// What Chromium sends when it goes back or restores a tab is what it sent at first, if the
+// address was typed or came from an app.
+func TestBackReloadAndARestoredTabAreNoPress(t *testing.T) {
+	again := sender{userAgent: chromium, header: typed + byPerson}
+	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			mode.in(t, func(w *world, bob *browser) {
-				back := sender{userAgent: chromium, header: typed + byPerson}
 				bob.press(w.door("bob"), url.Values{"visitor": {w.visitor}}).wantWatch(t)
 				session := w.begun()
 				w.pass(10 * time.Second)
-				back.send(bob, http.MethodGet, w.door("bob"), nil).want(t, http.StatusOK, "Back to your session")
+				again.send(bob, http.MethodGet, w.door("bob"), nil).want(t, http.StatusOK, "Back to your session")
 				w.pass(20 * time.Minute) // a long session
-				back.send(bob, http.MethodGet, w.door("bob"), nil).want(t, http.StatusOK, "Back to your session")
+				again.send(bob, http.MethodGet, w.door("bob"), nil).want(t, http.StatusOK, "Back to your session")
 				w.upscope.End(session, 0)
 				w.pass(time.Minute)
-				back.send(bob, http.MethodGet, w.door("bob"), nil).want(t, http.StatusOK, "Co-browse with")
+				again.send(bob, http.MethodGet, w.door("bob"), nil).want(t, http.StatusOK, "Co-browse with")
 				if n := w.upscope.Minted(); n != 1 {
 					t.Errorf("%d links", n)
 				}
@@ -468,6 +469,110 @@ func TestBackIsNoPress(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestBackToAPageThatOpenedNothingIsNoPress(t *testing.T) {
+	inOffice(t, everything, func(o *office) {
+		ann, _ := ready(o.world)
+		bob := o.connected()
+		o.upscope.Go(ann)
+		o.taken(o.opens(keyed()))
+		app := sender{userAgent: chromium, header: typed + byPerson}
+		arrives := func() *answer {
+			got := app.send(bob, http.MethodGet, o.door("bob"), nil)
+			for _, c := range got.Cookies() {
+				bob.cookies[c.Name] = c
+			}
+			return got
+		}
+		arrives().want(t, http.StatusOK, "is offline")
+		o.upscope.Return(ann)
+		bob.press(o.door("bob"), url.Values{"look": {"1"}}).want(t, http.StatusOK, "Co-browse with")
+		o.pass(11 * time.Minute)
+		arrives().want(t, http.StatusOK, "Co-browse with") // and not straight on
+		if n := o.upscope.Minted(); n != 0 {
+			t.Errorf("%d links", n)
+		}
+	})
+}
+
+func TestASignInThatARefusalLeadsToEndsAtThePage(t *testing.T) {
+	inOffice(t, everything, func(o *office) {
+		ready(o.world)
+		bob := o.connected()
+		bob.press("/signout", nil)
+		bob.press(o.door("bob"), url.Values{"visitor": {o.visitor}}).want(t, http.StatusUnauthorized, `href="?"`)
+		a := bob.follow(o.signIn(bob, "bob", bob.follow(o.door("bob")+"?").Header.Get("Location")))
+		bob.follow(a.Header.Get("Location")).want(t, http.StatusOK, "Co-browse with")
+		if n := o.upscope.Minted(); n != 0 {
+			t.Errorf("%d links", n)
+		}
+	})
+}
+
+func TestAPageOfAnotherSiteGetsNoLinkThatLeadsOn(t *testing.T) {
+	inOffice(t, everything, func(o *office) {
+		ready(o.world)
+		theirs := sender{userAgent: chromium, header: ofTheirs}
+		got := theirs.send(o.connected(), http.MethodPost, o.door("bob"), url.Values{"visitor": {o.visitor}})
+		if got.want(t, http.StatusForbidden); strings.Contains(got.body, "<a ") {
+			t.Errorf("the page has a link: %s", got.body)
+		}
+	})
+}
+
+func TestTwoClicksOfABrowserThatWasNeverHereAreOne(t *testing.T) {
+	modes[2].in(t, func(w *world, bob *browser) {
+		clear(bob.cookies)
+		bob.follow(w.door("bob")).wantWatch(t)
+		w.pass(time.Second)
+		bob.follow(w.door("bob")).want(t, http.StatusOK, "Co-browse with")
+		if n := w.upscope.Minted(); n != 1 {
+			t.Errorf("%d links", n)
+		}
+	})
+}
+
+func TestAnAgentGoesBackIntoASessionThatACodeLedTo(t *testing.T) {
+	inOffice(t, everything, func(o *office) {
+		zoe := o.coded("Zoe", "4821")
+		bob := o.at("bob")
+		card := bob.press("/desk/look-up", url.Values{"code": {"4821"}}).Header.Get("Location")
+		door := bob.follow(card).Header.Get("Location")
+		bob.follow(door).want(t, http.StatusOK, "Co-browse with") // never straight on by a code
+		bob.press(door, url.Values{"visitor": {zoe}}).wantWatch(t)
+		session := o.begun()
+		o.pass(time.Minute)
+		bob.follow(door).wantWatch(t)
+		o.upscope.End(session, 0)
+		o.pass(time.Minute)
+		bob.follow(door).want(t, http.StatusOK, "Co-browse with")
+	})
+}
+
+// TestEveryRouteThatTakesFormsAsksForAPress walks the routes, so that none is forgotten.
+func TestEveryRouteThatTakesFormsAsksForAPress(t *testing.T) {
+	inOffice(t, everything, func(o *office) {
+		ready(o.world)
+		bob := o.connected()
+		script := sender{userAgent: chromium, header: ofForm}
+		handle := strings.TrimPrefix(o.door("bob"), "/w/")
+		fill := strings.NewReplacer("{handle}", handle, "{id}", "x")
+		forms := 0
+		for _, template := range bridge.RoutesThatPost(o.bridge) {
+			if strings.HasPrefix(template, "/hooks/") || strings.HasPrefix(template, "/upscope/") {
+				continue // these prove themselves by a secret
+			}
+			forms++
+			got := script.send(bob, http.MethodPost, fill.Replace(template), url.Values{"visitor": {o.visitor}})
+			if got.StatusCode != http.StatusForbidden || !strings.Contains(got.body, templates.KindPress.Title()) {
+				t.Errorf("%s: a script is answered %d", template, got.StatusCode)
+			}
+		}
+		if forms < 8 {
+			t.Errorf("only %d routes take forms", forms)
+		}
+	})
 }
 
 func TestABrowserWithoutCookiesClaimsNoDoorAndIsToldWhy(t *testing.T) {

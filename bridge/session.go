@@ -104,24 +104,20 @@ func (c *card) led(now time.Time) {
 }
 
 // ledJustNow reports whether the agent who acts was led to the visitor from this card, in the
-// browser with this token, less than repeatLife ago. Clocks of replicas differ a little.
+// browser with this token, less than repeatLife ago. A browser that returned no cookie then
+// may return one now. Clocks of replicas differ a little.
 func (c *card) ledJustNow(browser string, now time.Time) bool {
-	return now.Sub(c.about.Pressed).Abs() < repeatLife && c.ledBy() == c.actor() && c.about.PressedIn == browserPrint(browser)
+	return now.Sub(c.about.Pressed).Abs() < repeatLife && c.ledBy() == c.actor() &&
+		(c.about.PressedIn == "" || c.about.PressedIn == browserPrint(browser))
 }
 
 // ledBy is who was led to the visitor last; it means nothing before the first press.
 func (c *card) ledBy() string { return cmp.Or(c.about.ByID, c.Agent) }
 
-// lately is for how long after an agent was led to a screen, and after a session ended, a
-// browser that goes back in its history may ask for the card's address again.
-const lately = 10 * time.Minute
-
-// ledLately reports whether an agent was led to the visitor from this card within lately, or
-// a session of the card goes on, or ended within lately.
-func (c *card) ledLately(now time.Time) bool {
-	return now.Sub(c.about.Pressed) < lately || slices.ContainsFunc(c.about.Sessions, func(s session) bool {
-		return !s.over() || now.Sub(s.Ended) < lately
-	})
+// ownSession reports whether the agent who acts was led to the visitor last, and a session
+// that came of it may be running.
+func (c *card) ownSession() bool {
+	return c.Visitor != "" && c.stoppable() && c.ledBy() == c.actor()
 }
 
 // watches reports whether a running session with the visitor is one of the agent who acts.
@@ -133,8 +129,7 @@ func (c *card) watches(v upscope.Visitor, now time.Time) bool {
 			return true
 		}
 	}
-	pressed := c.ledBy() == c.actor() && (c.state() == Live || c.state() == Opened && now.Sub(c.about.Pressed) < noShow)
-	return len(v.Sessions) == 0 && pressed
+	return len(v.Sessions) == 0 && c.ownSession() && (c.state() == Live || now.Sub(c.about.Pressed) < noShow)
 }
 
 // watching are the names of the agents who watch the visitor now, as far as is known.

@@ -152,7 +152,7 @@ var kinds = map[Kind]words{
 	KindVisitorGone: {
 		icon: "person", tone: "calm",
 		title: "The visitor is no longer there",
-		what:  "Upscope has forgotten the visitor of this link. We looked again and found nobody.",
+		what:  "We looked again, and nobody matches this card now. They may have signed out, left your site or cleared their browser.",
 		means: "There is no screen to open at the moment.",
 		next:  "Ask them in the chat to open your site again, then try again.",
 	},
@@ -180,10 +180,10 @@ var kinds = map[Kind]words{
 	},
 	KindOldBrowser: {
 		icon: "alert", tone: "warn",
-		title: "Your browser is too old for this page",
-		what:  "It does not say how a page was asked for, so we can’t tell whether you pressed the button or a program did.",
+		title: "We can’t tell who pressed the button",
+		what:  "Your browser did not say whether you pressed it or a program did. Old browsers don’t, and some company networks remove it.",
 		means: "Nothing was opened.",
-		next:  "Update your browser, or open the link in Safari 16.4 or later, or in a current Chrome, Edge or Firefox. If you can’t, ask your administrator to set up sign-in: this browser works with it.",
+		next:  "Open the link in Safari 16.4 or later, or in a current Chrome, Edge or Firefox. If your browser is up to date, tell your administrator: Sec-Fetch headers are missing, or sign-in is to be set up.",
 	},
 	KindRenewed: {
 		icon: "check", tone: "good",
