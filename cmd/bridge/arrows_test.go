@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"bridge/signin":                        nil,
 	"bridge/signin/signintest":             nil,
 	"bridge/benchtest":                     nil,
+	"bridge/browsertest":                   nil,
 	"bridge/benchtest/table":               nil,
 	"bridge/store/engine":                  nil,
 	"bridge/store/seal":                    nil,
