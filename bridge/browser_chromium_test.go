@@ -47,6 +47,12 @@ func startChromium(t *testing.T) context.Context {
 	return ctx
 }
 
+// in has persons use Chromium at the site.
+func (s *site) in(chromium context.Context, scripts bool) *site {
+	s.chromium, s.scripts = chromium, scripts
+	return s
+}
+
 // A tab is what one person has open. What they do in it waits for the page that
 // comes of it.
 type tab struct {

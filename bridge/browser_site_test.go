@@ -8,16 +8,23 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/signin"
+	"cobrowse-bridge/bridge/signin/signintest"
 	"cobrowse-bridge/connectors/rocketchat"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
@@ -34,19 +41,34 @@ type site struct {
 	bridgeURL, chatURL        string
 	atBridge, atChat, atWatch *tap
 	doorAt                    *regexp.Regexp
+	proxied                   atomic.Value // the user whom the proxy names, a string
 }
 
-func newSite(t *testing.T, chromium context.Context, scripts bool) *site {
+// A way is how agents sign in at a site.
+type way string
+
+const (
+	byLink   way = "link"
+	byHeader way = "header"
+	byOIDC   way = "oidc"
+)
+
+// newSite is a site in which agents sign in this way. Rules are those of a policy
+// file; with none, the policy is the built-in one.
+func newSite(t *testing.T, by way, rules string) *site {
 	t.Helper()
 	s := &site{
 		world:    &world{T: t, file: filepath.Join(t.TempDir(), "bridge.db"), log: &logBuffer{}},
-		chromium: chromium, scripts: scripts,
 		atBridge: newTap(), atChat: newTap(), atWatch: newTap(),
 	}
+	s.must(os.WriteFile(s.file, emptyStore(), 0o600))
 	s.explain()
 	serve := func(h http.Handler) (base string) {
 		srv := httptest.NewServer(h)
-		t.Cleanup(srv.Close)
+		t.Cleanup(func() {
+			srv.CloseClientConnections() // a browser keeps some
+			srv.Close()
+		})
 		return srv.URL
 	}
 	s.upscope = upscopetest.New(upscopetest.Options{Key: upscopeKey})
@@ -56,9 +78,13 @@ func newSite(t *testing.T, chromium context.Context, scripts bool) *site {
 	s.chatURL = strings.Replace(serve(s.atChat.record(http.HandlerFunc(s.serveChat))), "127.0.0.1", "localhost", 1)
 
 	// The bridge has to know its port before it exists.
-	front := httptest.NewUnstartedServer(s.atBridge.record(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.bridge.ServeHTTP(w, r)
-	})))
+	var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.bridge.ServeHTTP(w, r) })
+	if by == byHeader {
+		behind, err := url.Parse(serve(handler))
+		s.must(err)
+		handler = s.proxy(behind)
+	}
+	front := httptest.NewUnstartedServer(s.atBridge.record(handler))
 	s.bridgeURL = "http://" + front.Listener.Addr().String()
 	s.doorAt = regexp.MustCompile(regexp.QuoteMeta(s.bridgeURL) + `(/w/[A-Za-z0-9_-]{43})`)
 	s.start(options{config: func(c *bridge.Config) {
@@ -76,19 +102,78 @@ func newSite(t *testing.T, chromium context.Context, scripts bool) *site {
 		})
 		s.must(err)
 		c.Connectors = []bridge.Connector{connector}
+		switch by {
+		case byHeader:
+			c.Header, err = signin.NewHeader(signin.HeaderConfig{
+				User: "X-Forwarded-User", Name: "X-Forwarded-Preferred-Username", Groups: "X-Forwarded-Groups",
+				Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+			})
+		case byOIDC:
+			c.OIDC, err = s.oidc(c, serve)
+		}
+		s.must(err)
+		if rules != "" {
+			p, err := policy.Parse("policy.yaml", []byte(rules))
+			s.must(err)
+			c.Policy = policy.Fixed(p)
+		}
 	}})
 	front.Start()
-	t.Cleanup(front.Close)
+	t.Cleanup(func() {
+		s.bridge.EndStreams()
+		front.CloseClientConnections()
+		front.Close()
+	})
 	return s
 }
 
+// users are the people of a site: their name and what group they are in.
+var users = map[string]struct{ name, group string }{"bob": {"Bob Baker", "support"}, "eve": {"Eve Evans", "leads"}}
+
+// proxy is a trusted proxy in front of the bridge. It signs everybody in as the user
+// whom s.proxied has, who is bob at first.
+func (s *site) proxy(behind *url.URL) http.Handler {
+	s.proxied.Store("bob")
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(behind)
+			r.Out.Host = r.In.Host
+			user := s.proxied.Load().(string)
+			r.Out.Header.Set("X-Forwarded-User", user)
+			r.Out.Header.Set("X-Forwarded-Preferred-Username", users[user].name)
+			r.Out.Header.Set("X-Forwarded-Groups", users[user].group)
+		},
+		// A browser that has left is nothing to log.
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}
+}
+
+// oidc is the sign-in at an issuer that is another site, as the chat is.
+func (s *site) oidc(c *bridge.Config, serve func(http.Handler) string) (*signin.OIDC, error) {
+	var issuer *signintest.Issuer
+	at := strings.Replace(serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		issuer.ServeHTTP(w, r)
+	})), "127.0.0.1", "localhost", 1)
+	config := signintest.Config{URL: at, ClientID: "bridge", ClientSecret: clientSecret, Redirect: s.bridgeURL + "/signin/callback"}
+	for sub, user := range users {
+		config.Users = append(config.Users, signintest.User{Sub: sub, Name: user.name, Groups: []string{user.group}})
+	}
+	issuer = signintest.New(config)
+	return signin.NewOIDC(signin.OIDCConfig{
+		Issuer: at, ClientID: "bridge", ClientSecret: clientSecret, Scopes: []string{"profile", "email", "groups"},
+		Origin: c.Origin, Secret: c.Secret, Sessions: c.Store.AgentSessions(), Log: c.Log,
+	})
+}
+
 // chatPage is what an agent reads: the latest direct message, whose link opens a
-// tab of its own as in Rocket.Chat, and here in this tab as well.
+// tab of its own as in Rocket.Chat, and here in this tab as well. Beside it is a form
+// that another site has no business to have.
 var chatPage = template.Must(template.New("").Parse(`<!doctype html>
 <html lang="en"><title>Chat</title><link rel="icon" href="data:,">
 <h1>Chat</h1>
 {{with .}}<p><a id="here" href="{{.}}">Open here</a>
-<p><a id="tab" href="{{.}}" target="_blank" rel="noopener noreferrer">Open in a tab</a>{{end}}
+<p><a id="tab" href="{{.}}" target="_blank" rel="noopener noreferrer">Open in a tab</a>
+<form method="post" action="{{.}}"><button>Win a prize</button></form>{{end}}
 `))
 
 func (s *site) serveChat(w http.ResponseWriter, r *http.Request) {
@@ -122,6 +207,13 @@ func (s *site) card(fields map[string]string) (door string) {
 	before := s.posted("bob")
 	room := s.opens(fields)
 	s.chat.Take(room, "bob")
+	s.deliver(room)
+	return s.fresh(before)
+}
+
+// deliver tells the bridge that a room was taken.
+func (s *site) deliver(room string) {
+	s.Helper()
 	body, header := s.chat.Event("LivechatSessionTaken", room)
 	r, err := http.NewRequestWithContext(s.Context(), http.MethodPost, s.bridgeURL+"/hooks/rocketchat", bytes.NewReader(body))
 	s.must(err)
@@ -132,7 +224,6 @@ func (s *site) card(fields map[string]string) (door string) {
 	if got.StatusCode != http.StatusOK {
 		s.Fatalf("the webhook was answered %d", got.StatusCode)
 	}
-	return s.fresh(before)
 }
 
 // fresh waits until bob's latest message has another door than before.

@@ -33,12 +33,12 @@ func TestInChromium(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			test.run(newSite(t, chromium, true))
+			test.run(newSite(t, byLink, "").in(chromium, true))
 		})
 		if test.without {
 			t.Run(test.name+" without scripts", func(t *testing.T) {
 				t.Parallel()
-				test.run(newSite(t, chromium, false))
+				test.run(newSite(t, byLink, "").in(chromium, false))
 			})
 		}
 	}
