@@ -102,6 +102,7 @@ func (b *Bridge) newCard(connector string) (card, error) {
 func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask Ask, c card) error {
 	before := c
 	change := store.Change{Finish: j.Subject}
+	handsOver := false // whether the delivery says who serves the chat from now on
 	var failure error
 
 	switch {
@@ -115,9 +116,7 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 		// A chat that waits in a queue has nobody to show a card to.
 	default:
 		c.serve(ask)
-		if d.ChangesPending {
-			c.about.HandedOver = latest(c.about.HandedOver, d.Received.UTC())
-		}
+		handsOver = d.ChangesPending
 		if ask.New {
 			c.about.Heard = latest(c.about.Heard, d.Received.UTC())
 		}
@@ -172,13 +171,19 @@ func (b *Bridge) settle(ctx context.Context, j store.Job, d store.Delivery, ask 
 		// Who serves the chat is stored with this change; only the search goes on.
 		change.Applied = d.ID
 	}
-	if reflect.DeepEqual(c, before) {
+	changed := !reflect.DeepEqual(c, before)
+	if !changed && !handsOver {
 		if failure != nil && change.Applied == "" {
 			return failure
 		}
 		return errors.Join(failure, b.store.Commit(ctx, change))
 	}
-	b.follow(&c, before, &change)
+	if changed {
+		b.follow(&c, before, &change)
+	}
+	if handsOver { // nobody sees this
+		c.about.HandedOver = latest(c.about.HandedOver, d.Received.UTC())
+	}
 	return errors.Join(failure, b.commit(ctx, &c, change))
 }
 

@@ -79,6 +79,10 @@ func (p *agentBrowser) connects() {
 	p.signsIn()
 	if p.by != byLink {
 		p.clicks("Yes, this is my account")
+		p.See("Co-browse with")
+		// Back leads to an address, and not to the answer to a form.
+		door, _, _ := strings.Cut(p.URL(), "?")
+		p.Open(door)
 	}
 }
 
