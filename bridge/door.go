@@ -69,7 +69,7 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 		b.refused(r.Context(), c, err)
 		return err
 	}
-	before := b.markShown(w, r, c)
+	before := r.URL.RawQuery == "" && b.markShown(w, r, c) // with a query nobody is led straight on
 	c.page = pageOf(r.URL.Query())
 	browser := b.token(r)
 	known, err := b.admit(r.Context(), &c, who, browser)
