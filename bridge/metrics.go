@@ -124,7 +124,7 @@ func newMetrics(version string, health *health, file *policy.File) *metrics {
 		jobs:         counters("bridge_jobs_total", "Attempts at jobs, by how they ended.", "connector", "kind", "outcome"),
 		jobTimes:     times("bridge_job_duration_seconds", "Time of an attempt at a job.", "connector", "kind"),
 		watches:      counters("bridge_watches_total", "Presses for a watch link, by what came of them.", "outcome"),
-		refusals:     counters("bridge_refusals_total", "Times that somebody was kept from something, by why: a card's door, an act at the desk, a command in the chat, a sign-in.", "reason"),
+		refusals:     counters("bridge_refusals_total", "Times that a press, a card, an act at the desk, a command in the chat or a sign-in was refused, by reason.", "reason"),
 		throttles:    counters("bridge_throttled_total", "Acts refused by a limit.", "limit"),
 		spoofs: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "bridge_spoofed_identities_total", Help: "Requests that claimed an identity and did not come from a trusted proxy.",
@@ -210,8 +210,9 @@ func (m *metrics) job(queue, kind string, outcome jobOutcome, took time.Duration
 
 func (m *metrics) watch(outcome watchOutcome) { m.watches.WithLabelValues(string(outcome)).Inc() }
 
-// refusal counts somebody who may not use a card's door. The reason is one of a
-// few fixed ones, in the words of the record.
+// refusal counts a press, a card's address, an act at the desk, a command in the chat or a
+// sign-in that was refused. The reason is one of a few fixed ones, in the words of the audit
+// log.
 func (m *metrics) refusal(reason string) {
 	m.refusals.WithLabelValues(m.reasons.known(reason)).Inc()
 }
