@@ -19,7 +19,7 @@ demo: ## the whole product on this machine, nothing to set up
 test: ## the tests that need nothing but Go
 	go test ./...
 
-check: format vet lint race fuzz schemas ## everything CI checks
+check: format vet lint race long fuzz schemas ## everything CI checks
 
 format: ## files that gofmt would change, or modules that are out of order
 	@files=$$(git ls-files '*.go'); test -n "$$files"; \
@@ -43,6 +43,10 @@ UNWATCHED := $(foreach package,sqlite/lib libc/... memory,-gcflags=modernc.org/$
 
 race: ## all tests, shuffled, with the race detector; the long loops are those of `make test`
 	go test -race -vet=off $(UNWATCHED) -short -shuffle=on -timeout 20m ./...
+
+long: ## presses in real browsers, and ten thousand random populations
+	BRIDGE_TEST_BROWSERS=webkit,firefox,chromium BRIDGE_TEST_POPULATIONS=10000 go test -count=1 -timeout 20m \
+	  -run '^(TestInEveryEngine|TestDemoInEveryEngine|TestPromise7NoWrongScreenInRandomPopulations)$$' ./bridge ./cmd/bridge
 
 # A number of tries, since Go before 1.27 now and then calls the end of a time limit a
 # failure (go.dev/issue/75804). What `go test -fuzz` has the compiler watch in every
@@ -72,4 +76,4 @@ bench: ## the benchmarks, each as a ratio to a floor measured in the same run
 build: ## a static binary in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/bridge ./cmd/bridge
 
-.PHONY: help demo test check format vet lint race fuzz schemas bench build
+.PHONY: help demo test check format vet lint race long fuzz schemas bench build

@@ -61,19 +61,13 @@ func (b *Bridge) mark(w http.ResponseWriter, token string) {
 	})
 }
 
-// shownCookie is the name of the cookie which says that the browser was at a card's address
-// before. The name has a print of the card, and the cookie goes to that address alone.
-func shownCookie(c card) string {
-	sum := sha256.Sum256([]byte("shown " + c.ID))
-	return "shown-" + hex.EncodeToString(sum[:8])
-}
-
-// markShown remembers that the browser was at a card's address, and reports whether it was
-// there before.
+// markShown remembers in a cookie that the browser was at a card's address, and reports
+// whether it was there before. The browser returns the cookie to that address alone.
 func (b *Bridge) markShown(w http.ResponseWriter, r *http.Request, c card) (before bool) {
-	name := shownCookie(c)
+	sum := sha256.Sum256([]byte("shown " + c.ID))
+	name, value := "shown-"+hex.EncodeToString(sum[:8]), hex.EncodeToString(sum[8:24])
 	http.SetCookie(w, &http.Cookie{
-		Name: name, Value: "1", Path: r.URL.Path, MaxAge: int(browserLife.Seconds()),
+		Name: name, Value: value, Path: r.URL.Path, MaxAge: int(browserLife.Seconds()),
 		Secure: b.origin.Scheme == "https", HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 	_, err := r.Cookie(name)

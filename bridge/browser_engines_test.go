@@ -82,7 +82,7 @@ func (p *agentBrowser) connects() {
 		p.See("Co-browse with")
 		// Back leads to an address, and not to the answer to a form.
 		door, _, _ := strings.Cut(p.URL(), "?")
-		p.Open(door)
+		p.Open(door + "?signed-in=1")
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 // An Engine is what shows pages and sends requests in a browser.
 type Engine string
 
-// The engines. BRIDGE_TEST_BROWSERS lists those that tests must not do without, such
-// as webkit,chromium.
+// The engines. BRIDGE_TEST_BROWSERS lists those that tests run in, such as
+// webkit,chromium.
 const (
 	WebKit   Engine = "webkit"
 	Firefox  Engine = "firefox"
@@ -40,16 +40,16 @@ type Browser struct {
 	remote remote
 }
 
-// Start starts an engine, which ends with the test. Without the programs it needs it
-// skips the test, or fails it if BRIDGE_TEST_BROWSERS names the engine.
+// Start starts an engine, which ends with the test. It skips the test unless
+// BRIDGE_TEST_BROWSERS names the engine, and fails it if the engine's programs are missing.
 func Start(t testing.TB, engine Engine) *Browser {
 	t.Helper()
+	if !wanted(engine) {
+		t.Skip("BRIDGE_TEST_BROWSERS does not name " + engine)
+	}
 	paths, err := find(engine)
-	switch {
-	case err != nil && required(engine):
+	if err != nil {
 		t.Fatal(err)
-	case err != nil:
-		t.Skip(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()

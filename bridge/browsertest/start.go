@@ -56,8 +56,8 @@ func find(engine Engine) (paths []string, err error) {
 	return paths, nil
 }
 
-// required reports whether tests must not do without the engine.
-func required(engine Engine) bool {
+// wanted reports whether tests are to run in the engine.
+func wanted(engine Engine) bool {
 	return slices.Contains(strings.Split(os.Getenv("BRIDGE_TEST_BROWSERS"), ","), string(engine))
 }
 
