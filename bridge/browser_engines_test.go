@@ -132,7 +132,7 @@ func aClick(p *agentBrowser) {
 	p.arrives()
 	p.clicks("Co-browse with Ann Silva")
 	p.watches("Ann Silva", 1)
-	p.site.watched(ann)
+	p.watched(ann)
 	p.goesBack()
 
 	// The bridge knows the agent now. Of a later card the link is the one click, where the

@@ -446,7 +446,7 @@ func (p *population) sends(c *popChat, n int) {
 	}
 	e := c.late[n]
 	c.late = append(c.late[:n:n], c.late[n+1:]...)
-	if got := p.world.post("/hooks/rocketchat", e.body, e.header); got.StatusCode != http.StatusOK {
+	if got := p.post("/hooks/rocketchat", e.body, e.header); got.StatusCode != http.StatusOK {
 		p.wrongly("%s was answered %d", e.kind, got.StatusCode)
 		return
 	}
