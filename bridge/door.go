@@ -105,7 +105,8 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 //
 // A browser that goes back, reloads or restores a tab says the same as one whose user typed
 // the address or clicked in an app (Sec-Fetch-Site none). So such a request leads straight on
-// only in a browser that was not at this address before, which its cookies tell.
+// only in a browser that was not at this address before, which its cookies tell, and not
+// lately after a press.
 func (b *Bridge) straight(r *http.Request, c card, before bool) bool {
 	if !clicked(r) || r.URL.RawQuery != "" || !c.certain() && (!c.ownSession() || len(c.running()) == 0) {
 		return false
