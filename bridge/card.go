@@ -101,8 +101,8 @@ type detail struct {
 	Reason templates.Reason `json:"reason,omitempty"`
 	// Sighting is what Upscope said of the one visitor when it was matched.
 	Sighting *sighting `json:"sighting,omitempty"`
-	// Unseen says that a press found this visitor in the place of the one before. Until an
-	// agent presses for them on a page, nobody may have seen who they are.
+	// Unseen says that a request for the page found this visitor in the place of others. Until
+	// an agent presses for them on a page, nobody may have seen who they are.
 	Unseen bool `json:"unseen,omitempty"`
 	// Choices are the short ids the agent may choose from.
 	Choices []string `json:"choices,omitempty"`

@@ -68,6 +68,7 @@ func (b *Bridge) chosenAmong(ctx context.Context, c card, m Match) (card, error)
 			return nil // another request has searched meanwhile
 		}
 		now.apply(m)
+		now.about.Unseen = now.Visitor != ""
 		return []store.Entry{b.entry(*now, "asked", m.Trail)}
 	})
 	if err != nil {
