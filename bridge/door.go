@@ -69,7 +69,7 @@ func (b *Bridge) peekOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 		b.refused(r.Context(), c, err)
 		return err
 	}
-	before := r.URL.RawQuery == "" && b.markShown(w, r, c) // with a query nobody is led straight on
+	before := r.URL.RawQuery == "" && b.markShown(w, r, c) // an address with a query never leads straight on
 	c.page = pageOf(r.URL.Query())
 	browser := b.token(r)
 	known, err := b.admit(r.Context(), &c, who, browser)

@@ -38,7 +38,7 @@ func (b *Bridge) enters(c card) bool {
 
 // enterChat leads an agent into the conversation, by an address that is made for
 // them now. It exists in this answer, and in the memory of this process for a press that is
-// made twice. Whoever follows it is that agent, so it is guarded as a watch link is: the door
+// made twice. It logs in the agent, so it is guarded as a watch link is: the door
 // has to be their browser's, the conversation has to be open, there is a limit, and that they
 // went is on record before. Other processes do not know of the first of two presses.
 func (b *Bridge) enterChat(w http.ResponseWriter, r *http.Request, c card, browser string) error {

@@ -309,8 +309,8 @@ func (b *Bridge) lookBefore(ctx context.Context, c card, p press) (v upscope.Vis
 
 // meant reads from Upscope, and from no cache, who is behind a press now. If an integration
 // id or a unique id led to the card's visitor, it searches by that, in the place of a read by
-// short id: the search also shows whether another visitor has the id now. Of somebody whom
-// the agent chose, or who was found by a code or an e-mail address, only the short id is good.
+// short id: the search also shows whether another visitor has the id now. A visitor whom the
+// agent chose, or who was found by a code or an e-mail address, is read by short id.
 func (b *Bridge) meant(ctx context.Context, c card, p press) (upscope.Visitor, error) {
 	b.finder.forget(c.about.Clues, p.visitor)
 	finder := b.finder.fresh()
