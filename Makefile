@@ -1,4 +1,4 @@
-# Everything a contributor needs. `make` alone says what there is.
+# `make` without a target lists the targets.
 
 export CGO_ENABLED ?= 1
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -10,54 +10,57 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-help: ## say what there is
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## the whole product on this machine, nothing to set up
+demo: ## run the whole product on this machine, without any setup
 	go run ./cmd/bridge demo
 
-test: ## the tests that need nothing but Go
+screenshot: ## take deploy/demo.png of the demo (needs Chromium)
+	go test -count=1 -run '^TestDemoScreenshot$$' ./cmd/bridge -screenshot $(CURDIR)/deploy/demo.png
+
+test: ## run the tests that need only Go
 	go test ./...
 
-check: format vet lint race long fuzz schemas ## everything CI checks
+check: format vet lint race long fuzz schemas ## run all checks of CI
 
-format: ## files that gofmt would change, or modules that are out of order
+format: ## fail if gofmt would change a file, or go.mod is not tidy
 	@files=$$(git ls-files '*.go'); test -n "$$files"; \
 	ugly=$$(gofmt -l $$files); test -z "$$ugly" || { echo "$$ugly"; exit 1; }
 	go mod verify
-	@# Of go.sum, what the tests of a dependency need is not served everywhere.
+	@# Only go.mod is compared: go.sum also lists modules for tests of dependencies, which some proxies do not serve.
 	@! { go mod tidy -e -diff 2>/dev/null || true; } | sed -n '/^diff .*go\.mod$$/,/^diff .*go\.sum$$/p' | grep '^[-+]'
 
-vet: ## go vet
+vet: ## run go vet
 	go vet ./...
 
-lint: $(BIN)/golangci-lint ## golangci-lint, as .golangci.yml says
+lint: $(BIN)/golangci-lint ## run golangci-lint with .golangci.yml
 	$(BIN)/golangci-lint run ./...
 
 $(BIN)/golangci-lint:
 	GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(GOLANGCI)
 
-# SQLite is C that was translated to Go: it has locks of its own, and watching each of
-# its instructions would be most of the run. Its driver and all that is ours is watched.
-UNWATCHED := $(foreach package,sqlite/lib libc/... memory,-gcflags=modernc.org/$(package)=-race=false)
+# The race detector skips SQLite itself, which is C translated to Go: it has its own locks, and
+# checking it would take most of the time. The driver and our own code are checked.
+RACE_FLAGS := -race $(foreach package,sqlite/lib libc/... memory,-gcflags=modernc.org/$(package)=-race=false)
 
-race: ## all tests, shuffled, with the race detector; the long loops are those of `make test`
-	go test -race -vet=off $(UNWATCHED) -short -shuffle=on -timeout 20m ./...
+race: ## run all tests with the race detector, shuffled; long loops are shortened
+	go test $(RACE_FLAGS) -vet=off -short -shuffle=on -timeout 20m ./...
 
-long: ## presses in real browsers, and ten thousand random populations
-	BRIDGE_TEST_BROWSERS=webkit,firefox,chromium BRIDGE_TEST_POPULATIONS=10000 go test -count=1 -timeout 20m \
-	  -run '^(TestInEveryEngine|TestDemoInEveryEngine|TestPromise7NoWrongScreenInRandomPopulations)$$' ./bridge ./cmd/bridge
+long: ## test presses and page scripts in real browsers, ten thousand random populations, and a hundred kills
+	BRIDGE_TEST_BROWSERS=webkit,firefox,chromium BRIDGE_TEST_POPULATIONS=10000 BRIDGE_TEST_KILLS=100 go test -count=1 -timeout 20m \
+	  -run '^(TestInEveryEngine|TestHostilePagesInEveryEngine|TestDemoInEveryEngine|TestPromise7NoWrongScreenInRandomPopulations|TestPromise4AcknowledgedDeliveriesSurviveKill9)$$' ./bridge ./cmd/bridge ./connectors/chatvisor ./connectors/rocketchat
 
-# A number of tries, since Go before 1.27 now and then calls the end of a time limit a
-# failure (go.dev/issue/75804). What `go test -fuzz` has the compiler watch in every
-# package it does so in ours alone: with all of SQLite watched, tries are 50 times fewer.
-FUZZED := -vet=off -gcflags=cobrowse-bridge/...=-d=libfuzzer
+# FUZZTIME is a number of runs: before Go 1.27 the end of a time limit sometimes counts as a
+# failure (go.dev/issue/75804). `go test -fuzz` instruments every package. These flags instrument
+# only ours: with SQLite instrumented, fuzzing is 50 times slower.
+FUZZ_FLAGS := -vet=off -gcflags=cobrowse-bridge/...=-d=libfuzzer
 
-fuzz: ## every fuzz target, FUZZTIME each
+fuzz: ## run every fuzz target, FUZZTIME each
 	@built=$$(mktemp -d); trap 'rm -rf "$$built"' EXIT; \
 	packages=$$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n 1 dirname | sort -u); \
 	for package in $$packages; do \
-	  go test -c $(FUZZED) -o "$$built/fuzz.test" "./$$package"; \
+	  go test -c $(FUZZ_FLAGS) -o "$$built/fuzz.test" "./$$package"; \
 	  targets=$$(cd "$$package" && "$$built/fuzz.test" -test.list '^Fuzz'); \
 	  for target in $$targets; do \
 	    echo "fuzz $$package $$target"; \
@@ -66,14 +69,14 @@ fuzz: ## every fuzz target, FUZZTIME each
 	  done; \
 	done
 
-schemas: ## what we send Rocket.Chat and Slack against the vendors' own schemas (needs npm)
+schemas: ## check requests to Rocket.Chat and Slack against the vendors' schemas (needs npm)
 	bash connectors/rocketchat/testdata/schemas/run.sh
 	bash connectors/slack/testdata/types/run.sh
 
-bench: ## the benchmarks, each as a ratio to a floor measured in the same run
-	go test -run '^$$' -bench . -benchtime 5x -p 1 -timeout 30m ./bridge ./bridge/store | go run ./bridge/benchtest/table
+bench: ## run the benchmarks, each compared with a baseline of the same run
+	go test -run '^$$' -bench . -benchtime 5x -p 1 -timeout 30m ./bridge ./bridge/match ./bridge/store | go run ./bridge/benchtest/table
 
-build: ## a static binary in bin/
+build: ## build a static binary in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/bridge ./cmd/bridge
 
-.PHONY: help demo test check format vet lint race long fuzz schemas bench build
+.PHONY: help demo screenshot test check format vet lint race long fuzz schemas bench build

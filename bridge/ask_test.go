@@ -21,8 +21,8 @@ import (
 
 const commandToken = "canary-command-token-4f1c"
 
-// types has an agent type a message in a room where the integration listens.
-func (w *world) types(room, username, text string) {
+// typeCommand has an agent type a message in a room in which Rocket.Chat's integration is active.
+func (w *world) typeCommand(room, username, text string) {
 	w.Helper()
 	w.chat.Command.Token, w.chat.Command.Word = commandToken, "!cobrowse"
 	client := &http.Client{Transport: bridge.InProcess(w.bridge)}
@@ -30,8 +30,8 @@ func (w *world) types(room, username, text string) {
 	w.pass(time.Second)
 }
 
-// coded is a visitor who is online and shows a lookup code.
-func (w *world) coded(name, code string) (id string) {
+// visitorWithCode adds a visitor who is online and whose page shows a lookup code.
+func (w *world) visitorWithCode(name, code string) (id string) {
 	id = w.upscope.Come(upscope.Visitor{Name: name, IsSupported: true})
 	w.upscope.SetLookupCode(id, code)
 	return id
@@ -39,9 +39,9 @@ func (w *world) coded(name, code string) (id string) {
 
 func TestAnAgentLooksUpTheCodeThatAVisitorReadsOut(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann := w.coded("Ann Silva", "0482")
+		ann := w.visitorWithCode("Ann Silva", "0482")
 		room := w.chat.AddChannel("helpdesk", "bob", "eve")
-		w.types(room, "bob", "!cobrowse 0482")
+		w.typeCommand(room, "bob", "!cobrowse 0482")
 		text := w.posts("bob", 1)
 		if !strings.Contains(text, "[Co-browse]") || !strings.Contains(text, "code") {
 			t.Errorf("bob reads %q", text)
@@ -51,60 +51,60 @@ func TestAnAgentLooksUpTheCodeThatAVisitorReadsOut(t *testing.T) {
 		bob.follow(w.door("bob")).want(t, http.StatusOK, "Ann Silva")
 		bob.press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
 		if body := w.upscope.Watches()[0].Body; body.Agent.ID != "rocketchat:a1" || body.Agent.Name != "Bob Baker" {
-			t.Errorf("%+v", body.Agent)
+			t.Errorf("Upscope got the agent %+v", body.Agent)
 		}
-		w.begun()
+		w.openLatestLink()
 		w.pass(sessionsWait)
-		w.reads("bob", "Live with")
+		w.reads("bob", "is running")
 	})
 }
 
-func TestPromise12ACodeOfNobodyAndOneOfSeveralLookTheSame(t *testing.T) {
+func TestPromise12UnknownAndSharedCodesGetTheSameAnswer(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.coded("Ann", "1111")
-		w.coded("Ben", "1111")
-		offline := w.coded("Cem", "2222")
+		w.visitorWithCode("Ann", "1111")
+		w.visitorWithCode("Ben", "1111")
+		offline := w.visitorWithCode("Cem", "2222")
 		w.upscope.Go(offline)
 		room := w.chat.AddChannel("helpdesk", "bob")
-		var said []string
+		var replies []string
 		for i, code := range []string{"1111", "2222", "3333"} {
-			w.types(room, "bob", "!cobrowse "+code)
-			said = append(said, w.posts("bob", i+1))
+			w.typeCommand(room, "bob", "!cobrowse "+code)
+			replies = append(replies, w.posts("bob", i+1))
 		}
-		if said[0] != said[1] || said[1] != said[2] || !strings.Contains(said[0], "Nobody found") || strings.Contains(said[0], "/w/") {
-			t.Errorf("bob reads %q", said)
+		if replies[0] != replies[1] || replies[1] != replies[2] || !strings.Contains(replies[0], "Customer not found") || strings.Contains(replies[0], "/w/") {
+			t.Errorf("bob reads %q", replies)
 		}
 	})
 }
 
 func TestPromise12AnAgentWhoTriesCodesIsThrottled(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.coded("Ann", "9999")
+		w.visitorWithCode("Ann", "9999")
 		room := w.chat.AddChannel("helpdesk", "bob", "eve")
 		for i := range 5 {
-			w.types(room, "bob", fmt.Sprintf("!cobrowse %04d", i))
+			w.typeCommand(room, "bob", fmt.Sprintf("!cobrowse %04d", i))
 		}
-		before := w.asked(upscopetest.List)
-		w.types(room, "bob", "!cobrowse 9999")
-		if text := w.posts("bob", 6); !strings.Contains(text, "Too many codes") {
+		before := w.callsTo(upscopetest.List)
+		w.typeCommand(room, "bob", "!cobrowse 9999")
+		if text := w.posts("bob", 6); !strings.Contains(text, "Too many wrong codes") {
 			t.Errorf("bob reads %q", text)
 		}
-		if n := w.asked(upscopetest.List) - before; n != 0 {
-			t.Errorf("%d searches", n)
+		if n := w.callsTo(upscopetest.List) - before; n != 0 {
+			t.Errorf("%d searches for a throttled agent, want none", n)
 		}
-		w.types(room, "eve", "!cobrowse 9999")
+		w.typeCommand(room, "eve", "!cobrowse 9999")
 		if text := w.posts("eve", 1); !strings.Contains(text, "[Co-browse]") {
-			t.Errorf("eve, who tried nothing, reads %q", text)
+			t.Errorf("eve, who tried no code before, reads %q", text)
 		}
 		w.idle(10 * time.Minute)
-		w.types(room, "bob", "!cobrowse 9999")
+		w.typeCommand(room, "bob", "!cobrowse 9999")
 		if text := w.posts("bob", 7); !strings.Contains(text, "[Co-browse]") {
-			t.Errorf("bob reads %q later", text)
+			t.Errorf("after ten minutes bob reads %q", text)
 		}
 	})
 }
 
-func TestPromise12ManyCodesAtOnceAreNoWayAroundTheLimit(t *testing.T) {
+func TestPromise12ManyCodesAtOnceDoNotAvoidTheLimit(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.chat.Command.Token, w.chat.Command.Word = commandToken, "!cobrowse"
 		room := w.chat.AddChannel("helpdesk", "bob")
@@ -113,8 +113,8 @@ func TestPromise12ManyCodesAtOnceAreNoWayAroundTheLimit(t *testing.T) {
 			w.post("/hooks/rocketchat/command", w.chat.Typed(room, "bob", fmt.Sprintf("!cobrowse %04d", i)), header).want(t, http.StatusOK)
 		}
 		w.pass(20 * time.Second)
-		if n := w.asked(upscopetest.List); n > 5 {
-			t.Errorf("%d codes were followed", n)
+		if n := w.callsTo(upscopetest.List); n > 5 {
+			t.Errorf("%d codes were looked up, want at most 5", n)
 		}
 	})
 }
@@ -122,8 +122,8 @@ func TestPromise12ManyCodesAtOnceAreNoWayAroundTheLimit(t *testing.T) {
 func TestAnAgentWhoAsksForHelpGetsIt(t *testing.T) {
 	inWorld(t, func(w *world) {
 		room := w.chat.AddChannel("helpdesk", "bob")
-		w.types(room, "bob", "!cobrowse help")
-		w.types(room, "bob", "!cobrowse jane smith")
+		w.typeCommand(room, "bob", "!cobrowse help")
+		w.typeCommand(room, "bob", "!cobrowse jane smith")
 		for _, p := range w.chat.Posts("bob") {
 			if !strings.Contains(p.Text, "!cobrowse 4821") || strings.Contains(p.Text, "/w/") {
 				t.Errorf("bob reads %q", p.Text)
@@ -131,18 +131,35 @@ func TestAnAgentWhoAsksForHelpGetsIt(t *testing.T) {
 		}
 		w.posts("bob", 2)
 		if n := len(w.upscope.Calls()); n != 0 {
-			t.Errorf("%d calls of Upscope", n)
+			t.Errorf("%d calls to Upscope, want none", n)
 		}
 	})
 }
 
-func TestACommandTypedInALivechatIsAnsweredNowhere(t *testing.T) {
+func TestWhatAgentsTypeInRocketChatIsUnderstoodOrTheyAreToldWhyNot(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.coded("Ann", "4821")
-		room := w.opens(keyed())
+		w.visitorWithCode("Ann Silva", "0421")
+		w.upscope.Come(upscope.Visitor{Name: "Pat", Email: "o'brien@example.org", Identities: []string{"o'brien@example.org"}, IsSupported: true})
+		room := w.chat.AddChannel("helpdesk", "bob")
+		for i, c := range []struct{ typed, want string }{
+			{"o'brien@example.org", "Possible match"}, {"０４２１", "[Co-browse]"}, {"#0421.", "[Co-browse]"}, {"code 0421", "[Co-browse]"}, {"0421 please", "[Co-browse]"},
+			{"jörg@exämple.org", "letters like ö"}, {"0421 or 0422", "more than one customer"}, {"the customer Ann", "no code or customer ID"},
+		} {
+			w.typeCommand(room, "bob", "!cobrowse "+c.typed)
+			if text := w.posts("bob", i+1); !strings.Contains(text, c.want) {
+				t.Errorf("%q is answered %q", c.typed, text)
+			}
+		}
+	}, options{config: func(c *bridge.Config) { c.MatchEmail = true }})
+}
+
+func TestACommandTypedInALivechatGetsNoAnswer(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.visitorWithCode("Ann", "4821")
+		room := w.openChat(withPageKey())
 		w.chat.Take(room, "bob")
-		w.types(room, "bob", "!cobrowse 4821")
-		w.types(room, "bob", "!cobrowse help")
+		w.typeCommand(room, "bob", "!cobrowse 4821")
+		w.typeCommand(room, "bob", "!cobrowse help")
 		w.pass(time.Minute)
 		w.posts("bob", 0)
 		for _, r := range w.chat.Requests() {
@@ -152,12 +169,12 @@ func TestACommandTypedInALivechatIsAnsweredNowhere(t *testing.T) {
 		}
 		body, _ := w.chat.Event("LivechatSessionForwarded", room)
 		if n := strings.Count(string(body), `"msg":`); n != 2 {
-			t.Errorf("%d messages in the livechat, and the agent wrote 2: %s", n, body)
+			t.Errorf("%d messages in the livechat, want only the agent's 2: %s", n, body)
 		}
 	})
 }
 
-func TestAWebhookIsHandedOnAsItCame(t *testing.T) {
+func TestAWebhookIsForwardedUnchanged(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	fail := 2
@@ -171,7 +188,7 @@ func TestAWebhookIsHandedOnAsItCame(t *testing.T) {
 		}
 		body, _ := io.ReadAll(r.Body)
 		got = append(got, r.Header.Get("X-RocketChat-Livechat-Token")+" "+r.Header.Get("Content-Type")+" "+string(body))
-		_, _ = io.WriteString(out, "an answer that nobody wants")
+		_, _ = io.WriteString(out, "an answer that is ignored")
 	})
 	forwarding := func(c *rocketchat.Config) {
 		c.ForwardURL, _ = url.Parse("https://crm.example.org/rocketchat?tenant=1")
@@ -179,7 +196,7 @@ func TestAWebhookIsHandedOnAsItCame(t *testing.T) {
 	}
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(keyed())
+		room := w.openChat(withPageKey())
 		w.chat.Take(room, "bob")
 		body, header := w.chat.Event("LivechatSessionTaken", room)
 		offline := []byte(`{"type":"LivechatOfflineMessage","sentAt":"2026-11-20T10:00:00.000Z","visitor":{"name":"A","email":"a@b.c"},"message":"hi"}`)
@@ -197,34 +214,33 @@ func TestAWebhookIsHandedOnAsItCame(t *testing.T) {
 		slices.Sort(got)
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
-			t.Errorf("handed on: %q", got)
+			t.Errorf("forwarded %q, want %q", got, want)
 		}
-		if bytes.Contains(w.bytes(), []byte(visitorToken)) {
-			t.Error("what is handed on is kept in plain")
+		if bytes.Contains(w.storedBytes(), []byte(visitorToken)) {
+			t.Error("the store holds a forwarded delivery in plain text")
 		}
-		// What is handed on is counted as the one delivery that it is.
+		// A forwarded delivery is counted once.
 		counts := httptest.NewRecorder()
 		w.bridge.Metrics().ServeHTTP(counts, request(http.MethodGet, "/metrics", nil))
 		for _, line := range []string{`outcome="stored"} 1`, `outcome="repeated"} 2`, `outcome="ignored"} 1`} {
 			if line = `bridge_deliveries_total{connector="rocketchat",` + line; !strings.Contains(counts.Body.String(), line) {
-				t.Errorf("not counted: %s", line)
+				t.Errorf("the metrics lack %s", line)
 			}
 		}
 	}, options{rocketchat: forwarding})
 }
 
-func TestWhatHappenedWhileTheBridgeWasDownIsCaughtUpWith(t *testing.T) {
+func TestASweepFindsChatsWhoseEventsWereLost(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		lost, goes := w.opens(keyed()), w.opens(keyed())
-		w.taken(goes)
+		lost, closing := w.openChat(withPageKey()), w.openChat(withPageKey())
+		w.bobTakes(closing)
 		w.posts("bob", 1)
 		w.stop()
-		// Rocket.Chat gave up on the events of one chat that ended, one that
-		// began, and one that waits.
-		w.chat.CloseChat(goes)
+		// The bridge gets no events of these chats: one is closed, one is taken, one is queued.
+		w.chat.CloseChat(closing)
 		w.chat.Take(lost, "eve")
-		w.chat.Queue(w.opens(keyed()))
+		w.chat.Queue(w.openChat(withPageKey()))
 		<-time.After(time.Hour)
 		w.run()
 		w.pass(10 * time.Second)
@@ -237,7 +253,22 @@ func TestWhatHappenedWhileTheBridgeWasDownIsCaughtUpWith(t *testing.T) {
 		w.posts("bob", 1)
 		w.posts("eve", 1)
 		if n := len(w.chat.Requests()) - requests; n > 12 {
-			t.Errorf("another start costs %d requests", n)
+			t.Errorf("a second start made %d requests, want at most 12", n)
 		}
-	}, options{listening: true})
+		// Events can also be lost while the bridge runs.
+		w.chat.Take(w.openChat(withPageKey()), "bob")
+		w.pass(6 * time.Minute)
+		w.posts("bob", 2)
+		// The sweep does not read a chat again whose events arrived.
+		w.bobTakes(w.openChat(withPageKey()))
+		w.posts("bob", 3)
+		w.pass(time.Second)
+		requests = len(w.chat.Requests())
+		w.pass(6 * time.Minute)
+		for _, r := range w.chat.Requests()[requests:] {
+			if strings.HasSuffix(r.Path, "/livechat/visitors.info") {
+				t.Error("a chat that did not change was read again")
+			}
+		}
+	}, options{sweeping: true})
 }

@@ -19,39 +19,48 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cobrowse-bridge/bridge/book"
+	"cobrowse-bridge/bridge/card"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/web"
+	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
 )
 
-// A crowded is a bridge with as many cards and visitors as one asks for. Each card
-// stands as it does when its agent, one of a few whose browsers are remembered,
-// has not pressed it yet. It is limited by nothing that counts acts.
-type crowded struct {
+// A benchBridge is a bridge with any number of cards and visitors, for benchmarks and counts.
+// Each card belongs to one of benchAgents agents, who has not pressed its button yet and
+// whose browser the bridge remembers.
+type benchBridge struct {
 	*Bridge
-	file  string
-	cards atomic.Int64
-	close func() error
+	book    *book.Book
+	upscope *upscope.Client
+	hosts   upscope.Hosts
+	file    string
+	cards   atomic.Int64
+	close   func() error
 }
 
 const (
-	crowdedHost = "bridge.example.org"
-	deskSecret  = "desk-secret-0123456789"
+	benchHost  = "bridge.example.org"
+	deskSecret = "desk-secret-0123456789"
+	testKey    = "upscope-key-0123456789"
 )
 
-// newCrowded keeps its store in dir and asks the Upscope at the given address,
-// by way of transport.
-func newCrowded(dir, upscopeURL string, transport http.RoundTripper) (*crowded, error) {
+// newBenchBridge returns a bridge whose store is in dir and that calls Upscope at upscopeURL
+// through transport. Budgets changes the limits; nil keeps the default ones.
+func newBenchBridge(dir, upscopeURL string, transport http.RoundTripper, budgets func(*web.Budgets)) (*benchBridge, error) {
 	secret := bytes.Repeat([]byte{7}, 32)
-	c := &crowded{file: filepath.Join(dir, "bridge.db")}
+	c := &benchBridge{file: filepath.Join(dir, "bridge.db")}
 	db, err := store.Open(context.Background(), "sqlite:"+c.file, store.Options{Secret: secret})
 	if err != nil {
 		return nil, err
 	}
 	c.close = db.Close
-	log := Redact(io.Discard)
-	log.Hide(deskSecret, testKey, "a third secret")
-	client, err := upscope.New(upscope.Config{URL: upscopeURL, Key: testKey, Transport: Upstream("upscope", transport, slog.New(slog.DiscardHandler))})
+	log := NewRedactor(io.Discard)
+	log.AddSecrets(deskSecret, testKey, "a third secret")
+	client, err := upscope.New(upscope.Config{URL: upscopeURL, Key: testKey, Transport: rest.Upstream("upscope", transport, slog.New(slog.DiscardHandler))})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -59,42 +68,67 @@ func newCrowded(dir, upscopeURL string, transport http.RoundTripper) (*crowded, 
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	c.upscope, c.hosts = client, hosts
+	origin := &url.URL{Scheme: "https", Host: benchHost}
+	doors, err := book.NewDoorKeys(secret)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	subjects, err := book.NewSubjectKeys(secret)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	c.book = book.New(book.Config{Origin: origin, Store: db, Doors: doors, Subjects: subjects})
 	c.Bridge, err = New(Config{
-		Origin: &url.URL{Scheme: "https", Host: crowdedHost}, Secret: secret, Store: db, Upscope: client, WatchHosts: hosts,
-		Connectors: []Connector{{
+		Origin: origin, Secret: secret, Store: db, Upscope: client, WatchHosts: hosts,
+		Connectors: []chat.Connector{{
 			Name: "desk", Accept: acceptSigned,
-			Read: func(context.Context, Delivery) (Ask, error) { return Ask{}, nil },
-			Show: func(context.Context, Place, Card) (Ref, error) { return "post-1", nil },
+			Read: func(context.Context, chat.Delivery) (chat.Ask, error) { return chat.Ask{}, nil },
+			Show: func(context.Context, chat.Place, chat.Card) (chat.Ref, error) { return "post-1", nil },
 		}},
-		Log: slog.New(slog.NewJSONHandler(log, nil)),
+		Log:     slog.New(slog.NewJSONHandler(log, nil)),
+		budgets: budgets, lookUps: 1 << 30,
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	for _, limit := range []*store.Limit{&c.budgets.unknownDoors, &c.budgets.watches} {
-		limit.Acts = 1 << 30
-	}
-	c.looks = newThrottle(1<<30, time.Minute)
-	for i := range crowdedAgents {
-		if err := c.remember(crowdedAgent(i)); err != nil {
+	for i := range benchAgents {
+		if err := c.rememberBrowser(benchAgent(i)); err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
 	}
 	return c, nil
 }
 
-// acceptSigned takes deliveries that are signed as most services do it.
-func acceptSigned(r *http.Request, body []byte) (Receipt, error) {
+// unlimited sets budgets that no benchmark can use up.
+func unlimited(b *web.Budgets) {
+	b.UnknownDoors.Acts, b.Watches.Acts = 1<<30, 1<<30
+}
+
+// mint asks Upscope for a watch link, as a press does, and returns its address.
+func (c *benchBridge) mint(ctx context.Context, visitor string) (location string, err error) {
+	link, err := c.upscope.Watch(ctx, visitor, upscope.WatchRequest{
+		Agent:    upscope.Agent{ID: "desk:agent-1", Name: "Bob Baker"},
+		Metadata: map[string]any{card.MetadataCard: c.book.Doors.Mark("0199a5b0-0000-7000-8000-000000000001"), card.MetadataAgent: "desk:agent-1"},
+	})
+	if err != nil {
+		return "", err
+	}
+	return link.Location(c.hosts, time.Now())
+}
+
+// acceptSigned accepts deliveries with an HMAC of the body, as most services sign them.
+func acceptSigned(r *http.Request, body []byte) (chat.Receipt, error) {
 	if !hmac.Equal([]byte(sign(body)), []byte(r.Header.Get("X-Signature"))) {
-		return Receipt{}, ErrForged
+		return chat.Receipt{}, chat.ErrForged
 	}
 	var event struct {
 		ID string `json:"id"`
 	}
 	if err := json.Unmarshal(body, &event); err != nil {
-		return Receipt{}, err
+		return chat.Receipt{}, err
 	}
-	return Receipt{Key: event.ID}, nil
+	return chat.Receipt{Key: event.ID}, nil
 }
 
 func sign(body []byte) string {
@@ -103,39 +137,41 @@ func sign(body []byte) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// A doorway is where a card's door is, to whom it leads, and the name of the cookie
-// that tells browsers apart.
-type doorway struct{ Path, Visitor, Cookie string }
+// A benchDoor is the path of a card's door, the visitor whom it leads to, and the name of
+// the cookie that identifies a browser.
+type benchDoor struct{ Path, Visitor, Cookie string }
 
-const crowdedAgents = 64
+const benchAgents = 64
 
-func crowdedAgent(i int) Agent { return Agent{ID: fmt.Sprint("agent-", i), Name: "Bob Baker"} }
+func benchAgent(i int) chat.Agent {
+	return chat.Agent{ID: fmt.Sprint("agent-", i), Name: "Bob Baker"}
+}
 
-// crowdedBrowser is the token of every agent's browser.
-var crowdedBrowser = strings.Repeat("A", 52)
+// benchBrowser is the token of every agent's browser.
+var benchBrowser = strings.Repeat("A", 52)
 
-// remember has an agent's browser remembered, as an earlier press does.
-func (c *crowded) remember(a Agent) error {
+// rememberBrowser stores benchBrowser as the browser of an agent, as an earlier press does.
+func (c *benchBridge) rememberBrowser(a chat.Agent) error {
 	ctx := context.Background()
-	row := &store.Card{ID: "before-" + a.ID, Connector: "desk", Chat: "before-" + a.ID, Agent: agentID("desk", a), State: string(Closed)}
+	row := &store.Card{ID: "before-" + a.ID, Connector: "desk", Chat: "before-" + a.ID, Agent: card.AgentID("desk", a), State: string(card.Closed)}
 	if err := c.store.Commit(ctx, store.Change{Card: row}); err != nil {
 		return err
 	}
 	return c.store.Commit(ctx, store.Change{Claim: &store.Claim{
-		Card: row.ID, Version: row.Version, Agent: row.Agent, Browser: crowdedBrowser, Until: time.Now().Add(browserLife),
+		Card: row.ID, Version: row.Version, Agent: row.Agent, Browser: benchBrowser, Until: time.Now().Add(web.BrowserLife),
 	}})
 }
 
-// doorways makes n cards.
-func (c *crowded) doorways(n int) ([]doorway, error) {
-	all := make([]doorway, n)
+// makeDoors makes n cards.
+func (c *benchBridge) makeDoors(n int) ([]benchDoor, error) {
+	all := make([]benchDoor, n)
 	errs := make([]error, n)
 	gate := make(chan struct{}, 256)
 	var made sync.WaitGroup
 	for i := range all {
 		gate <- struct{}{}
 		made.Go(func() {
-			all[i], errs[i] = c.doorway()
+			all[i], errs[i] = c.makeDoor()
 			<-gate
 		})
 	}
@@ -143,37 +179,37 @@ func (c *crowded) doorways(n int) ([]doorway, error) {
 	return all, errors.Join(errs...)
 }
 
-func (c *crowded) doorway() (doorway, error) {
+func (c *benchBridge) makeDoor() (benchDoor, error) {
 	i := c.cards.Add(1)
-	agent := crowdedAgent(int(i % crowdedAgents))
+	agent := benchAgent(int(i % benchAgents))
 	id := fmt.Sprintf("0199a5b0-0000-7000-8000-%012d", i)
-	h := c.doors.first(id)
-	k := card{
+	h := c.book.Doors.NewHandle(id)
+	k := card.Card{
 		Card: store.Card{
-			ID: id, Connector: "desk", Chat: fmt.Sprint("chat-", i), Agent: agentID("desk", agent),
-			State: string(Ready), Handle: h.hash(), DoorUntil: time.Now().Add(time.Hour),
+			ID: id, Connector: "desk", Chat: fmt.Sprint("chat-", i), Agent: card.AgentID("desk", agent),
+			State: string(card.Ready), HandleHash: h.Hash(), DoorUntil: time.Now().Add(time.Hour),
 		},
-		about: detail{
+		About: card.Detail{
 			Visitor: "Ann", ChatURL: "https://desk.example.org/chats/" + id, Agent: agent,
-			Place: Place{Connector: "desk", Address: fmt.Sprint("dm-", i)}, Clued: true, Reason: templates.ReasonIntegration,
+			Place: chat.Place{Connector: "desk", Address: fmt.Sprint("dm-", i)}, HasClue: true, Reason: templates.ReasonIntegration,
 		},
 	}
-	var seen struct{ Visitor upscope.Visitor }
+	var found struct{ Visitor upscope.Visitor }
 	visitor := fmt.Sprintf("V%09d", i)
-	if err := json.Unmarshal(visitorAnswer(visitor), &seen); err != nil {
-		return doorway{}, err
+	if err := json.Unmarshal(visitorAnswer(visitor), &found); err != nil {
+		return benchDoor{}, err
 	}
-	k.take(seen.Visitor)
-	post := store.Post{Card: id, Place: k.place(), Current: true}
-	return doorway{"/w/" + h.String(), visitor, c.cookieName()}, c.commit(context.Background(), &k, store.Change{Posts: []store.Post{post}})
+	k.SetVisitor(found.Visitor)
+	post := store.Post{Card: id, Place: k.Place(), Current: true}
+	return benchDoor{"/w/" + h.String(), visitor, "__Host-browser"}, c.book.Commit(context.Background(), &k, store.Change{Posts: []store.Post{post}})
 }
 
-// press is an agent's browser pressing the button of a door.
-func (d doorway) press(server string) *http.Request {
+// press returns the request of an agent's browser when the agent presses the button of a door.
+func (d benchDoor) press(server string) *http.Request {
 	form := "visitor=" + d.Visitor
 	r := d.request(http.MethodPost, server, strings.NewReader(form))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Origin", "https://"+crowdedHost)
+	r.Header.Set("Origin", "https://"+benchHost)
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	r.Header.Set("Sec-Fetch-Mode", "navigate")
 	r.Header.Set("Sec-Fetch-Dest", "document")
@@ -181,12 +217,12 @@ func (d doorway) press(server string) *http.Request {
 	return r
 }
 
-// look is an agent's browser opening the page of a door.
-func (d doorway) look(server string) *http.Request { return d.request(http.MethodGet, server, nil) }
+// look returns the request of an agent's browser for the page of a door.
+func (d benchDoor) look(server string) *http.Request { return d.request(http.MethodGet, server, nil) }
 
-func (d doorway) request(method, server string, body io.Reader) *http.Request {
+func (d benchDoor) request(method, server string, body io.Reader) *http.Request {
 	r := newRequest(method, server+d.Path, body)
-	r.AddCookie(&http.Cookie{Name: d.Cookie, Value: crowdedBrowser})
+	r.AddCookie(&http.Cookie{Name: d.Cookie, Value: benchBrowser})
 	return r
 }
 
@@ -195,13 +231,13 @@ func newRequest(method, address string, body io.Reader) *http.Request {
 	if err != nil {
 		panic(err) // the addresses are our own
 	}
-	r.Host = crowdedHost
+	r.Host = benchHost
 	r.RemoteAddr = "192.0.2.1:1000"
 	r.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36")
 	return r
 }
 
-// delivery is a signed event of about 1 KiB.
+// delivery returns a signed event of about 1 KiB.
 func delivery(server, id string) *http.Request {
 	body := []byte(`{"id":"` + id + `","event":"message","text":"` + strings.Repeat("hello ", 160) + `"}`)
 	r := newRequest(http.MethodPost, server+"/hooks/desk", bytes.NewReader(body))
@@ -210,7 +246,7 @@ func delivery(server, id string) *http.Request {
 	return r
 }
 
-// quickUpscope is an Upscope that knows every visitor and takes no time.
+// quickUpscope is an Upscope that knows every visitor and answers at once.
 func quickUpscope(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	w.Header().Set("Content-Type", "application/json")

@@ -20,18 +20,18 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/benchtest"
-	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/browsertest"
 	"cobrowse-bridge/upscope"
 )
 
-// A test may start this program again, as something to look at from outside.
+// childVariable tells this program that a test started it as a child process, and in which role.
 const childVariable = "BRIDGE_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	var err error
 	switch role, dir, _ := strings.Cut(os.Getenv(childVariable), ":"); role {
 	case "":
-		os.Exit(m.Run())
+		os.Exit(browsertest.Main{M: m}.Run())
 	case "server":
 		err = serveBeside(dir)
 	case "acknowledge":
@@ -43,36 +43,33 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// addresses is what a child says of itself.
-type addresses struct{ Bridge, Floor string }
+// addresses are the URLs that a child prints when it is ready.
+type addresses struct{ Bridge, Baseline string }
 
-// serveBeside serves a bridge, and beside it the floors that it is compared
-// with, until standard input ends. The address of Upscope is in UPSCOPE.
+// serveBeside serves a bridge and the baselines that it is compared with until standard
+// input ends. The environment variable UPSCOPE is the address of Upscope.
 func serveBeside(dir string) error {
 	address := os.Getenv("UPSCOPE")
-	c, err := newCrowded(dir, address, upscope.NewTransport())
+	c, err := newBenchBridge(dir, address, upscope.NewTransport(), unlimited)
 	if err != nil {
 		return err
 	}
-	go func() {
-		for range c.soon { // no job is done here
-		}
-	}()
+	go c.work.DropSoon()
 	subject := httptest.NewServer(c)
-	floors, err := floors(c, address)
+	baselines, err := baselines(c, address)
 	if err != nil {
 		return err
 	}
-	floor := httptest.NewServer(floors)
-	if err := json.NewEncoder(os.Stdout).Encode(addresses{subject.URL, floor.URL}); err != nil {
+	baseline := httptest.NewServer(baselines)
+	if err := json.NewEncoder(os.Stdout).Encode(addresses{subject.URL, baseline.URL}); err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return errors.Join(err, c.close())
 }
 
-// floors are the barest handlers that do what those of the bridge do.
-func floors(c *crowded, address string) (http.Handler, error) {
+// baselines returns minimal handlers that do the same work as those of the bridge.
+func baselines(c *benchBridge, address string) (http.Handler, error) {
 	upstream, err := url.Parse(address)
 	if err != nil {
 		return nil, err
@@ -114,9 +111,7 @@ func floors(c *crowded, address string) (http.Handler, error) {
 	})
 	mux.HandleFunc("/mint/{visitor}", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		k := card{about: detail{Agent: Agent{ID: "agent-1", Name: "Bob Baker"}}}
-		k.ID, k.Agent = "0199a5b0-0000-7000-8000-000000000001", "desk:agent-1"
-		location, err := c.mint(r.Context(), k, upscope.Visitor{ShortID: r.PathValue("visitor")}, policy.Profile{})
+		location, err := c.mint(r.Context(), r.PathValue("visitor"))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
@@ -128,15 +123,15 @@ func floors(c *crowded, address string) (http.Handler, error) {
 		_, _ = io.ReadAll(r.Body)
 		w.WriteHeader(http.StatusUnauthorized)
 	})
-	door, err := c.doorway()
+	door, err := c.makeDoor()
 	if err != nil {
 		return nil, err
 	}
 	mux.Handle("/page", sameBytes(c, door.look("")))
-	mux.Handle("/unknown", sameBytes(c, unknown("")))
-	mux.HandleFunc("/doorways", func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("/unknown", sameBytes(c, unknownDoor("")))
+	mux.HandleFunc("/doors", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.FormValue("n"))
-		doors, err := c.doorways(n)
+		doors, err := c.makeDoors(n)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -153,24 +148,24 @@ func floors(c *crowded, address string) (http.Handler, error) {
 
 const mintBody = `{"agent":{"id":"desk:agent-1","name":"Bob Baker"},"branding":{"naked":false,"retry_url":null,"on_end_url":null},"metadata":{"bridge_card":"0199a5b0-0000-7000-8000-000000000001"}}`
 
-// sameBytes answers everything as h answers r.
+// sameBytes returns a handler that gives every request the answer that h gives r.
 func sameBytes(h http.Handler, r *http.Request) http.Handler {
-	seen := httptest.NewRecorder()
-	h.ServeHTTP(seen, r)
-	body := seen.Body.Bytes()
+	recorded := httptest.NewRecorder()
+	h.ServeHTTP(recorded, r)
+	body := recorded.Body.Bytes()
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", seen.Header().Get("Content-Type"))
-		w.WriteHeader(seen.Code)
+		w.Header().Set("Content-Type", recorded.Header().Get("Content-Type"))
+		w.WriteHeader(recorded.Code)
 		_, _ = w.Write(body)
 	})
 }
 
-func unknown(server string) *http.Request {
-	return newRequest(http.MethodGet, server+"/w/"+strings.Repeat("A", handleText), nil)
+func unknownDoor(server string) *http.Request {
+	return newRequest(http.MethodGet, server+"/w/"+strings.Repeat("A", 43), nil)
 }
 
-// A server is a child that serves a bridge. This process is its clients, and
-// Upscope.
+// A server is a child process that serves a bridge. This process runs its clients and
+// its Upscope.
 type server struct {
 	addresses
 	*testing.B
@@ -183,7 +178,7 @@ func startServer(b *testing.B) *server {
 	upscope := httptest.NewServer(http.HandlerFunc(quickUpscope))
 	b.Cleanup(upscope.Close)
 	dir := b.TempDir()
-	child := exec.Command(os.Args[0]) // not with the context, which ends before the child is told to
+	child := exec.Command(os.Args[0]) // not with the context, which ends before the cleanup stops the child
 	child.Env = append(os.Environ(), childVariable+"=server:"+dir, "UPSCOPE="+upscope.URL)
 	child.Stderr = os.Stderr
 	input, err := child.StdinPipe()
@@ -218,7 +213,7 @@ func startServer(b *testing.B) *server {
 // parallel is how many clients a server has at once.
 const parallel = 64
 
-// do sends a request and reads the answer, which must have the given status.
+// do sends a request and returns the body of the answer, which must have the given status.
 func (s *server) do(r *http.Request, status int) ([]byte, error) {
 	answer, err := s.clients.RoundTrip(r)
 	if err != nil {
@@ -232,17 +227,17 @@ func (s *server) do(r *http.Request, status int) ([]byte, error) {
 	return body, err
 }
 
-// load sends n requests from all clients, and returns how many the server
-// answers for each second that its processor works.
-func (s *server) load(n, status int, request func(i int) *http.Request) float64 {
+// cpuRate sends n requests from all clients and returns how many the server answers in
+// each second of CPU time.
+func (s *server) cpuRate(n, status int, request func(i int) *http.Request) float64 {
 	s.Helper()
 	before := s.cpu()
-	s.wall(n, status, request)
+	s.wallRate(n, status, request)
 	return benchtest.PerSecond(n, s.cpu()-before)
 }
 
-// wall is load by the clock on the wall.
-func (s *server) wall(n, status int, request func(i int) *http.Request) float64 {
+// wallRate is like cpuRate, but returns the rate by real time.
+func (s *server) wallRate(n, status int, request func(i int) *http.Request) float64 {
 	s.Helper()
 	_, all := benchtest.Parallel(s, parallel, n, func(i int) error {
 		_, err := s.do(request(i), status)
@@ -257,15 +252,15 @@ func (s *server) cpu() (used time.Duration) {
 	return used
 }
 
-func (s *server) doorways(n int) (doors []doorway) {
+func (s *server) makeDoors(n int) (doors []benchDoor) {
 	s.Helper()
-	s.ask("/doorways?n="+strconv.Itoa(n), &doors)
+	s.ask("/doors?n="+strconv.Itoa(n), &doors)
 	return doors
 }
 
 func (s *server) ask(path string, into any) {
 	s.Helper()
-	body, err := s.do(newRequest(http.MethodGet, s.Floor+path, nil), http.StatusOK)
+	body, err := s.do(newRequest(http.MethodGet, s.Baseline+path, nil), http.StatusOK)
 	if err == nil {
 		err = json.Unmarshal(body, into)
 	}
@@ -274,7 +269,7 @@ func (s *server) ask(path string, into any) {
 	}
 }
 
-// post is a request with a body.
+// post returns a POST request.
 func post(address, body string) *http.Request {
 	return newRequest(http.MethodPost, address, bytes.NewReader([]byte(body)))
 }

@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,52 +11,49 @@ import (
 	"testing"
 	"time"
 
-	gocache "github.com/patrickmn/go-cache"
-
 	"cobrowse-bridge/bridge/benchtest"
 	"cobrowse-bridge/bridge/store"
-	"cobrowse-bridge/upscope"
 )
 
-// The benchmarks compare the bridge with a floor in the same run; run them with
-// -benchtime 5x or so, for an iteration is a round of both. What is per CPU
-// second is measured at a bridge in another process.
+// Each benchmark compares the bridge with a baseline: a minimal program that does the same
+// work. An iteration measures both, so run them with -benchtime 5x or so. Rates per CPU
+// second are measured on a bridge in another process.
 
 // perRound is how many requests of each kind make a round.
 const perRound = 2000
 
 func BenchmarkP1UpstreamPartOfAClick(b *testing.B) {
 	s := startServer(b)
-	floor := func() float64 {
-		return s.load(2*perRound, http.StatusOK, func(i int) *http.Request {
-			return post(fmt.Sprintf("%s/v1.3/visitors/V%d/watch_url", s.Floor, i), mintBody)
+	baseline := func() float64 {
+		return s.cpuRate(2*perRound, http.StatusOK, func(i int) *http.Request {
+			return post(fmt.Sprintf("%s/v1.3/visitors/V%d/watch_url", s.Baseline, i), mintBody)
 		})
 	}
 	subject := func() float64 {
-		return s.load(2*perRound, http.StatusSeeOther, func(i int) *http.Request {
-			return post(fmt.Sprintf("%s/mint/V%d", s.Floor, i), mintBody)
+		return s.cpuRate(2*perRound, http.StatusSeeOther, func(i int) *http.Request {
+			return post(fmt.Sprintf("%s/mint/V%d", s.Baseline, i), mintBody)
 		})
 	}
-	benchtest.Rates(b, "P1", floor, subject)
+	benchtest.Rates(b, "P1", baseline, subject)
 }
 
 func BenchmarkP2WholeClick(b *testing.B) {
 	s := startServer(b)
-	floor := func() float64 {
-		return s.load(perRound, http.StatusSeeOther, func(i int) *http.Request {
-			return post(fmt.Sprintf("%s/twice/V%d", s.Floor, i), "")
+	baseline := func() float64 {
+		return s.cpuRate(perRound, http.StatusSeeOther, func(i int) *http.Request {
+			return post(fmt.Sprintf("%s/twice/V%d", s.Baseline, i), "")
 		})
 	}
 	subject := func() float64 {
-		doors := s.doorways(perRound)
-		return s.load(perRound, http.StatusSeeOther, func(i int) *http.Request { return doors[i].press(s.Bridge) })
+		doors := s.makeDoors(perRound)
+		return s.cpuRate(perRound, http.StatusSeeOther, func(i int) *http.Request { return doors[i].press(s.Bridge) })
 	}
-	benchtest.Rates(b, "P2", floor, subject)
+	benchtest.Rates(b, "P2", baseline, subject)
 }
 
-// BenchmarkP3AddedLatency presses 200 times a second, one press at a time, and
-// calls the floor just after each. One flush of the disk is taken off: it is the
-// disk's.
+// BenchmarkP3AddedLatency presses 200 times a second, one press at a time, and calls
+// the baseline right after each. It subtracts the time of one flush to the disk, which
+// depends on the disk alone.
 func BenchmarkP3AddedLatency(b *testing.B) {
 	s := startServer(b)
 	var bare, whole, flushes []time.Duration
@@ -69,27 +65,27 @@ func BenchmarkP3AddedLatency(b *testing.B) {
 		return time.Since(began)
 	}
 	for b.Loop() {
-		doors := s.doorways(200)
+		doors := s.makeDoors(200)
 		pace := time.NewTicker(time.Second / 200)
 		for _, d := range doors {
 			<-pace.C
 			whole = append(whole, timed(d.press(s.Bridge)))
-			bare = append(bare, timed(post(s.Floor+"/twice/"+d.Visitor, "")))
+			bare = append(bare, timed(post(s.Baseline+"/twice/"+d.Visitor, "")))
 			flushes = append(flushes, flush(b, s.dir))
 		}
 		pace.Stop()
 	}
 	once := benchtest.Percentile(flushes, 50)
 	for _, percent := range []int{50, 99} {
-		floor, added := benchtest.Percentile(bare, percent), benchtest.Percentile(whole, percent)-benchtest.Percentile(bare, percent)
-		b.ReportMetric(float64(floor.Microseconds())/1000, fmt.Sprintf("P3-p%d/floor", percent))
+		baseline, added := benchtest.Percentile(bare, percent), benchtest.Percentile(whole, percent)-benchtest.Percentile(bare, percent)
+		b.ReportMetric(float64(baseline.Microseconds())/1000, fmt.Sprintf("P3-p%d/baseline", percent))
 		b.ReportMetric(float64((added-once).Microseconds())/1000, fmt.Sprintf("P3-p%d", percent))
 	}
 	b.ReportMetric(float64(once.Microseconds())/1000, "P3/flush")
 	b.ReportMetric(0, "ns/op")
 }
 
-// flush measures what it costs to bring 4 KiB to the disk.
+// flush returns how long it takes to write 4 KiB to the disk.
 func flush(b *testing.B, dir string) time.Duration {
 	b.Helper()
 	f, err := os.OpenFile(filepath.Join(dir, "flush"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -109,14 +105,14 @@ func flush(b *testing.B, dir string) time.Duration {
 
 func BenchmarkP4DoorPage(b *testing.B) {
 	s := startServer(b)
-	doors := s.doorways(100)
-	floor := func() float64 {
-		return s.load(2*perRound, http.StatusOK, func(int) *http.Request { return newRequest(http.MethodGet, s.Floor+"/page", nil) })
+	doors := s.makeDoors(100)
+	baseline := func() float64 {
+		return s.cpuRate(2*perRound, http.StatusOK, func(int) *http.Request { return newRequest(http.MethodGet, s.Baseline+"/page", nil) })
 	}
 	subject := func() float64 {
-		return s.load(2*perRound, http.StatusOK, func(i int) *http.Request { return doors[i%len(doors)].look(s.Bridge) })
+		return s.cpuRate(2*perRound, http.StatusOK, func(i int) *http.Request { return doors[i%len(doors)].look(s.Bridge) })
 	}
-	benchtest.Rates(b, "P4", floor, subject)
+	benchtest.Rates(b, "P4", baseline, subject)
 }
 
 func BenchmarkP5Delivery(b *testing.B) {
@@ -130,16 +126,16 @@ func BenchmarkP5Delivery(b *testing.B) {
 		b.Fatal(err)
 	}
 	bare, body, round := benchtest.BareSQLite(b, file), []byte(strings.Repeat("hello ", 170)), 0
-	floor := func() float64 {
+	baseline := func() float64 {
 		round++
 		_, all := benchtest.Parallel(b, parallel, perRound/2, func(i int) error { return bare(fmt.Sprint(round, "-", i), body) })
 		return benchtest.PerSecond(perRound/2, all)
 	}
 	subject := func() float64 {
 		round++
-		return s.wall(2*perRound, http.StatusOK, func(i int) *http.Request { return delivery(s.Bridge, fmt.Sprint(round, "-", i)) })
+		return s.wallRate(2*perRound, http.StatusOK, func(i int) *http.Request { return delivery(s.Bridge, fmt.Sprint(round, "-", i)) })
 	}
-	benchtest.Rates(b, "P5", floor, subject)
+	benchtest.Rates(b, "P5", baseline, subject)
 }
 
 func BenchmarkP9Refusal(b *testing.B) {
@@ -147,7 +143,7 @@ func BenchmarkP9Refusal(b *testing.B) {
 		s := startServer(b)
 		forged := func(address string) func() float64 {
 			return func() float64 {
-				return s.load(2*perRound, http.StatusUnauthorized, func(i int) *http.Request {
+				return s.cpuRate(2*perRound, http.StatusUnauthorized, func(i int) *http.Request {
 					r := delivery(address, fmt.Sprint(i))
 					r.Header.Set("X-Signature", sign(nil))
 					return r
@@ -155,68 +151,31 @@ func BenchmarkP9Refusal(b *testing.B) {
 			}
 		}
 		subject := forged(s.Bridge)
-		floor := func() float64 {
-			return s.load(2*perRound, http.StatusUnauthorized, func(i int) *http.Request {
-				r := delivery(s.Floor, fmt.Sprint(i))
+		baseline := func() float64 {
+			return s.cpuRate(2*perRound, http.StatusUnauthorized, func(i int) *http.Request {
+				r := delivery(s.Baseline, fmt.Sprint(i))
 				r.URL.Path = "/forged"
 				return r
 			})
 		}
-		benchtest.Rates(b, "P9-forged", floor, subject)
+		benchtest.Rates(b, "P9-forged", baseline, subject)
 	})
 	b.Run("Unknown", func(b *testing.B) {
 		s := startServer(b)
-		floor := func() float64 {
-			return s.load(2*perRound, http.StatusNotFound, func(int) *http.Request { return newRequest(http.MethodGet, s.Floor+"/unknown", nil) })
+		baseline := func() float64 {
+			return s.cpuRate(2*perRound, http.StatusNotFound, func(int) *http.Request { return newRequest(http.MethodGet, s.Baseline+"/unknown", nil) })
 		}
 		subject := func() float64 {
-			return s.load(2*perRound, http.StatusNotFound, func(int) *http.Request { return unknown(s.Bridge) })
+			return s.cpuRate(2*perRound, http.StatusNotFound, func(int) *http.Request { return unknownDoor(s.Bridge) })
 		}
-		benchtest.Rates(b, "P9-unknown", floor, subject)
-	})
-}
-
-func BenchmarkP11Find(b *testing.B) {
-	const entries = 100_000
-	forever := func(upscope.Visitor) time.Duration { return time.Hour }
-	f := &finder{visitors: newCache(entries, forever)}
-	bare := gocache.New(time.Hour, 0)
-	ids := make([]string, entries)
-	for i := range ids {
-		ids[i] = fmt.Sprintf("V%09d", i)
-		f.visitors.put(ids[i], upscope.Visitor{ShortID: ids[i]})
-		bare.SetDefault(ids[i], upscope.Visitor{ShortID: ids[i]})
-	}
-	each := func(get func(id string) bool) func() time.Duration {
-		return func() time.Duration {
-			began := time.Now()
-			for i := range entries {
-				if !get(ids[i*7919%entries]) { // in no order that the memory is in
-					b.Fatal("an entry is gone")
-				}
-			}
-			return time.Since(began) / entries
-		}
-	}
-	floor := each(func(id string) bool { _, ok := bare.Get(id); return ok })
-	b.Run("Visitor", func(b *testing.B) {
-		benchtest.Costs(b, "P11", floor, each(func(id string) bool {
-			v, err := f.visitor(context.Background(), id)
-			return err == nil && v.ShortID == id
-		}))
-	})
-	b.Run("Match", func(b *testing.B) {
-		benchtest.Costs(b, "P11-match", floor, each(func(id string) bool {
-			m, err := f.find(context.Background(), Clues{ShortID: id})
-			return err == nil && m.Sure
-		}))
+		benchtest.Rates(b, "P9-unknown", baseline, subject)
 	})
 }
 
 func BenchmarkP14RedactedLogLine(b *testing.B) {
-	r := Redact(io.Discard)
+	r := NewRedactor(io.Discard)
 	for i := range 12 {
-		r.Hide(fmt.Sprintf("secret-%d-0123456789abcdef", i))
+		r.AddSecrets(fmt.Sprintf("secret-%d-0123456789abcdef", i))
 	}
 	each := func(w io.Writer) func() time.Duration {
 		log := slog.New(slog.NewJSONHandler(w, nil))

@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
@@ -16,53 +13,22 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// startChromium starts Chromium, or skips the test where there is none.
-func startChromium(t *testing.T) context.Context {
-	t.Helper()
-	var path string
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Skip("no Chromium on this machine (apt-get install chromium)")
-	}
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(path),
-		chromedp.UserDataDir(t.TempDir()),
-		chromedp.NoSandbox, // tests often run as root in a container
-		chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.WSURLReadTimeout(time.Minute),
-	)...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("start %s: %v", path, err)
-	}
-	return ctx
-}
-
-// in has persons use Chromium at the site.
-func (s *site) in(chromium context.Context, scripts bool) *site {
+// withChromium makes the people of the site use this Chromium, with or without scripts.
+func (s *site) withChromium(chromium context.Context, scripts bool) *site {
 	s.chromium, s.scripts = chromium, scripts
 	return s
 }
 
-// A tab is what one person has open. What they do in it waits for the page that
-// comes of it.
+// A tab is a browser tab of one person. Each action that leads to another page waits for
+// that page.
 type tab struct {
 	*site
 	ctx     context.Context
 	console func(yield func(chromedp.ConsoleMessage, error) bool)
 }
 
-// person opens a browser that has never been here.
-func (s *site) person() *tab {
+// newPerson opens a browser that has not visited the site before.
+func (s *site) newPerson() *tab {
 	s.Helper()
 	return s.tab(chromedp.NewContext(s.chromium, chromedp.WithNewBrowserContext()))
 }
@@ -71,7 +37,7 @@ func (s *site) tab(ctx context.Context, cancel context.CancelFunc) *tab {
 	s.Helper()
 	s.Cleanup(cancel)
 	s.must(chromedp.Do(ctx)) // a tab lives as long as the context of its first use
-	ctx, cancel = context.WithTimeout(ctx, time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
 	s.Cleanup(cancel)
 	p := &tab{site: s, ctx: ctx, console: chromedp.Console(ctx)}
 	_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !s.scripts})
@@ -88,8 +54,8 @@ func (p *tab) desktop() {
 	p.must(chromedp.Do(p.ctx, chromedp.EmulateViewport(1280, 844)))
 }
 
-// does something that leads to a page, and gives the page's status.
-func (p *tab) does(step chromedp.Action[chromedp.Void]) (status int64) {
+// doAndLoad performs a step that leads to a page, and returns the status of the page.
+func (p *tab) doAndLoad(step chromedp.Action[chromedp.Void]) (status int64) {
 	p.Helper()
 	got, err := chromedp.RunResponse(p.ctx, step)
 	p.must(err)
@@ -98,20 +64,20 @@ func (p *tab) does(step chromedp.Action[chromedp.Void]) (status int64) {
 
 func (p *tab) types(address string) (status int64) {
 	p.Helper()
-	return p.does(chromedp.Navigate(address))
+	return p.doAndLoad(chromedp.Navigate(address))
 }
 
 // clicks presses the mouse on the link or button with these words.
 func (p *tab) clicks(words string) (status int64) {
 	p.Helper()
-	return p.does(chromedp.Click(labelled(words)))
+	return p.doAndLoad(chromedp.Click(labelled(words)))
 }
 
 func labelled(words string) chromedp.Search {
 	return chromedp.Search(`//*[self::a or self::button][normalize-space()="` + words + `"]`)
 }
 
-// opens clicks a link that opens a tab of its own, and gives that.
+// opens clicks a link that opens a new tab, and returns that tab.
 func (p *tab) opens(words string) *tab {
 	p.Helper()
 	self := chromedp.FromContext(p.ctx).Target.TargetID
@@ -128,14 +94,14 @@ func (p *tab) opens(words string) *tab {
 	}
 }
 
-func (p *tab) answered(want, got int64) {
+func (p *tab) wantStatus(want, got int64) {
 	p.Helper()
 	if got != want {
 		p.Fatalf("answered %d, want %d: %s", got, want, script[string](p, `document.body.innerText`))
 	}
 }
 
-// keys presses keys that lead to no page.
+// keys presses keys that do not lead to another page.
 func (p *tab) keys(keys ...string) {
 	p.Helper()
 	for _, key := range keys {
@@ -143,18 +109,18 @@ func (p *tab) keys(keys ...string) {
 	}
 }
 
-// sees checks the page that is open.
+// sees checks that the open page contains the texts.
 func (p *tab) sees(texts ...string) {
 	p.Helper()
 	body := script[string](p, `document.body.innerText`)
 	for _, text := range texts {
 		if !strings.Contains(body, text) {
-			p.Fatalf("the page does not say %q: %s", text, body)
+			p.Fatalf("the page does not contain %q: %s", text, body)
 		}
 	}
 }
 
-// watches checks that the session page is open.
+// watches checks that the tab shows the session page of the latest watch link.
 func (p *tab) watches(name string) {
 	p.Helper()
 	p.sees("You are watching "+name, "as Bob Baker")
@@ -164,14 +130,13 @@ func (p *tab) watches(name string) {
 	}
 }
 
-// focused is the text or the value of what has the focus.
+// focused returns the text or value of the element that has the focus.
 func (p *tab) focused() string {
 	p.Helper()
 	return script[string](p, `document.activeElement.innerText || document.activeElement.value || ""`)
 }
 
-// script runs in the page as a program at the browser's remote control would,
-// without a person's gesture.
+// script runs code in the page through the remote control, without a gesture of a person.
 func script[T any](p *tab, code string) T {
 	p.Helper()
 	v, err := chromedp.Run(p.ctx, chromedp.Evaluate[T](code))
@@ -179,9 +144,9 @@ func script[T any](p *tab, code string) T {
 	return v
 }
 
-// remembers checks that the tab's history has the door, or has not, and that
-// only the session's own entry has a watch link.
-func (p *tab) remembers(door string, want bool) {
+// wantInHistory checks whether the door is in the tab's history, and that no history entry has
+// a watch link but the session's own one.
+func (p *tab) wantInHistory(door string, want bool) {
 	p.Helper()
 	h, err := chromedp.Run(p.ctx, chromedp.NavigationEntries())
 	p.must(err)
@@ -195,16 +160,16 @@ func (p *tab) remembers(door string, want bool) {
 		}
 	}
 	if has != want {
-		p.Errorf("that the history has the door is %v", has)
+		p.Errorf("the door is in the history: %v, want %v", has, want)
 	}
 }
 
-// quiet checks that the browser found nothing wrong with any page so far, such
-// as a breach of the policy or a file that is not there. That an answer has a
-// status of failure is not wrong.
-func (p *tab) quiet() {
+// wantNoErrors checks that the browser has reported no error for any page so far, such as a
+// violation of the content security policy or a missing file. An error status of a page
+// does not count.
+func (p *tab) wantNoErrors() {
 	p.Helper()
-	const last = "that was all"
+	const last = "end of the console messages"
 	script[chromedp.Void](p, `console.log("`+last+`")`)
 	for m, err := range p.console {
 		p.must(err)
@@ -214,22 +179,22 @@ func (p *tab) quiet() {
 		if m.Source == "network" && strings.Contains(m.Text, "responded with a status of") && !strings.Contains(m.URL, "/static/") {
 			continue
 		}
-		p.Errorf("the browser says: %s %s %s", m.Source, m, m.URL)
+		p.Errorf("the browser reports: %s %s %s", m.Source, m, m.URL)
 	}
 }
 
-// looks checks that the page fits a desktop, a phone and a small phone, and
-// writes pictures of it into the directory that BRIDGE_TEST_SCREENSHOTS names.
-func (p *tab) looks(name string) {
+// checkLayout checks that the page fits a desktop, a phone and a small phone. It writes
+// screenshots to the directory in BRIDGE_TEST_SCREENSHOTS, if that is set.
+func (p *tab) checkLayout(name string) {
 	p.Helper()
 	if !p.scripts {
-		return // pages have none and look the same
+		return // the pages look the same without scripts
 	}
 	shots := os.Getenv("BRIDGE_TEST_SCREENSHOTS")
 	for _, width := range []int64{1280, 390, 320} {
 		p.must(chromedp.Do(p.ctx, chromedp.EmulateViewport(width, 844)))
 		if wide := script[int64](p, `document.documentElement.scrollWidth`); wide > width {
-			p.Errorf("%s: %d px wide on a screen of %d", name, wide, width)
+			p.Errorf("%s: the page is %d px wide on a screen of %d px", name, wide, width)
 		}
 		for _, scheme := range []string{"light", "dark"} {
 			if shots == "" || width == 320 {
@@ -238,7 +203,7 @@ func (p *tab) looks(name string) {
 			_, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 				Features: []*emulation.MediaFeature{
 					{Name: "prefers-color-scheme", Value: scheme},
-					{Name: "prefers-reduced-motion", Value: "reduce"}, // or colours are still on their way
+					{Name: "prefers-reduced-motion", Value: "reduce"}, // otherwise colours still change
 				},
 			})
 			p.must(err)

@@ -12,9 +12,9 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// TestInEveryEngine checks in each engine and with each way to sign in that a person's
-// presses arrive, and that nothing else is taken for one. The engines differ in the
-// headers they send: WebKit never says whether a person acted.
+// TestInEveryEngine checks, in each engine and with each way to sign in, that the bridge
+// accepts the presses of a person and nothing else. The engines send different headers:
+// WebKit never sends whether a person acted.
 func TestInEveryEngine(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts browsers")
@@ -39,10 +39,10 @@ func TestInEveryEngine(t *testing.T) {
 				for _, by := range test.ways {
 					t.Run(test.name+" by "+string(by), func(t *testing.T) {
 						s := newSite(t, by, test.rules)
-						p := &agentBrowser{site: s, Browser: browser.With(t), by: by, user: "bob"}
+						p := &agentBrowser{site: s, Browser: browser.ForTest(t), by: by, user: "bob"}
 						p.Reset(s.bridgeURL + "/static/icon.svg")
 						test.run(p)
-						s.secretive()
+						s.wantNoLeaks()
 					})
 				}
 			}
@@ -58,29 +58,29 @@ type agentBrowser struct {
 	user string
 }
 
-// clicks clicks on a button or link with one of these texts, which leads to another page.
+// clicks clicks a button or link with one of these texts and waits for the next page.
 func (p *agentBrowser) clicks(texts ...string) {
 	p.Helper()
-	p.Loads(func() { p.Click(texts...) })
+	p.WaitForLoad(func() { p.Click(texts...) })
 }
 
-// signsIn signs in where the site asks who it is.
+// signsIn signs in at the issuer, if agents of the site sign in there.
 func (p *agentBrowser) signsIn() {
 	p.Helper()
 	if p.by == byOIDC {
-		p.See("Who are you?")
+		p.WaitForText("Who are you?")
 		p.clicks("Sign in as " + users[p.user].name)
 	}
 }
 
-// connects signs in, and says that the account in the chat is theirs.
+// connects signs in and confirms that the account in the chat is the agent's.
 func (p *agentBrowser) connects() {
 	p.Helper()
 	p.signsIn()
 	if p.by != byLink {
 		p.clicks("Yes, this is my account")
-		p.See("Co-browse with")
-		// Back leads to an address, and not to the answer to a form.
+		p.WaitForText("Co-browse with")
+		// Back then leads to a page that was opened by its address, not by a form.
 		door, _, _ := strings.Cut(p.URL(), "?")
 		p.Open(door + "?signed-in=1")
 	}
@@ -92,23 +92,23 @@ func (p *agentBrowser) arrives() {
 	p.Open(p.chatURL + "/direct/bob")
 	p.clicks("Open here")
 	p.connects()
-	p.See("Co-browse with Ann Silva")
-	p.watched()
+	p.WaitForText("Co-browse with Ann Silva")
+	p.wantWatched()
 }
 
-// watches checks that the session page is open, and how many links led to one.
+// watches checks that the session page is open, and how many watch links were made so far.
 func (p *agentBrowser) watches(name string, links int) {
 	p.Helper()
-	p.See("You are watching "+name, "as ")
+	p.WaitForText("You are watching "+name, "as ")
 	all := p.upscope.Watches()
 	if len(all) != links || p.upscope.Minted() != links {
-		p.Fatalf("%d links were made and %d asked for, want %d", p.upscope.Minted(), len(all), links)
+		p.Fatalf("%d links were made and %d requested, want %d", p.upscope.Minted(), len(all), links)
 	}
 	if at := p.URL(); at != all[links-1].URL {
 		p.Errorf("the session page is at %s", at)
 	}
 	if n := len(p.records("watching")); n != links {
-		p.Errorf("%d times somebody watching is on record, want %d", n, links)
+		p.Errorf("%d audit records of watching, want %d", n, links)
 	}
 }
 
@@ -116,60 +116,60 @@ func (p *agentBrowser) watches(name string, links int) {
 func (p *agentBrowser) goesBack() {
 	p.Helper()
 	links := p.upscope.Minted()
-	p.Loads(p.Back)
-	p.See("Ann Silva")
+	p.WaitForLoad(p.Back)
+	p.WaitForText("Ann Silva")
 	if at := p.URL(); !strings.HasPrefix(at, p.bridgeURL+"/w/") {
 		p.Errorf("Back leads to %s", at)
 	}
 	if n := p.upscope.Minted(); n != links {
-		p.Errorf("Back made %d links", n-links)
+		p.Errorf("going back made %d links, want none", n-links)
 	}
 }
 
 func aClick(p *agentBrowser) {
 	ann := p.ann()
-	p.card(keyed())
+	p.card(withPageKey())
 	p.arrives()
 	p.clicks("Co-browse with Ann Silva")
 	p.watches("Ann Silva", 1)
-	p.watched(ann)
+	p.wantWatched(ann)
 	p.goesBack()
 
-	// The bridge knows the agent now. Of a later card the link is the one click, where the
-	// browser says that a person clicked it.
+	// The bridge knows the agent now. The link of a later card leads directly to the screen,
+	// if the browser sends that a person clicked it.
 	for _, id := range p.upscope.SessionIDs() {
 		p.upscope.End(id, 0)
 	}
-	p.card(keyed())
+	p.card(withPageKey())
 	p.Open(p.chatURL + "/direct/bob")
 	p.NewTab(func() { p.Click("Open in a tab") })
 	if p.Engine == browsertest.WebKit {
-		p.minted(1)
-		p.clicks("Co-browse with Ann Silva", "Go back to the session") // the page may be a moment old
+		p.wantMinted(1)
+		p.clicks("Co-browse with Ann Silva", "Go to session") // either text: the page may be from before the session
 	}
 	p.watches("Ann Silva", 2)
 }
 
 func anEnter(p *agentBrowser) {
 	p.ann()
-	door := p.card(keyed())
+	door := p.card(withPageKey())
 	p.Open(door)
 	p.connects()
-	p.See("Co-browse with Ann Silva")
-	p.Loads(func() { p.Enter("Co-browse with Ann Silva") })
+	p.WaitForText("Co-browse with Ann Silva")
+	p.WaitForLoad(func() { p.FocusAndPressEnter("Co-browse with Ann Silva") })
 	p.watches("Ann Silva", 1)
 	p.goesBack()
 
-	// An address that was typed is what Chromium repeats with all its headers.
+	// On Back, Chromium repeats the headers of a typed address.
 	p.Open(door)
-	p.See("Ann Silva")
-	p.minted(1)
-	p.goesOn()
+	p.WaitForText("Ann Silva")
+	p.wantMinted(1)
+	p.returnsToSession()
 	p.goesBack()
 }
 
-// presses are the forms that were posted to doors.
-func (p *agentBrowser) presses() []visit {
+// postedForms returns the forms that were posted to doors.
+func (p *agentBrowser) postedForms() []visit {
 	return slices.DeleteFunc(p.atBridge.all(), func(v visit) bool {
 		return v.method != http.MethodPost || !strings.HasPrefix(v.path, "/w/")
 	})
@@ -177,21 +177,20 @@ func (p *agentBrowser) presses() []visit {
 
 func onlyPersonsPress(p *agentBrowser) {
 	p.ann()
-	p.card(keyed())
+	p.card(withPageKey())
 	p.arrives()
 	door, _, _ := strings.Cut(p.URL(), "?")
-	page := door + "?signed-in=1" // leads nobody straight on
+	page := door + "?signed-in=1" // never skips the page
 	p.Open(page)
 
-	// Our pages run no script that gets into them.
+	// Our pages do not run injected scripts.
 	p.Script(`const s = document.createElement("script"); s.textContent = "document.forms[0].submit()"; document.body.append(s)`)
 	p.Script(`try { fetch("?", {method: "POST", body: new URLSearchParams(new FormData(document.forms[0]))}).catch(() => {}) } catch {}`)
 	if at := p.URL(); at != page {
 		p.Fatalf("a script led to %s", at)
 	}
-	// What the browser's remote control runs is told apart from a person's press by
-	// Sec-Fetch-User, which WebKit does not send. There nothing but the policy above
-	// keeps scripts away, and that is enough.
+	// Scripts of the browser's remote control do run. The bridge recognises them because they
+	// send no Sec-Fetch-User. WebKit never sends it: there only the policy above stops scripts.
 	if p.Engine != browsertest.WebKit {
 		for _, code := range []string{
 			`document.forms[0].submit()`,
@@ -199,41 +198,41 @@ func onlyPersonsPress(p *agentBrowser) {
 			`document.forms[0].querySelector("button").click()`,
 		} {
 			p.Open(page)
-			p.See("Co-browse with Ann Silva")
-			p.Loads(func() { p.Script(code) })
-			p.See("Please press the button yourself")
+			p.WaitForText("Co-browse with Ann Silva")
+			p.WaitForLoad(func() { p.Script(code) })
+			p.WaitForText("The press was not counted")
 		}
 	}
 
-	// Nor may a person be tricked into a press on another site.
+	// A form on another site cannot press, although a person clicks it.
 	p.Open(p.chatURL + "/direct/bob")
 	p.clicks("Win a prize")
-	p.watched()
+	p.wantWatched()
 
-	// Upscope is as slow as over a network, so that the second click finds the page.
+	// Upscope answers slowly, so that the second click comes before the page changes.
 	p.upscope.Fail(upscopetest.Watch, upscopetest.Fault{Delay: 600 * time.Millisecond}, -1)
 	p.Open(page)
-	p.See("Co-browse with Ann Silva")
-	before := len(p.presses())
-	p.Loads(func() { p.DoubleClick("Co-browse with Ann Silva") })
+	p.WaitForText("Co-browse with Ann Silva")
+	before := len(p.postedForms())
+	p.WaitForLoad(func() { p.DoubleClick("Co-browse with Ann Silva") })
 	p.watches("Ann Silva", 1)
-	p.atBridge.await(p.T, "both clicks", func() bool { return len(p.presses()) >= before+2 })
+	p.atBridge.await(p.T, "both clicks", func() bool { return len(p.postedForms()) >= before+2 })
 	p.watches("Ann Silva", 1)
 }
 
-// minted checks how many links were made.
-func (p *agentBrowser) minted(links int) {
+// wantMinted checks how many watch links were made.
+func (p *agentBrowser) wantMinted(links int) {
 	p.Helper()
 	if n := p.upscope.Minted(); n != links {
 		p.Fatalf("%d links were made, want %d", n, links)
 	}
 }
 
-// goesOn presses the page's button for a visitor whom the same agent watches.
-func (p *agentBrowser) goesOn() {
+// returnsToSession presses the page's button to return to the running session.
+func (p *agentBrowser) returnsToSession() {
 	p.Helper()
-	p.clicks("Go back to the session")
-	p.See("You are watching Ann Silva")
+	p.clicks("Go to session")
+	p.WaitForText("You are watching Ann Silva")
 }
 
 func anAgentsDesk(p *agentBrowser) {
@@ -241,76 +240,75 @@ func anAgentsDesk(p *agentBrowser) {
 	p.upscope.SetLookupCode(ann, "4821")
 	p.Open(p.bridgeURL + "/")
 	p.signsIn()
-	p.See("Nobody needs you right now")
+	p.WaitForText("No customers yet")
 
 	// A caller reads out their code.
-	p.Type("digits on their page", "0000")
+	p.Type("four-digit code", "0000")
 	p.clicks("Look up")
-	p.See("Nobody, or more than one visitor")
-	p.Type("digits on their page", "4821")
-	p.Loads(func() { p.Press(browsertest.Enter) })
-	p.See("Co-browse with Ann Silva")
-	p.watched()
+	p.WaitForText("No customer online has this code")
+	p.Type("four-digit code", "4821")
+	p.WaitForLoad(func() { p.Press(browsertest.KeyEnter) })
+	p.WaitForText("Co-browse with Ann Silva")
+	p.wantWatched()
 	p.clicks("Co-browse with Ann Silva")
 	p.watches("Ann Silva", 1)
 
-	// The session is ended from the desk.
+	// The agent ends the session at the desk.
 	p.Open(p.bridgeURL + "/")
-	p.clicks("Stop…")
-	p.See("It ends for everybody")
-	p.clicks("End the session")
-	p.See("The session is ended")
+	p.clicks("End session…")
+	p.WaitForText("The session ends for all agents")
+	p.clicks("End session")
+	p.WaitForText("The session has ended")
 	if n := p.upscope.Requests()[upscopetest.StopSession]; n != 1 {
 		p.Errorf("Upscope was asked %d times to end a session", n)
 	}
 
-	// A visitor is away.
+	// The visitor is offline.
 	p.upscope.Go(ann)
-	p.card(keyed())
+	p.card(withPageKey())
 	p.Open(p.chatURL + "/direct/bob")
 	p.clicks("Open here")
 	p.clicks("Yes, this is my account")
-	p.See("Ann Silva is offline")
+	p.WaitForText("Ann Silva is offline")
 	p.Open(p.bridgeURL + "/")
-	p.clicks("Tell me when they are back…")
-	p.See("We’ll tell you here")
+	p.clicks("Tell me when the customer is back…")
+	p.WaitForText("You will see it here")
 
 	p.clicks("Disconnect…")
-	p.See("None yet.")
+	p.WaitForText("No chat account is connected")
 	if p.by == byOIDC {
 		p.clicks("Sign out")
-		p.See("signed out")
+		p.WaitForText("signed out")
 		p.Open(p.bridgeURL + "/")
-		p.See("Who are you?")
+		p.WaitForText("Who are you?")
 	}
-	p.minted(1)
+	p.wantMinted(1)
 }
 
 func aLeadsDesk(p *agentBrowser) {
 	p.user = "eve"
 	p.proxied.Store("eve")
 	p.ann()
-	p.card(keyed())
+	p.card(withPageKey())
 	p.chat.Fail("rooms.info", rocketchattest.Fault{Status: http.StatusBadRequest, Body: `{"success":false,"error":"x","errorType":"error-invalid-user"}`}, 1)
-	room := p.opens(keyed())
+	room := p.openChat(withPageKey())
 	p.chat.Take(room, "bob")
 	p.deliver(room)
 	p.Open(p.bridgeURL + "/desk/operations")
 	p.signsIn()
-	p.atChat.await(p.T, "a delivery that fails", func() bool { return strings.Contains(p.log.String(), "error-invalid-user") })
-	p.Loads(p.Reload)
+	p.ReloadUntil("Retry all")
 	p.clicks("Retry all")
-	p.See("again")
+	p.WaitForText("again")
 	if n := len(p.records("retried")); n == 0 {
-		p.Errorf("no retry is on record")
+		p.Errorf("the audit log has no retry")
 	}
 
-	p.clicks("Erase…")
-	p.Choose("Your site’s ID")
-	p.Type("The ID", "cust-77")
-	p.clicks("See what there is")
-	p.See("Erase this person?")
-	p.clicks("Erase for good")
-	p.See("They are erased")
-	p.watched()
+	p.clicks("Delete data…")
+	p.ClickLabel("Customer ID of your website")
+	p.Type("ID", "cust-77")
+	p.clicks("Show summary")
+	p.WaitForText("Delete this person’s data?")
+	p.clicks("Delete permanently")
+	p.WaitForText("Keep this receipt number")
+	p.wantWatched()
 }

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/signin/signintest"
@@ -30,9 +31,9 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// A site is a world on loopback ports and in real time, for a real browser. Its
-// chat is at localhost and its bridge at 127.0.0.1, so that a browser takes them
-// for two sites, as they are in life.
+// A site is a world on loopback ports and in real time, for a real browser. The chat is at
+// localhost and the bridge at 127.0.0.1, so that a browser treats them as two sites, as in
+// production.
 type site struct {
 	*world
 	chromium context.Context
@@ -41,7 +42,7 @@ type site struct {
 	bridgeURL, chatURL        string
 	atBridge, atChat, atWatch *tap
 	doorAt                    *regexp.Regexp
-	proxied                   atomic.Value // the user whom the proxy names, a string
+	proxied                   atomic.Value // the user whom the proxy signs in, a string
 }
 
 // A way is how agents sign in at a site.
@@ -53,8 +54,8 @@ const (
 	byOIDC   way = "oidc"
 )
 
-// newSite is a site in which agents sign in this way. Rules are those of a policy
-// file; with none, the policy is the built-in one.
+// newSite returns a site whose agents sign in this way. Rules is the text of a policy file;
+// if it is empty, the built-in policy applies.
 func newSite(t *testing.T, by way, rules string) *site {
 	t.Helper()
 	s := &site{
@@ -62,11 +63,11 @@ func newSite(t *testing.T, by way, rules string) *site {
 		atBridge: newTap(), atChat: newTap(), atWatch: newTap(),
 	}
 	s.must(os.WriteFile(s.file, emptyStore(), 0o600))
-	s.explain()
+	s.logOnFailure()
 	serve := func(h http.Handler) (base string) {
 		srv := httptest.NewServer(h)
 		t.Cleanup(func() {
-			srv.CloseClientConnections() // a browser keeps some
+			srv.CloseClientConnections() // browsers keep some open
 			srv.Close()
 		})
 		return srv.URL
@@ -77,7 +78,7 @@ func newSite(t *testing.T, by way, rules string) *site {
 	s.chat = newWorkspace(t)
 	s.chatURL = strings.Replace(serve(s.atChat.record(http.HandlerFunc(s.serveChat))), "127.0.0.1", "localhost", 1)
 
-	// The bridge has to know its port before it exists.
+	// The bridge must know its port before it is created.
 	var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.bridge.ServeHTTP(w, r) })
 	if by == byHeader {
 		behind, err := url.Parse(serve(handler))
@@ -94,14 +95,14 @@ func newSite(t *testing.T, by way, rules string) *site {
 		s.must(err)
 		c.WatchHosts, err = upscope.ParseHosts(strings.TrimPrefix(watchURL, "http://"))
 		s.must(err)
-		chat, _ := url.Parse(s.chatURL)
+		server, _ := url.Parse(s.chatURL)
 		connector, err := rocketchat.New(rocketchat.Config{
-			Name: "rocketchat", URL: chat, Secrets: []string{webhookSecret}, Log: c.Log,
+			Name: "rocketchat", URL: server, Secrets: []string{webhookSecret}, Log: c.Log,
 			Reader: rocketchat.Credential{UserID: "readerId", Token: readerToken},
 			Poster: rocketchat.Credential{UserID: "posterId", Token: posterToken},
 		})
 		s.must(err)
-		c.Connectors = []bridge.Connector{connector}
+		c.Connectors = []chat.Connector{connector}
 		switch by {
 		case byHeader:
 			c.Header, err = signin.NewHeader(signin.HeaderConfig{
@@ -127,11 +128,11 @@ func newSite(t *testing.T, by way, rules string) *site {
 	return s
 }
 
-// users are the people of a site: their name and what group they are in.
+// users are the agents of a site by user name, each with a display name and a group.
 var users = map[string]struct{ name, group string }{"bob": {"Bob Baker", "support"}, "eve": {"Eve Evans", "leads"}}
 
-// proxy is a trusted proxy in front of the bridge. It signs everybody in as the user
-// whom s.proxied has, who is bob at first.
+// proxy is a trusted proxy in front of the bridge. It signs every request in as the user in
+// s.proxied, which is bob at first.
 func (s *site) proxy(behind *url.URL) http.Handler {
 	s.proxied.Store("bob")
 	return &httputil.ReverseProxy{
@@ -143,12 +144,12 @@ func (s *site) proxy(behind *url.URL) http.Handler {
 			r.Out.Header.Set("X-Forwarded-Preferred-Username", users[user].name)
 			r.Out.Header.Set("X-Forwarded-Groups", users[user].group)
 		},
-		// A browser that has left is nothing to log.
+		// A browser that disconnected is not worth a log line.
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
 }
 
-// oidc is the sign-in at an issuer that is another site, as the chat is.
+// oidc returns the sign-in at an issuer on another site (localhost, like the chat).
 func (s *site) oidc(c *bridge.Config, serve func(http.Handler) string) (*signin.OIDC, error) {
 	var issuer *signintest.Issuer
 	at := strings.Replace(serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -165,9 +166,9 @@ func (s *site) oidc(c *bridge.Config, serve func(http.Handler) string) (*signin.
 	})
 }
 
-// chatPage is what an agent reads: the latest direct message, whose link opens a
-// tab of its own as in Rocket.Chat, and here in this tab as well. Beside it is a form
-// that another site has no business to have.
+// chatPage is the chat as an agent sees it: the latest direct message. One link opens a new
+// tab, as in Rocket.Chat; the other opens in the same tab. The form is an attack: another site
+// posts to the door.
 var chatPage = template.Must(template.New("").Parse(`<!doctype html>
 <html lang="en"><title>Chat</title><link rel="icon" href="data:,">
 <h1>Chat</h1>
@@ -184,15 +185,15 @@ func (s *site) serveChat(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	address := ""
 	if username, ok := strings.CutPrefix(r.URL.Path, "/direct/"); ok {
-		address = s.posted(username)
+		address = s.latestDoor(username)
 	}
 	if err := chatPage.Execute(w, address); err != nil {
 		s.Error(err)
 	}
 }
 
-// posted is the door in an agent's latest direct message, or nothing.
-func (s *site) posted(username string) string {
+// latestDoor returns the address of the door in an agent's latest direct message, or "".
+func (s *site) latestDoor(username string) string {
 	posts := s.chat.Posts(username)
 	if len(posts) == 0 {
 		return ""
@@ -200,18 +201,18 @@ func (s *site) posted(username string) string {
 	return s.doorAt.FindString(posts[len(posts)-1].Text)
 }
 
-// card has bob take the chat of a visitor with these fields, and gives the
-// address of the door in the message that he gets.
+// card opens a chat with these fields, has bob take it, and returns the address of the door
+// in bob's message.
 func (s *site) card(fields map[string]string) (door string) {
 	s.Helper()
-	before := s.posted("bob")
-	room := s.opens(fields)
+	before := s.latestDoor("bob")
+	room := s.openChat(fields)
 	s.chat.Take(room, "bob")
 	s.deliver(room)
-	return s.fresh(before)
+	return s.waitForNewDoor(before)
 }
 
-// deliver tells the bridge that a room was taken.
+// deliver sends the bridge the event that a room was taken.
 func (s *site) deliver(room string) {
 	s.Helper()
 	body, header := s.chat.Event("LivechatSessionTaken", room)
@@ -226,37 +227,37 @@ func (s *site) deliver(room string) {
 	}
 }
 
-// fresh waits until bob's latest message has another door than before.
-func (s *site) fresh(before string) (door string) {
+// waitForNewDoor waits until the door in bob's latest message differs from before, and returns it.
+func (s *site) waitForNewDoor(before string) (door string) {
 	s.Helper()
 	s.atChat.await(s.T, "a card with another door", func() bool {
-		door = s.posted("bob")
+		door = s.latestDoor("bob")
 		return door != "" && door != before
 	})
 	return door
 }
 
-// expire lets the time of all doors be over. The bridge is writing meanwhile.
-func (s *site) expire() {
+// expireDoors makes all doors expire. It waits for the database, which the bridge is using.
+func (s *site) expireDoors() {
 	s.Helper()
 	s.sql("PRAGMA busy_timeout = 30000; UPDATE cards SET door_until = 1")
 }
 
-// watched checks which visitors a watch link was asked for.
-func (s *site) watched(visitors ...string) {
+// wantWatched checks for which visitors a watch link was requested.
+func (s *site) wantWatched(visitors ...string) {
 	s.Helper()
 	var got []string
 	for _, w := range s.upscope.Watches() {
 		got = append(got, w.VisitorID)
 	}
 	if n := s.upscope.Requests()[upscopetest.Watch]; n != len(visitors) || !slices.Equal(got, visitors) {
-		s.Errorf("watch links of %q were asked for in %d calls, want %q", got, n, visitors)
+		s.Errorf("watch links of %q were requested in %d calls, want %q", got, n, visitors)
 	}
 }
 
-// secretive checks that no watch link was ever in a page of ours, and that no
-// browser told anybody where it came from.
-func (s *site) secretive() {
+// wantNoLeaks checks that no answer of the bridge had a watch link in its body, and that no
+// browser sent an address of the bridge as Referer to another site.
+func (s *site) wantNoLeaks() {
 	s.Helper()
 	for _, v := range s.atBridge.all() {
 		for _, w := range s.upscope.Watches() {
@@ -273,7 +274,7 @@ func (s *site) secretive() {
 	}
 }
 
-// A tap remembers what a server was asked and what it answered.
+// A tap records the requests to a server and its answers.
 type tap struct {
 	mu     sync.Mutex
 	visits []visit
@@ -296,11 +297,11 @@ func newTap() *tap { return &tap{next: make(chan struct{})} }
 
 func (t *tap) record(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen := &tapWriter{ResponseWriter: w, status: http.StatusOK}
-		h.ServeHTTP(seen, r)
+		answer := &tapWriter{ResponseWriter: w, status: http.StatusOK}
+		h.ServeHTTP(answer, r)
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.visits = append(t.visits, visit{r.Method, r.URL.Path, r.Header.Clone(), seen.status, seen.body.String()})
+		t.visits = append(t.visits, visit{r.Method, r.URL.Path, r.Header.Clone(), answer.status, answer.body.String()})
 		close(t.next)
 		t.next = make(chan struct{})
 	})
@@ -312,27 +313,27 @@ func (t *tap) all() []visit {
 	return slices.Clone(t.visits)
 }
 
-// of are the visits of one address.
+// of returns the visits of one address.
 func (t *tap) of(address string) []visit {
 	u, _ := url.Parse(address)
 	return slices.DeleteFunc(t.all(), func(v visit) bool { return v.path != u.Path })
 }
 
-// await looks after each visit whether what it waits for is there.
-func (t *tap) await(tb testing.TB, what string, there func() bool) {
+// await waits until ready returns true. It checks at once and after each visit.
+func (t *tap) await(tb testing.TB, what string, ready func() bool) {
 	tb.Helper()
-	patience := time.After(time.Minute)
+	timeout := time.After(3 * time.Minute)
 	for {
 		t.mu.Lock()
 		next := t.next
 		t.mu.Unlock()
-		if there() {
+		if ready() {
 			return
 		}
 		select {
 		case <-next:
-		case <-patience:
-			tb.Fatalf("waited in vain for %s", what)
+		case <-timeout:
+			tb.Fatalf("not within three minutes: %s", what)
 		}
 	}
 }

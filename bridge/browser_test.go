@@ -6,39 +6,40 @@ import (
 	"strings"
 	"testing"
 
+	"cobrowse-bridge/bridge/browsertest"
 	"cobrowse-bridge/upscope"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
 
-// What only a real browser shows: which requests it sends, where it lets a form's
-// answer lead, and what it tells other sites and keeps for itself.
+// TestInChromium checks what depends on a real browser: which requests it sends, which
+// redirects after a form it follows, and what it sends to other sites or stores.
 func TestInChromium(t *testing.T) {
 	t.Parallel()
-	chromium := startChromium(t)
+	chromium := browsertest.SharedChromium(t)
 	for _, test := range []struct {
 		name    string
 		run     func(s *site)
-		without bool // whether the browser runs no scripts as well
+		without bool // whether the test also runs with scripts disabled
 	}{
 		{"a press by mouse reaches the session", aPressByMouse, true},
 		{"a press by keyboard reaches the session", aPressByKeyboard, true},
-		{"a choice by keyboard reaches the visitor chosen", aChoiceByKeyboard, true},
-		{"a fresh link takes over from an expired one", aFreshLink, true},
+		{"a choice by keyboard reaches the chosen visitor", aChoiceByKeyboard, true},
+		{"a fresh link replaces an expired one", aFreshLink, true},
 		{"an agent may try although the visitor is offline", anywayOffline, true},
-		{"the browser that pressed first goes straight on and no other comes in", oneBrowser, false},
+		{"the browser that pressed first goes straight on and others are refused", oneBrowser, false},
 		{"scripts cannot press", scriptsCannotPress, false},
 		{"a scanner that follows and submits everything opens nothing", aScanner, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			test.run(newSite(t, byLink, "").in(chromium, true))
+			test.run(newSite(t, byLink, "").withChromium(chromium, true))
 		})
 		if test.without {
 			t.Run(test.name+" without scripts", func(t *testing.T) {
 				t.Parallel()
-				test.run(newSite(t, byLink, "").in(chromium, false))
+				test.run(newSite(t, byLink, "").withChromium(chromium, false))
 			})
 		}
 	}
@@ -46,48 +47,48 @@ func TestInChromium(t *testing.T) {
 
 func aPressByMouse(s *site) {
 	ann := s.ann()
-	door := s.card(keyed())
-	bob := s.person()
+	door := s.card(withPageKey())
+	bob := s.newPerson()
 	bob.types(s.chatURL + "/direct/bob")
-	bob.answered(http.StatusOK, bob.clicks("Open here"))
-	bob.sees("Co-browse with Ann Silva", "Online now")
-	bob.looks("ready")
-	s.watched()
+	bob.wantStatus(http.StatusOK, bob.clicks("Open here"))
+	bob.sees("Co-browse with Ann Silva", "Online")
+	bob.checkLayout("ready")
+	s.wantWatched()
 
-	bob.answered(http.StatusOK, bob.clicks("Co-browse with Ann Silva"))
+	bob.wantStatus(http.StatusOK, bob.clicks("Co-browse with Ann Silva"))
 	bob.watches("Ann Silva")
-	s.watched(ann)
-	bob.remembers(door, true)
+	s.wantWatched(ann)
+	bob.wantInHistory(door, true)
 
-	// The way back is the way to the door, not through it again.
+	// Back leads to the page and does not press again.
 	s.upscope.End(ann, 0)
 	s.must(chromedp.Do(bob.ctx, chromedp.NavigateBack()))
 	bob.sees("Co-browse with Ann Silva")
 	if cookies := script[string](bob, `document.cookie`); cookies != "" {
 		s.Errorf("scripts can read the cookies %q", cookies)
 	}
-	bob.clicks("Back to the chat")
+	bob.clicks("Open the customer’s chat")
 	if at := script[string](bob, `location.href`); !strings.HasPrefix(at, s.chatURL+"/live/") {
-		s.Errorf("the way back to the chat leads to %s", at)
+		s.Errorf("\"Open the customer’s chat\" leads to %s", at)
 	}
-	s.watched(ann)
-	bob.quiet()
-	s.secretive()
+	s.wantWatched(ann)
+	bob.wantNoErrors()
+	s.wantNoLeaks()
 }
 
 func aPressByKeyboard(s *site) {
 	ann := s.ann()
-	bob := s.person()
-	bob.types(s.card(keyed()))
+	bob := s.newPerson()
+	bob.types(s.card(withPageKey()))
 	bob.keys(kb.Tab)
 	if at := bob.focused(); at != "Co-browse with Ann Silva" {
 		s.Fatalf("the first tab stop is %q", at)
 	}
-	bob.answered(http.StatusOK, bob.does(chromedp.KeyEvent(kb.Enter)))
+	bob.wantStatus(http.StatusOK, bob.doAndLoad(chromedp.KeyEvent(kb.Enter)))
 	bob.watches("Ann Silva")
-	s.watched(ann)
-	bob.quiet()
-	s.secretive()
+	s.wantWatched(ann)
+	bob.wantNoErrors()
+	s.wantNoLeaks()
 }
 
 func aChoiceByKeyboard(s *site) {
@@ -97,22 +98,22 @@ func aChoiceByKeyboard(s *site) {
 		LocationCity: "Lisbon", LocationCountryName: "Portugal", BrowserName: "Safari", DeviceName: "iPhone",
 	})
 	s.upscope.SetIntegrationIDs(phone, "rocketchat:"+pageKey)
-	door := s.card(keyed())
-	bob := s.person()
+	door := s.card(withPageKey())
+	bob := s.newPerson()
 	bob.types(door)
-	bob.sees("Which visitor are you chatting with?", "Safari on iPhone", "Chrome on Windows")
-	bob.looks("choose")
+	bob.sees("Which customer are you helping?", "Safari on iPhone", "Chrome on Windows")
+	bob.checkLayout("choose")
 
-	// Nobody is chosen beforehand, and without a choice nothing is sent.
-	s.must(chromedp.Do(bob.ctx, chromedp.Click(labelled("Co-browse with this visitor"))))
+	// No visitor is preselected, and without a choice the browser sends nothing.
+	s.must(chromedp.Do(bob.ctx, chromedp.Click(labelled("Co-browse with this customer"))))
 	const chosen = `document.querySelector("input:checked")?.value ?? ""`
 	if id := script[string](bob, chosen); id != "" {
-		s.Errorf("%s is chosen beforehand", id)
+		s.Errorf("%s is preselected", id)
 	}
 	bob.types(door)
 	for _, v := range s.atBridge.of(door) {
 		if v.method != http.MethodGet {
-			s.Errorf("without a choice came %v", v)
+			s.Errorf("without a choice the browser sent %v", v)
 		}
 	}
 
@@ -124,89 +125,89 @@ func aChoiceByKeyboard(s *site) {
 		s.Fatalf("the keys chose %q and then %q", first, second)
 	}
 	bob.keys(kb.Tab)
-	if at := bob.focused(); at != "Co-browse with this visitor" {
+	if at := bob.focused(); at != "Co-browse with this customer" {
 		s.Fatalf("the next tab stop is %q", at)
 	}
-	bob.answered(http.StatusOK, bob.does(chromedp.KeyEvent(kb.Enter)))
+	bob.wantStatus(http.StatusOK, bob.doAndLoad(chromedp.KeyEvent(kb.Enter)))
 	bob.watches("Ann Silva")
-	id, _, _ := strings.Cut(second, ".") // the rest says who was shown
-	s.watched(id)
-	bob.quiet()
-	s.secretive()
+	id, _, _ := strings.Cut(second, ".") // the rest is a fingerprint of the visitor who was shown
+	s.wantWatched(id)
+	bob.wantNoErrors()
+	s.wantNoLeaks()
 }
 
 func aFreshLink(s *site) {
 	ann := s.ann()
-	door := s.card(keyed())
-	s.expire()
-	bob := s.person()
-	bob.answered(http.StatusGone, bob.types(door))
-	bob.sees("This link has expired")
-	bob.looks("expired")
-	bob.answered(http.StatusOK, bob.clicks("Send me a fresh link"))
-	bob.sees("The button in your chat works again")
-	bob.looks("renewed")
-	s.fresh(door)
+	door := s.card(withPageKey())
+	s.expireDoors()
+	bob := s.newPerson()
+	bob.wantStatus(http.StatusGone, bob.types(door))
+	bob.sees("This button has expired")
+	bob.checkLayout("expired")
+	bob.wantStatus(http.StatusOK, bob.clicks("Get a new link"))
+	bob.sees("The co-browse message has a new button")
+	bob.checkLayout("renewed")
+	s.waitForNewDoor(door)
 
 	bob.types(s.chatURL + "/direct/bob")
-	bob.answered(http.StatusOK, bob.clicks("Open here"))
+	bob.wantStatus(http.StatusOK, bob.clicks("Open here"))
 	bob.clicks("Co-browse with Ann Silva")
 	bob.watches("Ann Silva")
-	s.watched(ann)
-	bob.answered(http.StatusGone, bob.types(door))
-	bob.sees("There is a newer link")
-	bob.looks("replaced")
-	s.watched(ann)
-	bob.quiet()
-	s.secretive()
+	s.wantWatched(ann)
+	bob.wantStatus(http.StatusGone, bob.types(door))
+	bob.sees("This button was replaced")
+	bob.checkLayout("replaced")
+	s.wantWatched(ann)
+	bob.wantNoErrors()
+	s.wantNoLeaks()
 }
 
 func anywayOffline(s *site) {
 	ann := s.ann()
 	s.upscope.Go(ann)
-	bob := s.person()
-	bob.types(s.card(keyed()))
+	bob := s.newPerson()
+	bob.types(s.card(withPageKey()))
 	bob.sees("Ann Silva is offline")
-	bob.looks("offline")
-	bob.answered(http.StatusOK, bob.clicks("Look again"))
+	bob.checkLayout("offline")
+	bob.wantStatus(http.StatusOK, bob.clicks("Check again"))
 	bob.sees("Ann Silva is offline")
-	s.watched()
-	bob.answered(http.StatusGone, bob.clicks("Try anyway"))
+	s.wantWatched()
+	bob.wantStatus(http.StatusGone, bob.clicks("Co-browse anyway"))
 	bob.sees("The visitor is not online.") // as Upscope says
-	s.watched(ann)
-	bob.quiet()
-	s.secretive()
+	s.wantWatched(ann)
+	bob.wantNoErrors()
+	s.wantNoLeaks()
 }
 
 func oneBrowser(s *site) {
 	ann := s.ann()
-	door := s.card(keyed())
-	bob, thief := s.person(), s.person()
+	door := s.card(withPageKey())
+	bob, thief := s.newPerson(), s.newPerson()
 	bob.types(door)
 	bob.clicks("Co-browse with Ann Silva")
 	bob.watches("Ann Silva")
 
-	thief.answered(http.StatusForbidden, thief.types(door))
-	thief.sees("This link belongs to another browser")
-	thief.looks("elsewhere")
-	s.watched(ann)
+	thief.wantStatus(http.StatusForbidden, thief.types(door))
+	thief.sees("This button works only in another browser")
+	thief.checkLayout("elsewhere")
+	s.wantWatched(ann)
 
-	// From here on the first browser needs no press, only a person, also for later cards.
+	// From here on a person's click on the link is enough in the first browser, also for later cards.
 	bob.clicks("End session")
 	straight := func(how string, goes func() *tab) {
 		s.Helper()
-		door = s.card(keyed()) // of the one before a click may still be the same press
+		door = s.card(withPageKey()) // a new card: on the same card a second click may count as the same press
 		before, opened := len(s.atBridge.of(door)), s.upscope.Opened()
-		there := goes()
-		there.watches("Ann Silva")
+		session := goes()
+		session.watches("Ann Silva")
 		if got := s.atBridge.of(door)[before:]; len(got) != 1 || got[0].method != http.MethodGet || got[0].status != http.StatusSeeOther {
-			s.Errorf("%s: the bridge was asked %v", how, got)
+			s.Errorf("%s: the bridge got %v, want one redirect", how, got)
 		}
 		if n := s.upscope.Opened() - opened; n != 1 {
 			s.Errorf("%s: the session was opened %d times", how, n)
 		}
-		there.clicks("End session")
-		there.quiet()
+		session.clicks("End session")
+		session.wantNoErrors()
 	}
 	straight("a link", func() *tab {
 		bob.types(s.chatURL + "/direct/bob")
@@ -217,26 +218,26 @@ func oneBrowser(s *site) {
 		bob.types(s.chatURL + "/direct/bob")
 		return bob.opens("Open in a tab")
 	})
-	s.watched(ann, ann, ann)
+	s.wantWatched(ann, ann, ann)
 
-	// An address that is typed looks like Back, so soon after a session.
+	// A typed address right after a session could be Back, so the page is shown.
 	bob.types(door)
 	bob.sees("Co-browse with Ann Silva")
 
-	// A page that sends the browser here by itself does not go through.
+	// A script that clicks the link in the chat does not skip the page.
 	bob.types(s.chatURL + "/direct/bob")
-	bob.does(chromedp.Evaluate[chromedp.Void](`document.querySelector("#here").click()`))
+	bob.doAndLoad(chromedp.Evaluate[chromedp.Void](`document.querySelector("#here").click()`))
 	bob.sees("Co-browse with Ann Silva")
-	s.watched(ann, ann, ann)
-	thief.quiet()
-	bob.quiet()
-	s.secretive()
+	s.wantWatched(ann, ann, ann)
+	thief.wantNoErrors()
+	bob.wantNoErrors()
+	s.wantNoLeaks()
 }
 
 func scriptsCannotPress(s *site) {
 	ann := s.ann()
-	door := s.card(keyed())
-	bob := s.person()
+	door := s.card(withPageKey())
+	bob := s.newPerson()
 	for _, code := range []string{
 		`document.forms[0].submit()`,
 		`document.forms[0].requestSubmit()`,
@@ -244,24 +245,24 @@ func scriptsCannotPress(s *site) {
 		`document.querySelector("button").dispatchEvent(new MouseEvent("click", {bubbles: true, cancelable: true}))`,
 	} {
 		bob.types(door)
-		bob.answered(http.StatusForbidden, bob.does(chromedp.Evaluate[chromedp.Void](code)))
-		bob.sees("Please press the button yourself")
+		bob.wantStatus(http.StatusForbidden, bob.doAndLoad(chromedp.Evaluate[chromedp.Void](code)))
+		bob.sees("The press was not counted")
 	}
-	bob.looks("press")
-	s.watched()
+	bob.checkLayout("press")
+	s.wantWatched()
 
-	// What the page advises helps.
+	// The advice on the page works: the agent presses the button.
 	bob.types(s.chatURL + "/direct/bob")
 	bob.clicks("Open here")
 	bob.clicks("Co-browse with Ann Silva")
 	bob.watches("Ann Silva")
-	s.watched(ann)
-	bob.quiet()
-	s.secretive()
+	s.wantWatched(ann)
+	bob.wantNoErrors()
+	s.wantNoLeaks()
 }
 
-// aScanner opens every card's door, fills in what it finds, and tries each link,
-// button and form by script, on the pages that come of it too.
+// aScanner opens the door of every card. By script it fills in the fields and tries each
+// link, button and form, also on the pages that it reaches.
 func aScanner(s *site) {
 	s.ann()
 	comes := func(name, key string, online bool) {
@@ -275,39 +276,39 @@ func aScanner(s *site) {
 	comes("Kim", several, true)
 	comes("Lee", several, true)
 	comes("Zoe", absent, false)
-	doors := []string{s.card(keyed()), s.card(map[string]string{"upscope_key": several}), s.card(map[string]string{"upscope_key": absent})}
+	doors := []string{s.card(withPageKey()), s.card(map[string]string{"upscope_key": several}), s.card(map[string]string{"upscope_key": absent})}
 
-	scanner, pages := s.person(), map[string]bool{}
+	scanner, pages := s.newPerson(), map[string]bool{}
 	for _, door := range doors {
 		scanner.scans(door, pages)
 	}
-	s.expire()
+	s.expireDoors()
 	for _, door := range doors {
 		scanner.scans(door, pages)
 	}
 	for _, title := range []string{
-		"Co-browse with Ann Silva", "Which visitor are you chatting with?", "Zoe is offline", "This link has expired", "Please press the button yourself",
+		"Co-browse with Ann Silva", "Which customer are you helping?", "Zoe is offline", "This button has expired", "The press was not counted",
 	} {
 		if !pages[title+" · Co-browse bridge"] {
-			s.Errorf("the scanner did not get to see %q: %v", title, pages)
+			s.Errorf("the scanner did not reach the page %q: %v", title, pages)
 		}
 	}
-	s.watched()
+	s.wantWatched()
 	for record, err := range s.store.Audit(s.Context(), 0) {
 		s.must(err)
 		if record.Action != "asked" {
-			s.Errorf("the scanner caused a record %q", record.Action)
+			s.Errorf("the scanner caused the audit record %q", record.Action)
 		}
 	}
-	if now := s.posted("bob"); now != doors[len(doors)-1] {
-		s.Error("the scanner had a fresh link sent")
+	if now := s.latestDoor("bob"); now != doors[len(doors)-1] {
+		s.Error("the scanner made the bridge send a fresh link")
 	}
-	scanner.quiet()
-	s.secretive()
+	scanner.wantNoErrors()
+	s.wantNoLeaks()
 }
 
-// scans tries everything on a page, and on the pages of the bridge that come of
-// it unless it has seen them.
+// scans tries everything on a page, and on the pages of the bridge that it reaches, unless
+// they are in pages already.
 func (p *tab) scans(door string, pages map[string]bool) {
 	p.Helper()
 	const acts = `document.querySelectorAll("input[type=radio]").forEach(i => i.checked = true);
@@ -317,8 +318,8 @@ func (p *tab) scans(door string, pages map[string]bool) {
 	for ways := [][]string{nil}; len(ways) > 0; ways = ways[1:] {
 		p.types(door)
 		for _, act := range ways[0] {
-			script[[]string](p, "{"+acts+"}") // fills in
-			p.does(chromedp.Evaluate[chromedp.Void](act))
+			script[[]string](p, "{"+acts+"}") // fills in the fields
+			p.doAndLoad(chromedp.Evaluate[chromedp.Void](act))
 			if p.upscope.Minted() > 0 {
 				p.Fatalf("%q opened a session", ways[0])
 			}

@@ -8,15 +8,16 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
-// inTheChannel shows the cards of Rocket.Chat's livechats in a channel there.
-var inTheChannel = options{config: func(c *bridge.Config) {
-	c.Connectors[0].ShowAt = bridge.Place{Connector: "rocketchat", Address: "#support-agents"}
+// showInChannel shows the cards of Rocket.Chat's livechats in one of its channels.
+var showInChannel = options{config: func(c *bridge.Config) {
+	c.Connectors[0].ShowAt = chat.Place{Connector: "rocketchat", Address: "#support-agents"}
 }}
 
-func TestALivechatsCardInAChannelOpensForWhoeverIsSignedIn(t *testing.T) {
-	inOffice(t, "", func(o *office) {
+func TestALivechatsCardInAChannelOpensForAnySignedInAgent(t *testing.T) {
+	inOIDCWorld(t, "", func(o *oidcWorld) {
 		o.ann()
 		group := o.chat.AddChannel("support-agents", "bob", "eve", "cobrowse")
 		card := func(says string) string {
@@ -27,40 +28,40 @@ func TestALivechatsCardInAChannelOpensForWhoeverIsSignedIn(t *testing.T) {
 			}
 			return posts[0].Text
 		}
-		room := o.opens(keyed())
-		o.taken(room)
+		room := o.openChat(withPageKey())
+		o.bobTakes(room)
 		door := doorAddress.FindStringSubmatch(card("Ann"))[1]
-		o.browser().follow(door).want(t, http.StatusSeeOther) // to the sign-in
-		eve := o.at("eve")                                    // who does not serve the chat
+		o.browser().follow(door).want(t, http.StatusSeeOther) // redirects to the sign-in
+		eve := o.signedIn("eve")                              // does not serve the chat
 		eve.follow(door).wantWatch(t)
 		if a := o.upscope.Watches()[0].Body.Agent; a.ID != eveID {
-			t.Errorf("Upscope is told %+v", a)
+			t.Errorf("Upscope got the agent %+v", a)
 		}
 		o.chat.Forward(room, "eve")
-		o.tells("LivechatSessionForwarded", room)
+		o.deliverEvent("LivechatSessionForwarded", room)
 		o.pass(time.Second)
 		card("Ann")
 		o.chat.CloseChat(room)
-		o.tells("LivechatSession", room)
+		o.deliverEvent("LivechatSession", room)
 		o.pass(time.Second)
 		card("closed")
 		if len(o.chat.Posts("bob"))+len(o.chat.Posts("eve")) != 0 || !slices.Equal(o.chat.VisitorReads(room), nil) {
 			t.Error("something was posted elsewhere")
 		}
-	}, inTheChannel)
+	}, showInChannel)
 }
 
-func TestAPlaceWhereNobodyKnowsWhoPressesNeedsASignIn(t *testing.T) {
+func TestASharedPlaceNeedsSignInOrSignedPresses(t *testing.T) {
 	inWorld(t, func(w *world) {
 		c := w.config
 		c.Connectors = slices.Clone(c.Connectors)
-		inTheChannel.config(&c)
-		if _, err := bridge.New(c); err == nil || !strings.Contains(err.Error(), "rocketchat:#support-agents unless agents sign in") {
-			t.Errorf("where nobody signs in: %v", err)
+		showInChannel.config(&c)
+		if _, err := bridge.New(c); err == nil || !strings.Contains(err.Error(), "rocketchat:#support-agents") {
+			t.Errorf("without sign-in New returns %v", err)
 		}
 		c.Connectors[0].SignsPresses = true
 		if _, err := bridge.New(c); err != nil {
-			t.Errorf("where the service signs presses: %v", err)
+			t.Errorf("with signed presses New returns %v", err)
 		}
 	})
 }

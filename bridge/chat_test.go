@@ -17,7 +17,7 @@ import (
 func TestATakenChatLeadsToTheVisitorsScreen(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		if text := w.posts("bob", 1); !strings.Contains(text, "Co-browse with Ann") {
 			t.Errorf("the card reads %q", text)
 		}
@@ -26,15 +26,15 @@ func TestATakenChatLeadsToTheVisitorsScreen(t *testing.T) {
 		bob := w.browser()
 		bob.follow(w.door("bob")).want(t, http.StatusOK, "Ann Silva", "Lisbon, Portugal")
 		if n := w.upscope.Minted(); n != 0 {
-			t.Fatalf("%d watch links before a press", n)
+			t.Fatalf("%d watch links before a press, want none", n)
 		}
 		bob.press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
 		watches := w.upscope.Watches()
 		if len(watches) != 1 || watches[0].Body.Agent.ID != "rocketchat:a1" || watches[0].Body.Agent.Name != "Bob Baker" {
-			t.Errorf("Upscope was asked for %+v", watches)
+			t.Errorf("Upscope got the requests %+v", watches)
 		}
 		w.pass(time.Second)
-		if text := w.posts("bob", 1); !strings.Contains(text, "Co-browsing with Ann") {
+		if text := w.posts("bob", 1); !strings.Contains(text, "Waiting for Ann") {
 			t.Errorf("the card reads %q after the press", text)
 		}
 	})
@@ -43,7 +43,7 @@ func TestATakenChatLeadsToTheVisitorsScreen(t *testing.T) {
 func TestPromise5OneDeliveryOneCard(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(keyed())
+		room := w.openChat(withPageKey())
 		w.chat.Take(room, "bob")
 		body, header := w.chat.Event("LivechatSessionTaken", room)
 		var all sync.WaitGroup
@@ -61,7 +61,7 @@ func TestPromise5OneDeliveryOneCard(t *testing.T) {
 		w.post("/hooks/rocketchat", body, header).want(t, http.StatusOK)
 		w.pass(20 * time.Second)
 		if after := w.posts("bob", 1); after != before || len(w.chat.Requests()) != sent {
-			t.Errorf("a repeat changed %q to %q", before, after)
+			t.Errorf("a repeated delivery changed %q to %q, or sent a request", before, after)
 		}
 	})
 }
@@ -69,35 +69,35 @@ func TestPromise5OneDeliveryOneCard(t *testing.T) {
 func TestAllEventsOfOneChatMakeOneCard(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(keyed())
-		w.tells("LivechatSessionStart", room)
+		room := w.openChat(withPageKey())
+		w.deliverEvent("LivechatSessionStart", room)
 		w.chat.Take(room, "bob")
 		for _, event := range []string{"LivechatSessionTaken", "LivechatSessionQueued", "LivechatSessionForwarded"} {
-			w.tells(event, room)
+			w.deliverEvent(event, room)
 		}
 		for range 3 {
 			w.chat.Say(room, "", "hello")
-			w.tells("Message", room)
+			w.deliverEvent("Message", room)
 		}
 		w.pass(20 * time.Second)
 		w.posts("bob", 1)
 	})
 }
 
-func TestAQueuedChatHasNobodyToShowACardTo(t *testing.T) {
+func TestAQueuedChatGetsNoCardUntilAnAgentTakesIt(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(keyed())
+		room := w.openChat(withPageKey())
 		w.chat.Queue(room)
-		w.tells("LivechatSessionQueued", room)
+		w.deliverEvent("LivechatSessionQueued", room)
 		w.pass(20 * time.Second)
 		w.posts("bob", 0)
-		w.taken(room)
+		w.bobTakes(room)
 		w.posts("bob", 1)
 	})
 }
 
-func TestTheTestButtonIsAnsweredAndForgotten(t *testing.T) {
+func TestTheTestButtonIsAnsweredAndOnlyLogged(t *testing.T) {
 	inWorld(t, func(w *world) {
 		sample := []byte(`{"_id":"fasd6f5a4sd6f8a4sdf","label":"title","topic":"asiodojf","createdAt":"2016-04-01T00:00:00.000Z",` +
 			`"lastMessageAt":"2016-04-01T00:00:00.000Z","tags":["tag1"],"customFields":{"productId":"123456"},` +
@@ -110,10 +110,10 @@ func TestTheTestButtonIsAnsweredAndForgotten(t *testing.T) {
 		}
 		w.pass(20 * time.Second)
 		if n := len(w.chat.Requests()); n != 0 {
-			t.Errorf("%d requests to Rocket.Chat", n)
+			t.Errorf("%d requests to Rocket.Chat, want none", n)
 		}
 		if !strings.Contains(w.log.String(), "test button") {
-			t.Error("the operator is not told that the test arrived")
+			t.Error("the log does not say that the test button was pressed")
 		}
 	})
 }
@@ -121,11 +121,11 @@ func TestTheTestButtonIsAnsweredAndForgotten(t *testing.T) {
 func TestAHandOverMovesTheCard(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(keyed())
-		w.taken(room)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
 		bobs := w.door("bob")
 		w.chat.Forward(room, "eve")
-		w.tells("LivechatSessionForwarded", room)
+		w.deliverEvent("LivechatSessionForwarded", room)
 		w.pass(time.Second)
 		if text := w.posts("bob", 1); !strings.Contains(text, "moved to Eve Evans") || doorAddress.MatchString(text) {
 			t.Errorf("bob's card reads %q", text)
@@ -134,9 +134,9 @@ func TestAHandOverMovesTheCard(t *testing.T) {
 		w.browser().follow(bobs).want(t, http.StatusGone, "another agent")
 		w.browser().follow(w.door("eve")).want(t, http.StatusOK, "Ann Silva")
 
-		// A late repeat of the first event names bob; the room does not.
+		// A later event of the room changes nothing.
 		w.chat.Say(room, "", "hello?")
-		w.tells("Message", room)
+		w.deliverEvent("Message", room)
 		w.pass(time.Second)
 		w.posts("bob", 1)
 		w.posts("eve", 1)
@@ -146,23 +146,23 @@ func TestAHandOverMovesTheCard(t *testing.T) {
 func TestAClosedChatClosesItsCardAndDoor(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		room := w.opens(keyed())
-		w.taken(room)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
 		door := w.door("bob")
 		w.chat.CloseChat(room)
-		w.tells("LivechatSession", room)
+		w.deliverEvent("LivechatSession", room)
 		w.pass(time.Second)
 		if text := w.posts("bob", 1); !strings.Contains(text, "Chat closed") || doorAddress.MatchString(text) {
 			t.Errorf("the card reads %q", text)
 		}
 		bob := w.browser()
-		bob.follow(door).want(t, http.StatusGone, "This chat is over")
+		bob.follow(door).want(t, http.StatusGone, "This chat is closed")
 		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusGone)
-		w.tells("LivechatSessionTaken", room) // late
+		w.deliverEvent("LivechatSessionTaken", room) // late
 		w.pass(20 * time.Second)
 		w.posts("bob", 1)
 		if w.upscope.Minted() != 0 {
-			t.Error("a closed door was opened")
+			t.Error("the door of a closed chat made a watch link")
 		}
 	})
 }
@@ -172,9 +172,9 @@ func TestAKeyThatComesLateIsFound(t *testing.T) {
 		t.Run(late.String(), func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.ann()
-				room := w.opens(nil)
+				room := w.openChat(nil)
 				w.chat.Take(room, "bob")
-				w.tells("LivechatSessionTaken", room)
+				w.deliverEvent("LivechatSessionTaken", room)
 				w.pass(late)
 				w.posts("bob", 0)
 				w.must(w.chat.SetField(room, "upscope_key", pageKey))
@@ -188,52 +188,52 @@ func TestAKeyThatComesLateIsFound(t *testing.T) {
 func TestAKeyThatComesVeryLateIsFoundAtTheNextEvent(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(nil)
-		w.taken(room)
+		room := w.openChat(nil)
+		w.bobTakes(room)
 		w.pass(20 * time.Second)
 		w.posts("bob", 0)
 		w.must(w.chat.SetField(room, "upscope_key", pageKey))
 		w.pass(20 * time.Second)
 		w.posts("bob", 0)
 		w.chat.Say(room, "", "are you there?")
-		w.tells("Message", room)
+		w.deliverEvent("Message", room)
 		w.pass(time.Second)
 		w.posts("bob", 1)
 	})
 }
 
-func TestAChatWithoutCoBrowsingStaysUndisturbed(t *testing.T) {
+func TestAChatWithoutAKeyGetsNoCard(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(nil)
-		w.taken(room)
+		room := w.openChat(nil)
+		w.bobTakes(room)
 		w.pass(20 * time.Second)
 		w.chat.CloseChat(room)
-		w.tells("LivechatSession", room)
+		w.deliverEvent("LivechatSession", room)
 		w.pass(20 * time.Second)
 		w.posts("bob", 0)
 		if n := w.upscope.Requests()[upscopetest.List]; n != 0 {
-			t.Errorf("%d searches without a clue", n)
+			t.Errorf("%d searches without a clue, want none", n)
 		}
 	})
 }
 
-func TestAKeyThatUpscopeDoesNotKnowIsSaidOnce(t *testing.T) {
+func TestAnUnknownKeyIsReportedOnOneCard(t *testing.T) {
 	inWorld(t, func(w *world) {
-		room := w.opens(keyed())
-		w.taken(room)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
 		w.pass(10 * time.Second)
-		w.posts("bob", 0) // still looking
+		w.posts("bob", 0) // the bridge is still searching
 		w.pass(10 * time.Second)
-		if text := w.posts("bob", 1); !strings.Contains(text, "find Ann yet") {
+		if text := w.posts("bob", 1); !strings.Contains(text, "Ann not found") {
 			t.Errorf("the card reads %q", text)
 		}
 		bob := w.browser()
 		door := w.door("bob")
-		bob.follow(door).want(t, http.StatusOK, "find Ann yet")
+		bob.follow(door).want(t, http.StatusOK, "Ann not found")
 		w.ann()
 		w.pass(3 * time.Second)
-		bob.press(door, url.Values{"look": {"1"}}).want(t, http.StatusOK, "Co-browse with", "Ann Silva")
+		bob.follow(door).want(t, http.StatusOK, "Co-browse with", "Ann Silva") // it searches again
 		w.pass(time.Second)
 		if text := w.posts("bob", 1); !strings.Contains(text, "Co-browse with Ann") {
 			t.Errorf("the card reads %q", text)
@@ -241,27 +241,27 @@ func TestAKeyThatUpscopeDoesNotKnowIsSaidOnce(t *testing.T) {
 	})
 }
 
-func TestSeveralMatchesAreForTheAgentToChoose(t *testing.T) {
+func TestTheAgentChoosesAmongSeveralMatches(t *testing.T) {
 	inWorld(t, func(w *world) {
 		first := w.ann()
 		second := w.upscope.Come(upscope.Visitor{Name: "Ann at work", Identities: []string{"rocketchat:" + pageKey}, LastURL: "https://shop.example.org/help", IsSupported: true})
 		w.upscope.SetIntegrationIDs(second, "rocketchat:"+pageKey)
 		stranger := w.upscope.Come(upscope.Visitor{Name: "Zoe", IsSupported: true})
-		w.taken(w.opens(keyed()))
-		if text := w.posts("bob", 1); !strings.Contains(text, "Several visitors match") {
+		w.bobTakes(w.openChat(withPageKey()))
+		if text := w.posts("bob", 1); !strings.Contains(text, "customers match") {
 			t.Errorf("the card reads %q", text)
 		}
 		bob := w.browser()
 		page := bob.follow(w.door("bob"))
 		page.want(t, http.StatusOK, first, second, "Ann Silva", "Ann at work")
 		if strings.Contains(page.body, "checked") {
-			t.Error("somebody is chosen already")
+			t.Error("a visitor is preselected")
 		}
-		for _, nobody := range []string{"", stranger, second} { // the last without who was shown
-			bob.press(w.door("bob"), url.Values{"visitor": {nobody}}).want(t, http.StatusOK)
+		for _, invalid := range []string{"", stranger, second} { // the last has no fingerprint
+			bob.press(w.door("bob"), url.Values{"visitor": {invalid}}).want(t, http.StatusOK)
 		}
 		if w.upscope.Minted() != 0 {
-			t.Fatal("somebody was watched whom the agent has not chosen")
+			t.Fatal("a watch link was made although the agent chose no visitor")
 		}
 		chosen := regexp.MustCompile(`value="(` + second + `\.[0-9a-f]+)"`).FindStringSubmatch(page.body)
 		if chosen == nil {
@@ -269,33 +269,33 @@ func TestSeveralMatchesAreForTheAgentToChoose(t *testing.T) {
 		}
 		bob.press(w.door("bob"), url.Values{"visitor": {chosen[1]}}).wantWatch(t)
 		if got := w.upscope.Watches(); len(got) != 1 || got[0].VisitorID != second {
-			t.Errorf("watched %+v, want %s", got, second)
+			t.Errorf("watch links %+v, want one of %s", got, second)
 		}
 	})
 }
 
-func TestAnOfflineVisitorIsSaidToBeOffline(t *testing.T) {
+func TestTheCardSaysThatTheVisitorIsOffline(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
 		w.upscope.Go(ann)
-		room := w.opens(keyed())
-		w.taken(room)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
 		if text := w.posts("bob", 1); !strings.Contains(text, "Ann is offline") {
 			t.Errorf("the card reads %q", text)
 		}
 		bob := w.browser()
 		door := w.door("bob")
-		bob.follow(door).want(t, http.StatusOK, "is offline", "idle")
+		bob.follow(door).want(t, http.StatusOK, "is offline", "has not used it for some minutes")
 		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusOK, "is offline")
 		if w.upscope.Minted() != 0 {
-			t.Fatal("a watch link was made for a visitor who is offline")
+			t.Fatal("a watch link was made for an offline visitor")
 		}
 
-		// Back online, the next message of the chat tells.
+		// The visitor is back online: the next message of the chat updates the card.
 		w.upscope.Return(ann)
 		w.pass(15 * time.Second)
 		w.chat.Say(room, "", "back")
-		w.tells("Message", room)
+		w.deliverEvent("Message", room)
 		w.pass(time.Second)
 		if text := w.posts("bob", 1); !strings.Contains(text, "Co-browse with Ann") {
 			t.Errorf("the card reads %q", text)
@@ -303,20 +303,20 @@ func TestAnOfflineVisitorIsSaidToBeOffline(t *testing.T) {
 	})
 }
 
-func TestAnAgentMayInsistThoughTheVisitorReadsAsOffline(t *testing.T) {
+func TestAnAgentMayTryAlthoughTheVisitorIsOffline(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
 		w.upscope.Go(ann)
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		w.browser().press(w.door("bob"), url.Values{"visitor": {ann}, "anyway": {"1"}}).wantWatch(t)
 	})
 }
 
-func TestALookupCodeLeadsToTheDoorAndNeverStraightOn(t *testing.T) {
+func TestALookupCodeNeverSkipsThePage(t *testing.T) {
 	inWorld(t, func(w *world) {
 		zoe := w.upscope.Come(upscope.Visitor{Name: "Zoe", LookupCode: "4821", IsSupported: true})
 		w.upscope.SetLookupCode(zoe, "4821")
-		w.taken(w.opens(map[string]string{"upscope_code": "4821"}))
+		w.bobTakes(w.openChat(map[string]string{"upscope_code": "4821"}))
 		bob := w.browser()
 		door := w.door("bob")
 		bob.follow(door).want(t, http.StatusOK, "Zoe", "code")
@@ -327,29 +327,29 @@ func TestALookupCodeLeadsToTheDoorAndNeverStraightOn(t *testing.T) {
 
 func TestPromise12LookupCodesTypedInAChatAreThrottled(t *testing.T) {
 	inWorld(t, func(w *world) {
-		room := w.opens(nil)
-		w.taken(room)
+		room := w.openChat(nil)
+		w.bobTakes(room)
 		for n := range 40 {
 			w.must(w.chat.SetField(room, "upscope_code", strings.Repeat("0", 2)+string(rune('0'+n/10))+string(rune('0'+n%10))))
 			w.chat.Say(room, "", "again")
-			w.tells("Message", room)
+			w.deliverEvent("Message", room)
 			w.pass(time.Second)
 		}
-		if n := w.upscope.Requests()[upscopetest.List]; n > 8 { // five, and the looks of the delivery that opened the card
+		if n := w.upscope.Requests()[upscopetest.List]; n > 8 { // five codes, and the searches of the delivery that opened the card
 			t.Errorf("%d codes were tried in 40 s", n)
 		}
 	})
 }
 
-func TestPromise9ADeadUpscopeDelaysOnlyItself(t *testing.T) {
+func TestPromise9AnUpscopeOutageOnlyDelaysTheCard(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
 		w.upscope.Fail(upscopetest.List, upscopetest.Fault{Status: http.StatusServiceUnavailable}, -1)
-		room := w.opens(keyed())
-		w.taken(room)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
 		w.posts("bob", 0)
 		w.pass(time.Minute)
-		if text := w.posts("bob", 1); !strings.Contains(text, "not available") {
+		if text := w.posts("bob", 1); !strings.Contains(text, "cannot be looked up now") {
 			t.Errorf("the card reads %q", text)
 		}
 		w.upscope.Heal()
@@ -360,7 +360,7 @@ func TestPromise9ADeadUpscopeDelaysOnlyItself(t *testing.T) {
 	})
 }
 
-func TestWhateverUpscopeAnswersASearchItIsTriedAgain(t *testing.T) {
+func TestAFailedSearchAtUpscopeIsRetried(t *testing.T) {
 	for name, fault := range map[string]upscopetest.Fault{
 		"key refused":    {Status: http.StatusUnauthorized, Code: "invalid_api_key"},
 		"rate limited":   {Status: http.StatusTooManyRequests, RetryAfter: "20"},
@@ -377,11 +377,11 @@ func TestWhateverUpscopeAnswersASearchItIsTriedAgain(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.ann()
 				w.upscope.Fail(upscopetest.List, fault, 2)
-				w.taken(w.opens(keyed()))
+				w.bobTakes(w.openChat(withPageKey()))
 				w.posts("bob", 0)
 				for range 2 {
 					w.idle(time.Minute)
-					w.pass(6 * time.Second) // River looks for what is due every 5 s
+					w.pass(6 * time.Second) // River looks for due jobs every 5 s
 				}
 				if text := w.posts("bob", 1); !strings.Contains(text, "Co-browse with Ann") {
 					t.Errorf("the card reads %q", text)
@@ -391,13 +391,13 @@ func TestWhateverUpscopeAnswersASearchItIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestPromise9ADeadRocketChatDelaysOnlyItself(t *testing.T) {
+func TestPromise9ARocketChatOutageOnlyDelaysTheCard(t *testing.T) {
 	for name, route := range map[string]string{"reading": "rooms.info", "writing": "chat.sendMessage"} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.ann()
 				w.chat.Fail(route, rocketchattest.Fault{Status: http.StatusBadGateway}, 4)
-				w.taken(w.opens(keyed()))
+				w.bobTakes(w.openChat(withPageKey()))
 				w.posts("bob", 0)
 				w.pass(5 * time.Minute)
 				w.posts("bob", 1)
@@ -406,21 +406,75 @@ func TestPromise9ADeadRocketChatDelaysOnlyItself(t *testing.T) {
 	}
 }
 
-func TestAPostThatTimedOutAfterItWasMadeIsNotMadeTwice(t *testing.T) {
+// A workspace that does not reach Rocket.Chat's cloud for ten days refuses every message, until
+// it has contact again.
+func TestACardWaitsWhileTheWorkspaceIsReadOnly(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		w.chat.SetDaysLeft(0)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
+		w.pass(2 * time.Hour)
+		w.posts("bob", 0)
+		if log := w.log.String(); strings.Contains(log, "failed for good") || !strings.Contains(log, "(restricted-workspace)") || !strings.Contains(log, "the workspace is read-only") {
+			t.Errorf("the log says %.2000s", log)
+		}
+		w.chat.SetDaysLeft(10)
+		w.pass(2 * time.Hour)
+		w.posts("bob", 1)
+
+		// A change of the card waits too, and is no second message.
+		w.chat.SetDaysLeft(0)
+		w.chat.CloseChat(room)
+		w.deliverEvent("LivechatSession", room)
+		w.pass(2 * time.Hour)
+		w.posts("bob", 1)
+		w.chat.SetDaysLeft(10)
+		w.pass(2 * time.Hour)
+		if text := w.posts("bob", 1); !strings.Contains(text, "closed") || doorAddress.MatchString(text) {
+			t.Errorf("the card reads %q", text)
+		}
+	})
+}
+
+// The bridge does not know every code of every version.
+func TestACardThatIsRefusedWithAnUnknownCodeIsShownLater(t *testing.T) {
+	for _, route := range []string{"rooms.info", "livechat/visitors.info", "im.create", "chat.sendMessage"} {
+		t.Run(route, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.ann()
+				refusals := 5
+				if route == "chat.sendMessage" {
+					w.chat.Fail("chat.update", rocketchattest.Fault{Status: http.StatusBadRequest, Body: `{"success":false,"error":"a-new-code"}`}, refusals)
+				}
+				w.chat.Fail(route, rocketchattest.Fault{Status: http.StatusBadRequest, Body: `{"success":false,"error":"a-new-code"}`}, refusals)
+				w.bobTakes(w.openChat(withPageKey()))
+				w.posts("bob", 0)
+				w.pass(2 * time.Hour)
+				w.posts("bob", 1)
+				if !strings.Contains(w.log.String(), "(a-new-code)") {
+					t.Error("the log does not name the code")
+				}
+			})
+		})
+	}
+}
+
+func TestAPostWhoseAnswerTimedOutIsNotPostedTwice(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
 		w.chat.Fail("chat.sendMessage", rocketchattest.Fault{Status: http.StatusBadGateway, Done: true}, 1)
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		w.pass(5 * time.Minute)
 		w.posts("bob", 1)
 	})
 }
 
-func TestWhatRocketChatLimitsIsSentLater(t *testing.T) {
+func TestARateLimitedMessageIsSentLater(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
 		w.chat.Fail("im.create", rocketchattest.Fault{Status: http.StatusTooManyRequests}, 1)
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		w.posts("bob", 0)
 		w.pass(3 * time.Minute)
 		w.posts("bob", 1)

@@ -5,13 +5,13 @@ import (
 	"testing"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// pending gives the changes of a chat that wait to be worked on, without their times.
+// pending returns the changes of a chat that are not processed yet, without their times.
 func (w *world) pending(room string) (all []store.PendingChange) {
 	w.Helper()
 	changes, err := w.store.PendingChanges(w.Context(), "rocketchat", room)
@@ -38,31 +38,31 @@ func (w *world) wantPending(room string, want ...store.PendingChange) {
 	}
 }
 
-func (w *world) servedBy(room, agent string) {
+func (w *world) wantAgent(room, agent string) {
 	w.Helper()
-	c, err := w.store.CardOfChat(w.Context(), "rocketchat", room)
+	c, err := w.store.CardOfChat(w.Context(), "rocketchat", store.KindChat, room)
 	w.must(err)
 	if c.Agent != agent {
-		w.Errorf("the card is %q's, want %q", c.Agent, agent)
+		w.Errorf("the agent of the card is %q, want %q", c.Agent, agent)
 	}
 }
 
-func TestAHandOverAndACloseArePendingUntilTheyAreWorkedOn(t *testing.T) {
+func TestAHandOverAndACloseArePendingUntilTheyAreProcessed(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(keyed())
-		w.taken(room)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
 		w.wantPending(room)
 		w.chat.Fail("rooms.info", rocketchattest.Fault{Status: http.StatusInternalServerError}, 4)
 		w.chat.Forward(room, "eve")
-		w.tells("LivechatSessionForwarded", room)
-		w.tells("LivechatSessionForwarded", room) // sent again
-		w.tells("Message", room)
+		w.deliverEvent("LivechatSessionForwarded", room)
+		w.deliverEvent("LivechatSessionForwarded", room) // sent again
+		w.deliverEvent("Message", room)
 		w.wantPending(room, store.PendingChange{Agent: "a2"})
 		w.pass(time.Second) // the first attempts fail
 		w.wantPending(room, store.PendingChange{Agent: "a2"})
 		w.chat.CloseChat(room)
-		w.tells("LivechatSession", room)
+		w.deliverEvent("LivechatSession", room)
 		w.wantPending(room, store.PendingChange{Agent: "a2"}, store.PendingChange{Closed: true})
 		w.pass(5 * time.Minute)
 		w.wantPending(room)
@@ -70,34 +70,34 @@ func TestAHandOverAndACloseArePendingUntilTheyAreWorkedOn(t *testing.T) {
 	})
 }
 
-func TestAHandOverIsNotPendingThoughItsVisitorIsStillLookedFor(t *testing.T) {
+func TestAHandOverIsProcessedWhileTheVisitorIsStillSearched(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
 		w.upscope.Fail(upscopetest.List, upscopetest.Fault{Status: http.StatusServiceUnavailable}, -1)
-		room := w.opens(keyed())
-		w.taken(room)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
 		w.wantPending(room)
-		w.servedBy(room, "rocketchat:a1")
+		w.wantAgent(room, "rocketchat:a1")
 		w.chat.Forward(room, "eve")
-		w.tells("LivechatSessionForwarded", room)
+		w.deliverEvent("LivechatSessionForwarded", room)
 		w.wantPending(room, store.PendingChange{Agent: "a2"})
 		w.pass(time.Second)
 		w.wantPending(room)
-		w.servedBy(room, "rocketchat:a2")
-		// An event that came late changes nothing on the card, which is eve's already.
-		w.tells("LivechatSessionQueued", room)
+		w.wantAgent(room, "rocketchat:a2")
+		// A late event does not change the card, whose agent is eve already.
+		w.deliverEvent("LivechatSessionQueued", room)
 		w.wantPending(room, store.PendingChange{})
 		w.pass(time.Second)
 		w.wantPending(room)
-		w.servedBy(room, "rocketchat:a2")
-		// None of the deliveries is finished: each goes on looking for the visitor.
-		left := 0
-		for _, err := range w.store.Backlog(w.Context()) {
+		w.wantAgent(room, "rocketchat:a2")
+		// None of the deliveries is finished: each still searches for the visitor.
+		unfinished := 0
+		for _, err := range w.store.UnfinishedDeliveries(w.Context()) {
 			w.must(err)
-			left++
+			unfinished++
 		}
-		if left != 3 {
-			w.Errorf("%d deliveries are not finished, want 3", left)
+		if unfinished != 3 {
+			w.Errorf("%d deliveries are not finished, want 3", unfinished)
 		}
 		w.upscope.Heal()
 		w.pass(5 * time.Minute)
@@ -105,41 +105,41 @@ func TestAHandOverIsNotPendingThoughItsVisitorIsStillLookedFor(t *testing.T) {
 	})
 }
 
-func TestAChatThatWasTakenIsNotPendingWhileItsVisitorIsNotFound(t *testing.T) {
+func TestATakenChatIsNotPendingWhileItsVisitorIsNotFound(t *testing.T) {
 	inWorld(t, func(w *world) {
-		room := w.opens(keyed()) // of a visitor whose page has not told Upscope yet
+		room := w.openChat(withPageKey()) // Upscope does not know its visitor yet
 		w.chat.Take(room, "bob")
-		w.tells("LivechatSessionTaken", room)
+		w.deliverEvent("LivechatSessionTaken", room)
 		w.wantPending(room, store.PendingChange{Agent: "a1"})
-		w.pass(500 * time.Millisecond) // the first look is over
+		w.pass(500 * time.Millisecond) // the first search is done
 		w.wantPending(room)
-		w.servedBy(room, "rocketchat:a1")
+		w.wantAgent(room, "rocketchat:a1")
 		w.pass(time.Minute)
 		w.wantPending(room)
 	})
 }
 
-// A service without ids of its conversations names the customer in all of them, and the
-// card of the first may be removed before that of the second.
+// TestErasingFindsDeliveriesOfALaterConversation uses a service whose only id is the
+// customer's. The card of the first conversation may be removed before that of the second.
 func TestErasingFindsDeliveriesOfALaterConversation(t *testing.T) {
-	atCounter(t, func(c *counter) {
-		c.hears(false)
-		c.hears(true)
-		c.hears(false)
-		c.want("closed ready")
+	inCustomerChat(t, func(c *customerChat) {
+		c.deliver(false)
+		c.deliver(true)
+		c.deliver(false)
+		c.wantEpisodes("closed ready")
 		c.stop()
-		c.sql("DELETE FROM cards WHERE chat = 'cust'")
-		_, err := c.store.Accept(c.Context(), store.Delivery{
-			Connector: "counter", Key: "waits", Body: []byte(`{"customer":"cust"}`), Changes: []store.ChatChange{{Chat: "cust", Closed: true}},
-		}, store.Job{Queue: "counter", Kind: "answer"})
+		c.sql("DELETE FROM cards WHERE chat = 'cust' AND episode = 1")
+		_, err := c.store.StoreDelivery(c.Context(), store.Delivery{
+			Connector: "customerchat", Key: "waits", Body: []byte(`{"customer":"cust"}`), Changes: []store.ChatChange{{Chat: "cust", Closed: true}},
+		}, store.Job{Queue: "customerchat", Kind: "answer"})
 		c.must(err)
-		c.erase(bridge.ByShortID, c.visitor, false)
-		for b, err := range c.store.Backlog(c.Context()) {
+		c.erase(card.ByShortID, c.visitor, false)
+		for b, err := range c.store.UnfinishedDeliveries(c.Context()) {
 			c.must(err)
-			c.Errorf("delivery %s is left", b.Key)
+			c.Errorf("delivery %s was not erased", b.Key)
 		}
-		if all, err := c.store.PendingChanges(c.Context(), "counter", "cust"); err != nil || len(all) > 0 {
-			c.Errorf("changes are left: %+v, %v", all, err)
+		if all, err := c.store.PendingChanges(c.Context(), "customerchat", "cust"); err != nil || len(all) > 0 {
+			c.Errorf("changes were not erased: %+v, %v", all, err)
 		}
 		c.run()
 	})

@@ -1,3 +1,3 @@
-// Package bridge works out which Upscope visitor a chat visitor is, shows the
-// agent a card, and turns the agent's press on it into a co-browsing session.
+// Package bridge finds the Upscope visitor of a chat, shows the agent a card, and starts a co-browse
+// session when the agent presses the card's button. Read bridge.go first.
 package bridge

@@ -1,58 +1,61 @@
 package bridge_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// A line is what a service tells that has no ids of its conversations: that the
-// customer wrote, or that an agent is done.
-type line struct {
-	N    int // so that no two are alike
+// A customerEvent is an event of a customerChat: the customer wrote, or an agent ended the conversation.
+type customerEvent struct {
+	N    int // makes each event unique
 	Done bool
 }
 
-// A counter is such a service, which can be slow to say more.
-type counter struct {
+// A customerChat is a chat service that has ids of customers only, none of conversations.
+type customerChat struct {
 	*world
-	slow atomic.Bool
-	n    int
+	slow atomic.Bool // whether reading an event has to be retried
+	n    int         // events so far
 }
 
-// atCounter runs a test in a world with a counter.
-func atCounter(t *testing.T, test func(c *counter)) {
-	c := &counter{}
-	conn := bridge.Connector{
-		Name: "counter",
-		Accept: func(_ *http.Request, body []byte) (bridge.Receipt, error) {
-			var l line
+// inCustomerChat runs a test in a world with a customerChat. All its events are of the customer "cust".
+func inCustomerChat(t *testing.T, test func(c *customerChat)) {
+	c := &customerChat{}
+	conn := chat.Connector{
+		Name: "customerchat",
+		Accept: func(_ *http.Request, body []byte) (chat.Receipt, error) {
+			var l customerEvent
 			err := json.Unmarshal(body, &l)
-			return bridge.Receipt{Key: fmt.Sprint(l.N)}, err
+			return chat.Receipt{Key: fmt.Sprint(l.N)}, err
 		},
-		Read: func(_ context.Context, d bridge.Delivery) (bridge.Ask, error) {
-			var l line
+		Read: func(_ context.Context, d chat.Delivery) (chat.Ask, error) {
+			var l customerEvent
 			if err := json.Unmarshal(d.Body, &l); err != nil {
-				return bridge.Ask{}, bridge.Permanent(err)
+				return chat.Ask{}, chat.Permanent(err)
 			}
 			if l.Done {
-				return bridge.Ask{Verb: bridge.Close, Chat: "cust"}, nil
+				return chat.Ask{Verb: chat.Close, Chat: "cust"}, nil
 			}
 			if c.slow.Load() {
-				return bridge.Ask{}, bridge.RetryAfter(errors.New("who it is cannot be said yet"), 5*time.Second)
+				return chat.Ask{}, chat.RetryAfter(errors.New("the customer is not known yet"), 5*time.Second)
 			}
-			return bridge.Ask{
-				Verb: bridge.Start, Chat: "cust", New: true, Agent: bridge.Agent{ID: "team", Name: "Team"},
-				Clues: bridge.Clues{IntegrationIDs: []string{"rocketchat:" + pageKey}},
+			return chat.Ask{
+				Verb: chat.Start, Chat: "cust", New: true, Agent: chat.Agent{ID: "team", Name: "Team"},
+				Clues: chat.Clues{IntegrationIDs: []string{"rocketchat:" + pageKey}},
 			}, nil
 		},
 	}
@@ -63,97 +66,100 @@ func atCounter(t *testing.T, test func(c *counter)) {
 	}, options{config: func(config *bridge.Config) { config.Connectors = append(config.Connectors, conn) }})
 }
 
-func (c *counter) hears(done bool) {
+func (c *customerChat) deliver(done bool) {
 	c.Helper()
 	c.n++
-	body, err := json.Marshal(line{c.n, done})
+	body, err := json.Marshal(customerEvent{c.n, done})
 	c.must(err)
-	c.post("/hooks/counter", body, http.Header{}).want(c, http.StatusOK)
+	c.post("/hooks/customerchat", body, http.Header{}).want(c, http.StatusOK)
 	c.pass(2 * time.Second)
 }
 
-// episodes are the states of the customer's conversations.
-func (c *counter) episodes() string {
+// episodes returns the states of the customer's cards, oldest first.
+func (c *customerChat) episodes() string {
 	c.Helper()
 	var all []string
-	for _, chat := range []string{"cust", "cust#2", "cust#3"} {
-		if card, err := c.store.CardOfChat(c.Context(), "counter", chat); err == nil {
+	cards, err := c.store.Cards(c.Context(), "")
+	c.must(err)
+	slices.SortFunc(cards, func(a, b store.Card) int { return cmp.Compare(a.Episode, b.Episode) })
+	for _, card := range cards {
+		if card.Chat == "cust" {
 			all = append(all, card.State)
 		}
 	}
 	return strings.Join(all, " ")
 }
 
-func (c *counter) want(episodes string) {
+func (c *customerChat) wantEpisodes(episodes string) {
 	c.Helper()
 	if got := c.episodes(); got != episodes {
-		c.Errorf("the conversations are %q, want %q", got, episodes)
+		c.Errorf("the states of the cards are %q, want %q", got, episodes)
 	}
 }
 
-func TestAConversationThatBeginsAnewHasACardOfItsOwn(t *testing.T) {
-	atCounter(t, func(c *counter) {
-		c.hears(false)
-		c.hears(false)
-		c.want("ready")
-		c.hears(true)
-		c.want("closed")
-		c.hears(false)
-		c.want("closed ready")
-		c.hears(true)
-		c.hears(false)
-		c.want("closed closed ready")
+func TestANewConversationGetsItsOwnCard(t *testing.T) {
+	inCustomerChat(t, func(c *customerChat) {
+		c.deliver(false)
+		c.deliver(false)
+		c.wantEpisodes("ready")
+		c.deliver(true)
+		c.wantEpisodes("closed")
+		c.deliver(false)
+		c.wantEpisodes("closed ready")
+		c.deliver(true)
+		c.deliver(false)
+		c.wantEpisodes("closed closed ready")
 	})
 }
 
-func TestTheEndOfAConversationCountsThoughItWasWorkedOnFirst(t *testing.T) {
-	atCounter(t, func(c *counter) {
-		c.hears(false)
-		c.hears(true)
+func TestAConversationWhoseEndIsProcessedFirstGetsNoCard(t *testing.T) {
+	inCustomerChat(t, func(c *customerChat) {
+		c.deliver(false)
+		c.deliver(true)
 		c.slow.Store(true)
-		c.hears(false) // waits
-		c.hears(true)  // and is over before it was read
+		c.deliver(false) // is retried
+		c.deliver(true)  // is processed first
 		c.slow.Store(false)
 		c.pass(time.Minute)
-		c.want("closed")
-		c.hears(false)
-		c.want("closed ready")
+		c.wantEpisodes("closed")
+		c.deliver(false)
+		c.wantEpisodes("closed ready")
 	})
 }
 
-func TestAConversationThatEndsWhileItBeginsIsOver(t *testing.T) {
-	atCounter(t, func(c *counter) {
-		c.hears(false)
-		c.hears(true)
+func TestAConversationThatEndsDuringItsSearchGetsNoCard(t *testing.T) {
+	inCustomerChat(t, func(c *customerChat) {
+		c.deliver(false)
+		c.deliver(true)
 		c.pass(time.Minute)
 		c.upscope.Fail(upscopetest.List, upscopetest.Fault{Delay: 5 * time.Second}, 1)
-		c.hears(false) // and its customer is being looked for
-		c.hears(true)
+		c.deliver(false) // its customer is being searched
+		c.deliver(true)
 		c.pass(time.Minute)
-		c.want("closed")
-		c.hears(false)
-		c.want("closed ready")
+		c.wantEpisodes("closed")
+		c.deliver(false)
+		c.wantEpisodes("closed ready")
 	})
 }
 
-func TestAConversationIsNotLostThoughTheOneBeforeWasClosedLate(t *testing.T) {
-	atCounter(t, func(c *counter) {
-		c.hears(false)
-		c.stop() // nobody works on what comes
+func TestAConversationIsNotLostIfTheOneBeforeClosesLate(t *testing.T) {
+	inCustomerChat(t, func(c *customerChat) {
+		c.deliver(false)
+		c.stop() // no job runs
 		c.n++
 		for _, done := range []bool{true, false} {
-			body, err := json.Marshal(line{c.n, done})
+			body, err := json.Marshal(customerEvent{c.n, done})
 			c.must(err)
-			c.post("/hooks/counter", body, http.Header{}).want(c, http.StatusOK)
+			c.post("/hooks/customerchat", body, http.Header{}).want(c, http.StatusOK)
 			c.n++
 			<-time.After(time.Second)
 		}
 		<-time.After(time.Minute)
 		c.run()
 		c.pass(time.Minute)
-		// Whichever of the two was worked on first, the customer has a card.
+		// The two can be processed in either order; the customer has an open card in both.
 		if got := c.episodes(); got != "closed ready" && got != "ready" {
-			t.Errorf("the conversations are %q", got)
+			t.Errorf("the states of the cards are %q", got)
 		}
 	})
 }

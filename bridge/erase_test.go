@@ -12,22 +12,24 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/card"
+	"cobrowse-bridge/bridge/erase"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-func (w *world) eraser() *bridge.Eraser {
+func (w *world) eraser() *erase.Eraser {
 	w.Helper()
-	e, err := bridge.NewEraser(w.store, []byte(bridgeSecret), nil)
+	e, err := erase.NewEraser(w.store, []byte(bridgeSecret), nil)
 	w.must(err)
 	return e
 }
 
-// erase has an operator erase somebody, at Upscope too if they say so.
-func (w *world) erase(kind bridge.PersonKind, id string, atUpscope bool) store.Receipt {
+// erase has an operator erase a person, also at Upscope if atUpscope is set.
+func (w *world) erase(kind card.PersonKind, id string, atUpscope bool) store.Receipt {
 	w.Helper()
-	r, err := w.eraser().Erase(w.Context(), bridge.Person{Kind: kind, ID: id}, "operator:ann", atUpscope)
+	r, err := w.eraser().Erase(w.Context(), card.Person{Kind: kind, ID: id}, "operator:ann", atUpscope)
 	w.must(err)
 	return r
 }
@@ -39,13 +41,13 @@ func (w *world) receipt(id string) store.Receipt {
 	return r
 }
 
-// later lets time pass, and the jobs that are due by then start.
+// later lets a long time pass without workers, and then starts the jobs that are due.
 func (w *world) later(d time.Duration) {
 	w.idle(d)
 	w.pass(10 * time.Second)
 }
 
-// files is every byte of the database, and of the log beside it.
+// files returns the bytes of the database file and of its write-ahead log.
 func (w *world) files() string {
 	w.Helper()
 	names, err := filepath.Glob(w.file + "*")
@@ -59,45 +61,45 @@ func (w *world) files() string {
 	return all.String()
 }
 
-// ended has ann's chat with bob come and go: found, watched, shown, and closed.
-func (w *world) ended() (ann, room string) {
+// finishedChat has ann found, watched by bob and shown on his card, and closes the chat.
+func (w *world) finishedChat() (ann, room string) {
 	w.Helper()
 	ann = w.ann()
-	room = w.opens(keyed())
-	w.taken(room)
+	room = w.openChat(withPageKey())
+	w.bobTakes(room)
 	w.browser().press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(w)
 	w.pass(time.Second)
 	w.chat.CloseChat(room)
-	w.tells("LivechatSession", room)
+	w.deliverEvent("LivechatSession", room)
 	w.pass(time.Second)
 	return ann, room
 }
 
 func TestErasingLeavesNoTraceInAnyFile(t *testing.T) {
 	for _, test := range []struct {
-		kind bridge.PersonKind
+		kind card.PersonKind
 		id   func(ann string) string
 	}{
-		{bridge.ByShortID, func(ann string) string { return ann }},
-		{bridge.ByUniqueID, func(string) string { return "cust-77" }},
-		{bridge.ByIntegrationID, func(string) string { return "rocketchat:" + pageKey }},
+		{card.ByShortID, func(ann string) string { return ann }},
+		{card.ByUniqueID, func(string) string { return "cust-77" }},
+		{card.ByIntegrationID, func(string) string { return "rocketchat:" + pageKey }},
 	} {
 		t.Run(string(test.kind), func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				// Others, before and after, so that pages split and rows move.
+				// Other visitors before and after, so that database pages split and rows move.
 				var others []string
 				crowd := func(n int) {
 					for range n {
 						key := fmt.Sprintf("%08d-a4f1-4c1f-9d3e-2d9f1c6b1a77", len(others))
 						id := w.upscope.Come(upscope.Visitor{UniqueID: fmt.Sprint("other-", key), Identities: []string{"rocketchat:" + key}})
 						w.upscope.SetIntegrationIDs(id, "rocketchat:"+key)
-						room := w.opens(map[string]string{"upscope_key": key})
-						w.taken(room)
+						room := w.openChat(map[string]string{"upscope_key": key})
+						w.bobTakes(room)
 						others = append(others, id)
 					}
 				}
 				crowd(25)
-				ann, room := w.ended()
+				ann, room := w.finishedChat()
 				crowd(25)
 				canaries := map[string]string{
 					"short id": ann, "unique id": "cust-77", "page key": pageKey, "name": "Ann Silva", "chat": room, "page": "shop.example.org/basket",
@@ -105,7 +107,7 @@ func TestErasingLeavesNoTraceInAnyFile(t *testing.T) {
 				before := w.files()
 				for _, name := range []string{"short id", "chat"} {
 					if !strings.Contains(before, canaries[name]) {
-						t.Fatalf("the %s is not in the files to begin with", name)
+						t.Fatalf("the %s is not in the files before the erasure", name)
 					}
 				}
 				head, err := w.store.AuditHead(w.Context())
@@ -123,75 +125,75 @@ func TestErasingLeavesNoTraceInAnyFile(t *testing.T) {
 				}
 				for _, id := range others {
 					if !strings.Contains(after, id) {
-						t.Errorf("visitor %s is gone too", id)
+						t.Errorf("visitor %s was erased too", id)
 					}
 				}
-				if n, err := w.eraser().Look(w.Context(), bridge.Person{Kind: test.kind, ID: test.id(ann)}); err != nil || n != (store.Removed{}) {
-					t.Errorf("there is still %+v, %v", n, err)
+				if n, err := w.eraser().Count(w.Context(), card.Person{Kind: test.kind, ID: test.id(ann)}); err != nil || n != (store.Removed{}) {
+					t.Errorf("after the erasure Look finds %+v, %v", n, err)
 				}
-				// That it happened is on record, and who watched still answers for it.
+				// The audit log says that a person was erased, and still names the agents.
 				if _, err := w.store.VerifyAudit(w.Context(), head); err != nil {
 					t.Error(err)
 				}
-				seen := map[string]string{}
+				agents := map[string]string{}
 				for record, err := range w.store.Audit(w.Context(), 0) {
 					w.must(err)
 					if record.Erased || record.Action == store.ActionErased {
-						seen[record.Action] = record.Agent
+						agents[record.Action] = record.Agent
 					}
 				}
-				if seen["watching"] != "rocketchat:a1" || seen["erased"] != "operator:ann" {
-					t.Errorf("the record says %v", seen)
+				if agents["watching"] != "rocketchat:a1" || agents["erased"] != "operator:ann" {
+					t.Errorf("the agents by action are %v", agents)
 				}
 			})
 		})
 	}
 }
 
-func TestWhoWasFoundByACodeIsErasedByTheirOtherIds(t *testing.T) {
+func TestAVisitorFoundByACodeIsErasedByTheirOtherIDs(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
 		w.upscope.SetLookupCode(ann, "4821")
-		room := w.opens(map[string]string{"upscope_code": "4821"})
-		w.taken(room)
-		if r := w.erase(bridge.ByUniqueID, "cust-77", false); r.Removed.Cards != 1 {
+		room := w.openChat(map[string]string{"upscope_code": "4821"})
+		w.bobTakes(room)
+		if r := w.erase(card.ByUniqueID, "cust-77", false); r.Removed.Cards != 1 {
 			t.Errorf("receipt = %+v", r)
 		}
 	})
 }
 
-func TestWhoIsWatchedUnderANewIdIsErasedByItToo(t *testing.T) {
+func TestAVisitorWhoseIDChangedIsErasedByEitherID(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann, room := w.ann(), w.opens(keyed())
-		w.taken(room)
+		ann, room := w.ann(), w.openChat(withPageKey())
+		w.bobTakes(room)
 		bob := w.browser()
 		bob.press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(w)
 		w.pass(time.Second)
-		// She logs in, and bob goes on watching; then the chat is over.
+		// She signs in as another customer, bob goes on watching, and the chat is closed.
 		w.upscope.SetUniqueID(ann, "cust-99")
 		w.pass(5 * time.Second)
 		page := bob.press(w.door("bob"), url.Values{"visitor": {ann}})
 		shown := regexp.MustCompile(`name="visitor" value="([^"]+)"`).FindStringSubmatch(page.body)
 		if shown == nil {
-			t.Fatalf("the page does not ask again: %d %s", page.StatusCode, page.body)
+			t.Fatalf("the page has no visitor to confirm: %d %s", page.StatusCode, page.body)
 		}
 		bob.press(w.door("bob"), url.Values{"visitor": {shown[1]}}).wantWatch(w)
 		w.chat.CloseChat(room)
-		w.tells("LivechatSession", room)
+		w.deliverEvent("LivechatSession", room)
 		w.pass(time.Second)
 		for _, id := range []string{"cust-77", "cust-99"} {
-			if n, err := w.eraser().Look(w.Context(), bridge.Person{Kind: bridge.ByUniqueID, ID: id}); err != nil || n.Cards != 1 {
-				t.Errorf("%s leads to %+v, %v", id, n, err)
+			if n, err := w.eraser().Count(w.Context(), card.Person{Kind: card.ByUniqueID, ID: id}); err != nil || n.Cards != 1 {
+				t.Errorf("for %s Look finds %+v, %v", id, n, err)
 			}
 		}
 	})
 }
 
-func TestUpscopeForgetsAVisitorAsSoonAsTheyAreOffline(t *testing.T) {
+func TestAVisitorIsErasedAtUpscopeOnceTheyAreOffline(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann, _ := w.ended()
+		ann, _ := w.finishedChat()
 		bystander := w.upscope.Come(upscope.Visitor{UniqueID: "cust-78"})
-		r := w.erase(bridge.ByUniqueID, "cust-77", true)
+		r := w.erase(card.ByUniqueID, "cust-77", true)
 		if r.State != store.ErasurePending || r.Note == "" {
 			t.Errorf("receipt = %+v", r)
 		}
@@ -200,10 +202,10 @@ func TestUpscopeForgetsAVisitorAsSoonAsTheyAreOffline(t *testing.T) {
 			t.Errorf("while the visitor is online: %+v", r)
 		}
 		if strings.Contains(w.log.String(), "not erased at Upscope yet") == false || strings.Contains(w.files(), ann) {
-			t.Error("the log is silent, or the files name the visitor while Upscope is waited for")
+			t.Error("the log does not say so, or the files name the visitor while the erasure is pending")
 		}
 		w.upscope.Go(ann)
-		// Meanwhile Upscope fails, once.
+		// The next call to Upscope fails.
 		w.upscope.Fail(upscopetest.DeleteVisitor, upscopetest.Fault{Status: http.StatusBadGateway}, 1)
 		w.later(2 * time.Minute)
 		if r = w.receipt(r.ID); r.State != store.ErasurePending || !strings.Contains(r.Note, "HTTP 502") || strings.Contains(r.Note, ann) {
@@ -212,7 +214,7 @@ func TestUpscopeForgetsAVisitorAsSoonAsTheyAreOffline(t *testing.T) {
 		w.later(5 * time.Minute)
 		r = w.receipt(r.ID)
 		if r.State != store.ErasureDone || r.Removed.Visitors != 1 || r.Subject != nil || r.Note != "" {
-			t.Errorf("in the end: %+v", r)
+			t.Errorf("after the retry: %+v", r)
 		}
 		client, err := upscope.New(upscope.Config{URL: "https://api.upscope.io", Key: upscopeKey, Transport: bridge.InProcess(w.upscope)})
 		w.must(err)
@@ -220,7 +222,7 @@ func TestUpscopeForgetsAVisitorAsSoonAsTheyAreOffline(t *testing.T) {
 			t.Error("Upscope still has the visitor")
 		}
 		if _, err := client.Visitor(w.Context(), bystander); err != nil {
-			t.Errorf("somebody else: %v", err)
+			t.Errorf("another visitor: %v", err)
 		}
 		if _, err := w.store.VerifyAudit(w.Context(), store.AuditHead{}); err != nil {
 			t.Error(err)
@@ -228,29 +230,42 @@ func TestUpscopeForgetsAVisitorAsSoonAsTheyAreOffline(t *testing.T) {
 	})
 }
 
-func TestAnErasureThatNeverSucceedsIsGivenUpAndSeen(t *testing.T) {
+func TestAnErasureThatNeverSucceedsIsMarkedAsFailed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for a month")
 	}
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		r := w.erase(bridge.ByShortID, ann, true)
+		r := w.erase(card.ByShortID, ann, true)
+		w.later(time.Minute)
+		w.wantTrouble("erasure retrying")
 		for range 70 {
 			w.later(11 * time.Hour)
 		}
 		r = w.receipt(r.ID)
-		if r.State != store.ErasureFailed || r.Subject != nil || !strings.Contains(r.Note, "run the command again") {
+		if r.State != store.ErasureFailed || r.Subject == nil || !strings.Contains(r.Note, "after 30 days. Retry it") {
 			t.Errorf("receipt = %+v", r)
 		}
-		if n := w.asked(upscopetest.DeleteVisitor); n > 150 || n < 30 {
-			t.Errorf("Upscope was asked %d times in a month", n)
+		w.wantTrouble("erase failed")
+		w.must(w.store.Retry(w.Context(), r.ID, "operator:ann"))
+		w.later(time.Minute)
+		w.wantTrouble("erase failed") // she is still online
+		w.upscope.Go(ann)
+		w.must(w.store.Retry(w.Context(), r.ID, "operator:ann"))
+		w.later(time.Minute)
+		if r = w.receipt(r.ID); r.State != store.ErasureDone || r.Subject != nil {
+			t.Errorf("after the retry, receipt = %+v", r)
+		}
+		w.wantCalm()
+		if n := w.callsTo(upscopetest.DeleteVisitor); n > 150 || n < 30 {
+			t.Errorf("%d calls to Upscope in a month, want 30 to 150", n)
 		}
 	})
 }
 
-func TestOnlyWhoIsProvenIsErasedAtUpscope(t *testing.T) {
+func TestOnlyAVisitorWithAConfirmedIDIsErasedAtUpscope(t *testing.T) {
 	inWorld(t, func(w *world) {
-		// Two under one integration id, and no page said whose it is.
+		// Two visitors have the integration id, and the page of neither confirmed it.
 		var ids []string
 		for range 2 {
 			id := w.upscope.Come(upscope.Visitor{})
@@ -258,22 +273,22 @@ func TestOnlyWhoIsProvenIsErasedAtUpscope(t *testing.T) {
 			w.upscope.Go(id)
 			ids = append(ids, id)
 		}
-		r := w.erase(bridge.ByIntegrationID, "intercom:one", true)
+		r := w.erase(card.ByIntegrationID, "intercom:one", true)
 		w.pass(time.Second)
-		if r = w.receipt(r.ID); r.State != store.ErasurePending || !strings.Contains(r.Note, "several visitors") {
+		if r = w.receipt(r.ID); r.State != store.ErasurePending || !strings.Contains(r.Note, "Several customers") {
 			t.Errorf("receipt = %+v", r)
 		}
-		if n := w.asked(upscopetest.DeleteVisitor); n != 0 {
-			t.Errorf("%d visitors were erased who may be anybody", n)
+		if n := w.callsTo(upscopetest.DeleteVisitor); n != 0 {
+			t.Errorf("%d visitors were erased whose id was not confirmed", n)
 		}
-		// One of them is.
+		// The page of one of them confirms it.
 		w.upscope.SetIdentities(ids[0], "intercom:one")
 		w.later(2 * time.Minute)
 		if r = w.receipt(r.ID); r.State != store.ErasureDone || r.Removed.Visitors != 1 {
 			t.Errorf("receipt = %+v", r)
 		}
-		if n := w.asked(upscopetest.DeleteVisitor); n != 1 {
-			t.Errorf("%d visitors were erased", n)
+		if n := w.callsTo(upscopetest.DeleteVisitor); n != 1 {
+			t.Errorf("%d visitors were erased, want 1", n)
 		}
 	})
 }

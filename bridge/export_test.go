@@ -7,7 +7,7 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// InProcess lets the tests of the whole bridge call a handler without a network.
+// InProcess returns a RoundTripper that calls a handler without a network.
 func InProcess(h http.Handler) http.RoundTripper { return inProcess{h} }
 
 // RoutesThatPost returns the path templates of all routes that take a POST.

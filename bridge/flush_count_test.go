@@ -12,13 +12,13 @@ import (
 	"testing"
 )
 
-// acknowledged begins the name of a file that is not there. Looking for it marks
-// the trace of system calls at each acknowledgement.
+// acknowledged is the prefix of files that do not exist. Looking for them marks each
+// acknowledgement in the trace of system calls.
 const acknowledged = "/acknowledged-delivery-"
 
-// acknowledge takes deliveries in, one after the other, and marks each.
+// acknowledge delivers events to a bridge, one after the other, and marks each.
 func acknowledge(dir string) error {
-	c, err := newCrowded(dir, "http://127.0.0.1:1", inMemory{})
+	c, err := newBenchBridge(dir, "http://127.0.0.1:1", inMemory{}, unlimited)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func TestEveryAcknowledgedDeliveryIsFlushedToTheDisk(t *testing.T) {
 		t.Skip("strace is not installed")
 	}
 	if out, err := exec.CommandContext(t.Context(), strace, "-o", os.DevNull, "true").CombinedOutput(); err != nil {
-		t.Skipf("strace may not look at other programs here: %v: %s", err, out)
+		t.Skipf("strace cannot trace other programs here: %v: %s", err, out)
 	}
 	trace := filepath.Join(t.TempDir(), "trace")
 	child := exec.CommandContext(t.Context(), strace, "-f", "-o", trace, "-e", "trace=fsync,fdatasync,newfstatat", os.Args[0])
@@ -58,7 +58,7 @@ func TestEveryAcknowledgedDeliveryIsFlushedToTheDisk(t *testing.T) {
 		switch {
 		case strings.Contains(line, acknowledged):
 			if marks++; marks > 1 && flushes == 0 {
-				t.Errorf("delivery %d was acknowledged before it was on the disk", marks-2)
+				t.Errorf("delivery %d was acknowledged before it was flushed to the disk", marks-2)
 			}
 			flushes = 0
 		case strings.Contains(line, "sync") && strings.Contains(line, "= 0"):

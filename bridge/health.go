@@ -1,79 +1,66 @@
 package bridge
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
-	"maps"
 	"net/http"
-	"sync"
-	"time"
+
+	"cobrowse-bridge/bridge/book"
+	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/web"
 )
 
-// health remembers how the last job of each connector ended.
-type health struct {
-	mu    sync.Mutex
-	state map[string]connectorHealth
+// NameFailure returns for operators what failed and which connector it belongs to.
+func NameFailure(f store.Failure) (what, connector string) {
+	return cmp.Or(jobNames[f.Kind], f.Kind), book.ConnectorOf(f.Queue)
 }
 
-type connectorHealth struct {
-	// State is "idle" until the first job, then "ok" or "failing".
-	State string     `json:"state"`
-	Since *time.Time `json:"since,omitempty"`
+// jobNames are the names of jobs by kind. The names of other work are its kinds.
+var jobNames = map[string]string{
+	book.JobAnswer: "delivery", book.JobForward: "delivery", book.JobShow: "card", book.JobRefresh: "card",
+	book.JobTell: "message", book.JobErase: "erasure",
 }
 
-func newHealth(connectors map[string]Connector) *health {
-	h := &health{state: map[string]connectorHealth{}}
-	for name := range connectors {
-		h.state[name] = connectorHealth{State: "idle"}
-	}
-	return h
-}
-
-func (h *health) note(connector string, err error) {
-	state := "ok"
-	if err != nil && !IsPermanent(err) {
-		state = "failing"
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if known, ok := h.state[connector]; ok && known.State != state {
-		now := time.Now()
-		h.state[connector] = connectorHealth{state, &now}
-	}
-}
-
-func (h *health) all() map[string]connectorHealth {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return maps.Clone(h.state)
-}
-
-// alive says that the process answers.
+// alive handles /healthz. It always answers ok.
 func (b *Bridge) alive(w http.ResponseWriter, _ *http.Request) error {
 	_, err := w.Write([]byte("ok\n"))
-	return unanswered(err)
+	return web.SendFault(err)
 }
 
-// ready says whether deliveries can be taken in, which depends on the store
-// alone: what a connector cannot do now its jobs will do later.
+// ready handles /readyz: whether the bridge can receive deliveries, and what fails. Only the store
+// decides whether it is ready: jobs that fail because of a chat service are retried later.
 func (b *Bridge) ready(w http.ResponseWriter, r *http.Request) error {
 	answer := struct {
-		Ready      bool                       `json:"ready"`
-		Store      string                     `json:"store"`
-		Connectors map[string]connectorHealth `json:"connectors"`
-		// Policy is "ok", or "fault" where the file is wrong and the policy of before
-		// goes on, which the log explains.
+		Ready      bool                           `json:"ready"`
+		Store      string                         `json:"store"`
+		Connectors map[string]web.ConnectorHealth `json:"connectors"`
+		// Failures counts what failed and has not succeeded since. It does not change Ready.
+		Failures web.Failed `json:"failures"`
+		// Policy is "ok", or "fault" if the policy file is invalid. The previous policy then
+		// stays in force, and the log has the cause.
 		Policy string `json:"policy"`
-	}{true, "ok", b.health.all(), "ok"}
+	}{Ready: true, Store: "ok", Policy: "ok"}
 	status := http.StatusOK
 	if _, fault := b.policy.State(); fault != nil {
 		answer.Policy = "fault"
 	}
-	if err := b.store.Ready(r.Context()); err != nil {
-		b.log.ErrorContext(r.Context(), "store is not ready", "err", err)
-		answer.Ready, answer.Store = false, "not writable"
+	ctx, cancel := context.WithTimeout(r.Context(), web.MachineTime)
+	defer cancel()
+	var report web.Report
+	err := b.store.Ready(ctx)
+	if err != nil {
+		answer.Store = "not writable"
+	} else if report, err = b.health.Report(ctx); err != nil {
+		answer.Store = "not readable"
+	}
+	if err != nil {
+		b.log.ErrorContext(ctx, "store not ready", "err", err)
+		answer.Ready = false
 		status = http.StatusServiceUnavailable
 	}
+	answer.Connectors, answer.Failures = report.Connectors, report.All
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	return unanswered(json.NewEncoder(w).Encode(answer))
+	return web.SendFault(json.NewEncoder(w).Encode(answer))
 }

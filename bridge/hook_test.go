@@ -11,13 +11,16 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/card"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
 func TestPromise6ForgedOversizedAndMalformedDeliveriesLeaveNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(keyed())
+		room := w.openChat(withPageKey())
 		w.chat.Take(room, "bob")
 		good, header := w.chat.Event("LivechatSessionTaken", room)
 		with := func(change func(http.Header)) http.Header {
@@ -38,7 +41,7 @@ func TestPromise6ForgedOversizedAndMalformedDeliveriesLeaveNothing(t *testing.T)
 			{"wrong secret", "/hooks/rocketchat", good, with(func(h http.Header) { h.Set(token, webhookSecret+"x") }), http.StatusUnauthorized},
 			{"part of the secret", "/hooks/rocketchat", good, with(func(h http.Header) { h.Set(token, webhookSecret[:10]) }), http.StatusUnauthorized},
 			{"two secrets", "/hooks/rocketchat", good, with(func(h http.Header) { h.Add(token, webhookSecret) }), http.StatusUnauthorized},
-			{"too large", "/hooks/rocketchat", bytes.Repeat([]byte(" "), 8<<20+1), header, http.StatusRequestEntityTooLarge},
+			{"too large", "/hooks/rocketchat", bytes.Repeat([]byte(" "), 16<<20+1), header, http.StatusRequestEntityTooLarge},
 			{"encoded", "/hooks/rocketchat", good, with(func(h http.Header) { h.Set("Content-Encoding", "gzip") }), http.StatusUnsupportedMediaType},
 			{"not JSON", "/hooks/rocketchat", []byte("{"), header, http.StatusBadRequest},
 			{"empty", "/hooks/rocketchat", nil, header, http.StatusBadRequest},
@@ -51,7 +54,7 @@ func TestPromise6ForgedOversizedAndMalformedDeliveriesLeaveNothing(t *testing.T)
 				t.Errorf("%s: answered %d, want %d", test.name, got.StatusCode, test.status)
 			}
 			if test.status != http.StatusBadRequest && got.body != "" || strings.Contains(got.body, room) {
-				t.Errorf("%s: told the sender %q", test.name, got.body)
+				t.Errorf("%s: the answer has the body %q", test.name, got.body)
 			}
 		}
 		r := request(http.MethodGet, "/hooks/rocketchat", nil)
@@ -60,30 +63,49 @@ func TestPromise6ForgedOversizedAndMalformedDeliveriesLeaveNothing(t *testing.T)
 		}
 		w.pass(20 * time.Second)
 		if n := len(w.chat.Requests()); n != 0 {
-			t.Errorf("%d requests to Rocket.Chat", n)
+			t.Errorf("%d requests to Rocket.Chat, want none", n)
 		}
-		if bytes.Contains(w.bytes(), []byte(room)) || strings.Contains(w.log.String(), room) {
+		if bytes.Contains(w.storedBytes(), []byte(room)) || strings.Contains(w.log.String(), room) {
 			t.Error("a refused delivery is in the store or the log")
 		}
-		// And the genuine one still works.
+		// The genuine delivery still works.
 		w.post("/hooks/rocketchat", good, header).want(t, http.StatusOK)
 		w.pass(time.Second)
 		w.posts("bob", 1)
 	})
 }
 
-func TestWhatCannotBeStoredIsAnswered503(t *testing.T) {
+func TestAWebhookAddressMayHaveSlashesTooMany(t *testing.T) {
+	for _, path := range []string{"/hooks/rocketchat/", "/hooks/rocketchat//", "//hooks/rocketchat", "//hooks/rocketchat/"} {
+		t.Run(path, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.ann()
+				room := w.openChat(withPageKey())
+				w.chat.Take(room, "bob")
+				body, header := w.chat.Event("LivechatSessionTaken", room)
+				forged := header.Clone()
+				forged.Set("X-Rocketchat-Livechat-Token", "wrong")
+				w.post(path, body, forged).want(t, http.StatusUnauthorized)
+				w.post(path, body, header).want(t, http.StatusOK)
+				w.pass(time.Second)
+				w.posts("bob", 1)
+			})
+		})
+	}
+}
+
+func TestADeliveryThatCannotBeStoredIsAnswered503(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(keyed())
+		room := w.openChat(withPageKey())
 		w.chat.Take(room, "bob")
 		body, header := w.chat.Event("LivechatSessionTaken", room)
-		w.refuse("deliveries")
+		w.failInserts("deliveries")
 		got := w.post("/hooks/rocketchat", body, header)
 		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || got.body != "" {
 			t.Errorf("answered %d %v %q", got.StatusCode, got.Header, got.body)
 		}
-		w.allow()
+		w.allowInserts()
 		w.post("/hooks/rocketchat", body, header).want(t, http.StatusOK)
 		w.pass(time.Second)
 		w.posts("bob", 1)
@@ -92,42 +114,45 @@ func TestWhatCannotBeStoredIsAnswered503(t *testing.T) {
 
 func TestAConnectorMayListenAndHaveAScriptForPages(t *testing.T) {
 	attempts := 0
-	second := bridge.Connector{
+	second := chat.Connector{
 		Name: "rocketchat-emea",
 		Page: []byte("tell();"),
-		Listen: func(ctx context.Context, deliver func(context.Context, bridge.Delivery) error) error {
+		Listen: func(ctx context.Context, deliver func(context.Context, chat.Delivery) error) error {
 			if attempts++; attempts == 1 {
 				return errors.New("the connection broke")
 			}
-			if err := deliver(ctx, bridge.Delivery{Key: "k", Body: []byte("heard")}); err != nil {
+			if err := deliver(ctx, chat.Delivery{Key: "k", Body: []byte("heard")}); err != nil {
 				return err
 			}
 			<-ctx.Done()
 			return ctx.Err()
 		},
-		Read: func(_ context.Context, d bridge.Delivery) (bridge.Ask, error) {
+		Read: func(_ context.Context, d chat.Delivery) (chat.Ask, error) {
 			if string(d.Body) != "heard" || d.Received.IsZero() {
-				t.Errorf("read %+v", d)
+				t.Errorf("Read got %+v", d)
 			}
-			return bridge.Ask{Verb: bridge.Start, Chat: "c1", Agent: bridge.Agent{ID: "u1", Name: "Uma"}, Clues: bridge.Clues{IntegrationIDs: []string{"rocketchat:" + pageKey}}}, nil
+			return chat.Ask{Verb: chat.Start, Chat: "c1", Agent: chat.Agent{ID: "u1", Name: "Uma"}, Clues: chat.Clues{IntegrationIDs: []string{"rocketchat:" + pageKey}}}, nil
 		},
 	}
 	inWorld(t, func(w *world) {
 		w.ann()
-		w.pass(10 * time.Second)
-		c, err := w.store.CardOfChat(w.Context(), "rocketchat-emea", "c1")
+		w.pass(time.Second)
+		w.wantTrouble("listen retrying")
+		w.pass(20 * time.Second)
+		w.wantCalm()
+		c, err := w.store.CardOfChat(w.Context(), "rocketchat-emea", store.KindChat, "c1")
 		w.must(err)
-		if c.State != string(bridge.Ready) || c.Agent != "rocketchat-emea:u1" || attempts != 2 {
-			t.Errorf("%+v after %d attempts", c, attempts)
+		if c.State != string(card.Ready) || c.Agent != "rocketchat-emea:u1" || attempts != 2 {
+			t.Errorf("the card is %+v after %d attempts", c, attempts)
 		}
 		got := w.do(request(http.MethodGet, "/page/rocketchat-emea.js", nil))
 		got.want(t, http.StatusOK, "tell();")
 		if got.Header.Get("Content-Type") != "text/javascript; charset=utf-8" {
-			t.Errorf("%v", got.Header)
+			t.Errorf("the headers are %v", got.Header)
 		}
-		for _, none := range []string{"/page/rocketchat-apac.js", "/page/slack.js"} {
-			if got := w.do(request(http.MethodGet, none, nil)); got.StatusCode != http.StatusNotFound {
-				t.Errorf("%s is answered %d", none, got.StatusCode)
+		for _, missing := range []string{"/page/rocketchat-apac.js", "/page/slack.js"} {
+			if got := w.do(request(http.MethodGet, missing, nil)); got.StatusCode != http.StatusNotFound {
+				t.Errorf("%s is answered %d", missing, got.StatusCode)
 			}
 		}
 	}, options{config: func(c *bridge.Config) { c.Connectors = append(c.Connectors, second) }})
@@ -137,18 +162,18 @@ func TestHealth(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ask := func(path string) *answer {
 			r := request(http.MethodGet, path, nil)
-			r.Host = "10.1.2.3:8080" // probes do not know our name
+			r.Host = "10.1.2.3:8080" // probes do not send the public host
 			return w.do(r)
 		}
 		ask("/healthz").want(t, http.StatusOK, "ok")
 		ask("/readyz").want(t, http.StatusOK, `"ready":true`, `"rocketchat":{"state":"idle"}`)
-		ready(w)
+		bobHasCard(w)
 		ask("/readyz").want(t, http.StatusOK, `"rocketchat":{"state":"ok"`)
 	})
 }
 
-// bytes are those of the database file and its log.
-func (w *world) bytes() []byte {
+// storedBytes returns the bytes of the database file and of its write-ahead log.
+func (w *world) storedBytes() []byte {
 	w.Helper()
 	var all []byte
 	for _, suffix := range []string{"", "-wal"} {
@@ -159,9 +184,9 @@ func (w *world) bytes() []byte {
 	return all
 }
 
-func TestPromise1NoWatchLinkButInTheAnswerToAPress(t *testing.T) {
+func TestPromise1AWatchLinkIsOnlyInTheAnswerToAPress(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann, door := ready(w)
+		ann, door := bobHasCard(w)
 		bob := w.browser()
 		var pages strings.Builder
 		see := func(a *answer) *answer { pages.WriteString(a.body); return a }
@@ -177,7 +202,7 @@ func TestPromise1NoWatchLinkButInTheAnswerToAPress(t *testing.T) {
 		for _, link := range links {
 			id := link[strings.LastIndex(link, "/")+1:]
 			for place, text := range map[string]string{
-				"log": w.log.String(), "store": string(w.bytes()), "chat": w.posts("bob", 1), "page": pages.String(), "audit": records.String(),
+				"log": w.log.String(), "store": string(w.storedBytes()), "chat": w.posts("bob", 1), "page": pages.String(), "audit": records.String(),
 			} {
 				if strings.Contains(text, id) {
 					t.Errorf("a watch link is in the %s", place)
@@ -195,25 +220,25 @@ func TestPromise1NoWatchLinkButInTheAnswerToAPress(t *testing.T) {
 func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		room := w.opens(keyed())
-		said := len(w.chat.VisitorReads(room))
-		w.tells("LivechatSessionStart", room)
+		room := w.openChat(withPageKey())
+		before := len(w.chat.VisitorReads(room))
+		w.deliverEvent("LivechatSessionStart", room)
 		w.chat.Queue(room)
-		w.tells("LivechatSessionQueued", room)
-		w.taken(room)
+		w.deliverEvent("LivechatSessionQueued", room)
+		w.bobTakes(room)
 		w.chat.Forward(room, "eve")
-		w.tells("LivechatSessionForwarded", room)
+		w.deliverEvent("LivechatSessionForwarded", room)
 		w.pass(time.Second)
 		w.browser().press(w.door("eve"), map[string][]string{"visitor": {ann}}).wantWatch(t)
 		w.chat.CloseChat(room)
-		w.tells("LivechatSession", room)
-		w.tells("LivechatEdit", room)
+		w.deliverEvent("LivechatSession", room)
+		w.deliverEvent("LivechatEdit", room)
 		w.pass(20 * time.Second)
-		if got := w.chat.VisitorReads(room); len(got) != said {
-			t.Errorf("the visitor can read %q", got[said:])
+		if got := w.chat.VisitorReads(room); len(got) != before {
+			t.Errorf("the visitor can read %q", got[before:])
 		}
 		if got := w.chat.Violations(); len(got) != 0 {
-			t.Errorf("%q", got)
+			t.Errorf("Rocket.Chat was used in a wrong way: %q", got)
 		}
 		for _, r := range w.chat.Requests() {
 			if r.Method == http.MethodPost && strings.Contains(r.Body, `"`+room+`"`) {
@@ -221,14 +246,14 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 			}
 		}
 		if got := w.chat.Previewed(); len(got) != 0 {
-			t.Errorf("Rocket.Chat was let to fetch %q", got)
+			t.Errorf("Rocket.Chat fetched previews of %q", got)
 		}
 	})
 }
 
-func TestPromise11WhereUpscopeRedirectsIsChecked(t *testing.T) {
+func TestPromise11TheTargetOfAWatchLinkIsChecked(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann, door := ready(w)
+		ann, door := bobHasCard(w)
 		bob := w.browser()
 		for _, target := range []string{
 			"http://cobrowsingapi.com/s/1", "https://cobrowsingapi.com.evil.example/s/1", "https://evilcobrowsingapi.com/s/1",
@@ -245,10 +270,10 @@ func TestPromise11WhereUpscopeRedirectsIsChecked(t *testing.T) {
 	})
 }
 
-func TestADeliveryThatIsEncodedAsItselfIsTaken(t *testing.T) {
+func TestADeliveryWithTheIdentityEncodingIsAccepted(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(keyed())
+		room := w.openChat(withPageKey())
 		w.chat.Take(room, "bob")
 		body, header := w.chat.Event("LivechatSessionTaken", room)
 		header = header.Clone()

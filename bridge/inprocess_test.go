@@ -6,8 +6,8 @@ import (
 	"net/http/httptest"
 )
 
-// inProcess carries requests to a handler without a network, so that time in a
-// synctest bubble passes while a test waits for nothing.
+// inProcess sends requests to a handler without a network. So virtual time in a synctest
+// bubble can pass, because no goroutine waits for a network.
 type inProcess struct{ handler http.Handler }
 
 func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -11,16 +11,16 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"cobrowse-bridge/bridge/benchtest"
 	"cobrowse-bridge/upscope"
+
+	"go.uber.org/goleak"
 )
 
-// Not parallel: it looks at all goroutines there are.
-func TestNothingIsLeftRunningAfterAThousandOfEverything(t *testing.T) {
+// TestNoGoroutineIsLeftAfterAThousandDeliveriesAndPresses is not parallel: it looks at all goroutines.
+func TestNoGoroutineIsLeftAfterAThousandDeliveriesAndPresses(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	hanging, hangs := make(chan struct{}), make(chan struct{}) // Upscope hangs until this is closed
+	hanging, hangs := make(chan struct{}), make(chan struct{}) // hangs is closed when Upscope stops hanging
 	fake := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-hangs:
@@ -31,7 +31,7 @@ func TestNothingIsLeftRunningAfterAThousandOfEverything(t *testing.T) {
 		quickUpscope(w, r)
 	}))
 	transport := upscope.NewTransport()
-	c, err := newCrowded(t.TempDir(), fake.URL, transport)
+	c, err := newBenchBridge(t.TempDir(), fake.URL, transport, unlimited)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestNothingIsLeftRunningAfterAThousandOfEverything(t *testing.T) {
 	go func() { ended <- c.Run(ctx) }()
 	server := httptest.NewServer(c)
 	clients := &http.Transport{MaxIdleConnsPerHost: 32}
-	doors, err := c.doorways(1009)
+	doors, err := c.makeDoors(1009)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,24 +56,24 @@ func TestNothingIsLeftRunningAfterAThousandOfEverything(t *testing.T) {
 		return err
 	}
 
-	// Clients that leave: in the middle of what they send, and while the bridge
-	// waits for Upscope.
+	// These clients disconnect: some while they send, others while the bridge waits for
+	// Upscope.
 	for i := range 91 {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", server.Listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = fmt.Fprintf(conn, "POST /hooks/desk HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000\r\n\r\n%s", crowdedHost, strings.Repeat("x", i))
+		_, _ = fmt.Fprintf(conn, "POST /hooks/desk HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000\r\n\r\n%s", benchHost, strings.Repeat("x", i))
 		_ = conn.Close()
 	}
 	for _, d := range doors[:9] {
-		leaves, leave := context.WithCancel(ctx)
-		left := make(chan error, 1)
-		go func() { left <- send(d.press(server.URL).WithContext(leaves), 0) }()
+		clientCtx, disconnect := context.WithCancel(ctx)
+		result := make(chan error, 1)
+		go func() { result <- send(d.press(server.URL).WithContext(clientCtx), 0) }()
 		<-hanging
-		leave()
-		if err := <-left; !errors.Is(err, context.Canceled) {
-			t.Errorf("a client that left got %v", err)
+		disconnect()
+		if err := <-result; !errors.Is(err, context.Canceled) {
+			t.Errorf("a client that disconnected got %v", err)
 		}
 	}
 	close(hangs)

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
-// Sites put the script into their pages with a tag that names its integrity, so
-// it has to be readable for every origin, and the same until the bridge changes.
+// Sites load the script with a tag that has an integrity hash. So every origin must be able
+// to read it, and it must not change within a release.
 func TestThePageScriptIsCachedAndReadableForEverySite(t *testing.T) {
-	c := bridge.Connector{Name: "rocketchat-emea", Page: []byte("tell();")}
+	c := chat.Connector{Name: "rocketchat-emea", Page: []byte("tell();")}
 	inWorld(t, func(w *world) {
 		ask := func(method, etag string) *answer {
 			r := request(method, "/page/rocketchat-emea.js", nil)
@@ -60,27 +61,27 @@ func TestAFormThatCannotBeReadIsAnsweredWithAPage(t *testing.T) {
 	})
 }
 
-// gone is the connection of a reader who has left.
-type gone struct {
+// disconnectedClient is the connection of a client that disconnected.
+type disconnectedClient struct {
 	http.ResponseWriter
 	answers int
 }
 
-func (g *gone) WriteHeader(status int) {
+func (g *disconnectedClient) WriteHeader(status int) {
 	g.answers++
 	g.ResponseWriter.WriteHeader(status)
 }
 
-func (*gone) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+func (*disconnectedClient) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
-func TestWhoeverHasLeftIsAnsweredOnce(t *testing.T) {
+func TestAClientThatDisconnectedIsAnsweredOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
 		r := request(http.MethodGet, "/w/"+strings.Repeat("x", 43), nil)
 		r.Header.Set("Sec-Purpose", "prefetch")
-		left := &gone{ResponseWriter: httptest.NewRecorder()}
-		w.bridge.ServeHTTP(left, r)
-		if log := w.log.String(); left.answers != 1 || strings.Contains(log, "request failed") {
-			t.Errorf("answered %d times; the log says %s", left.answers, log)
+		client := &disconnectedClient{ResponseWriter: httptest.NewRecorder()}
+		w.bridge.ServeHTTP(client, r)
+		if log := w.log.String(); client.answers != 1 || strings.Contains(log, "request failed") {
+			t.Errorf("answered %d times; the log says %s", client.answers, log)
 		}
 	})
 }

@@ -14,20 +14,20 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// waiting has bob ask to be told when ann, who is offline, is back.
-func (w *world) waiting() (bob *browser, ann, room string) {
+// bobWaits has bob ask to be told when ann, who is offline, is back online.
+func (w *world) bobWaits() (bob *browser, ann, room string) {
 	w.Helper()
-	bob, ann, room = w.browser(), w.ann(), w.opens(keyed())
+	bob, ann, room = w.browser(), w.ann(), w.openChat(withPageKey())
 	w.upscope.Go(ann)
-	w.taken(room)
+	w.bobTakes(room)
 	w.reads("bob", "is offline")
-	bob.follow(w.door("bob")).want(w, http.StatusOK, "Tell me when they are back")
-	bob.press(w.door("bob"), url.Values{"tell": {"1"}}).want(w, http.StatusOK, "tell you when they are back")
+	bob.follow(w.door("bob")).want(w, http.StatusOK, "Tell me when the customer is back")
+	bob.press(w.door("bob"), url.Values{"tell": {"1"}}).want(w, http.StatusOK, "Waiting for the customer to come back")
 	return bob, ann, room
 }
 
-// told are the messages to an agent that somebody is back.
-func (w *world) told(username string) (n int) {
+// backMessages counts the messages to an agent that a visitor is back.
+func (w *world) backMessages(username string) (n int) {
 	for _, p := range w.chat.Posts(username) {
 		if strings.Contains(p.Text, "is back") {
 			n++
@@ -38,10 +38,10 @@ func (w *world) told(username string) (n int) {
 
 func TestAnAgentIsToldOnceThatTheVisitorIsBack(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, ann, _ := w.waiting()
+		_, ann, _ := w.bobWaits()
 		w.pass(2 * time.Minute)
-		if w.told("bob") != 0 {
-			t.Fatal("told too early")
+		if w.backMessages("bob") != 0 {
+			t.Fatal("bob was told before ann was back")
 		}
 		w.upscope.Return(ann)
 		w.pass(30 * time.Second)
@@ -58,44 +58,44 @@ func TestAnAgentIsToldOnceThatTheVisitorIsBack(t *testing.T) {
 		w.pass(time.Minute)
 		w.upscope.Return(ann)
 		w.pass(2 * time.Minute)
-		if n := w.told("bob"); n != 1 {
-			t.Errorf("told %d times", n)
+		if n := w.backMessages("bob"); n != 1 {
+			t.Errorf("bob was told %d times, want once", n)
 		}
 	})
 }
 
-func TestTheMessageThatTheyAreBackLeadsToThem(t *testing.T) {
+func TestTheMessageThatTheVisitorIsBackLeadsToTheirScreen(t *testing.T) {
 	inWorld(t, func(w *world) {
-		bob, ann, _ := w.waiting()
+		bob, ann, _ := w.bobWaits()
 		w.upscope.Return(ann)
 		w.pass(30 * time.Second)
 		bob.press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
 	})
 }
 
-func TestSomebodyWhoComesBackUnderAnotherIdIsFoundByTheirKey(t *testing.T) {
+func TestAVisitorWhoReturnsUnderAnotherIDIsFoundByTheirKey(t *testing.T) {
 	inWorld(t, func(w *world) {
-		bob, _, _ := w.waiting()
+		bob, _, _ := w.bobWaits()
 		fresh := w.ann() // the same page key, another short id
 		w.pass(30 * time.Second)
-		if w.told("bob") != 1 {
-			t.Fatal("bob is not told")
+		if w.backMessages("bob") != 1 {
+			t.Fatal("bob was not told")
 		}
 		bob.follow(w.door("bob")).want(t, http.StatusOK, fresh+".")
 	})
 }
 
-func TestWaitingStopsOnItsOwn(t *testing.T) {
+func TestWaitingForAVisitorStopsByItself(t *testing.T) {
 	for name, stop := range map[string]func(w *world, bob *browser, ann, room string){
 		"after an hour": func(w *world, _ *browser, _, _ string) { w.idle(61 * time.Minute) },
-		"when the chat is over": func(w *world, _ *browser, _, room string) {
+		"when the chat is closed": func(w *world, _ *browser, _, room string) {
 			w.chat.CloseChat(room)
-			w.tells("LivechatSession", room)
+			w.deliverEvent("LivechatSession", room)
 			w.pass(time.Second)
 		},
 		"when another agent has the chat": func(w *world, _ *browser, _, room string) {
 			w.chat.Forward(room, "eve")
-			w.tells("LivechatSessionForwarded", room)
+			w.deliverEvent("LivechatSessionForwarded", room)
 			w.pass(time.Second)
 		},
 		"when a session began": func(w *world, bob *browser, ann, _ string) {
@@ -104,27 +104,27 @@ func TestWaitingStopsOnItsOwn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				bob, ann, room := w.waiting()
+				bob, ann, room := w.bobWaits()
 				stop(w, bob, ann, room)
 				w.pass(30 * time.Second)
-				before := w.asked(upscopetest.List)
+				before := w.callsTo(upscopetest.List)
 				w.pass(90 * time.Second)
-				if n := w.asked(upscopetest.List) - before; n > 1 { // 1: the card's own refresh
-					t.Errorf("asked %d more times", n)
+				if n := w.callsTo(upscopetest.List) - before; n > 1 { // one is the refresh of the card
+					t.Errorf("%d more searches, want at most 1", n)
 				}
 				w.upscope.Return(ann)
 				w.pass(time.Minute)
-				if w.told("bob")+w.told("eve") != 0 {
-					t.Error("somebody was told")
+				if w.backMessages("bob")+w.backMessages("eve") != 0 {
+					t.Error("an agent was told")
 				}
 			})
 		})
 	}
 }
 
-func TestARestartTellsAnAgentOnce(t *testing.T) {
+func TestAnAgentIsToldOnceAfterARestart(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, ann, _ := w.waiting()
+		_, ann, _ := w.bobWaits()
 		w.pass(10 * time.Second)
 		w.stop()
 		w.upscope.Return(ann)
@@ -134,13 +134,13 @@ func TestARestartTellsAnAgentOnce(t *testing.T) {
 		w.stop()
 		w.run()
 		w.pass(30 * time.Second)
-		if n := w.told("bob"); n != 1 {
-			t.Errorf("told %d times", n)
+		if n := w.backMessages("bob"); n != 1 {
+			t.Errorf("bob was told %d times, want once", n)
 		}
 	})
 }
 
-func TestAThousandWaitsCostABoundedNumberOfCallsAndAreToldInTime(t *testing.T) {
+func TestAThousandWaitingAgentsAreToldInTimeWithFewCalls(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a thousand cards take a while")
 	}
@@ -154,19 +154,19 @@ func TestAThousandWaitsCostABoundedNumberOfCallsAndAreToldInTime(t *testing.T) {
 			visitors[i] = w.upscope.Come(upscope.Visitor{Name: "Ann", Identities: []string{"rocketchat:" + key}, IsSupported: true})
 			w.upscope.SetIntegrationIDs(visitors[i], "rocketchat:"+key)
 			w.upscope.Go(visitors[i])
-			room := w.opens(map[string]string{"upscope_key": key})
+			room := w.openChat(map[string]string{"upscope_key": key})
 			w.chat.Take(room, agent)
-			w.tells("LivechatSessionTaken", room)
+			w.deliverEvent("LivechatSessionTaken", room)
 		}
 		w.pass(20 * time.Second)
 		for _, agent := range names {
-			w.browser().press(w.door(agent), url.Values{"tell": {"1"}}).want(t, http.StatusOK, "tell you when they are back")
+			w.browser().press(w.door(agent), url.Values{"tell": {"1"}}).want(t, http.StatusOK, "Waiting for the customer to come back")
 		}
 		w.pass(30 * time.Second)
 		before := len(w.upscope.Calls())
 		<-time.After(time.Minute)
-		if calls := len(w.upscope.Calls()) - before; calls > 2400+200 { // and the cards' own refreshes
-			t.Errorf("%d calls a minute", calls)
+		if calls := len(w.upscope.Calls()) - before; calls > 2400+200 { // 200 for refreshes of the cards
+			t.Errorf("%d calls to Upscope in a minute, want at most 2600", calls)
 		}
 		for _, v := range visitors {
 			w.upscope.Return(v)
@@ -174,7 +174,7 @@ func TestAThousandWaitsCostABoundedNumberOfCallsAndAreToldInTime(t *testing.T) {
 		<-time.After(30 * time.Second)
 		late := 0
 		for _, agent := range names {
-			if w.told(agent) != 1 {
+			if w.backMessages(agent) != 1 {
 				late++
 			}
 		}
@@ -184,13 +184,13 @@ func TestAThousandWaitsCostABoundedNumberOfCallsAndAreToldInTime(t *testing.T) {
 	})
 }
 
-func TestPresenceOnTheCardIsKeptHonestWithinABound(t *testing.T) {
+func TestTheCardsPresenceIsRefreshedWithFewCalls(t *testing.T) {
 	if testing.Short() {
 		t.Skip("follows a card for hours")
 	}
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		w.pass(10 * time.Second)
 		w.upscope.Go(ann)
 		before := len(w.upscope.Calls())
@@ -201,50 +201,50 @@ func TestPresenceOnTheCardIsKeptHonestWithinABound(t *testing.T) {
 		w.reads("bob", "Co-browse with Ann")
 		w.pass(3 * time.Hour)
 		if n := len(w.upscope.Calls()) - before; n > 5 {
-			t.Errorf("%d calls for one card that nobody pressed", n)
+			t.Errorf("%d calls to Upscope for a card without a press, want at most 5", n)
 		}
 	})
 }
 
-func TestWhoeverLooksAtTheDoorRefreshesTheCard(t *testing.T) {
+func TestOpeningThePageRefreshesTheCard(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		w.pass(10 * time.Second)
 		w.upscope.Go(ann)
 		w.browser().follow(w.door("bob")).want(t, http.StatusOK, "is offline")
 		w.pass(time.Second)
 		w.reads("bob", "Ann is offline")
 		if w.upscope.Minted() != 0 {
-			t.Error("a look minted a link")
+			t.Error("opening the page made a watch link")
 		}
 	})
 }
 
 func TestTellMeWorksAfterASession(t *testing.T) {
 	inWorld(t, func(w *world) {
-		bob, _, session := w.watched()
+		bob, _, session := w.startSession()
 		w.pass(sessionsWait)
 		w.upscope.Go(w.visitor)
 		w.upscope.End(session, 0)
 		w.pass(time.Minute)
-		bob.follow(w.door("bob")).want(t, http.StatusOK, "Tell me when they are back")
-		bob.press(w.door("bob"), url.Values{"tell": {"1"}}).want(t, http.StatusOK, "tell you when they are back")
+		bob.follow(w.door("bob")).want(t, http.StatusOK, "Tell me when the customer is back")
+		bob.press(w.door("bob"), url.Values{"tell": {"1"}}).want(t, http.StatusOK, "Waiting for the customer to come back")
 		w.pass(10 * time.Second)
 		w.upscope.Return(w.visitor)
 		w.pass(30 * time.Second)
-		if w.told("bob") != 1 {
-			t.Errorf("told %d times", w.told("bob"))
+		if w.backMessages("bob") != 1 {
+			t.Errorf("bob was told %d times, want once", w.backMessages("bob"))
 		}
 	})
 }
 
-func TestACardThatWasNotReadyAtFirstIsKeptHonestToo(t *testing.T) {
+func TestACardThatWasNotReadyAtFirstIsRefreshedToo(t *testing.T) {
 	inWorld(t, func(w *world) {
-		room := w.opens(keyed())
-		w.taken(room)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
 		w.pass(20 * time.Second)
-		w.reads("bob", "find Ann yet")
+		w.reads("bob", "Ann not found")
 		ann := w.ann()
 		w.browser().press(w.door("bob"), url.Values{"look": {"1"}}).want(t, http.StatusOK, "Co-browse with")
 		w.pass(time.Second)
@@ -255,57 +255,58 @@ func TestACardThatWasNotReadyAtFirstIsKeptHonestToo(t *testing.T) {
 	})
 }
 
-func TestPromise7ALookInTheBackgroundSendsNobodyToSomebodyElse(t *testing.T) {
+func TestPromise7ARefreshInTheBackgroundLeadsToNoOtherVisitor(t *testing.T) {
 	inWorld(t, func(w *world) {
-		bob, room, session := w.watched()
+		bob, room, session := w.startSession()
 		w.pass(sessionsWait)
 		w.upscope.End(session, 0)
 		w.chat.CloseChat(room)
-		w.tells("LivechatSession", room)
+		w.deliverEvent("LivechatSession", room)
 		w.pass(time.Second)
 
-		// bob's browser is known now, and goes straight on as a rule.
-		w.taken(w.opens(keyed()))
+		// The bridge remembers bob's browser now, which normally skips the page.
+		w.bobTakes(w.openChat(withPageKey()))
 		zoe := w.upscope.Come(upscope.Visitor{
 			Name: "Zoe", UniqueID: "cust-1", Identities: []string{"rocketchat:" + pageKey}, IsSupported: true,
 		})
 		w.upscope.SetIntegrationIDs(zoe, "rocketchat:"+pageKey)
 		w.upscope.Go(w.visitor)
-		w.pass(2*time.Minute + 10*time.Second) // the card looks for itself
+		w.pass(2*time.Minute + 10*time.Second) // the card is refreshed in the background
 		minted := w.upscope.Minted()
-		bob.follow(w.door("bob")).want(t, http.StatusOK, "different visitor", "Zoe")
+		bob.follow(w.door("bob")).want(t, http.StatusOK, "Another customer matches now", "Zoe")
 		if n := w.upscope.Minted() - minted; n != 0 {
-			t.Errorf("%d links for somebody whom nobody has seen", n)
+			t.Errorf("%d links for a visitor whom bob has not seen", n)
 		}
 	})
 }
 
-func TestUpscopeIsNotAskedForReturnsWhileItWantsToBeLeftAlone(t *testing.T) {
+func TestSearchesForWaitingAgentsStopUntilRetryAfterHasPassed(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, ann, _ := w.waiting()
+		_, ann, _ := w.bobWaits()
 		w.upscope.Fail(upscopetest.List, upscopetest.Fault{Status: http.StatusTooManyRequests, RetryAfter: "100"}, 1)
 		<-time.After(30 * time.Second)
-		asked := w.asked(upscopetest.List)
+		asked := w.callsTo(upscopetest.List)
 		<-time.After(70 * time.Second)
-		if n := w.asked(upscopetest.List) - asked; n != 0 {
-			t.Errorf("asked %d times meanwhile", n)
+		if n := w.callsTo(upscopetest.List) - asked; n != 0 {
+			t.Errorf("%d searches before Retry-After has passed, want none", n)
 		}
 		w.upscope.Return(ann)
 		<-time.After(time.Minute)
-		if w.told("bob") != 1 {
-			t.Error("bob is not told")
+		if w.backMessages("bob") != 1 {
+			t.Error("bob was not told")
 		}
 	})
 }
 
-func TestStaleNewsAreNotTold(t *testing.T) {
+func TestAnOldMessageThatTheVisitorIsBackIsNotSent(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, ann, _ := w.waiting()
+		_, ann, _ := w.bobWaits()
 		w.chat.Fail("chat.sendMessage", rocketchattest.Fault{Status: http.StatusBadGateway}, 10)
 		w.upscope.Return(ann)
-		w.pass(30 * time.Minute) // in which the message is tried often enough
-		if n := w.told("bob"); n != 0 {
-			t.Errorf("told %d times, hours late", n)
+		w.pass(30 * time.Minute) // long enough for all attempts to send the message
+		if n := w.backMessages("bob"); n != 0 {
+			t.Errorf("bob was told %d times, half an hour late", n)
 		}
+		w.wantTrouble("tell failed")
 	})
 }

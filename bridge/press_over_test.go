@@ -7,168 +7,184 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"cobrowse-bridge/bridge/store"
 )
 
-// An endOfTurn is a way in which an agent loses a chat, and the event that says so.
-type endOfTurn struct {
+// A chatLoss is a way in which an agent loses a chat, and the event about it.
+type chatLoss struct {
 	name  string
 	lose  func(w *world, room string)
 	event string
 	says  string
 }
 
-var endsOfTurns = []endOfTurn{
-	{"closed", func(w *world, room string) { w.chat.CloseChat(room) }, "LivechatSession", "This chat is over"},
+var chatLosses = []chatLoss{
+	{"closed", func(w *world, room string) { w.chat.CloseChat(room) }, "LivechatSession", "This chat is closed"},
 	{"handed over", func(w *world, room string) { w.chat.Forward(room, "eve") }, "LivechatSessionForwarded", "another agent"},
 	{"back in the queue", func(w *world, room string) { w.chat.Queue(room) }, "LivechatSessionQueued", ""},
 	{"taken by another", func(w *world, room string) { w.chat.Take(room, "eve") }, "LivechatSessionTaken", "another agent"},
 }
 
-// over checks that a press was refused since the agent does not have the chat.
-func (a *answer) over(t testing.TB, how string, e endOfTurn) {
+// wantChatLost checks that a press was refused because the agent does not have the chat any more.
+func (a *answer) wantChatLost(t testing.TB, how string, e chatLoss) {
 	t.Helper()
 	if a.StatusCode != http.StatusGone || !strings.Contains(a.body, e.says) {
-		t.Errorf("%s, %s: answered %d to %q, want 410 that says %q: %s", e.name, how, a.StatusCode, a.Header.Get("Location"), e.says, a.body)
+		t.Errorf("%s, %s: answered %d to %q, want 410 with %q: %s", e.name, how, a.StatusCode, a.Header.Get("Location"), e.says, a.body)
 	}
 }
 
 func TestPromise7AChatThatIsKnownToBeOverIsNotWatchedWhileTheChatServiceIsDown(t *testing.T) {
 	for name, how := range map[string]outage{"broken": broken, "slow": slow} {
 		t.Run(name, func(t *testing.T) {
-			onEachStand(t, func(s *stand) {
-				s.visitor("Ann", pageKey)
-				s.remembered()
+			onEachSetup(t, func(s *setup) {
+				s.addVisitor("Ann", pageKey)
+				s.rememberBrowser()
 				links := s.upscope.Minted()
 				here, there := s.replicas[0], s.replicas[len(s.replicas)-1]
-				doors, rooms := make([]string, len(endsOfTurns)), make([]string, len(endsOfTurns))
+				doors, rooms := make([]string, len(chatLosses)), make([]string, len(chatLosses))
 				var pressing sync.WaitGroup
-				for i, e := range endsOfTurns {
-					room, door := s.card(keyed())
-					form := url.Values{"visitor": {onlyChoice(s, s.bob.look(here, door))}}
+				for i, e := range chatLosses {
+					room, door := s.card(withPageKey())
+					form := url.Values{"visitor": {onlyFormValue(s, s.bob.look(here, door))}}
 					rooms[i], doors[i] = room, door
-					// Nobody can read the room, so that the delivery is not worked on.
+					// The bridge cannot read the room, so it cannot process the delivery.
 					s.wire.fail(room, how)
 					e.lose(here, room)
-					there.tells(e.event, room)
+					there.deliverEvent(e.event, room)
 					pressing.Go(func() {
-						s.bob.post(here, door, form).over(s, "button", e)
-						s.bob.follow(here, door).over(s, "link", e)
+						s.bob.post(here, door, form).wantChatLost(s, "button", e)
+						s.bob.follow(here, door).wantChatLost(s, "link", e)
 					})
 					if here != there {
-						pressing.Go(func() { s.bob.post(there, door, form).over(s, "button, where it was acknowledged", e) })
+						pressing.Go(func() {
+							s.bob.post(there, door, form).wantChatLost(s, "button, on the replica that acknowledged the event", e)
+						})
 					}
 				}
 				pressing.Wait()
 				for _, room := range rooms {
 					s.wire.fail(room, working)
 				}
-				for i, e := range endsOfTurns {
-					eventually(s, "the delivery is worked on", func() bool {
-						c, err := here.store.CardOfChat(s.Context(), "rocketchat", rooms[i])
+				for i, e := range chatLosses {
+					eventually(s, "the delivery is processed", func() bool {
+						c, err := here.store.CardOfChat(s.Context(), "rocketchat", store.KindChat, rooms[i])
 						here.must(err)
 						return c.State == "closed" || c.Agent != "rocketchat:a1"
 					})
-					s.bob.follow(here, doors[i]).over(s, "later", e)
+					s.bob.follow(here, doors[i]).wantChatLost(s, "link, after the delivery is processed", e)
 				}
 				if n := s.upscope.Minted() - links; n != 0 {
-					s.Errorf("%d links", n)
+					s.Errorf("%d links, want none", n)
 				}
 			})
 		})
 	}
 }
 
-func TestPromise7AChatThatCameBackOrIsAnotherIsWatchedWhileTheChatServiceIsDown(t *testing.T) {
-	onEachStand(t, func(s *stand) {
-		ann := s.visitor("Ann", pageKey)
+func TestPromise7EventsThatDoNotTakeTheChatAwayRefuseNoPress(t *testing.T) {
+	onEachSetup(t, func(s *setup) {
+		ann := s.addVisitor("Ann", pageKey)
 		here, there := s.replicas[0], s.replicas[len(s.replicas)-1]
 		press := func(door string, form url.Values) {
 			s.Helper()
 			links := s.upscope.Minted()
 			s.bob.post(here, door, form).wantWatch(s)
 			if all := s.upscope.Watches(); len(all) != links+1 || all[links].VisitorID != ann {
-				s.Errorf("%d links", len(all)-links)
+				s.Errorf("%d links, want one of ann", len(all)-links)
 			}
 		}
 		form := func(door string) url.Values {
-			return url.Values{"visitor": {onlyChoice(s, s.bob.look(here, door))}}
+			return url.Values{"visitor": {onlyFormValue(s, s.bob.look(here, door))}}
 		}
 
-		room, door := s.card(keyed())
+		other, _ := s.card(withPageKey())
+		room, door := s.card(withPageKey())
 		shown := form(door)
-		s.wire.fail(room, broken)
-		s.chat.Forward(room, "eve")
-		there.tells("LivechatSessionForwarded", room)
-		s.bob.post(here, door, shown).want(s, http.StatusGone, "another agent")
-		s.chat.Forward(room, "bob")
-		there.tells("LivechatSessionForwarded", room)
-		press(door, shown)
-
-		room, door = s.card(keyed())
-		shown = form(door)
-		s.wire.fail(room, broken)
-		s.chat.Queue(room)
-		there.tells("LivechatSessionQueued", room)
-		s.chat.Take(room, "bob")
-		there.tells("LivechatSessionTaken", room)
-		press(door, shown)
-
-		other, _ := s.card(keyed())
-		room, door = s.card(keyed())
-		shown = form(door)
 		s.wire.fail(room, broken)
 		s.wire.fail(other, broken)
 		s.chat.CloseChat(other)
-		there.tells("LivechatSession", other)
+		there.deliverEvent("LivechatSession", other)
 		press(door, shown)
 
-		// What is only said about the agent's own turn changes nothing.
-		room, door = s.card(keyed())
+		// A message in the agent's own chat changes nothing.
+		room, door = s.card(withPageKey())
 		shown = form(door)
 		s.wire.fail(room, broken)
 		s.chat.Say(room, "", "hello?")
-		there.tells("Message", room)
+		there.deliverEvent("Message", room)
 		press(door, shown)
 	})
 }
 
-// The workers stand still, so that nothing is worked on whatever can be read, and the
-// press finds out within the two seconds that it waits for the chat service.
-func TestPromise7AnEndThatWaitsForAWorkerRefusesThePressInTime(t *testing.T) {
+// Deliveries come in any order. So an event that gives the chat back to the agent does not
+// cancel the event that took it away.
+func TestPromise7AReturnedChatIsWatchedOnlyOnceTheChatServiceConfirmsIt(t *testing.T) {
+	for _, away := range []struct {
+		event string
+		goes  func(s *setup, room string)
+		back  string
+		comes func(s *setup, room string)
+	}{
+		{"LivechatSessionForwarded", func(s *setup, room string) { s.chat.Forward(room, "eve") }, "LivechatSessionForwarded", func(s *setup, room string) { s.chat.Forward(room, "bob") }},
+		{"LivechatSessionQueued", func(s *setup, room string) { s.chat.Queue(room) }, "LivechatSessionTaken", func(s *setup, room string) { s.chat.Take(room, "bob") }},
+	} {
+		t.Run(away.event, func(t *testing.T) {
+			onEachSetup(t, func(s *setup) {
+				s.addVisitor("Ann", pageKey)
+				here, there := s.replicas[0], s.replicas[len(s.replicas)-1]
+				room, door := s.card(withPageKey())
+				shown := url.Values{"visitor": {onlyFormValue(s, s.bob.look(here, door))}}
+				s.wire.fail(room, broken)
+				away.goes(s, room)
+				there.deliverEvent(away.event, room)
+				away.comes(s, room)
+				there.deliverEvent(away.back, room)
+				s.bob.post(here, door, shown).want(s, http.StatusGone, "another agent")
+				s.wire.fail(room, working)
+				s.bob.post(here, door, shown).wantWatch(s)
+			})
+		})
+	}
+}
+
+// No worker runs, so the delivery is not processed. The press waits at most two seconds for
+// the chat service, and then uses the stored delivery.
+func TestPromise7AnUnprocessedEndRefusesThePressInTime(t *testing.T) {
 	for _, how := range []outage{broken, slow} {
-		for _, e := range endsOfTurns {
+		for _, e := range chatLosses {
 			t.Run(e.name, func(t *testing.T) {
-				lines := newWire()
+				network := newWire()
 				inWorld(t, func(w *world) {
-					_, door := ready(w)
+					_, door := bobHasCard(w)
 					room := w.room(door)
 					bob := w.browser()
-					form := url.Values{"visitor": {onlyChoice(t, bob.send(lookRequest(door)))}}
+					form := url.Values{"visitor": {onlyFormValue(t, bob.send(lookRequest(door)))}}
 					w.stop()
-					lines.fail("", how)
+					network.fail("", how)
 					e.lose(w, room)
-					w.tells(e.event, room)
+					w.deliverEvent(e.event, room)
 					time.Sleep(30 * time.Second)
 					began := time.Now()
-					bob.press(door, form).over(t, "button", e)
+					bob.press(door, form).wantChatLost(t, "button", e)
 					if took := time.Since(began); took > 3*time.Second {
-						t.Errorf("it took %v", took)
+						t.Errorf("the press took %v", took)
 					}
-					lines.fail("", working)
-					bob.press(door, form).over(t, "and the chat service is back", e)
+					network.fail("", working)
+					bob.press(door, form).wantChatLost(t, "button, after the chat service works again", e)
 					w.run()
 					w.pass(5 * time.Second)
-					bob.press(door, form).over(t, "and it was worked on", e)
-					if n := w.upscope.Minted(); n != 0 || w.recorded("watching") != 0 {
-						t.Errorf("%d links", n)
+					bob.press(door, form).wantChatLost(t, "button, after the delivery is processed", e)
+					if n := w.upscope.Minted(); n != 0 || w.countAudited("watching") != 0 {
+						t.Errorf("%d links, or an audit record of watching; want none", n)
 					}
-				}, options{transport: lines.transport(0)})
+				}, options{transport: network.transport(0)})
 			})
 		}
 	}
 }
 
-// room is the chat of bob's latest card.
+// room returns the id of the chat of bob's latest card.
 func (w *world) room(door string) string {
 	w.Helper()
 	posts := w.chat.Posts("bob")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/templates"
@@ -38,23 +39,23 @@ const (
 	curl      = "curl/8.14.1"
 )
 
-// A sender is something that sends a form or asks for a page, with the headers that it has
-// been seen to send.
+// A sender is a browser, script or program that sends forms or requests pages, with the
+// headers that were observed.
 type sender struct {
 	name      string
 	userAgent string
-	header    string // "Name: value", one a line
+	header    string // lines of the form "Name: value"
 	noCookies bool
-	// What becomes of a form: "" for a press that counts, or the kind of the page that
-	// refuses it. With link nobody signs in.
+	// The result of a form: "" if the press is accepted, else the kind of the page that refuses
+	// it. Link is for the mode without sign-in, signsIn for the others.
 	link, signsIn templates.Kind
 }
 
 const (
-	ours     = "Origin: " + origin
-	theirs   = "Origin: https://evil.example"
-	ofForm   = ours + "\nSec-Fetch-Site: same-origin\nSec-Fetch-Mode: navigate\nSec-Fetch-Dest: document"
-	byPerson = "\nSec-Fetch-User: ?1"
+	ours     = "Origin: " + origin                                                                        // the origin of the bridge
+	theirs   = "Origin: https://evil.example"                                                             // the origin of another site
+	ofForm   = ours + "\nSec-Fetch-Site: same-origin\nSec-Fetch-Mode: navigate\nSec-Fetch-Dest: document" // a form on our page
+	byPerson = "\nSec-Fetch-User: ?1"                                                                     // added if a person acted
 	ofFetch  = ours + "\nSec-Fetch-Site: same-origin\nSec-Fetch-Mode: cors\nSec-Fetch-Dest: empty"
 	ofFrame  = ours + "\nSec-Fetch-Site: same-origin\nSec-Fetch-Mode: navigate\nSec-Fetch-Dest: iframe"
 	ofTheirs = theirs + "\nSec-Fetch-Site: cross-site\nSec-Fetch-Mode: navigate\nSec-Fetch-Dest: document"
@@ -77,12 +78,12 @@ var formSenders = []sender{
 	{name: "Safari before 16.4", userAgent: safari15, header: ours, link: templates.KindOldBrowser},
 	{name: "Chromium behind a proxy that removes fetch metadata", userAgent: chromium, header: ours, link: templates.KindOldBrowser},
 
-	// Browsers that keep no cookies. Who signs in by cookie is not signed in without.
+	// Browsers without cookies. An agent who signs in by cookie is not signed in there.
 	{name: "Chromium without cookies", userAgent: chromium, header: ofForm + byPerson, noCookies: true, link: templates.KindCookies},
 	{name: "Safari without cookies", userAgent: safari, header: ofForm, noCookies: true, link: templates.KindCookies, signsIn: templates.KindCookies},
 	{name: "Safari before 16.4 without cookies", userAgent: safari15, header: ours, noCookies: true, link: templates.KindOldBrowser, signsIn: templates.KindCookies},
 
-	// Scripts: submit(), requestSubmit() and click() look alike, and fetch() has a mode.
+	// Scripts. submit(), requestSubmit() and click() send the same headers; fetch() sends another mode.
 	{name: "a script in Chromium", userAgent: chromium, header: ofForm, link: templates.KindPress, signsIn: templates.KindPress},
 	{name: "a script in Firefox", userAgent: firefox, header: ofForm, link: templates.KindPress, signsIn: templates.KindPress},
 	{name: "a script in an app on Android", userAgent: android, header: ofForm, link: templates.KindPress, signsIn: templates.KindPress},
@@ -90,14 +91,14 @@ var formSenders = []sender{
 	{name: "fetch in Firefox", userAgent: firefox, header: ofFetch, link: templates.KindPress, signsIn: templates.KindPress},
 	{name: "fetch in Safari", userAgent: safari, header: ofFetch, link: templates.KindPress, signsIn: templates.KindPress},
 
-	// Frames, and pages of others.
+	// Frames, and pages of other sites.
 	{name: "a frame in Chromium", userAgent: chromium, header: ofFrame + byPerson, link: templates.KindPress, signsIn: templates.KindPress},
 	{name: "a frame in Safari", userAgent: safari, header: ofFrame, link: templates.KindPress, signsIn: templates.KindPress},
 	{name: "a sandboxed frame", userAgent: chromium, header: "Origin: null\nSec-Fetch-Site: cross-site\nSec-Fetch-Mode: navigate\nSec-Fetch-Dest: iframe" + byPerson, link: templates.KindCrossOrigin, signsIn: templates.KindCrossOrigin},
 	{name: "another site in Chromium", userAgent: chromium, header: ofTheirs + byPerson, link: templates.KindCrossOrigin, signsIn: templates.KindCrossOrigin},
 	{name: "another site in Safari", userAgent: safari, header: ofTheirs, link: templates.KindCrossOrigin, signsIn: templates.KindCrossOrigin},
 	{name: "another site in Safari before 16.4", userAgent: safari15, header: theirs, link: templates.KindCrossOrigin, signsIn: templates.KindCrossOrigin},
-	{name: "a sister of our host", userAgent: chromium, header: "Origin: https://chat.example.org\nSec-Fetch-Site: same-site\nSec-Fetch-Mode: navigate\nSec-Fetch-Dest: document" + byPerson, link: templates.KindCrossOrigin, signsIn: templates.KindCrossOrigin},
+	{name: "another host of our domain", userAgent: chromium, header: "Origin: https://chat.example.org\nSec-Fetch-Site: same-site\nSec-Fetch-Mode: navigate\nSec-Fetch-Dest: document" + byPerson, link: templates.KindCrossOrigin, signsIn: templates.KindCrossOrigin},
 	{name: "our host without TLS", userAgent: safari15, header: "Origin: http://bridge.example.org", link: templates.KindCrossOrigin, signsIn: templates.KindCrossOrigin},
 	{name: "our host at another port", userAgent: safari15, header: "Origin: https://bridge.example.org:8443", link: templates.KindCrossOrigin, signsIn: templates.KindCrossOrigin},
 	{name: "a host that begins like ours", userAgent: safari15, header: "Origin: https://bridge.example.org.evil.example", link: templates.KindCrossOrigin, signsIn: templates.KindCrossOrigin},
@@ -106,7 +107,7 @@ var formSenders = []sender{
 	{name: "two origins", userAgent: chromium, header: ours + "\n" + ofForm + byPerson, link: templates.KindCrossOrigin, signsIn: templates.KindCrossOrigin},
 	{name: "an origin and a site that disagree", userAgent: chromium, header: ours + "\n" + strings.TrimPrefix(ofTheirs, theirs+"\n") + byPerson, link: templates.KindCrossOrigin, signsIn: templates.KindCrossOrigin},
 	{name: "half of the metadata", userAgent: safari, header: ours + "\nSec-Fetch-Site: same-origin", link: templates.KindPress, signsIn: templates.KindPress},
-	{name: "a form that no page began", userAgent: chromium, header: strings.Replace(ofForm, "same-origin", "none", 1) + byPerson, link: templates.KindPress, signsIn: templates.KindPress},
+	{name: "a form that no page sent", userAgent: chromium, header: strings.Replace(ofForm, "same-origin", "none", 1) + byPerson, link: templates.KindPress, signsIn: templates.KindPress},
 
 	// Programs.
 	{name: "Slack's robot", userAgent: slackbot, link: templates.KindPress, signsIn: templates.KindPress},
@@ -114,8 +115,8 @@ var formSenders = []sender{
 	{name: "Google's robot that runs scripts", userAgent: googlebot, header: ofForm, link: templates.KindPress, signsIn: templates.KindPress},
 	{name: "curl", userAgent: curl, link: templates.KindPress, signsIn: templates.KindPress},
 	{name: "curl with our origin", userAgent: curl, header: ours, link: templates.KindPress, signsIn: templates.KindPress},
-	{name: "curl with all but a press", userAgent: curl, header: ofForm, link: templates.KindPress, signsIn: templates.KindPress},
-	{name: "no name", header: ours, link: templates.KindPress, signsIn: templates.KindPress},
+	{name: "curl with all headers but Sec-Fetch-User", userAgent: curl, header: ofForm, link: templates.KindPress, signsIn: templates.KindPress},
+	{name: "no User-Agent", header: ours, link: templates.KindPress, signsIn: templates.KindPress},
 }
 
 // send makes a request as the sender does, with the cookies of a browser.
@@ -145,18 +146,18 @@ func (s sender) send(b *browser, method, path string, form url.Values) *answer {
 type mode struct {
 	name    string
 	signsIn bool
-	// in runs a test in a world in which bob has a card for ann, whose conversation is
-	// entered through the bridge. His browser has loaded the page, and he may do everything.
-	in func(t *testing.T, test func(w *world, bob *browser))
+	// run runs a test in a world in which bob has a card for ann, and may do everything. His
+	// browser has loaded the page. Agents open the chat through the bridge.
+	run func(t *testing.T, test func(w *world, bob *browser))
 }
 
-// everything is a policy by which bob may do everything on his own cards, and eve, who is a
-// lead, watch on all.
+// everything is a policy: bob may do everything on his own cards, and eve, a lead, may watch
+// on all cards.
 const everything = "rules: [{who: {groups: [leads]}, may: [watch, any-card]}, {may: [watch, stop, look-up, operate, audit, erase]}]"
 
-var entersChats = options{config: func(c *bridge.Config) {
+var opensChats = options{config: func(c *bridge.Config) {
 	c.Connectors[0].ChatHosts = []string{"chat.example.org"}
-	c.Connectors[0].EnterChat = func(context.Context, string, bridge.Agent) (string, error) {
+	c.Connectors[0].OpenChat = func(context.Context, string, chat.Agent) (string, error) {
 		return "https://chat.example.org/enter", nil
 	}
 }}
@@ -164,21 +165,21 @@ var entersChats = options{config: func(c *bridge.Config) {
 var modes = []mode{
 	{"link", false, func(t *testing.T, test func(*world, *browser)) {
 		inWorld(t, func(w *world) {
-			ready(w)
+			bobHasCard(w)
 			bob := w.browser()
 			bob.loads(w.door("bob"))
 			test(w, bob)
-		}, entersChats)
+		}, opensChats)
 	}},
 	{"oidc", true, func(t *testing.T, test func(*world, *browser)) {
-		inOffice(t, everything, func(o *office) {
-			ready(o.world)
-			test(o.world, o.connected())
-		}, entersChats)
+		inOIDCWorld(t, everything, func(o *oidcWorld) {
+			bobHasCard(o.world)
+			test(o.world, o.connectedBob())
+		}, opensChats)
 	}},
 	{"header", true, func(t *testing.T, test func(*world, *browser)) {
 		inWorld(t, func(w *world) {
-			ready(w)
+			bobHasCard(w)
 			bob := w.browser()
 			bob.proxied = func(r *http.Request) {
 				r.RemoteAddr = "10.1.2.3:1000"
@@ -186,7 +187,7 @@ var modes = []mode{
 			}
 			bob.press(w.door("bob"), url.Values{"connect": {"1"}}).want(t, http.StatusOK, "Co-browse with")
 			test(w, bob)
-		}, entersChats, options{config: func(c *bridge.Config) {
+		}, opensChats, options{config: func(c *bridge.Config) {
 			proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 			var err error
 			if c.Header, err = signin.NewHeader(signin.HeaderConfig{User: "X-Forwarded-User", Proxies: proxies}); err != nil {
@@ -201,8 +202,8 @@ var modes = []mode{
 	}},
 }
 
-// A form is one of those that pages have. At is its address, after the door's if it begins
-// with "?" or is empty.
+// A form is a form on a page. At is its path; if it is empty or begins with "?", it is
+// appended to the path of the door.
 type form struct {
 	name, at string
 	fields   url.Values
@@ -225,13 +226,13 @@ var deskForms = []form{
 	{"retry", "/desk/retry", url.Values{"all": {"1"}}},
 	{"look for a person", "/desk/erase", url.Values{"kind": {"unique-id"}, "id": {"cust-77"}}},
 	{"erase a person", "/desk/erase", url.Values{"kind": {"unique-id"}, "id": {"nobody"}, "confirm": {"1"}}},
-	{"disconnect an account", "/desk/unlink", url.Values{"identity": {"rocketchat:a1"}}},
+	{"disconnect an account", "/desk/unlink", url.Values{"account": {"rocketchat:a1"}}},
 	{"sign out", "/signout", nil},
 }
 
-// TestPromise2EveryFormIsPressedByAPerson posts to every form as each engine does, and as
-// scripts, frames, other sites and programs do.
-func TestPromise2EveryFormIsPressedByAPerson(t *testing.T) {
+// TestPromise2EveryFormNeedsAPersonsPress posts every form as each engine, and as scripts,
+// frames, other sites and programs.
+func TestPromise2EveryFormNeedsAPersonsPress(t *testing.T) {
 	for _, mode := range modes {
 		var refused []sender
 		for _, s := range formSenders {
@@ -240,16 +241,16 @@ func TestPromise2EveryFormIsPressedByAPerson(t *testing.T) {
 				continue
 			}
 			t.Run(mode.name+"/"+s.name, func(t *testing.T) {
-				mode.in(t, func(w *world, bob *browser) { w.triesAll(t, mode, s, bob) })
+				mode.run(t, func(w *world, bob *browser) { w.sendAllForms(t, mode, s, bob) })
 			})
 		}
-		// Those who are refused change nothing, so that they can share a world.
+		// Refused senders change nothing, so they can share one world.
 		t.Run(mode.name+"/refused", func(t *testing.T) {
-			mode.in(t, func(w *world, bob *browser) {
+			mode.run(t, func(w *world, bob *browser) {
 				for _, s := range refused {
-					w.triesAll(t, mode, s, bob)
+					w.sendAllForms(t, mode, s, bob)
 				}
-				// The door is as it was.
+				// The door still works.
 				bob.press(w.door("bob"), url.Values{"visitor": {w.visitor}}).wantWatch(t)
 			})
 		})
@@ -263,8 +264,8 @@ func (s sender) refused(m mode) templates.Kind {
 	return s.link
 }
 
-// triesAll has a sender send every form that there is.
-func (w *world) triesAll(t *testing.T, m mode, s sender, bob *browser) {
+// sendAllForms sends every form as a sender.
+func (w *world) sendAllForms(t *testing.T, m mode, s sender, bob *browser) {
 	t.Helper()
 	forms := doorForms
 	if m.signsIn {
@@ -274,13 +275,13 @@ func (w *world) triesAll(t *testing.T, m mode, s sender, bob *browser) {
 		if f.at == "/signout" && m.name != "oidc" {
 			continue // the proxy signs agents out
 		}
-		w.tries(t, s, bob, f, s.refused(m))
+		w.sendForm(t, s, bob, f, s.refused(m))
 	}
 }
 
-// tries has a sender send a form, and checks that it is refused with a page of the given
-// kind, or, with none, that it is not refused as no press.
-func (w *world) tries(t *testing.T, s sender, bob *browser, f form, refused templates.Kind) {
+// sendForm sends a form as a sender. It checks that a page of kind refused is the answer, or, if
+// refused is empty, that the form counts as a press.
+func (w *world) sendForm(t *testing.T, s sender, bob *browser, f form, refused templates.Kind) {
 	t.Helper()
 	path := f.at
 	if !strings.HasPrefix(path, "/") {
@@ -293,15 +294,15 @@ func (w *world) tries(t *testing.T, s sender, bob *browser, f form, refused temp
 			fields[name] = []string{w.visitor}
 		}
 	}
-	minted, recorded := w.upscope.Minted(), len(w.actions())
+	minted, recorded := w.upscope.Minted(), len(w.auditedActions())
 	got := s.send(bob, http.MethodPost, path, fields)
-	minted, recorded = w.upscope.Minted()-minted, len(w.actions())-recorded
+	minted, recorded = w.upscope.Minted()-minted, len(w.auditedActions())-recorded
 	if refused != "" {
 		if got.StatusCode != http.StatusForbidden || !strings.Contains(got.body, refused.Title()) {
 			t.Errorf("%s, %s: answered %d, want the page %q: %s", s.name, f.name, got.StatusCode, refused.Title(), got.body)
 		}
 		if minted != 0 || recorded != 0 || len(got.Cookies()) != 0 {
-			t.Errorf("%s, %s: %d links, %d records and the cookies %v", s.name, f.name, minted, recorded, got.Cookies())
+			t.Errorf("%s, %s: %d links, %d audit records and the cookies %v, want none", s.name, f.name, minted, recorded, got.Cookies())
 		}
 		return
 	}
@@ -312,25 +313,25 @@ func (w *world) tries(t *testing.T, s sender, bob *browser, f form, refused temp
 	}
 	if signedIn := !s.noCookies || bob.proxied != nil; signedIn && f.name == "co-browse" {
 		if got.wantWatch(t); minted != 1 {
-			t.Errorf("%d links", minted)
+			t.Errorf("%d links, want 1", minted)
 		}
 	}
 }
 
-// getSenders ask for the page of a card. With signsIn, its agent is signed in, or the browser
-// is remembered as theirs.
+// getSenders request the page of a card, in the browser of its agent: signed in, or remembered
+// from an earlier press.
 var getSenders = []struct {
 	sender
 	status   int
 	straight bool
-	from     string // as the audit log has it
+	from     string // the end of the detail in the audit log
 }{
-	{sender{name: "a link in the chat that says where it stands, in Chromium", userAgent: chromium, header: fromTheChat + byPerson + "\nReferer: https://chat.example.org/"}, 303, true, "from the chat, no page seen"},
-	{sender{name: "a link that does not say where it stands, in Chromium", userAgent: chromium, header: fromTheChat + byPerson}, 303, true, "from the chat or another site, no page seen"},
+	{sender{name: "a link in the chat with a Referer, in Chromium", userAgent: chromium, header: fromTheChat + byPerson + "\nReferer: https://chat.example.org/"}, 303, true, "from the chat, no page seen"},
+	{sender{name: "a link in the chat without a Referer, in Chromium", userAgent: chromium, header: fromTheChat + byPerson}, 303, true, "from the chat or another site, no page seen"},
 	{sender{name: "a link in the chat, in Firefox", userAgent: firefox, header: fromTheChat + byPerson}, 303, true, "from the chat or another site, no page seen"},
 	{sender{name: "a link on another site, in Chromium", userAgent: chromium, header: fromTheChat + byPerson + "\nReferer: https://evil.example/"}, 303, true, "from another site, no page seen"},
 	{sender{name: "a link on our own page", userAgent: chromium, header: strings.Replace(fromTheChat, "cross-site", "same-origin", 1) + byPerson + "\nReferer: " + origin + "/"}, 303, true, "from our page, no page seen"},
-	{sender{name: "an address that was typed, or an app", userAgent: chromium, header: typed + byPerson}, 303, true, "from the address bar or an app, no page seen"},
+	{sender{name: "a typed address, or a link in an app", userAgent: chromium, header: typed + byPerson}, 303, true, "from the address bar or an app, no page seen"},
 
 	{sender{name: "a link in the chat, in Safari", userAgent: safari, header: fromTheChat}, 200, false, ""},
 	{sender{name: "a link in the chat, on an iPhone", userAgent: iPhone, header: fromTheChat}, 200, false, ""},
@@ -339,7 +340,7 @@ var getSenders = []struct {
 	{sender{name: "a page that navigates by script, in Chromium", userAgent: chromium, header: fromTheChat}, 200, false, ""},
 	{sender{name: "a page that navigates by script, in Firefox", userAgent: firefox, header: fromTheChat}, 200, false, ""},
 	{sender{name: "a link into a frame", userAgent: chromium, header: strings.Replace(fromTheChat, "document", "iframe", 1) + byPerson}, 200, false, ""},
-	{sender{name: "fetch of another site", userAgent: chromium, header: "Sec-Fetch-Site: cross-site\nSec-Fetch-Mode: no-cors\nSec-Fetch-Dest: empty"}, 200, false, ""},
+	{sender{name: "fetch on another site", userAgent: chromium, header: "Sec-Fetch-Site: cross-site\nSec-Fetch-Mode: no-cors\nSec-Fetch-Dest: empty"}, 200, false, ""},
 	{sender{name: "a reload in Firefox", userAgent: firefox, header: typed + "\nCache-Control: no-cache"}, 200, false, ""},
 	{sender{name: "Back in Firefox", userAgent: firefox, header: typed}, 200, false, ""},
 	{sender{name: "a prefetch", userAgent: chromium, header: fromTheChat + byPerson + "\nSec-Purpose: prefetch"}, 503, false, ""},
@@ -352,17 +353,17 @@ const (
 	typed       = "Sec-Fetch-Site: none\nSec-Fetch-Mode: navigate\nSec-Fetch-Dest: document"
 )
 
-// TestOnlyAProvenClickLeadsStraightOn has every engine ask for the page of a card, and
-// looks at what the audit log says of those that were led to the screen.
-func TestOnlyAProvenClickLeadsStraightOn(t *testing.T) {
+// TestOnlyAProvenClickSkipsThePage requests the page of a card as every engine. It checks
+// who is led straight to the screen, and what the audit log says about it.
+func TestOnlyAProvenClickSkipsThePage(t *testing.T) {
 	for _, mode := range modes {
 		arrive := func(t *testing.T, test func(w *world, bob *browser)) {
-			mode.in(t, func(w *world, bob *browser) {
+			mode.run(t, func(w *world, bob *browser) {
 				if !mode.signsIn { // the browser is remembered by a press for an earlier card
 					bob.press(w.door("bob"), url.Values{"visitor": {w.visitor}}).wantWatch(t)
 				}
 				w.idle(time.Minute)
-				w.taken(w.opens(keyed()))
+				w.bobTakes(w.openChat(withPageKey()))
 				test(w, bob)
 			})
 		}
@@ -375,7 +376,7 @@ func TestOnlyAProvenClickLeadsStraightOn(t *testing.T) {
 					s.send(bob, http.MethodGet, w.door("bob"), nil).wantWatch(t)
 					records := w.records("watching")
 					if last := records[len(records)-1]; !strings.HasSuffix(last.Detail, s.from) {
-						t.Errorf("recorded %q, want %q at its end", last.Detail, s.from)
+						t.Errorf("audited %q, want %q at the end", last.Detail, s.from)
 					}
 				})
 			})
@@ -397,26 +398,26 @@ func TestOnlyAProvenClickLeadsStraightOn(t *testing.T) {
 	}
 }
 
-func TestTheRecordOfAPressSaysThatThePageWasSeen(t *testing.T) {
+func TestTheAuditRecordOfAPressSaysThatThePageWasSeen(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann, door := ready(w)
+		ann, door := bobHasCard(w)
 		w.browser().press(door, url.Values{"visitor": {ann}}).wantWatch(t)
 		if got := w.records("watching"); len(got) != 1 || !strings.HasSuffix(got[0].Detail, ", from our page, page seen") {
-			t.Errorf("recorded %+v", got)
+			t.Errorf("audited %+v", got)
 		}
 	})
 }
 
-// TestPromise2RobotsOpenNothing has every robot of the list send every kind of request to a
-// card's address, with all that its agent's browser would send.
+// TestPromise2RobotsOpenNothing sends every kind of request to a door as every robot of the
+// list, with the cookies and headers of the agent's browser.
 func TestPromise2RobotsOpenNothing(t *testing.T) {
-	list, err := os.ReadFile("testdata/robots.txt")
+	list, err := os.ReadFile("web/testdata/robots.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
-			mode.in(t, func(w *world, bob *browser) {
+			mode.run(t, func(w *world, bob *browser) {
 				door, robots := w.door("bob"), 0
 				for agent := range strings.Lines(string(list)) {
 					if agent = strings.TrimSpace(agent); agent == "" || strings.HasPrefix(agent, "#") {
@@ -435,7 +436,7 @@ func TestPromise2RobotsOpenNothing(t *testing.T) {
 					}
 				}
 				if w.upscope.Minted() != 0 || len(w.records("watching")) != 0 {
-					t.Errorf("%d links for %d robots", w.upscope.Minted(), robots)
+					t.Errorf("%d links for %d robots, or an audit record; want none", w.upscope.Minted(), robots)
 				}
 				if robots < 42 {
 					t.Errorf("only %d robots are on the list", robots)
@@ -445,26 +446,26 @@ func TestPromise2RobotsOpenNothing(t *testing.T) {
 	}
 }
 
-// What Chromium sends when it goes back or restores a tab is what it sent at first, if the
-// address was typed or came from an app.
+// On Back, reload or a restored tab, Chromium repeats the headers of a typed address or of a
+// link in an app.
 func TestBackReloadAndARestoredTabAreNoPress(t *testing.T) {
 	again := sender{userAgent: chromium, header: typed + byPerson}
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
-			mode.in(t, func(w *world, bob *browser) {
+			mode.run(t, func(w *world, bob *browser) {
 				bob.press(w.door("bob"), url.Values{"visitor": {w.visitor}}).wantWatch(t)
-				session := w.begun()
+				session := w.openLatestLink()
 				w.pass(10 * time.Second)
-				again.send(bob, http.MethodGet, w.door("bob"), nil).want(t, http.StatusOK, "Back to your session")
+				again.send(bob, http.MethodGet, w.door("bob"), nil).want(t, http.StatusOK, "is still running")
 				w.pass(20 * time.Minute) // a long session
-				again.send(bob, http.MethodGet, w.door("bob"), nil).want(t, http.StatusOK, "Back to your session")
+				again.send(bob, http.MethodGet, w.door("bob"), nil).want(t, http.StatusOK, "is still running")
 				w.upscope.End(session, 0)
 				w.pass(time.Minute)
 				again.send(bob, http.MethodGet, w.door("bob"), nil).want(t, http.StatusOK, "Co-browse with")
 				if n := w.upscope.Minted(); n != 1 {
 					t.Errorf("%d links", n)
 				}
-				// A new click is one.
+				// A new click counts.
 				bob.follow(w.door("bob")).wantWatch(t)
 			})
 		})
@@ -472,11 +473,11 @@ func TestBackReloadAndARestoredTabAreNoPress(t *testing.T) {
 }
 
 func TestBackToAPageThatOpenedNothingIsNoPress(t *testing.T) {
-	inOffice(t, everything, func(o *office) {
-		ann, _ := ready(o.world)
-		bob := o.connected()
+	inOIDCWorld(t, everything, func(o *oidcWorld) {
+		ann, _ := bobHasCard(o.world)
+		bob := o.connectedBob()
 		o.upscope.Go(ann)
-		o.taken(o.opens(keyed()))
+		o.bobTakes(o.openChat(withPageKey()))
 		app := sender{userAgent: chromium, header: typed + byPerson}
 		arrives := func() *answer {
 			got := app.send(bob, http.MethodGet, o.door("bob"), nil)
@@ -489,17 +490,17 @@ func TestBackToAPageThatOpenedNothingIsNoPress(t *testing.T) {
 		o.upscope.Return(ann)
 		bob.press(o.door("bob"), url.Values{"look": {"1"}}).want(t, http.StatusOK, "Co-browse with")
 		o.pass(11 * time.Minute)
-		arrives().want(t, http.StatusOK, "Co-browse with") // and not straight on
+		arrives().want(t, http.StatusOK, "Co-browse with") // the page, not the screen
 		if n := o.upscope.Minted(); n != 0 {
 			t.Errorf("%d links", n)
 		}
 	})
 }
 
-func TestASignInThatARefusalLeadsToEndsAtThePage(t *testing.T) {
-	inOffice(t, everything, func(o *office) {
-		ready(o.world)
-		bob := o.connected()
+func TestASignInAfterARefusedPressEndsAtThePage(t *testing.T) {
+	inOIDCWorld(t, everything, func(o *oidcWorld) {
+		bobHasCard(o.world)
+		bob := o.connectedBob()
 		bob.press("/signout", nil)
 		bob.press(o.door("bob"), url.Values{"visitor": {o.visitor}}).want(t, http.StatusUnauthorized, `href="?"`)
 		a := bob.follow(o.signIn(bob, "bob", bob.follow(o.door("bob")+"?").Header.Get("Location")))
@@ -510,19 +511,19 @@ func TestASignInThatARefusalLeadsToEndsAtThePage(t *testing.T) {
 	})
 }
 
-func TestAPageOfAnotherSiteGetsNoLinkThatLeadsOn(t *testing.T) {
-	inOffice(t, everything, func(o *office) {
-		ready(o.world)
+func TestTheRefusalOfAnotherSitesFormHasNoLink(t *testing.T) {
+	inOIDCWorld(t, everything, func(o *oidcWorld) {
+		bobHasCard(o.world)
 		theirs := sender{userAgent: chromium, header: ofTheirs}
-		got := theirs.send(o.connected(), http.MethodPost, o.door("bob"), url.Values{"visitor": {o.visitor}})
+		got := theirs.send(o.connectedBob(), http.MethodPost, o.door("bob"), url.Values{"visitor": {o.visitor}})
 		if got.want(t, http.StatusForbidden); strings.Contains(got.body, "<a ") {
-			t.Errorf("the page has a link: %s", got.body)
+			t.Errorf("the page of the refusal has a link: %s", got.body)
 		}
 	})
 }
 
-func TestTwoClicksOfABrowserThatWasNeverHereAreOne(t *testing.T) {
-	modes[2].in(t, func(w *world, bob *browser) {
+func TestTwoClicksInANewBrowserCountOnce(t *testing.T) {
+	modes[2].run(t, func(w *world, bob *browser) {
 		clear(bob.cookies)
 		bob.follow(w.door("bob")).wantWatch(t)
 		w.pass(time.Second)
@@ -533,15 +534,15 @@ func TestTwoClicksOfABrowserThatWasNeverHereAreOne(t *testing.T) {
 	})
 }
 
-func TestAnAgentGoesBackIntoASessionThatACodeLedTo(t *testing.T) {
-	inOffice(t, everything, func(o *office) {
-		zoe := o.coded("Zoe", "4821")
-		bob := o.at("bob")
+func TestAnAgentReturnsToASessionThatACodeLedTo(t *testing.T) {
+	inOIDCWorld(t, everything, func(o *oidcWorld) {
+		zoe := o.visitorWithCode("Zoe", "4821")
+		bob := o.signedIn("bob")
 		card := bob.press("/desk/look-up", url.Values{"code": {"4821"}}).Header.Get("Location")
 		door := bob.follow(card).Header.Get("Location")
-		bob.follow(door).want(t, http.StatusOK, "Co-browse with") // never straight on by a code
+		bob.follow(door).want(t, http.StatusOK, "Co-browse with") // a code never skips the page
 		bob.press(door, url.Values{"visitor": {zoe}}).wantWatch(t)
-		session := o.begun()
+		session := o.openLatestLink()
 		o.pass(time.Minute)
 		bob.follow(door).wantWatch(t)
 		o.upscope.End(session, 0)
@@ -550,18 +551,18 @@ func TestAnAgentGoesBackIntoASessionThatACodeLedTo(t *testing.T) {
 	})
 }
 
-// TestEveryRouteThatTakesFormsAsksForAPress walks the routes, so that none is forgotten.
-func TestEveryRouteThatTakesFormsAsksForAPress(t *testing.T) {
-	inOffice(t, everything, func(o *office) {
-		ready(o.world)
-		bob := o.connected()
+// TestEveryRouteThatTakesFormsNeedsAPress checks all routes, so that a new one is not forgotten.
+func TestEveryRouteThatTakesFormsNeedsAPress(t *testing.T) {
+	inOIDCWorld(t, everything, func(o *oidcWorld) {
+		bobHasCard(o.world)
+		bob := o.connectedBob()
 		script := sender{userAgent: chromium, header: ofForm}
 		handle := strings.TrimPrefix(o.door("bob"), "/w/")
 		fill := strings.NewReplacer("{handle}", handle, "{id}", "x")
 		forms := 0
 		for _, template := range bridge.RoutesThatPost(o.bridge) {
-			if strings.HasPrefix(template, "/hooks/") || strings.HasPrefix(template, "/upscope/") {
-				continue // these prove themselves by a secret
+			if strings.Contains(template, "/hooks/") || strings.HasPrefix(template, "/upscope/") {
+				continue // these are verified by a secret
 			}
 			forms++
 			got := script.send(bob, http.MethodPost, fill.Replace(template), url.Values{"visitor": {o.visitor}})
@@ -577,7 +578,7 @@ func TestEveryRouteThatTakesFormsAsksForAPress(t *testing.T) {
 
 func TestABrowserWithoutCookiesClaimsNoDoorAndIsToldWhy(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann, door := ready(w)
+		ann, door := bobHasCard(w)
 		forgetful := sender{userAgent: chromium, header: ofForm + byPerson, noCookies: true}
 		for range 2 {
 			got := forgetful.send(w.browser(), http.MethodPost, door, url.Values{"visitor": {ann}})
@@ -587,19 +588,19 @@ func TestABrowserWithoutCookiesClaimsNoDoorAndIsToldWhy(t *testing.T) {
 	})
 }
 
-func TestAnAgentGoesBackIntoTheirOwnSessionAndSeesWhoElseIsInOne(t *testing.T) {
+func TestAnAgentReturnsToTheirSessionAndOthersSeeWhoIsInIt(t *testing.T) {
 	for _, wait := range []time.Duration{0, 2 * time.Second, 4 * time.Second, 10 * time.Second, time.Minute, 15 * time.Minute} {
 		t.Run(fmt.Sprint("after ", wait), func(t *testing.T) {
-			inOffice(t, everything, func(o *office) {
-				ready(o.world)
-				bob, eve := o.connected(), o.at("eve")
+			inOIDCWorld(t, everything, func(o *oidcWorld) {
+				bobHasCard(o.world)
+				bob, eve := o.connectedBob(), o.signedIn("eve")
 				bob.follow(o.door("bob")).wantWatch(t)
-				o.begun()
+				o.openLatestLink()
 				o.pass(wait)
-				// Whatever a cache holds: somebody else's page was just shown.
+				// Eve's page fills the cache.
 				eve.loads(o.door("bob"))
-				eve.follow(o.door("bob")).want(t, http.StatusOK, "Bob Baker</bdi> is co-browsing with", "Join")
-				o.pass(repeatLife)
+				eve.follow(o.door("bob")).want(t, http.StatusOK, "Agents in this session: <bdi>Bob Baker</bdi>", "Join")
+				o.pass(repeatWindow)
 				bob.follow(o.door("bob")).wantWatch(t)
 				if n := o.upscope.Minted(); n != 2 {
 					t.Errorf("%d links", n)
@@ -609,10 +610,7 @@ func TestAnAgentGoesBackIntoTheirOwnSessionAndSeesWhoElseIsInOne(t *testing.T) {
 	}
 }
 
-// repeatLife is how long a press that is made twice counts once.
-const repeatLife = 3 * time.Second
-
-func TestAPolicyCanAskForThePageFirst(t *testing.T) {
+func TestAPolicyCanRequireThePageFirst(t *testing.T) {
 	elsewhere := sender{userAgent: chromium, header: fromTheChat + byPerson + "\nReferer: https://evil.example/"}
 	silent := sender{userAgent: chromium, header: fromTheChat + byPerson}
 	chat := sender{userAgent: chromium, header: fromTheChat + byPerson + "\nReferer: https://chat.example.org/"}
@@ -623,9 +621,9 @@ func TestAPolicyCanAskForThePageFirst(t *testing.T) {
 		", page_first: always":      {[]sender{elsewhere, silent, chat, app}, nil},
 	} {
 		t.Run("rule"+rule, func(t *testing.T) {
-			inOffice(t, "rules: [{may: [watch]"+rule+"}]", func(o *office) {
-				ready(o.world)
-				bob := o.connected()
+			inOIDCWorld(t, "rules: [{may: [watch]"+rule+"}]", func(o *oidcWorld) {
+				bobHasCard(o.world)
+				bob := o.connectedBob()
 				for _, s := range test.page {
 					s.send(bob, http.MethodGet, o.door("bob"), nil).want(t, http.StatusOK, "Co-browse with")
 				}
@@ -640,32 +638,32 @@ func TestAPolicyCanAskForThePageFirst(t *testing.T) {
 	}
 }
 
-func TestAPressOfWhomAnotherJoinedMeanwhileSaysWhatChanged(t *testing.T) {
+func TestAPressAfterASecondMatchCameSaysWhatChanged(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann, door := ready(w)
+		ann, door := bobHasCard(w)
 		bob := w.browser()
 		bob.loads(door)
-		w.ann() // another browser with her key, a moment later
-		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusOK, "Another visitor", "Which visitor are you chatting with?")
+		w.ann() // another browser with her key
+		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusOK, "A second browser", "Which customer are you helping?")
 		if n := w.upscope.Requests()[upscopetest.Watch]; n != 0 {
-			t.Errorf("%d links were asked for", n)
+			t.Errorf("%d links were requested, want none", n)
 		}
 	})
 }
 
-func TestAPressOfWhomBecameAnotherPersonSaysWhatChanged(t *testing.T) {
+func TestAPressAfterTheVisitorChangedSaysWhatChanged(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann, door := ready(w)
+		ann, door := bobHasCard(w)
 		bob := w.browser()
 		bob.loads(door)
-		w.upscope.SetUniqueID(ann, "cust-99") // within what any cache holds
-		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusOK, "different visitor")
+		w.upscope.SetUniqueID(ann, "cust-99") // while the caches still hold her old unique id
+		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusOK, "Another customer matches now")
 		other := w.upscope.Come(upscope.Visitor{Name: "Zoe", UniqueID: "cust-1", Identities: []string{"rocketchat:" + pageKey}})
 		w.upscope.SetIntegrationIDs(other, "rocketchat:"+pageKey)
 		w.upscope.Go(ann)
-		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusOK, "different visitor", "Zoe")
+		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusOK, "Another customer matches now", "Zoe")
 		if n := w.upscope.Requests()[upscopetest.Watch]; n != 0 {
-			t.Errorf("%d links were asked for", n)
+			t.Errorf("%d links were requested, want none", n)
 		}
 	})
 }

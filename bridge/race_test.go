@@ -9,14 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// during does something while a press of the door waits for an answer of
-// Upscope that takes three seconds.
-func (b *browser) during(at upscopetest.Endpoint, door string, form url.Values, something func()) (got *answer) {
+// pressWhile presses the door and calls something while the press waits for Upscope, which
+// takes three seconds to answer.
+func (b *browser) pressWhile(at upscopetest.Endpoint, door string, form url.Values, something func()) (got *answer) {
 	b.upscope.Fail(at, upscopetest.Fault{Delay: 3 * time.Second}, 1)
 	var pressing sync.WaitGroup
 	pressing.Go(func() { got = b.press(door, form) })
@@ -27,7 +28,7 @@ func (b *browser) during(at upscopetest.Endpoint, door string, form url.Values, 
 	return got
 }
 
-func (w *world) actions() (all []string) {
+func (w *world) auditedActions() (all []string) {
 	w.Helper()
 	for record, err := range w.store.Audit(w.Context(), 0) {
 		w.must(err)
@@ -43,68 +44,68 @@ func TestAChatThatEndsWhileItsDoorIsPressedIsNotWatched(t *testing.T) {
 	}{
 		"closed": {func(w *world, room string) {
 			w.chat.CloseChat(room)
-			w.tells("LivechatSession", room)
-		}, "This chat is over"},
+			w.deliverEvent("LivechatSession", room)
+		}, "This chat is closed"},
 		"handed over": {func(w *world, room string) {
 			w.chat.Forward(room, "eve")
-			w.tells("LivechatSessionForwarded", room)
+			w.deliverEvent("LivechatSessionForwarded", room)
 		}, "another agent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				ann := w.ann()
-				room := w.opens(keyed())
-				w.taken(room)
+				room := w.openChat(withPageKey())
+				w.bobTakes(room)
 				w.pass(10 * time.Second)
-				got := w.browser().during(upscopetest.List, w.door("bob"), url.Values{"visitor": {ann}}, func() { test.change(w, room) })
+				got := w.browser().pressWhile(upscopetest.List, w.door("bob"), url.Values{"visitor": {ann}}, func() { test.change(w, room) })
 				got.want(t, http.StatusGone, test.says)
-				if w.upscope.Minted() != 0 || slices.Contains(w.actions(), "watching") {
-					t.Errorf("%d links, %v", w.upscope.Minted(), w.actions())
+				if w.upscope.Minted() != 0 || slices.Contains(w.auditedActions(), "watching") {
+					t.Errorf("%d links, and the audit log has %v; want no watching", w.upscope.Minted(), w.auditedActions())
 				}
 			})
 		})
 	}
 }
 
-func TestACardThatChangesWhileItsDoorIsPressedIsWatchedOnTheRecord(t *testing.T) {
+func TestAPressOnACardThatChangesMeanwhileIsAudited(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		room := w.opens(keyed())
+		room := w.openChat(withPageKey())
 		w.upscope.Go(ann)
-		w.taken(room)
+		w.bobTakes(room)
 		w.pass(10 * time.Second)
 		w.upscope.Return(ann)
-		w.browser().during(upscopetest.Watch, w.door("bob"), url.Values{"visitor": {ann}}, func() {
+		w.browser().pressWhile(upscopetest.Watch, w.door("bob"), url.Values{"visitor": {ann}}, func() {
 			w.chat.Say(room, "", "hello") // makes the card ready
-			w.tells("Message", room)
+			w.deliverEvent("Message", room)
 		}).wantWatch(t)
 		w.pass(5 * time.Second)
-		if got := w.actions(); !slices.Contains(got, "watching") || slices.Contains(got, "not opened") {
-			t.Errorf("recorded %v", got)
+		if got := w.auditedActions(); !slices.Contains(got, "watching") || slices.Contains(got, "not opened") {
+			t.Errorf("audited %v", got)
 		}
-		if text := w.posts("bob", 1); !strings.Contains(text, "Co-browsing with") {
+		if text := w.posts("bob", 1); !strings.Contains(text, "Waiting for") {
 			t.Errorf("the card reads %q", text)
 		}
 	})
 }
 
-func TestALookThatMeetsAClosingChatSaysSo(t *testing.T) {
+func TestLookAgainWhileTheChatClosesSaysThatItIsOver(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		room := w.opens(keyed())
+		room := w.openChat(withPageKey())
 		w.upscope.Go(ann)
-		w.taken(room)
+		w.bobTakes(room)
 		w.pass(10 * time.Second)
-		w.browser().during(upscopetest.List, w.door("bob"), url.Values{"look": {"1"}}, func() {
+		w.browser().pressWhile(upscopetest.List, w.door("bob"), url.Values{"look": {"1"}}, func() {
 			w.chat.CloseChat(room)
-			w.tells("LivechatSession", room)
-		}).want(t, http.StatusGone, "This chat is over")
+			w.deliverEvent("LivechatSession", room)
+		}).want(t, http.StatusGone, "This chat is closed")
 	})
 }
 
 func TestADoubleClickOrALostAnswerDoesNotLockTheAgentOut(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann, door := ready(w)
+		ann, door := bobHasCard(w)
 		bob := w.browser()
 		bob.follow(door)
 		twice := func() *answer {
@@ -113,7 +114,7 @@ func TestADoubleClickOrALostAnswerDoesNotLockTheAgentOut(t *testing.T) {
 			for _, c := range bob.cookies {
 				r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 			}
-			return w.do(r) // whose cookies are lost
+			return w.do(r) // the cookies of the answer are lost
 		}
 		var pressing sync.WaitGroup
 		for range 2 {
@@ -124,9 +125,9 @@ func TestADoubleClickOrALostAnswerDoesNotLockTheAgentOut(t *testing.T) {
 	})
 }
 
-func TestADoorOpenedByTheRememberedBrowserIsNobodyElses(t *testing.T) {
+func TestADoorOpenedInTheRememberedBrowserIsRefusedInOthers(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann, door := ready(w)
+		ann, door := bobHasCard(w)
 		bob, thief := w.browser(), w.browser()
 		bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
 		w.idle(31 * time.Minute)
@@ -137,9 +138,9 @@ func TestADoorOpenedByTheRememberedBrowserIsNobodyElses(t *testing.T) {
 		thief.press(fresh, url.Values{"visitor": {ann}}).want(t, http.StatusForbidden)
 		bob.follow(fresh).wantWatch(t)
 
-		// Nor when the browser would have been forgotten, had it not been used.
+		// The door stays the browser's: each use extends the time that the bridge remembers it.
 		w.idle(12*time.Hour - 5*time.Minute)
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		later := w.door("bob")
 		bob.follow(later).wantWatch(t)
 		w.idle(6 * time.Minute)
@@ -150,11 +151,11 @@ func TestADoorOpenedByTheRememberedBrowserIsNobodyElses(t *testing.T) {
 func TestTheFormerAgentCannotTakeThePresentAgentsDoor(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		room := w.opens(keyed())
-		w.taken(room)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
 		bobs := w.door("bob")
 		w.chat.Forward(room, "eve")
-		w.tells("LivechatSessionForwarded", room)
+		w.deliverEvent("LivechatSessionForwarded", room)
 		w.pass(time.Second)
 		eve := w.browser()
 		w.idle(31 * time.Minute)
@@ -169,106 +170,107 @@ func TestTheFormerAgentCannotTakeThePresentAgentsDoor(t *testing.T) {
 	})
 }
 
-func TestAnAgentGoesStraightOnOnlyToTheOnlyOne(t *testing.T) {
+func TestAnAgentGoesStraightOnOnlyIfOneVisitorMatches(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann, door := ready(w)
+		ann, door := bobHasCard(w)
 		bob := w.browser()
 		bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
 		w.pass(10 * time.Second)
 		w.ann() // another browser with her key
-		bob.follow(door).want(t, http.StatusOK, "Which visitor are you chatting with?", "Ann Silva")
+		bob.follow(door).want(t, http.StatusOK, "Which customer are you helping?", "Ann Silva")
 		if n := w.upscope.Minted(); n != 1 {
-			t.Errorf("%d links", n)
+			t.Errorf("%d links, want only the first", n)
 		}
 	})
 }
 
-func TestAChoiceIsOfWhomThePageShowed(t *testing.T) {
+func TestAChosenVisitorWhoChangedIsNotWatched(t *testing.T) {
 	inWorld(t, func(w *world) {
 		first := w.ann()
 		w.ann()
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		bob := w.browser()
-		chosen := shown(t, bob.follow(w.door("bob")))
+		chosen := firstFormValue(t, bob.follow(w.door("bob")))
 		id, _, _ := strings.Cut(chosen, ".")
 		w.upscope.SetUniqueID(id, "somebody-else")
 		w.pass(10 * time.Second)
 		bob.press(w.door("bob"), url.Values{"visitor": {chosen}}).want(t, http.StatusOK)
 		if w.upscope.Minted() != 0 {
-			t.Errorf("somebody was watched in the place of %s", first)
+			t.Errorf("a watch link was made in place of %s", first)
 		}
 	})
 }
 
-func TestOnePlaceThatFailsForGoodDoesNotCostAnotherItsCard(t *testing.T) {
+func TestAPermanentFailureAtOnePlaceDoesNotStopTheCardAtAnother(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(keyed())
-		w.taken(room)
-		// Bob was deactivated, and Eve's message fails once.
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
+		// Bob's account is deactivated, and the first message to Eve fails.
 		w.chat.Fail("chat.update", rocketchattest.Fault{Status: http.StatusBadRequest, Body: `{"success":false,"error":"x","errorType":"error-invalid-user"}`}, 1)
-		w.chat.Fail("im.create", rocketchattest.Fault{Status: http.StatusBadRequest, Body: `{"success":false,"error":"x","errorType":"error-invalid-user"}`}, 1)
 		w.chat.Fail("chat.sendMessage", rocketchattest.Fault{Status: http.StatusBadGateway}, 1)
 		w.chat.Forward(room, "eve")
-		w.tells("LivechatSessionForwarded", room)
+		w.deliverEvent("LivechatSessionForwarded", room)
 		w.pass(15 * time.Second)
 		w.posts("eve", 1)
 	})
 }
 
-func TestAPostWhoseAnswerWasLostIsTakenBackAtAHandOver(t *testing.T) {
+func TestAPostWhoseAnswerWasLostLosesItsDoorAtAHandOver(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(keyed())
+		room := w.openChat(withPageKey())
 		w.chat.Fail("chat.sendMessage", rocketchattest.Fault{Status: http.StatusBadGateway, Done: true}, 1)
 		w.chat.Fail("chat.update", rocketchattest.Fault{Status: http.StatusBadGateway}, 1)
 		w.chat.Take(room, "bob")
-		w.tells("LivechatSessionTaken", room)
+		w.deliverEvent("LivechatSessionTaken", room)
 		w.pass(500 * time.Millisecond)
 		w.chat.Forward(room, "eve")
-		w.tells("LivechatSessionForwarded", room)
+		w.deliverEvent("LivechatSessionForwarded", room)
 		w.pass(30 * time.Second)
 		if text := w.posts("bob", 1); doorAddress.MatchString(text) {
-			t.Errorf("bob keeps a door: %q", text)
+			t.Errorf("bob's message still has a door: %q", text)
 		}
 		w.posts("eve", 1)
 	})
 }
 
-func TestAThrottlingUpscopeDoesNotHoldUpAHandOver(t *testing.T) {
+func TestARateLimitAtUpscopeDoesNotDelayAHandOver(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
 		w.upscope.Go(ann)
-		room := w.opens(keyed())
-		w.taken(room)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
 		w.posts("bob", 1)
 		w.pass(10 * time.Second)
 		w.upscope.Fail(upscopetest.List, upscopetest.Fault{Status: http.StatusTooManyRequests, RetryAfter: "5"}, -1)
 		w.chat.Forward(room, "eve")
-		w.tells("LivechatSessionForwarded", room)
+		w.deliverEvent("LivechatSessionForwarded", room)
 		w.pass(2 * time.Second)
 		if text := w.posts("bob", 1); !strings.Contains(text, "moved") {
 			t.Errorf("bob's card reads %q", text)
 		}
 		w.posts("eve", 1)
+		w.wantTrouble("answer retrying")
 	})
 }
 
-func TestAnAgentIsToldWhenUpscopeThrottlesForLong(t *testing.T) {
+func TestAnAgentIsToldWhenUpscopesRateLimitLasts(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
 		w.upscope.Fail(upscopetest.List, upscopetest.Fault{Status: http.StatusTooManyRequests, RetryAfter: "5"}, -1)
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		w.pass(40 * time.Second)
-		if text := w.posts("bob", 1); !strings.Contains(text, "not available") {
+		if text := w.posts("bob", 1); !strings.Contains(text, "cannot be looked up now") {
 			t.Errorf("the card reads %q", text)
 		}
+		w.wantTrouble("answer retrying")
 	})
 }
 
-func TestLookingAgainAsksAndDoesNotRemember(t *testing.T) {
+func TestTheSearchForAVisitorWithANewIDUsesNoCache(t *testing.T) {
 	inWorld(t, func(w *world) {
-		ann, door := ready(w)
+		ann, door := bobHasCard(w)
 		again := w.upscope.Reset(ann)
 		w.upscope.SetIdentities(again, "rocketchat:"+pageKey)
 		w.upscope.SetIntegrationIDs(again, "rocketchat:"+pageKey)
@@ -278,16 +280,16 @@ func TestLookingAgainAsksAndDoesNotRemember(t *testing.T) {
 	})
 }
 
-func TestARightCodeAfterAWrongOneIsFollowed(t *testing.T) {
+func TestARightCodeAfterAWrongOneIsLookedUp(t *testing.T) {
 	inWorld(t, func(w *world) {
 		zoe := w.upscope.Come(upscope.Visitor{Name: "Zoe", IsSupported: true})
 		w.upscope.SetLookupCode(zoe, "4821")
-		room := w.opens(map[string]string{"upscope_code": "4812"})
-		w.taken(room)
+		room := w.openChat(map[string]string{"upscope_code": "4812"})
+		w.bobTakes(room)
 		w.pass(20 * time.Second)
 		w.must(w.chat.SetField(room, "upscope_code", "4821"))
 		w.chat.Say(room, "", "4821, sorry")
-		w.tells("Message", room)
+		w.deliverEvent("Message", room)
 		w.pass(time.Second)
 		if text := w.posts("bob", 1); !strings.Contains(text, "Co-browse with") {
 			t.Errorf("the card reads %q", text)
@@ -295,12 +297,12 @@ func TestARightCodeAfterAWrongOneIsFollowed(t *testing.T) {
 	})
 }
 
-func TestALookupCodeIsNotFollowedAgainLater(t *testing.T) {
+func TestALookupCodeIsNotLookedUpAgainLater(t *testing.T) {
 	inWorld(t, func(w *world) {
 		zoe := w.upscope.Come(upscope.Visitor{Name: "Zoe", IsSupported: true})
 		w.upscope.SetLookupCode(zoe, "4821")
-		room := w.opens(map[string]string{"upscope_code": "4821"})
-		w.taken(room)
+		room := w.openChat(map[string]string{"upscope_code": "4821"})
+		w.bobTakes(room)
 		w.upscope.Expire(zoe)
 		yan := w.upscope.Come(upscope.Visitor{Name: "Yan", IsSupported: true})
 		w.upscope.SetLookupCode(yan, "4821")
@@ -308,37 +310,37 @@ func TestALookupCodeIsNotFollowedAgainLater(t *testing.T) {
 		w.browser().press(w.door("bob"), url.Values{"visitor": {zoe}}).want(t, http.StatusNotFound)
 		w.idle(20 * time.Minute)
 		w.chat.Say(room, "", "hello?")
-		w.tells("Message", room)
+		w.deliverEvent("Message", room)
 		w.pass(time.Second)
 		if got := w.browser().follow(w.door("bob")); strings.Contains(got.body, "Yan") {
-			t.Error("the code led to somebody else")
+			t.Error("the code led to another visitor")
 		}
 	})
 }
 
-func TestAClosedCardForgetsWhoTheVisitorWas(t *testing.T) {
+func TestAClosedCardKeepsNoDataOfTheVisitor(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()
-		room := w.opens(keyed())
-		w.taken(room)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
 		w.chat.CloseChat(room)
-		w.tells("LivechatSession", room)
+		w.deliverEvent("LivechatSession", room)
 		w.pass(time.Second)
-		c, err := w.store.CardOfChat(w.Context(), "rocketchat", room)
+		c, err := w.store.CardOfChat(w.Context(), "rocketchat", store.KindChat, room)
 		w.must(err)
 		for _, personal := range []string{pageKey, "Lisbon", "shop.example.org", "Silva"} {
 			if strings.Contains(string(c.Detail), personal) {
-				t.Errorf("the card keeps %q", personal)
+				t.Errorf("the closed card still has %q", personal)
 			}
 		}
 	})
 }
 
-func TestTheChatDecidesBeforeWhatUpscopeSays(t *testing.T) {
+func TestAHandOverRefusesAPressWhateverUpscopeAnswers(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		room := w.opens(keyed())
-		w.taken(room)
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
 		w.pass(10 * time.Second)
 		w.upscope.Expire(ann)
 		w.chat.Forward(room, "eve")

@@ -9,39 +9,39 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"cobrowse-bridge/bridge/web"
 )
 
-// A Redactor takes secrets out of everything written to a log: as they are and
-// as JSON, URLs and base64 would write them, together with the handles of cards'
-// addresses. It is the last guard: nothing should write a secret to a log in the
-// first place. Each Write is looked at by itself, which fits loggers, since they
-// write whole lines.
+// A Redactor replaces secrets in everything that is written to a log: the secrets given to AddSecrets, also in their
+// JSON, URL and base64 forms, and the tokens in the paths /w/ and /upscope/ended/. This is a second line of defence: no
+// code should log a secret. A secret that is split over two Writes is not found. Loggers write whole lines.
 type Redactor struct {
 	w io.Writer
 
 	mu      sync.Mutex
-	pairs   []string
+	pairs   []string // old and new texts for strings.NewReplacer
 	secrets atomic.Pointer[strings.Replacer]
 }
 
-// Redact returns a Redactor that writes to w and knows no secrets yet.
-func Redact(w io.Writer) *Redactor {
+// NewRedactor returns a Redactor that writes to w and knows no secrets yet.
+func NewRedactor(w io.Writer) *Redactor {
 	r := &Redactor{w: w}
-	r.Hide()
+	r.secrets.Store(strings.NewReplacer())
 	return r
 }
 
-// Hide makes the secrets known. Empty ones are passed over.
-func (r *Redactor) Hide(secrets ...string) {
+// AddSecrets adds secrets to replace. It ignores empty ones.
+func (r *Redactor) AddSecrets(secrets ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range secrets {
 		if s == "" {
 			continue
 		}
-		quoted, _ := json.Marshal(s) // a string can always be marshalled
+		quoted, _ := json.Marshal(s) // for a string there is no error
 		for _, form := range []string{
-			s, strings.Trim(string(quoted), `"`), url.QueryEscape(s), url.PathEscape(s),
+			s, string(quoted[1 : len(quoted)-1]), url.QueryEscape(s), url.PathEscape(s),
 			base64.StdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)),
 		} {
 			r.pairs = append(r.pairs, form, redacted)
@@ -50,14 +50,17 @@ func (r *Redactor) Hide(secrets ...string) {
 	r.secrets.Store(strings.NewReplacer(r.pairs...))
 }
 
-const redacted = "[redacted]"
+const (
+	redacted  = "[redacted]"
+	endedPath = "/upscope/ended/"
+)
 
-var secretPath = regexp.MustCompile(`(/w/|/upscope/ended/)[A-Za-z0-9_-]{22,}`)
+var secretPath = regexp.MustCompile(`(` + web.DoorPath + `|` + endedPath + `)[A-Za-z0-9_-]{22,}`) // 22 characters are 128 bits
 
-// Write writes p without what it must not hold.
+// Write writes p with the secrets replaced. It returns len(p), as io.Writer requires, whatever it writes.
 func (r *Redactor) Write(p []byte) (int, error) {
 	clean := r.secrets.Load().Replace(string(p))
-	if strings.Contains(clean, doorPath) || strings.Contains(clean, "/upscope/ended/") {
+	if strings.Contains(clean, web.DoorPath) || strings.Contains(clean, endedPath) {
 		clean = secretPath.ReplaceAllString(clean, "${1}"+redacted)
 	}
 	if _, err := io.WriteString(r.w, clean); err != nil {

@@ -15,7 +15,7 @@ import (
 	"cobrowse-bridge/bridge/policy"
 )
 
-const careful = `
+const supportProfile = `
 profiles:
   careful:
     permissions: {allow_console: false, allow_type: false, hide_private_details: true}
@@ -32,10 +32,10 @@ rules:
     may: [watch, stop, any-card]
 `
 
-func TestWhatPolicyWithholdsIsWithheldFromTheWatchLink(t *testing.T) {
-	inOffice(t, careful, func(o *office) {
-		ready(o.world)
-		bob := o.connected()
+func TestThePolicysProfileAppliesToTheWatchLink(t *testing.T) {
+	inOIDCWorld(t, supportProfile, func(o *oidcWorld) {
+		bobHasCard(o.world)
+		bob := o.connectedBob()
 		bob.follow(o.door("bob")).wantWatch(t)
 		var sent struct {
 			Permissions  map[string]bool `json:"permissions"`
@@ -60,45 +60,45 @@ func TestWhatPolicyWithholdsIsWithheldFromTheWatchLink(t *testing.T) {
 }
 
 func TestPolicySaysWhoMayStopAndWhoMayOpenOthersCards(t *testing.T) {
-	inOffice(t, careful, func(o *office) {
-		ann, door := ready(o.world)
-		bob := o.connected()
+	inOIDCWorld(t, supportProfile, func(o *oidcWorld) {
+		ann, door := bobHasCard(o.world)
+		bob := o.connectedBob()
 		bob.follow(door).wantWatch(t)
-		session := o.begun()
+		session := o.openLatestLink()
 		o.pass(sessionsWait)
 		bob.press(door, url.Values{"stop": {"1"}}).want(t, http.StatusForbidden)
-		eve := o.at("eve") // leads open anybody's card, and stop what runs
+		eve := o.signedIn("eve") // leads may open all cards and stop sessions
 		eve.press(door, url.Values{"stop": {"1"}}).want(t, http.StatusOK, "ended")
 		o.pass(sessionsWait)
 		if o.upscope.End(session, 0) {
-			t.Error("the session goes on")
+			t.Error("the session was not stopped")
 		}
 		eve.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
 		got := o.records("watching")
 		if last := got[len(got)-1]; last.Agent != eveID || !strings.Contains(last.Detail, "card of rocketchat:a1") {
-			t.Errorf("recorded %+v", last.Entry)
+			t.Errorf("audited %+v", last.Entry)
 		}
 		if refused := o.records("refused"); len(refused) != 1 || refused[0].Agent != bobID || refused[0].Detail != "policy does not allow it" {
-			t.Errorf("refusals on record: %+v", refused)
+			t.Errorf("the audited refusals are %+v", refused)
 		}
 	})
 }
 
-func TestWhomNoRuleAllowsWatchesNobody(t *testing.T) {
-	inOffice(t, "rules:\n  - who: {domains: [other.example.org]}\n    may: [watch]\n", func(o *office) {
-		ann, door := ready(o.world)
+func TestAnAgentWhomNoRuleAllowsCannotWatch(t *testing.T) {
+	inOIDCWorld(t, "rules:\n  - who: {domains: [other.example.org]}\n    may: [watch]\n", func(o *oidcWorld) {
+		ann, door := bobHasCard(o.world)
 		bob := o.browser()
 		o.follow(bob, "bob", door).want(t, http.StatusForbidden)
 		bob.press(door, url.Values{"connect": {"1"}}).want(t, http.StatusForbidden)
 		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusForbidden)
 		bob.press("/desk/look-up", url.Values{"code": {"0482"}}).want(t, http.StatusForbidden)
 		if o.upscope.Minted() != 0 {
-			t.Error("a link was minted")
+			t.Error("a watch link was made")
 		}
 	})
 }
 
-func TestPolicyHoldsWhereNobodySignsInToo(t *testing.T) {
+func TestThePolicyAppliesWithoutSignInToo(t *testing.T) {
 	rules := options{config: func(c *bridge.Config) {
 		p, err := policy.Parse("policy.yaml", []byte("rules:\n  - who: {agents: [\"rocketchat:a2\"]}\n    may: [watch]\n"))
 		if err != nil {
@@ -107,16 +107,16 @@ func TestPolicyHoldsWhereNobodySignsInToo(t *testing.T) {
 		c.Policy = policy.Fixed(p)
 	}}
 	inWorld(t, func(w *world) {
-		ann, door := ready(w)
+		ann, door := bobHasCard(w)
 		w.browser().press(door, url.Values{"visitor": {ann}}).want(t, http.StatusForbidden)
 		w.chat.Forward("room00000000000001", "eve")
-		w.tells("LivechatSessionForwarded", "room00000000000001")
+		w.deliverEvent("LivechatSessionForwarded", "room00000000000001")
 		w.pass(time.Second)
 		w.browser().press(w.door("eve"), url.Values{"visitor": {ann}}).wantWatch(t)
 	}, rules)
 }
 
-func TestAPolicyFileThatIsWrongLeavesTheRunningOneInForce(t *testing.T) {
+func TestAFaultyPolicyFileLeavesTheLoadedPolicyInForce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "policy.yaml")
 	write := func(text string) {
 		t.Helper()
@@ -145,17 +145,17 @@ func TestAPolicyFileThatIsWrongLeavesTheRunningOneInForce(t *testing.T) {
 			}
 			return rec.Body.String()
 		}
-		ann, door := ready(w)
+		ann, door := bobHasCard(w)
 		write("rules:\n  - may: [watch, fly]\n")
 		w.pass(30 * time.Second)
 		if ready := says("/readyz"); !strings.Contains(ready, `"policy":"fault"`) || !strings.Contains(ready, `"ready":true`) {
-			t.Errorf("ready says %s", ready)
+			t.Errorf("/readyz is %s", ready)
 		}
 		if !strings.Contains(says("/metrics"), "\nbridge_policy_fault 1\n") {
-			t.Error("no metric tells of the fault")
+			t.Error("bridge_policy_fault is not 1")
 		}
 		if !strings.Contains(w.log.String(), "policy.yaml:2") {
-			t.Error("the log does not say where it is wrong")
+			t.Error("the log does not name the line of the fault")
 		}
 		bob := w.browser()
 		bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
@@ -163,21 +163,21 @@ func TestAPolicyFileThatIsWrongLeavesTheRunningOneInForce(t *testing.T) {
 		write("rules:\n  - may: [stop]\n")
 		w.pass(30 * time.Second)
 		if ready := says("/readyz"); !strings.Contains(ready, `"policy":"ok"`) {
-			t.Errorf("ready says %s", ready)
+			t.Errorf("/readyz is %s", ready)
 		}
 		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusForbidden)
 	}, followed)
 }
 
-func TestNobodyWatchesWhileTheRecordCannotBeWritten(t *testing.T) {
-	inOffice(t, "", func(o *office) {
-		ann, door := ready(o.world)
-		bob := o.connected()
-		o.refuse("audit")
+func TestNobodyWatchesWhileTheAuditLogCannotBeWritten(t *testing.T) {
+	inOIDCWorld(t, "", func(o *oidcWorld) {
+		ann, door := bobHasCard(o.world)
+		bob := o.connectedBob()
+		o.failInserts("audit")
 		bob.press(door, url.Values{"visitor": {ann}}).want(t, http.StatusServiceUnavailable)
-		o.allow()
+		o.allowInserts()
 		if o.upscope.Minted() != 0 {
-			t.Error("a link was minted without a record")
+			t.Error("a watch link was made without an audit record")
 		}
 		bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
 	})

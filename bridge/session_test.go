@@ -12,22 +12,23 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// watched has bob press the door of a chat with ann, and open the link.
-func (w *world) watched() (bob *browser, room, session string) {
+// startSession has bob press the door of a chat with ann and open the watch link.
+func (w *world) startSession() (bob *browser, room, session string) {
 	w.Helper()
-	bob, ann, room := w.browser(), w.ann(), w.opens(keyed())
-	w.taken(room)
+	bob, ann, room := w.browser(), w.ann(), w.openChat(withPageKey())
+	w.bobTakes(room)
 	bob.press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(w)
-	return bob, room, w.begun()
+	return bob, room, w.openLatestLink()
 }
 
-// begun opens the link that was minted last.
-func (w *world) begun() (session string) {
+// openLatestLink opens the latest watch link and returns the id of the session.
+func (w *world) openLatestLink() (session string) {
 	w.Helper()
 	all := w.upscope.Watches()
 	session, err := w.upscope.Open(all[len(all)-1])
@@ -35,35 +36,35 @@ func (w *world) begun() (session string) {
 	return session
 }
 
-// reads checks what the one card of an agent says, and what it does not.
+// reads checks that the only card of an agent contains each text, or does not if "no " is before it.
 func (w *world) reads(username string, says ...string) {
 	w.Helper()
 	text := w.posts(username, 1)
 	for _, s := range says {
 		s, without := strings.CutPrefix(s, "no ")
 		if strings.Contains(text, s) == without {
-			w.Errorf("the card reads %q; that it does not say %q should be %v", text, s, without)
+			w.Errorf("the card reads %q; it contains %q: %v, want %v", text, s, without, !without)
 		}
 	}
 }
 
-// callback is the address that Upscope calls for the session that was minted last.
-func (w *world) callback() string {
+// callbackPath returns the path that Upscope calls for the session of the latest watch link.
+func (w *world) callbackPath() string {
 	all := w.upscope.Watches()
 	return strings.TrimPrefix(all[len(all)-1].Body.WebhookURL, origin)
 }
 
-// calls has Upscope call back about a session, in a shape of its choice.
-func (w *world) calls(session string, wrap upscopetest.Wrap) {
+// sendCallback sends Upscope's callback about a session, with its body wrapped in the given way.
+func (w *world) sendCallback(session string, wrap upscopetest.Wrap) {
 	w.Helper()
 	client := &http.Client{Transport: bridge.InProcess(w.bridge)}
 	if status, err := w.upscope.SendWebhook(w.Context(), client, session, wrap); err != nil || status != http.StatusOK {
-		w.Fatalf("Upscope's call is answered %d, %v", status, err)
+		w.Fatalf("Upscope's callback is answered %d, %v", status, err)
 	}
 }
 
-// asked counts what was asked of an endpoint of Upscope.
-func (w *world) asked(e upscopetest.Endpoint) (n int) {
+// callsTo counts the calls to an endpoint of Upscope.
+func (w *world) callsTo(e upscopetest.Endpoint) (n int) {
 	for _, c := range w.upscope.Calls() {
 		if c.Endpoint == e {
 			n++
@@ -72,41 +73,42 @@ func (w *world) asked(e upscopetest.Endpoint) (n int) {
 	return n
 }
 
-func (w *world) lists() int { return w.asked(upscopetest.Sessions) }
+// sessionListCalls counts the calls for the list of sessions.
+func (w *world) sessionListCalls() int { return w.callsTo(upscopetest.Sessions) }
 
 func TestTheCardBecomesTheRecordOfTheSession(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, _, session := w.watched()
+		_, _, session := w.startSession()
 		w.pass(sessionsWait)
-		w.reads("bob", "Live with Ann", "running · Bob Baker", "[Join]", "[Stop]")
+		w.reads("bob", "Session with Ann is running", "Running · Bob Baker", "[Go to session]", "[End session]")
 
 		w.pass(12 * time.Minute)
 		w.upscope.End(session, 5, "Helped with the address.")
-		w.calls(session, upscopetest.Bare)
+		w.sendCallback(session, upscopetest.Bare)
 		w.pass(5 * time.Second)
-		w.reads("bob", "Co-browsing with Ann is over", "12 min · Bob Baker", "5 of 5", "Helped with the address", "(https://app.upscope.io/recordings/"+session+")", "[Co-browse again]", "no CANARY-SECRET-VIDEO")
+		w.reads("bob", "Session with Ann has ended", "12 min · Bob Baker", "5 of 5", "Helped with the address", "(https://app.upscope.io/recordings/"+session+")", "[Co-browse again]", "no CANARY-SECRET-VIDEO")
 
-		// A rating that comes later is added, and then nobody asks any more.
+		// A later rating is added. After that the bridge stops asking for the session.
 		w.upscope.Change(session, func(s *upscope.Session) { s.VisitorAgentRating = 2 })
 		w.pass(sessionsWait)
 		w.reads("bob", "2 of 5")
 		w.pass(15 * time.Minute)
-		asked := w.lists()
+		asked := w.sessionListCalls()
 		w.pass(10 * time.Minute)
-		if n := w.lists() - asked; n != 0 {
-			t.Errorf("%d looks at sessions with nothing to wait for", n)
+		if n := w.sessionListCalls() - asked; n != 0 {
+			t.Errorf("%d calls for sessions when none is awaited", n)
 		}
-		if got := strings.Join(w.actions(), " "); got != "asked watching live ended" {
-			t.Errorf("recorded %s", got)
+		if got := strings.Join(w.auditedActions(), " "); got != "asked watching live ended" {
+			t.Errorf("audited %s", got)
 		}
 	})
 }
 
-// sessionsWait is long enough for the next look at Upscope's sessions and what
-// follows from it.
+// sessionsWait is long enough for the next call for Upscope's sessions and the changes that
+// follow.
 const sessionsWait = 17 * time.Second
 
-func TestHoweverASessionEndsTheCardShowsTheTruthOnce(t *testing.T) {
+func TestTheCardShowsOnceHowASessionEnded(t *testing.T) {
 	declined := func(s *upscope.Session) { s.WentLive, s.Authorized = false, false }
 	unseen := func(s *upscope.Session) { s.WentLive = false }
 	for name, test := range map[string]struct {
@@ -114,27 +116,27 @@ func TestHoweverASessionEndsTheCardShowsTheTruthOnce(t *testing.T) {
 		call   func(w *world, session string)
 		says   []string
 	}{
-		"called at once":      {nil, func(w *world, s string) { w.calls(s, upscopetest.Bare) }, []string{"under a minute"}},
-		"called in a wrapper": {nil, func(w *world, s string) { w.calls(s, upscopetest.SessionKey) }, []string{"under a minute"}},
-		"in another wrapper":  {nil, func(w *world, s string) { w.calls(s, upscopetest.CobrowsingSession) }, []string{"under a minute"}},
+		"called at once":      {nil, func(w *world, s string) { w.sendCallback(s, upscopetest.Bare) }, []string{"Under a minute"}},
+		"called in a wrapper": {nil, func(w *world, s string) { w.sendCallback(s, upscopetest.SessionKey) }, []string{"Under a minute"}},
+		"in another wrapper":  {nil, func(w *world, s string) { w.sendCallback(s, upscopetest.CobrowsingSession) }, []string{"Under a minute"}},
 		"called twice": {nil, func(w *world, s string) {
-			w.calls(s, upscopetest.Bare)
-			w.calls(s, upscopetest.SessionKey)
-		}, []string{"under a minute"}},
-		"never called": {nil, func(w *world, _ string) { w.pass(sessionsWait) }, []string{"under a minute"}},
+			w.sendCallback(s, upscopetest.Bare)
+			w.sendCallback(s, upscopetest.SessionKey)
+		}, []string{"Under a minute"}},
+		"never called": {nil, func(w *world, _ string) { w.pass(sessionsWait) }, []string{"Under a minute"}},
 		"called late": {nil, func(w *world, s string) {
 			w.pass(20 * time.Minute)
-			w.calls(s, upscopetest.Bare)
-		}, []string{"under a minute"}},
-		"called with nonsense": {nil, func(w *world, _ string) {
-			w.post(w.callback(), []byte(`[[`), http.Header{}).want(t, http.StatusOK)
-		}, []string{"under a minute"}},
-		"declined":   {declined, func(w *world, s string) { w.calls(s, upscopetest.Bare) }, []string{"the customer did not agree"}},
-		"never live": {unseen, func(w *world, s string) { w.calls(s, upscopetest.Bare) }, []string{"ended before anything was seen"}},
+			w.sendCallback(s, upscopetest.Bare)
+		}, []string{"Under a minute"}},
+		"called with an invalid body": {nil, func(w *world, _ string) {
+			w.post(w.callbackPath(), []byte(`[[`), http.Header{}).want(t, http.StatusOK)
+		}, []string{"Under a minute"}},
+		"declined":   {declined, func(w *world, s string) { w.sendCallback(s, upscopetest.Bare) }, []string{"Ended before the customer agreed"}},
+		"never live": {unseen, func(w *world, s string) { w.sendCallback(s, upscopetest.Bare) }, []string{"Ended before an agent saw the page"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				_, _, session := w.watched()
+				_, _, session := w.startSession()
 				if test.change != nil {
 					w.upscope.Change(session, test.change)
 				}
@@ -142,305 +144,304 @@ func TestHoweverASessionEndsTheCardShowsTheTruthOnce(t *testing.T) {
 				w.upscope.End(session, 0)
 				test.call(w, session)
 				w.pass(5 * time.Second)
-				w.reads("bob", append(test.says, "Co-browsing with Ann is over")...)
+				w.reads("bob", append(test.says, "ession with Ann ")...)
 				edits := w.chat.Posts("bob")[0].Edited
-				w.calls(session, upscopetest.Bare)
+				w.sendCallback(session, upscopetest.Bare)
 				w.pass(2 * time.Minute)
 				if now := w.chat.Posts("bob")[0].Edited; now != edits {
-					t.Errorf("the card was edited %d more times for the same news", now-edits)
+					t.Errorf("the card was edited %d more times without a change", now-edits)
 				}
 				ended := 0
-				for _, action := range w.actions() {
+				for _, action := range w.auditedActions() {
 					if action == "ended" {
 						ended++
 					}
 				}
 				if ended != 1 {
-					t.Errorf("recorded %v", w.actions())
+					t.Errorf("audited %v, want one \"ended\"", w.auditedActions())
 				}
 			})
 		})
 	}
 }
 
-func TestACallIsOnlyAHint(t *testing.T) {
+func TestACallbackIsOnlyAHint(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, _, session := w.watched()
+		_, _, session := w.startSession()
 		w.pass(sessionsWait)
-		// It says that the session is over, and of another visitor, while it goes on.
+		// The callback says that the session is over and of another visitor; both are wrong.
 		body, err := json.Marshal(map[string]any{
 			"id": session, "visitor_id": "OTHER", "ended_at": time.Now().UTC().Format(time.RFC3339), "length_seconds": 9999,
 			"agents": []any{map[string]any{"id": "ea_1", "name": "Mallory"}},
 		})
 		w.must(err)
-		w.post(w.callback(), body, http.Header{}).want(t, http.StatusOK)
+		w.post(w.callbackPath(), body, http.Header{}).want(t, http.StatusOK)
 		w.pass(sessionsWait)
-		w.reads("bob", "Live with Ann", "no Mallory", "no over")
+		w.reads("bob", "Session with Ann is running", "no Mallory", "no ended")
 	})
 }
 
-func TestForgedCallsShowNothingAndCostNoLooks(t *testing.T) {
+func TestForgedCallbacksShowNothingAndCauseNoCalls(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, _, session := w.watched()
+		_, _, session := w.startSession()
 		w.pass(sessionsWait)
 		w.upscope.End(session, 0)
-		genuine := w.callback()
+		genuine := w.callbackPath()
 		body := bytes.Repeat([]byte("x"), 2<<20)
-		before := w.lists()
+		before := w.sessionListCalls()
 		for i := range 1000 {
 			forged := fmt.Sprintf("/upscope/ended/%043d%s", i, genuine[len(genuine)-36:])
 			if got := w.post(forged, body, http.Header{}); got.StatusCode != http.StatusNotFound || got.body != "" {
-				t.Fatalf("a forged call is answered %d %q", got.StatusCode, got.body)
+				t.Fatalf("a forged callback is answered %d %q", got.StatusCode, got.body)
 			}
 		}
-		for _, short := range []string{"/upscope/ended/x", genuine[:len(genuine)-1], genuine + "x", strings.Replace(genuine, "ended/", "ended/A", 1)} {
-			w.post(short, nil, http.Header{}).want(t, http.StatusNotFound)
+		for _, wrong := range []string{"/upscope/ended/x", genuine[:len(genuine)-1], genuine + "x", strings.Replace(genuine, "ended/", "ended/A", 1)} {
+			w.post(wrong, nil, http.Header{}).want(t, http.StatusNotFound)
 		}
 		if w.do(request(http.MethodGet, genuine, nil)).StatusCode != http.StatusMethodNotAllowed {
-			t.Error("a GET is listened to")
+			t.Error("a GET is not answered 405")
 		}
 		w.pass(3 * time.Second)
-		if n := w.lists() - before; n > 1 {
-			t.Errorf("forged calls cost %d looks", n)
+		if n := w.sessionListCalls() - before; n > 1 {
+			t.Errorf("forged callbacks caused %d calls for sessions, want at most 1", n)
 		}
 	})
 }
 
-func TestAThousandGenuineCallsCostALook(t *testing.T) {
+func TestAThousandGenuineCallbacksCauseFewCalls(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, _, session := w.watched()
+		_, _, session := w.startSession()
 		w.pass(sessionsWait)
 		w.upscope.End(session, 0)
-		before := w.lists()
+		before := w.sessionListCalls()
 		for range 1000 {
-			w.post(w.callback(), []byte("{}"), http.Header{}).want(t, http.StatusOK)
+			w.post(w.callbackPath(), []byte("{}"), http.Header{}).want(t, http.StatusOK)
 		}
 		w.pass(8 * time.Second)
-		w.reads("bob", "is over")
-		if n := w.lists() - before; n > 2 {
-			t.Errorf("%d looks", n)
+		w.reads("bob", "has ended")
+		if n := w.sessionListCalls() - before; n > 2 {
+			t.Errorf("%d calls for sessions, want at most 2", n)
 		}
 	})
 }
 
-func TestACallOfDaysLaterIsNotListenedTo(t *testing.T) {
+func TestACallbackAfterThreeDaysIsRefused(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.watched()
+		w.startSession()
 		w.idle(73 * time.Hour)
-		w.post(w.callback(), []byte("{}"), http.Header{}).want(t, http.StatusNotFound)
+		w.post(w.callbackPath(), []byte("{}"), http.Header{}).want(t, http.StatusNotFound)
 	})
 }
 
-func TestSessionsOfOthersAreNotTaken(t *testing.T) {
+func TestSessionsOfOtherProgramsAreIgnored(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, room, _ := w.watched()
+		_, room, _ := w.startSession()
 		w.pass(sessionsWait)
-		// Somebody else with the same Upscope account writes our name into a
-		// session's metadata.
+		// Another user of the same Upscope account writes our metadata name into a session.
 		client, err := upscope.New(upscope.Config{URL: "https://api.upscope.io", Key: upscopeKey, Transport: bridge.InProcess(w.upscope)})
 		w.must(err)
-		card, err := w.store.CardOfChat(w.Context(), "rocketchat", room)
+		card, err := w.store.CardOfChat(w.Context(), "rocketchat", store.KindChat, room)
 		w.must(err)
 		for _, mark := range []string{card.ID, strings.Repeat("A", 43) + card.ID, ""} {
 			_, err = client.Watch(w.Context(), card.Visitor, upscope.WatchRequest{
 				Agent: upscope.Agent{ID: "x", Name: "Mallory"}, Metadata: map[string]any{"bridge_card": mark},
 			})
 			w.must(err)
-			w.begun()
+			w.openLatestLink()
 		}
 		w.pass(sessionsWait)
 		w.reads("bob", "no Mallory", "no Session 2")
 	})
 }
 
-func TestASessionThatBeginsTwiceIsTwoInTheRecord(t *testing.T) {
+func TestASecondSessionIsAddedToTheCard(t *testing.T) {
 	inWorld(t, func(w *world) {
-		bob, _, first := w.watched()
+		bob, _, first := w.startSession()
 		ann := w.upscope.Watches()[0].VisitorID
 		w.pass(sessionsWait)
 		w.upscope.Change(first, func(s *upscope.Session) { s.WentLive, s.Authorized = false, false })
 		w.upscope.End(first, 0)
 		w.pass(time.Minute)
-		w.reads("bob", "the customer did not agree", "[Co-browse again]")
+		w.reads("bob", "Ended before the customer agreed", "[Co-browse again]")
 
 		bob.press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
-		second := w.begun()
+		second := w.openLatestLink()
 		w.pass(sessionsWait)
-		w.reads("bob", "Live with Ann", "Session 1: the customer did not agree", "Session 2: running")
+		w.reads("bob", "Session with Ann is running", "Session 1: Ended before the customer agreed", "Session 2: Running")
 		w.upscope.End(second, 0)
 		w.pass(sessionsWait)
-		w.reads("bob", "is over", "Session 2: under a minute")
+		w.reads("bob", "has ended", "Session 2: Under a minute")
 	})
 }
 
-func TestALinkThatNobodyUsesLapses(t *testing.T) {
+func TestAnUnusedWatchLinkExpires(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		w.browser().press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
 		w.pass(5 * time.Minute)
-		w.reads("bob", "Co-browsing with Ann")
+		w.reads("bob", "Waiting for Ann")
 		w.pass(6 * time.Minute)
 		w.reads("bob", "Co-browse with Ann", "no Session")
 	})
 }
 
-func TestASessionWhoseEndIsNeverToldIsGivenUp(t *testing.T) {
+func TestASessionWithoutAReportedEndCountsAsOverAfterHours(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.watched()
+		w.startSession()
 		w.pass(sessionsWait)
 		w.idle(13 * time.Hour)
 		w.pass(time.Minute)
-		w.reads("bob", "is over", "Upscope has not said how it ended")
+		w.reads("bob", "has ended", "Ended, details unknown")
 	})
 }
 
-func TestASessionOutlivesItsChat(t *testing.T) {
+func TestASessionGoesOnAfterItsChatIsClosed(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, room, session := w.watched()
+		_, room, session := w.startSession()
 		w.pass(sessionsWait)
 		w.chat.CloseChat(room)
-		w.tells("LivechatSession", room)
+		w.deliverEvent("LivechatSession", room)
 		w.pass(3 * time.Second)
-		w.reads("bob", "Chat closed", "running", "goes on")
+		w.reads("bob", "Chat closed", "Running", "the session still runs")
 		w.upscope.End(session, 4)
-		w.calls(session, upscopetest.Bare)
+		w.sendCallback(session, upscopetest.Bare)
 		w.pass(5 * time.Second)
-		w.reads("bob", "Chat closed", "under a minute", "4 of 5", "no goes on", "no [Co-browse")
+		w.reads("bob", "Chat closed", "Under a minute", "4 of 5", "no still runs", "no [Co-browse")
 	})
 }
 
-func TestNewsThatCameWhileTheBridgeWasDownAreFound(t *testing.T) {
+func TestTheEndOfASessionDuringADowntimeIsFound(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, _, session := w.watched()
+		_, _, session := w.startSession()
 		w.pass(sessionsWait)
 		w.stop()
 		w.upscope.End(session, 3)
 		<-time.After(2 * time.Hour)
 		w.run()
 		w.pass(10 * time.Second)
-		w.reads("bob", "is over", "3 of 5")
+		w.reads("bob", "has ended", "3 of 5")
 	})
 }
 
-func TestAnUpscopeThatIsDownLosesNoSession(t *testing.T) {
+func TestAnUpscopeOutageLosesNoSession(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, _, session := w.watched()
+		_, _, session := w.startSession()
 		w.pass(sessionsWait)
 		w.upscope.Fail(upscopetest.Sessions, upscopetest.Fault{Status: http.StatusInternalServerError}, 100_000)
 		w.upscope.End(session, 3)
-		w.calls(session, upscopetest.Bare)
+		w.sendCallback(session, upscopetest.Bare)
 		w.pass(20 * time.Minute)
-		w.reads("bob", "Live with Ann")
+		w.reads("bob", "Session with Ann is running")
 		w.upscope.Heal()
 		w.pass(time.Minute)
-		w.reads("bob", "is over", "3 of 5")
+		w.reads("bob", "has ended", "3 of 5")
 	})
 }
 
 func TestAnAgentCanEndTheSession(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		bob := w.browser()
 		bob.press(w.door("bob"), url.Values{"stop": {"1"}}).want(t, http.StatusOK, "Co-browse with")
-		if n := w.asked(upscopetest.StopSession); n != 0 {
-			t.Fatalf("%d sessions of others were ended", n)
+		if n := w.callsTo(upscopetest.StopSession); n != 0 {
+			t.Fatalf("%d calls to stop a session before one began, want none", n)
 		}
 		bob.press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
-		w.begun()
+		w.openLatestLink()
 		w.pass(sessionsWait)
 		w.reads("bob", "?stop=1)")
-		bob.follow(w.door("bob")+"?stop=1").want(t, http.StatusOK, "End the session with", "Keep it running")
-		if w.asked(upscopetest.StopSession) != 0 || w.upscope.Minted() != 1 {
-			t.Error("a GET ended or minted something")
+		bob.follow(w.door("bob")+"?stop=1").want(t, http.StatusOK, "End the session with", "Keep session running")
+		if w.callsTo(upscopetest.StopSession) != 0 || w.upscope.Minted() != 1 {
+			t.Error("a GET stopped the session or made a watch link")
 		}
-		bob.script(w.door("bob"), url.Values{"stop": {"1"}}).want(t, http.StatusForbidden)
+		bob.submitByScript(w.door("bob"), url.Values{"stop": {"1"}}).want(t, http.StatusForbidden)
 		w.browser().press(w.door("bob"), url.Values{"stop": {"1"}}).want(t, http.StatusForbidden)
-		bob.press(w.door("bob"), url.Values{"stop": {"1"}}).want(t, http.StatusOK, "The session is ended")
+		bob.press(w.door("bob"), url.Values{"stop": {"1"}}).want(t, http.StatusOK, "The session has ended")
 		w.pass(5 * time.Second)
-		w.reads("bob", "is over")
-		if got := strings.Join(w.actions(), " "); got != "asked watching live refused stopping ended" {
-			t.Errorf("recorded %s", got)
+		w.reads("bob", "has ended")
+		if got := strings.Join(w.auditedActions(), " "); got != "asked watching live refused stopping ended" {
+			t.Errorf("audited %s", got)
 		}
 	})
 }
 
 func TestNothingThatUpscopeShowsTheVisitorHoldsAHandle(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.watched()
+		w.startSession()
 		b := w.upscope.Watches()[0].Body
 		for _, address := range []*string{b.Branding.RetryURL, b.Branding.OnEndURL} {
 			if address == nil || *address != origin+"/after" {
-				t.Fatalf("%v", address)
+				t.Fatalf("an address in the branding is %v, want %s/after", address, origin)
 			}
 		}
-		w.do(request(http.MethodGet, "/after", nil)).want(t, http.StatusOK, "The session is over")
+		w.do(request(http.MethodGet, "/after", nil)).want(t, http.StatusOK, "There is no session now")
 		door := strings.TrimPrefix(w.door("bob"), "/w/")
 		if strings.Contains(string(w.upscope.Watches()[0].Raw), door[:20]) {
-			t.Error("Upscope has the handle")
+			t.Error("the request to Upscope contains the handle")
 		}
 	})
 }
 
-func TestAPressDuringASessionThatNobodyUsesHarmsNothing(t *testing.T) {
+func TestAnUnusedWatchLinkDuringASessionChangesNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
-		bob, _, session := w.watched()
+		bob, _, session := w.startSession()
 		w.pass(sessionsWait)
 		bob.press(w.door("bob"), url.Values{"visitor": {w.visitor}}).wantWatch(t)
 		w.pass(15 * time.Minute)
-		w.reads("bob", "Live with Ann", "no said how")
+		w.reads("bob", "Session with Ann is running", "no did not report")
 		w.upscope.End(session, 5)
 		w.pass(sessionsWait)
-		w.reads("bob", "is over", "5 of 5", "no said how")
+		w.reads("bob", "has ended", "5 of 5", "no did not report")
 	})
 }
 
-func TestStopEndsTheSessionOfTheCardWhoeverItsVisitorIsNow(t *testing.T) {
+func TestStopEndsTheSessionOfTheCardAfterItsVisitorChanged(t *testing.T) {
 	inWorld(t, func(w *world) {
-		bob, _, session := w.watched()
+		bob, _, session := w.startSession()
 		first := w.visitor
 		w.pass(sessionsWait)
 		fresh := w.ann()
 		w.upscope.Go(first)
 		bob.press(w.door("bob"), url.Values{"look": {"1"}}).want(t, http.StatusOK, fresh)
-		bob.press(w.door("bob"), url.Values{"stop": {"1"}}).want(t, http.StatusOK, "The session is ended")
+		bob.press(w.door("bob"), url.Values{"stop": {"1"}}).want(t, http.StatusOK, "The session has ended")
 		for _, c := range w.upscope.Calls() {
 			if c.Endpoint == upscopetest.StopSession && !strings.Contains(c.RequestURI, first) {
-				t.Errorf("asked for %s, and %s is of %s", c.RequestURI, session, first)
+				t.Errorf("the call is %s, but session %s is of visitor %s", c.RequestURI, session, first)
 			}
 		}
 		w.pass(sessionsWait)
-		w.reads("bob", "is over")
+		w.reads("bob", "has ended")
 	})
 }
 
-func TestEmptyNotesAreNoNews(t *testing.T) {
+func TestEmptyNotesDoNotChangeTheCard(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, room, _ := w.watched()
+		_, room, _ := w.startSession()
 		w.pass(sessionsWait)
-		before, err := w.store.CardOfChat(w.Context(), "rocketchat", room)
+		before, err := w.store.CardOfChat(w.Context(), "rocketchat", store.KindChat, room)
 		w.must(err)
 		w.pass(2 * time.Minute)
-		after, err := w.store.CardOfChat(w.Context(), "rocketchat", room)
+		after, err := w.store.CardOfChat(w.Context(), "rocketchat", store.KindChat, room)
 		w.must(err)
 		if after.Version != before.Version || !after.DoorUntil.Equal(before.DoorUntil) {
-			t.Errorf("version %d became %d with no news", before.Version, after.Version)
+			t.Errorf("the card changed from version %d to %d without news", before.Version, after.Version)
 		}
 	})
 }
 
 func TestACardKeepsItsLatestSessions(t *testing.T) {
 	inWorld(t, func(w *world) {
-		bob, room, _ := w.watched()
+		bob, room, _ := w.startSession()
 		for range 22 {
 			w.pass(61 * time.Second)
 			w.upscope.End(w.visitor, 0)
 			bob.press(w.door("bob"), url.Values{"visitor": {w.visitor}}).wantWatch(t)
-			w.begun()
+			w.openLatestLink()
 		}
 		w.pass(2 * time.Minute)
-		w.reads("bob", "Live with Ann", "Session 20: running")
+		w.reads("bob", "Session with Ann is running", "Session 20: Running")
 		live := 0
 		for record, err := range w.store.Audit(w.Context(), 0) {
 			w.must(err)
@@ -449,60 +450,60 @@ func TestACardKeepsItsLatestSessions(t *testing.T) {
 			}
 		}
 		if live != 23 {
-			t.Errorf("%d sessions went live on record, and 23 did", live)
+			t.Errorf("%d audit records of live sessions, want 23", live)
 		}
 	})
 }
 
-func TestUpscopeIsLeftAloneForAsLongAsItSays(t *testing.T) {
+func TestSessionsAreNotRequestedBeforeRetryAfterHasPassed(t *testing.T) {
 	inWorld(t, func(w *world) {
-		_, _, session := w.watched()
+		_, _, session := w.startSession()
 		w.upscope.Fail(upscopetest.Sessions, upscopetest.Fault{Status: http.StatusTooManyRequests, RetryAfter: "110"}, 1)
 		<-time.After(sessionsWait)
-		asked := w.lists()
+		asked := w.sessionListCalls()
 		w.upscope.End(session, 0)
 		for range 3 {
-			w.calls(session, upscopetest.Bare)
+			w.sendCallback(session, upscopetest.Bare)
 			<-time.After(31 * time.Second)
 		}
-		if n := w.lists() - asked; n != 0 {
-			t.Errorf("asked %d times meanwhile", n)
+		if n := w.sessionListCalls() - asked; n != 0 {
+			t.Errorf("%d calls before Retry-After has passed, want none", n)
 		}
 		<-time.After(30 * time.Second)
 		w.pass(time.Second)
-		w.reads("bob", "is over")
+		w.reads("bob", "has ended")
 	})
 }
 
 func TestACardThatCannotBeShownAtOnceIsShownLater(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		w.chat.Fail("chat.update", rocketchattest.Fault{Status: http.StatusBadGateway}, 2)
 		w.browser().press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
 		w.pass(time.Second)
 		w.reads("bob", "Co-browse with Ann")
 		w.pass(15 * time.Second)
-		w.reads("bob", "Co-browsing with Ann")
+		w.reads("bob", "Waiting for Ann")
 	})
 }
 
-func TestAStopShowsOrStoresWhatIsStillToBeShown(t *testing.T) {
+func TestARestartLosesNoUpdateOfACard(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		w.chat.Fail("chat.update", rocketchattest.Fault{Hang: true}, 1)
 		w.browser().press(w.door("bob"), url.Values{"visitor": {ann}}).wantWatch(t)
 		w.restart()
 		w.pass(90 * time.Second)
-		w.reads("bob", "Co-browsing with Ann")
+		w.reads("bob", "Waiting for Ann")
 	})
 }
 
-func TestACardThatHasToWaitIsShownNoSooner(t *testing.T) {
+func TestACardUpdateWaitsForTheRateLimitToReset(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ann := w.ann()
-		w.taken(w.opens(keyed()))
+		w.bobTakes(w.openChat(withPageKey()))
 		reset := strconv.FormatInt(time.Now().Add(60*time.Second).UnixMilli(), 10)
 		w.chat.Fail("chat.update", rocketchattest.Fault{
 			Status: http.StatusTooManyRequests, Header: http.Header{"X-Ratelimit-Reset": {reset}},
@@ -516,9 +517,9 @@ func TestACardThatHasToWaitIsShownNoSooner(t *testing.T) {
 			}
 		}
 		if edits != 1 {
-			t.Errorf("asked to edit %d times within 40 s, and 60 were to pass", edits)
+			t.Errorf("%d edits within 40 s, want 1: the next may come after 60 s", edits)
 		}
 		w.pass(40 * time.Second)
-		w.reads("bob", "Co-browsing with Ann")
+		w.reads("bob", "Waiting for Ann")
 	})
 }

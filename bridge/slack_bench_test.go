@@ -15,6 +15,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/benchtest"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/slack"
 	"cobrowse-bridge/connectors/slack/slacktest"
@@ -22,8 +23,8 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// BenchmarkSlackAcknowledgement sends 200 commands at once. Slack shows the agent
-// an error after three seconds (docs.slack.dev/interactivity/implementing-slash-commands).
+// BenchmarkSlackAcknowledgement sends 200 commands at once. After three seconds without an
+// answer Slack shows an error (docs.slack.dev/interactivity/implementing-slash-commands).
 func BenchmarkSlackAcknowledgement(b *testing.B) {
 	const burst, deadline = 200, 3 * time.Second
 	fake := slacktest.New(b.Errorf)
@@ -48,7 +49,7 @@ func BenchmarkSlackAcknowledgement(b *testing.B) {
 	public, _ := url.Parse(origin)
 	br, err := bridge.New(bridge.Config{
 		Origin: public, Secret: []byte(bridgeSecret), Store: db, Upscope: client,
-		Connectors: []bridge.Connector{connector}, Log: slog.New(slog.DiscardHandler),
+		Connectors: []chat.Connector{connector}, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		b.Fatal(err)

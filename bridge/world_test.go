@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/rocketchat"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
@@ -28,7 +29,7 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// Secrets of the world, none of which may turn up anywhere.
+// Secrets of the world. None of them may appear in a log, the store or a page.
 const (
 	upscopeKey    = "canary-upscope-key-5f0e1b"
 	webhookSecret = "canary-webhook-secret-77ab"
@@ -42,8 +43,8 @@ const (
 
 const origin = "https://bridge.example.org"
 
-// A world is the bridge between a Rocket.Chat workspace and Upscope, all in one
-// process and in virtual time.
+// A world is a bridge between a Rocket.Chat workspace and Upscope, all in one process and in
+// virtual time.
 type world struct {
 	*testing.T
 	upscope *upscopetest.Server
@@ -55,18 +56,19 @@ type world struct {
 	stop    func()
 	config  bridge.Config
 	end     func()
-	visitor string // ann's id
+	visitor string // ann's short id
+	trouble bool   // the test makes something fail; see wantNoOtherTrouble
 }
 
 type options struct {
 	config     func(*bridge.Config)
 	rocketchat func(*rocketchat.Config)
 	transport  func(service string, rt http.RoundTripper) http.RoundTripper
-	// listening has the bridge look for open rooms when it starts.
-	listening bool
+	// sweeping makes the bridge sweep the workspace for open rooms.
+	sweeping bool
 }
 
-// inWorld runs a test in a world of its own.
+// inWorld runs a test in its own world.
 func inWorld(t *testing.T, test func(w *world), opts ...options) {
 	t.Helper()
 	t.Parallel()
@@ -74,11 +76,15 @@ func inWorld(t *testing.T, test func(w *world), opts ...options) {
 	if err := os.WriteFile(file, emptyStore(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	synctest.Test(t, func(t *testing.T) { test(newWorld(t, file, opts...)) })
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, file, opts...)
+		test(w)
+		w.wantNoOtherTrouble()
+	})
 }
 
-// emptyStore is the file of a store that nothing was written to. Making its tables is
-// what most tests would spend their time on.
+// emptyStore returns the bytes of an empty store. Tests copy it, because creating the tables
+// each time would take most of their time.
 var emptyStore = sync.OnceValue(func() []byte {
 	folder, err := os.MkdirTemp("", "bridge-test-")
 	if err != nil {
@@ -103,7 +109,7 @@ var emptyStore = sync.OnceValue(func() []byte {
 func newWorld(t *testing.T, file string, opts ...options) *world {
 	t.Helper()
 	w := &world{T: t, file: file, log: &logBuffer{}}
-	w.explain()
+	w.logOnFailure()
 	w.upscope = upscopetest.New(upscopetest.Options{Key: upscopeKey})
 	w.chat = newWorkspace(t)
 	w.start(opts...)
@@ -159,11 +165,11 @@ func (w *world) start(opts ...options) {
 	}
 	connector, err := rocketchat.New(settings)
 	w.must(err)
-	listen := connector.Listen
-	connector.Listen = nil // looks for rooms at start; see listening
+	sweep := connector.Sweep
+	connector.Sweep = nil // see sweeping
 	for _, o := range opts {
-		if o.listening {
-			connector.Listen = listen
+		if o.sweeping {
+			connector.Sweep = sweep
 		}
 	}
 	hosts, err := upscope.ParseHosts(upscope.DefaultWatchHosts)
@@ -171,7 +177,7 @@ func (w *world) start(opts ...options) {
 	publicURL, _ := url.Parse(origin)
 	config := bridge.Config{
 		Origin: publicURL, Secret: []byte(bridgeSecret), Store: w.store, Upscope: client, WatchHosts: hosts,
-		Connectors: []bridge.Connector{connector}, Eraser: eraser, Log: log,
+		Connectors: []chat.Connector{connector}, Eraser: eraser, Log: log,
 	}
 	for _, o := range opts {
 		if o.config != nil {
@@ -189,14 +195,14 @@ func (w *world) start(opts ...options) {
 	w.Cleanup(w.end)
 }
 
-// restart ends the bridge, and starts another on the same store.
+// restart stops the bridge and starts another on the same store.
 func (w *world) restart(opts ...options) {
 	w.Helper()
 	w.end()
 	w.start(opts...)
 }
 
-// run has the bridge work until stop.
+// run runs the bridge's jobs until stop is called.
 func (w *world) run() {
 	ctx, cancel := context.WithCancel(w.Context())
 	done := make(chan error, 1)
@@ -216,9 +222,8 @@ func (w *world) must(err error) {
 	}
 }
 
-// pass lets virtual time pass, in which jobs run. Of a long time they run in the
-// last seconds of every half minute, since a queue that looks for jobs twenty
-// times a second makes a test of minutes last.
+// pass lets virtual time pass while jobs run. During a long time they run only in the last
+// six seconds of every half minute, because polling every second would make tests of hours slow.
 func (w *world) pass(d time.Duration) {
 	const part, awake = 30 * time.Second, 6 * time.Second
 	for ; d > part; d -= part {
@@ -231,7 +236,7 @@ func (w *world) pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// idle lets a long time pass in which nobody works.
+// idle lets virtual time pass without jobs, and then starts them again.
 func (w *world) idle(d time.Duration) {
 	w.stop()
 	<-time.After(d)
@@ -239,7 +244,7 @@ func (w *world) idle(d time.Duration) {
 	w.pass(time.Second)
 }
 
-// ann is a visitor at Upscope who is online with the page key.
+// ann adds Ann to Upscope, online with the page key, and returns her short id.
 func (w *world) ann() string {
 	id := w.upscope.Come(upscope.Visitor{
 		Name: "Ann Silva", UniqueID: "cust-77", Identities: []string{"rocketchat:" + pageKey}, LastURL: "https://shop.example.org/basket?step=2",
@@ -250,17 +255,17 @@ func (w *world) ann() string {
 	return id
 }
 
-// opens opens a chat of a visitor whose page has told Rocket.Chat these fields.
-func (w *world) opens(fields map[string]string) (room string) {
-	return w.chat.OpenChat(rocketchattest.Visitor{
+// openChat opens a chat of a visitor whose page gave Rocket.Chat these fields.
+func (w *world) openChat(fields map[string]string) (room string) {
+	return w.chat.StartChat(rocketchattest.Visitor{
 		ID: rand.Text(), Username: "guest-7", Name: "Ann", Token: visitorToken, Email: "ann@example.org", Fields: fields,
 	})
 }
 
-func keyed() map[string]string { return map[string]string{"upscope_key": pageKey} }
+func withPageKey() map[string]string { return map[string]string{"upscope_key": pageKey} }
 
-// tells delivers an event of a room as it is now.
-func (w *world) tells(event, room string) {
+// deliverEvent delivers an event about the present state of a room.
+func (w *world) deliverEvent(event, room string) {
 	w.Helper()
 	body, header := w.chat.Event(event, room)
 	if got := w.post("/hooks/rocketchat", body, header); got.StatusCode != http.StatusOK || got.body != "" {
@@ -268,11 +273,11 @@ func (w *world) tells(event, room string) {
 	}
 }
 
-// taken has bob take a room, and says so.
-func (w *world) taken(room string) {
+// bobTakes has bob take a room, delivers the event and waits a second.
+func (w *world) bobTakes(room string) {
 	w.Helper()
 	w.chat.Take(room, "bob")
-	w.tells("LivechatSessionTaken", room)
+	w.deliverEvent("LivechatSessionTaken", room)
 	w.pass(time.Second)
 }
 
@@ -304,7 +309,7 @@ func (w *world) do(r *http.Request) *answer {
 
 var doorAddress = regexp.MustCompile(`https://bridge\.example\.org(/w/[A-Za-z0-9_-]{43})`)
 
-// door is the path of the door in an agent's latest direct message.
+// door returns the path of the door in an agent's latest direct message.
 func (w *world) door(username string) string {
 	w.Helper()
 	posts := w.chat.Posts(username)
@@ -335,13 +340,13 @@ func (w *world) posts(username string, want int) string {
 type browser struct {
 	*world
 	cookies map[string]*http.Cookie
-	// proxied is what a proxy in front does to each request, if there is one.
+	// proxied, if not nil, changes each request as a proxy in front of the bridge does.
 	proxied func(*http.Request)
 }
 
 func (w *world) browser() *browser { return &browser{world: w, cookies: map[string]*http.Cookie{}} }
 
-// follow is a person following a link in the chat.
+// follow sends the request of a person who follows a link in the chat.
 func (b *browser) follow(path string) *answer {
 	r := request(http.MethodGet, path, nil)
 	r.Header.Set("Sec-Fetch-Site", "cross-site")
@@ -351,7 +356,7 @@ func (b *browser) follow(path string) *answer {
 	return b.send(r)
 }
 
-// press is a person pressing a button on a page, which the browser has loaded before.
+// press sends the request of a person who presses a button on a page. It loads the page first if needed.
 func (b *browser) press(path string, form url.Values) *answer {
 	if b.cookies["__Host-browser"] == nil {
 		b.loads(path)
@@ -361,7 +366,7 @@ func (b *browser) press(path string, form url.Values) *answer {
 	return b.send(r)
 }
 
-// loads opens a page by no click of a person, so that it shows itself.
+// loads opens a page without a person's click, so that the bridge shows the page.
 func (b *browser) loads(path string) *answer {
 	r := request(http.MethodGet, path, nil)
 	r.Header.Set("Sec-Fetch-Site", "none")
@@ -370,8 +375,10 @@ func (b *browser) loads(path string) *answer {
 	return b.send(r)
 }
 
-// script is a script on the page submitting its form.
-func (b *browser) script(path string, form url.Values) *answer { return b.send(b.form(path, form)) }
+// submitByScript sends the request of a script that submits a form of the page.
+func (b *browser) submitByScript(path string, form url.Values) *answer {
+	return b.send(b.form(path, form))
+}
 
 func (b *browser) form(path string, form url.Values) *http.Request {
 	r := request(http.MethodPost, path, strings.NewReader(form.Encode()))
@@ -405,12 +412,12 @@ func (a *answer) want(t testing.TB, status int, texts ...string) {
 	}
 	for _, text := range texts {
 		if !strings.Contains(a.body, text) {
-			t.Errorf("the page does not say %q: %s", text, a.body)
+			t.Errorf("the page does not contain %q: %s", text, a.body)
 		}
 	}
 }
 
-// wantWatch checks the one answer that may hold a watch link.
+// wantWatch checks that the answer redirects to a watch link, and returns the link.
 func (a *answer) wantWatch(t testing.TB) string {
 	t.Helper()
 	location := a.Header.Get("Location")
@@ -418,12 +425,12 @@ func (a *answer) wantWatch(t testing.TB) string {
 		t.Fatalf("answered %d to %q: %s", a.StatusCode, location, a.body)
 	}
 	if a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Referrer-Policy") != "no-referrer" || a.body != "" {
-		t.Errorf("the redirect is cached, leaks a referrer or has a body: %v %q", a.Header, a.body)
+		t.Errorf("the redirect may be cached, may send a Referer or has a body: %v %q", a.Header, a.body)
 	}
 	return location
 }
 
-// logBuffer is a log to look at afterwards.
+// logBuffer is a log in memory. It is safe for concurrent use.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -441,8 +448,8 @@ func (l *logBuffer) String() string {
 	return l.text.String()
 }
 
-// explain prints the log of a test that failed.
-func (w *world) explain() {
+// logOnFailure prints the log of a test that failed.
+func (w *world) logOnFailure() {
 	w.Cleanup(func() {
 		if w.Failed() {
 			w.Log(w.log.String())
@@ -450,14 +457,14 @@ func (w *world) explain() {
 	})
 }
 
-// refuse makes every new row of a table fail.
-func (w *world) refuse(table string) {
+// failInserts makes every insert into a table fail, until allowInserts.
+func (w *world) failInserts(table string) {
 	w.Helper()
 	w.sql("CREATE TRIGGER refuse BEFORE INSERT ON " + table + " BEGIN SELECT RAISE(ABORT, 'refused'); END")
 }
 
-// allow ends refuse.
-func (w *world) allow() { w.sql("DROP TRIGGER refuse") }
+// allowInserts ends failInserts.
+func (w *world) allowInserts() { w.sql("DROP TRIGGER refuse") }
 
 func (w *world) sql(statement string) {
 	w.Helper()

@@ -1,14 +1,17 @@
-// Package connectors knows which chat services there are.
+// Package connectors lists the supported chat services and opens their connectors from the
+// settings. Open this file first.
 package connectors
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/chatvisor"
 	"cobrowse-bridge/connectors/rest"
@@ -16,33 +19,40 @@ import (
 	"cobrowse-bridge/connectors/slack"
 )
 
-// A kind of connector: how to open one from the variables below a prefix, and
-// which variables those are.
+// A kind is one supported chat service.
 type kind struct {
-	open     func(r *settings.Reader, name, prefix string, transport http.RoundTripper, log *slog.Logger) bridge.Connector
-	settings any
-	// elsewhere says that it has no place for cards, so that one has to be named.
-	elsewhere bool
+	// open makes a connector from the variables that begin with prefix. emails says that customers
+	// may be looked up by their e-mail address.
+	open     func(r *settings.Reader, name, prefix string, emails bool, transport http.RoundTripper, log *slog.Logger) chat.Connector
+	settings any // a pointer to the struct of these variables
+	// needsShow says that the service has no place for cards, so that _SHOW is required.
+	needsShow bool
 }
 
-// kinds has one line for each chat service.
 var kinds = map[string]kind{
-	"chatvisor":  {chatvisor.Open, &chatvisor.Settings{}, true},
-	"rocketchat": {rocketchat.Open, &rocketchat.Settings{}, false},
+	"chatvisor":  {withoutEmails(chatvisor.Open), &chatvisor.Settings{}, true},
+	"rocketchat": {withoutEmails(rocketchat.Open), &rocketchat.Settings{}, false},
 	"slack":      {slack.Open, &slack.Settings{}, false},
 }
 
-// placing is what every connector can be told.
-type placing struct {
-	Show string `split_words:"true" desc:"where its cards are shown, connector:address; empty: where the service itself says"`
+// withoutEmails adapts the Open of a service whose texts do not offer look-ups by e-mail address.
+func withoutEmails(open func(*settings.Reader, string, string, http.RoundTripper, *slog.Logger) chat.Connector) func(*settings.Reader, string, string, bool, http.RoundTripper, *slog.Logger) chat.Connector {
+	return func(r *settings.Reader, name, prefix string, _ bool, transport http.RoundTripper, log *slog.Logger) chat.Connector {
+		return open(r, name, prefix, transport, log)
+	}
 }
 
-// elsewhere is the same for one whose conversations customers read.
-type elsewhere struct {
-	Show string `split_words:"true" need:"yes" desc:"where its cards are shown, connector:address, such as slack:C0123456789 or rocketchat:#support-agents"`
+// showSetting is the setting that every connector has beside its own.
+type showSetting struct {
+	Show string `split_words:"true" desc:"channel that shows this service's cards, such as slack:C0123456789 or rocketchat:#support-agents; empty: in the same chat service, to the agent who asked or serves the chat"`
 }
 
-// Names are the chat services there are.
+// requiredShow is showSetting for a service that has no place for cards.
+type requiredShow struct {
+	Show string `split_words:"true" need:"yes" desc:"channel that shows this service's cards, such as slack:C0123456789 or rocketchat:#support-agents"`
+}
+
+// Names returns the names of the supported chat services, sorted.
 func Names() []string {
 	var names []string
 	for name := range kinds {
@@ -52,84 +62,173 @@ func Names() []string {
 	return names
 }
 
-// form of a connector's name, which stands in addresses and queue names.
-var form = regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)*$`)
+// IsName reports whether a connector can have the name: that of a chat service, with or
+// without a suffix.
+func IsName(name string) bool {
+	_, supported := kinds[service(name)]
+	return supported && nameForm.MatchString(name)
+}
 
-// Open opens the connectors that are named. A name is that of a chat service, or
-// that followed by a dash and a word of the operator's: "rocketchat-emea" is a
-// second Rocket.Chat, with variables that begin with ROCKETCHAT_EMEA_. signsIn says
-// that agents sign in at the bridge. Faults go to the reader.
-func Open(r *settings.Reader, variable string, names []string, signsIn bool, log *slog.Logger) []bridge.Connector {
-	var all []bridge.Connector
+// service returns the chat service of a connector's name.
+func service(name string) string {
+	service, _, _ := strings.Cut(name, "-")
+	return service
+}
+
+// nameForm is the form of a connector's name. The name is part of addresses and queue names.
+var nameForm = regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)*$`)
+
+// Open opens the named connectors. A name is the name of a chat service, with or without
+// a suffix that the operator chooses: "rocketchat-emea" is a second Rocket.Chat, and its
+// variables begin with ROCKETCHAT_EMEA_. variable is the setting that holds the names.
+// signsIn says that agents sign in at the bridge, emails that they may look customers up by e-mail
+// address. Open reports every fault to r.
+func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, log *slog.Logger) []chat.Connector {
+	var all []chat.Connector
+	before := len(r.Faults())
 	for i, name := range names {
-		service, _, _ := strings.Cut(name, "-")
-		k, known := kinds[service]
+		k := kinds[service(name)]
 		switch {
-		case !known || !form.MatchString(name):
-			r.Fault(variable, "names no connector that there is; there are: "+strings.Join(Names(), ", "))
+		case !IsName(name):
+			meant, question := intended(name), ""
+			if meant != "" {
+				question = " (did you mean " + meant + "?)"
+			}
+			r.AddFault(variable, fmt.Sprintf("contains an unknown connector in position %d%s: write %s, in lower case, also with a suffix such as rocketchat-emea", i+1, question, strings.Join(Names(), ", ")))
+			skipSettings(r, meant, names)
 			continue
 		case slices.Contains(names[:i], name):
-			r.Fault(variable, "names "+name+" twice")
+			r.AddFault(variable, "contains "+name+" twice")
 			continue
 		}
-		c := k.open(r, name, prefix(name), bridge.Upstream(name, rest.NewTransport(), log), log)
-		c.ShowAt = k.shownAt(r, prefix(name), names)
+		c := k.open(r, name, settings.ConnectorPrefix(name), emails, rest.Upstream(name, rest.NewTransport(), log), log)
+		c.ShowAt = k.shownAt(r, settings.ConnectorPrefix(name), names)
 		all = append(all, c)
 	}
-	if len(r.Faults()) > 0 {
-		return all
+	for _, service := range Names() {
+		for _, v := range Variables(service) {
+			r.NoEffect(v.Name, variable+" does not name "+service+": add it there, or remove this setting")
+		}
+	}
+	for setting, name := range missing(names) {
+		r.NoEffect(setting, variable+" does not name "+name+": add it there, or remove this setting")
+	}
+	if len(r.Faults()) > before {
+		return all // a connector with faults does not say which places it has
+	}
+	byName, faulty := map[string]chat.Connector{}, map[string]bool{}
+	for _, c := range all {
+		byName[c.Name] = c
 	}
 	for _, c := range all {
-		at := slices.IndexFunc(all, func(to bridge.Connector) bool { return to.Name == c.ShowAt.Connector })
-		if at < 0 {
-			continue // its cards are shown where they are asked for
+		if to, ok := byName[c.ShowAt.Connector]; ok && !to.IsShared(c.ShowAt.Address) {
+			r.AddFault(settings.ConnectorPrefix(c.Name)+"_SHOW", "must be a channel: of Slack by its id, such as slack:C0123456789, or of Rocket.Chat by its name, such as rocketchat:#support-agents")
+			faulty[c.Name] = true
 		}
-		switch to := all[at]; {
-		case to.Shared == nil || !to.Shared(c.ShowAt.Address):
-			r.Fault(prefix(c.Name)+"_SHOW", "must be a place that several agents see: a channel of Slack by its id, slack:C0123456789, or one of Rocket.Chat by its name, rocketchat:#support-agents")
-		case !to.SignsPresses && !signsIn:
-			r.Fault(prefix(c.Name)+"_SHOW", "is a channel of "+to.Title+", which does not say who presses a button there: let agents sign in, with BRIDGE_SIGNIN=oidc or header, or name a channel of Slack")
+	}
+	for _, e := range chat.CheckPlaces(byName, signsIn) {
+		switch at := byName[e.Connector].ShowAt; {
+		case faulty[e.Connector]: // one fault is enough
+		case at == (chat.Place{}):
+			r.AddFault(variable, fmt.Sprintf("contains %s, whose cards cannot be shown: %s; %s", e.Connector, e.Problem, e.Remedy))
+		default:
+			r.AddFault(settings.ConnectorPrefix(e.Connector)+"_SHOW", fmt.Sprintf("cannot be %s: %s; %s", at, e.Problem, e.Remedy))
 		}
 	}
 	return all
 }
 
-// shownAt reads where a connector's cards are shown.
-func (k kind) shownAt(r *settings.Reader, prefix string, names []string) bridge.Place {
-	var p placing
-	if k.elsewhere {
-		r.Group(prefix, (*elsewhere)(&p))
+// missing returns the variables that are settings of a connector with a suffix which names does not
+// contain, such as ROCKETCHAT_EMEA_URL, each with the connector.
+func missing(names []string) map[string]string {
+	found := map[string]string{}
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		name = strings.TrimSuffix(name, "_FILE")
+		for _, service := range Names() {
+			after, ours := strings.CutPrefix(name, settings.ConnectorPrefix(service)+"_")
+			if !ours {
+				continue
+			}
+			for _, v := range Variables(service) {
+				suffix, ends := strings.CutSuffix(after, strings.TrimPrefix(v.Name, settings.ConnectorPrefix(service)))
+				connector := service + "-" + strings.ToLower(strings.ReplaceAll(suffix, "_", "-"))
+				if ends && IsName(connector) && !slices.Contains(names, connector) {
+					found[name] = connector
+				}
+			}
+		}
+	}
+	return found
+}
+
+// intended returns the connector that a misspelt name probably means, or "".
+func intended(name string) string {
+	name = strings.NewReplacer("_", "-", " ", "-").Replace(strings.ToLower(name))
+	service, suffix, _ := strings.Cut(name, "-")
+	if meant := settings.Nearest(name, Names()); meant != "" {
+		return meant
+	}
+	meant := settings.Nearest(service, Names()) + "-" + suffix
+	if !IsName(meant) {
+		return ""
+	}
+	return meant
+}
+
+// skipSettings makes r pass over the settings of the connector that a misspelt name means. If that
+// is not known, they may be those of any service that names does not contain.
+func skipSettings(r *settings.Reader, meant string, names []string) {
+	if meant != "" {
+		r.Skip(settings.ConnectorPrefix(meant) + "_")
+		return
+	}
+	for _, service := range Names() {
+		if !slices.Contains(names, service) {
+			r.Skip(settings.ConnectorPrefix(service) + "_")
+		}
+	}
+}
+
+// shownAt reads where the operator wants a connector's cards. It returns the zero Place if
+// the setting is empty or has a fault.
+func (k kind) shownAt(r *settings.Reader, prefix string, names []string) chat.Place {
+	var p showSetting
+	if k.needsShow {
+		r.Group(prefix, (*requiredShow)(&p))
 	} else {
 		r.Group(prefix, &p)
 	}
 	if p.Show == "" {
-		return bridge.Place{}
+		return chat.Place{}
 	}
 	name, address, ok := strings.Cut(p.Show, ":")
-	if !ok || address == "" || !slices.Contains(names, name) {
-		r.Fault(prefix+"_SHOW", "must be connector:address, with one of the connectors in use")
-		return bridge.Place{}
+	switch {
+	case !ok || address == "" || !nameForm.MatchString(name):
+		r.AddFault(prefix+"_SHOW", "must be connector:address, such as slack:C0123456789")
+		return chat.Place{}
+	case !slices.Contains(names, name):
+		r.AddFault(prefix+"_SHOW", "names "+name+", which is not in BRIDGE_CONNECTORS: add it there")
+		return chat.Place{}
 	}
-	return bridge.Place{Connector: name, Address: address}
+	return chat.Place{Connector: name, Address: address}
 }
 
-// Prefixes are what the variables of the named connectors begin with.
+// Prefixes returns the prefixes of the variables of all chat services, such as "SLACK_".
 func Prefixes() []string {
 	var all []string
 	for _, name := range Names() {
-		all = append(all, prefix(name)+"_")
+		all = append(all, settings.ConnectorPrefix(name)+"_")
 	}
 	return all
 }
 
-func prefix(name string) string { return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }
-
-// Variables lists the variables of a chat service.
+// Variables returns the variables of a chat service, with its name as their prefix.
 func Variables(service string) []settings.Variable {
 	k := kinds[service]
-	var place any = &placing{}
-	if k.elsewhere {
-		place = &elsewhere{}
+	var place any = &showSetting{}
+	if k.needsShow {
+		place = &requiredShow{}
 	}
-	return append(settings.Variables(prefix(service), k.settings), settings.Variables(prefix(service), place)...)
+	return append(settings.Variables(settings.ConnectorPrefix(service), k.settings), settings.Variables(settings.ConnectorPrefix(service), place)...)
 }

@@ -1,21 +1,23 @@
 package templates
 
 import (
+	"cmp"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// Audit is the page on which the audit trail is searched. Its form is a GET of
-// /desk/audit with the fields of AuditFilter in lower case; "before" is the Seq
-// below which to go on. The same fields lead to /desk/audit/export.
+// Audit is the page that searches the audit log. Its form is a GET of /desk/audit
+// with the fields of AuditFilter in lower case, and "before": the Seq below which
+// the page begins. /desk/audit/export takes the same fields.
 type Audit struct {
-	Seat   Seat
-	Note   Note
-	Filter AuditFilter
+	SignedIn SignedInAgent
+	Note     Note
+	Filter   AuditFilter
 	// Actions are those to choose from.
 	Actions []string
-	// Records are those that fit, the newest first.
+	// Records are those that match the filter, the newest first.
 	Records []AuditRecord
 	// Before is the "before" of this page, zero on the first; Older is that of
 	// the next, zero if there is none.
@@ -24,7 +26,7 @@ type Audit struct {
 	Now time.Time
 }
 
-// An AuditFilter says which records to show. Empty fields let all through.
+// An AuditFilter says which records to show. Empty fields match all records.
 type AuditFilter struct {
 	Agent, Visitor, Card, Action string
 	// Since and Until are the first and the last day, 2006-01-02; anything else
@@ -32,30 +34,31 @@ type AuditFilter struct {
 	Since, Until string
 }
 
-// An AuditRecord is one entry of the trail.
+// An AuditRecord is one entry of the audit log.
 type AuditRecord struct {
 	Seq                                                   int64
 	At                                                    time.Time
 	Action, Agent, Visitor, Card, Connector, Chat, Detail string
-	// Erased says that Visitor, Chat and Detail were removed with the person they
-	// named.
+	// Erased says that Visitor, Chat and Detail were erased with the person.
 	Erased bool
 }
 
 type auditView struct {
 	frame
-	Filter  AuditFilter
-	Actions []string
-	Records []auditRecordView
-	// Filtered says that some records are left out.
+	Filter                AuditFilter
+	Actions               []actionView
+	Records               []auditRecordView
 	Filtered              bool
 	Newest, Older, Export string
 }
 
 type auditRecordView struct {
 	AuditRecord
-	When moment
+	Label string // of Action
+	When  moment
 }
+
+type actionView struct{ Action, Label string }
 
 func (a Audit) view() (string, any, error) {
 	now := a.Now
@@ -64,7 +67,7 @@ func (a Audit) view() (string, any, error) {
 	}
 	f := a.Filter.view()
 	v := auditView{
-		frame: a.Seat.frame("Audit trail", auditPath, a.Note), Filter: f, Filtered: f != AuditFilter{},
+		frame: a.SignedIn.frame(auditTitle, auditPath, a.Note), Filter: f, Filtered: f != AuditFilter{},
 		Export: f.address(auditPath+"/export", 0),
 	}
 	if a.Before > 0 {
@@ -75,17 +78,26 @@ func (a Audit) view() (string, any, error) {
 	}
 	for _, action := range a.Actions {
 		if action = clean(action, maxName); action != "" {
-			v.Actions = append(v.Actions, action)
+			v.Actions = append(v.Actions, actionView{action, cmp.Or(actionTexts[action], action)})
 		}
 	}
 	for _, r := range a.Records {
 		for _, s := range []*string{&r.Action, &r.Agent, &r.Visitor, &r.Card, &r.Connector, &r.Chat} {
 			*s = clean(*s, maxID)
 		}
-		r.Detail = clean(r.Detail, maxNote)
-		v.Records = append(v.Records, auditRecordView{r, momentOf(now, r.At)})
+		r.Detail = detailText(clean(r.Detail, maxNote))
+		v.Records = append(v.Records, auditRecordView{r, cmp.Or(actionTexts[r.Action], r.Action), momentOf(now, r.At)})
 	}
 	return "audit", v, nil
+}
+
+// detailText returns the detail of an entry in words. It leaves unknown parts as they are.
+func detailText(detail string) string {
+	parts := strings.Split(detail, ", ")
+	for i, part := range parts {
+		parts[i] = cmp.Or(detailTexts[part], part)
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (f AuditFilter) view() AuditFilter {
@@ -100,7 +112,6 @@ func (f AuditFilter) view() AuditFilter {
 	return f
 }
 
-// address is that of path with the filter as its query.
 func (f AuditFilter) address(path string, before int64) string {
 	q := url.Values{}
 	for name, value := range map[string]string{

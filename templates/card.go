@@ -1,7 +1,8 @@
 package templates
 
 import (
-	"strconv"
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,73 +21,81 @@ const (
 	StateFailed    = "failed"
 )
 
-// Messages of their own, which are no states of one.
+// Messages of their own, which are not states of a card.
 const (
-	StateMoved    = "moved"
-	StateBack     = "back" // the visitor whom an agent waited for is online
-	StateHelp     = "help" // how to ask
-	StateTooMany  = "too-many"
-	StateTooOften = "too-often"
-	StateTooLate  = "too-late"
-	StateStatus   = "status" // how an agent's cards stand, a line each
-	StateUsage    = "usage"  // what Upscope counts, a line each
-	StateStopped  = "stopped"
-	StateRefused  = "refused" // whoever asked may not
+	StateMoved      = "moved"    // the chat went to another agent
+	StateBack       = "back"     // the visitor whom an agent waited for is online
+	StateHelp       = "help"     // how to ask
+	StateTooMany    = "too-many" // too many codes were not found
+	StateTooOften   = "too-often"
+	StateTooLate    = "too-late" // a code is too old to look it up
+	StateStatus     = "status"   // the states of an agent's cards, one on each line
+	StateUsage      = "usage"    // Upscope's counts, one on each line
+	StateNoUsage    = "no-usage" // Upscope's counts could not be read
+	StateStop       = "stop"     // the agent's running sessions, one on each button
+	StateStopped    = "stopped"
+	StateNotStopped = "not-stopped" // Upscope could not be asked to end the session
+	StateRefused    = "refused"     // the agent may not ask; see Card.Refusal
 )
 
-// A Card is what the message about one chat has to say.
+// A Card holds what the message about one chat says.
 type Card struct {
 	// State is one of the State constants; any other is shown as failed.
 	State string
-	// Visitor is what the chat calls the visitor.
+	// Visitor is the visitor's name in the chat.
 	Visitor string
 	Reason  Reason
-	// Page, Where and Device are those of the Visitor that was found.
+	// Page, Where and Device are those of the visitor that was found.
 	Page, Where, Device string
-	// Found is how many visitors match, for choose; zero leaves it out. For status
-	// it is how many cards there are, for stopped how many sessions were ended.
+	// Found is a number: of matching visitors for choose, of cards for status, of
+	// ended sessions for stopped. Zero means unknown or none.
 	Found int
-	// Agent is who opened the session, for opened.
+	// Agent is the name of the agent who started the session, for opened.
 	Agent string
-	// To is who has the chat now, for moved; may be empty.
+	// To is the name of the agent who has the chat now, for moved; may be empty.
 	To string
 	// Sessions are those that began from this card, in order.
 	Sessions []Session
-	// Asked says that the agent looked the visitor up, apart from any chat.
-	Asked bool
-	// Usage is how to ask, for help: "!cobrowse 4821".
-	Usage string
+	// Asked says that the agent looked the visitor up outside a chat. ByCode says that they typed
+	// a code.
+	Asked, ByCode bool
+	// Personal says that the card was made for one agent and that its button works for a short time.
+	Personal bool
+	// Usage is an example of the command, for help: "!cobrowse 4821". InThread is one for
+	// threads, and Commands lists other commands; both may be empty.
+	Usage, InThread, Commands string
+	// Unclear is the reason, for help, why the agent's command was not understood: one of the
+	// Unclear constants, or empty.
+	Unclear string
 	// Refusal is one of the Refused constants, for refused.
 	Refusal string
 }
 
-// Why somebody may not ask.
+// Reasons why a command was not understood.
+const (
+	UnclearText    = "text"    // nothing that names a customer
+	UnclearSeveral = "several" // several customers
+	UnclearLetters = "letters" // an address with letters that cannot be looked up
+)
+
+// Reasons why an agent may not ask.
 const (
 	RefusedExternal = "external"
 	RefusedGuest    = "guest"
 	RefusedInactive = "inactive"
 	RefusedBot      = "bot"
 	RefusedPolicy   = "policy"
+	RefusedStop     = "policy-stop"
 	RefusedEmail    = "e-mail"
 )
 
-// refusals say so.
-var refusals = map[string]string{
-	RefusedExternal: "You belong to another organisation. Customers’ screens are shown to this one’s own people only.",
-	RefusedGuest:    "You are a guest here. Guests may not see customers’ screens unless your administrator allows it.",
-	RefusedInactive: "Your account could not be confirmed.",
-	RefusedBot:      "This was asked by a program.",
-	RefusedPolicy:   "Your administrator’s rules do not allow it.",
-	RefusedEmail:    "Customers are not looked up by e-mail address here: anybody can type one. Ask them to read out the code on their page.",
-}
-
-// A Session is what is known of one co-browsing session.
+// A Session is what is known of one co-browse session.
 type Session struct {
 	Outcome Outcome
 	// Length is left out when zero.
 	Length time.Duration
 	Agents []string
-	// Rating is what the visitor thought of it, of 5; zero is none.
+	// Rating is the visitor's, from 1 to 5; zero means none.
 	Rating int
 	Notes  []SessionNote
 }
@@ -97,16 +106,16 @@ type SessionNote struct{ Text, By string }
 // An Outcome says how far a session came.
 type Outcome int
 
-// The outcomes.
 const (
-	Waiting  Outcome = iota // begun, and nothing seen yet
-	Running                 // the screen is seen
-	Over                    // it was seen, and that is over
+	Waiting  Outcome = iota // begun; no agent sees the screen yet
+	Running                 // an agent sees the screen
+	Over                    // an agent saw the screen, and the session ended
 	Declined                // the visitor did not agree
-	NotBegun                // ended before anything was seen
-	Unknown                 // nobody said how it ended
+	NotBegun                // ended before an agent saw the screen
+	Unknown                 // Upscope did not report the end
 )
 
+// String returns the outcome as the audit log has it.
 func (o Outcome) String() string {
 	switch o {
 	case Waiting:
@@ -134,161 +143,135 @@ type Line struct {
 type CardText struct {
 	Title string
 	Lines []Line
-	// Button is the label of the button; empty means that there is none.
+	// Button is the label of the button, or empty.
 	Button string
-	// Stop is the label of the button that ends the session; empty means that
-	// there is none.
+	// Stop is the label of the button that ends the session, or empty.
 	Stop string
 }
 
-// Text puts the card into words.
+// Text returns the message about the card.
 func (c Card) Text() CardText {
-	name := message(clean(c.Visitor, maxShort))
-	who := orVisitor(name)
-	var t CardText
-	add := func(label, text string) {
-		if text != "" {
-			t.Lines = append(t.Lines, Line{label, text})
+	texts := c.texts()
+	name := shortName(c.Visitor)
+	t := CardText{
+		Title:  texts.title.plain(values{"name": name, "agent": withoutSchemes(clean(c.To, maxShort))}),
+		Button: texts.button, Stop: texts.stop,
+	}
+	if texts.counted.one != "" && c.Found > 0 {
+		t.Title = texts.counted.of(c.Found)
+	}
+	show := func(f fact, label, text string) {
+		if texts.shows&f != 0 {
+			t.add(label, text)
 		}
 	}
-	visitor := func() {
-		add("Page", message(place(c.Page)))
-		add("From", message(joined(clean(c.Where, maxFact), clean(c.Device, maxFact))))
+	show(factName, labelName, name)
+	show(factOpener, labelOpener, withoutSchemes(clean(c.Agent, maxName)))
+	show(factPage, labelPage, withoutSchemes(hostAndPath(c.Page)))
+	show(factPage, labelFrom, withoutSchemes(joined(clean(c.Where, maxFact), clean(c.Device, maxFact))))
+	show(factReason, labelReason, c.Reason.sentence(c.Asked))
+	if texts.shows&factSessions != 0 {
+		t.Lines = append(t.Lines, c.sessionLines()...)
 	}
-	switch c.State {
-	case StateSearching:
-		t.Title = "Looking for " + who
-		add("Note", "This message updates itself.")
-	case StateNoVisitor:
-		t.Title = "Can’t find " + who + " yet"
-		if c.Asked {
-			t.Title = "Nobody found"
-			add("Why", "No one customer who is online goes by that now.")
-			add("Next", "Ask them to read the code out again. If it is the same, ask them to reload your page for a new one.")
-			break
-		}
-		add("Why", "Nobody on your site matches this chat so far.")
-		add("Next", "Ask them to reload your page, then check again.")
-		t.Button = "Check again"
-	case StateChoose:
-		t.Title = "Several visitors match"
-		add("Visitor", name)
-		if c.Found > 0 {
-			add("Found", count(c.Found, "visitor"))
-		}
-		add("Next", "Open the list and choose the right one.")
-		t.Button = "Open"
-	case StateOffline:
-		t.Title = capital(who) + " is offline"
-		visitor()
-		add("Next", "A tab left idle counts as offline. Ask them to click in the page, then check again.")
-		t.Button = "Check again"
-	case StateReady:
-		t.Title = "Co-browse with " + who
-		visitor()
-		add("How we know", c.Reason.Sentence())
-		t.Button = "Co-browse"
-	case StateOpened:
-		t.Title = "Co-browsing with " + who
-		add("Opened by", message(clean(c.Agent, maxName)))
-		visitor()
-		t.Lines = append(t.Lines, c.record()...)
-		t.Button = "Co-browse"
-	case StateLive:
-		t.Title = "Live with " + who
-		visitor()
-		t.Lines = append(t.Lines, c.record()...)
-		t.Button, t.Stop = "Join", "Stop"
-	case StateEnded:
-		t.Title = "Co-browsing with " + who + " is over"
-		t.Lines = append(t.Lines, c.record()...)
-		t.Button = "Co-browse again"
-	case StateClosed:
-		t.Title = "Chat closed"
-		add("Visitor", name)
-		t.Lines = append(t.Lines, c.record()...)
-		note := "Its co-browse button no longer works."
-		if c.running() {
-			note += " The session goes on until one of you ends it."
-		}
-		add("Note", note)
-	case StateBack:
-		t.Title = capital(who) + " is back"
-		visitor()
-		t.Button = "Co-browse"
-	case StateHelp:
-		t.Title = "Co-browse with a customer"
-		add("Ask", "Have them read out the four-digit code that your page shows them.")
-		add("Then type", message(clean(c.Usage, maxFact)))
-		add("Note", "Type it where you found this message, never in the customer’s chat.")
-	case StateStatus:
-		t.Title = "Your co-browsing"
-		if c.Found == 0 {
-			add("Note", "You have no co-browse cards yet. Type help to see how to get one.")
-		}
-	case StateUsage:
-		t.Title = "Upscope at this moment"
-	case StateStopped:
-		t.Title = "No session of yours is running"
-		if c.Found > 0 {
-			t.Title = "Ended " + count(c.Found, "session")
-		}
-	case StateRefused:
-		t.Title = "You can’t co-browse from here"
-		add("Why", refusals[c.Refusal])
-		add("Next", "Ask your administrator if you should be able to.")
-	case StateTooLate:
-		t.Title = "Please type the code again"
-		add("Why", "It could not be looked up in time, and codes change hands.")
-		add("Next", "Ask the customer to read it out once more.")
-	case StateTooMany:
-		t.Title = "Too many codes"
-		add("Why", "More codes led nowhere in a short time than one person needs.")
-		add("Next", "Wait ten minutes, then ask the customer to read the code out again.")
-	case StateTooOften:
-		t.Title = "Please wait a minute"
-		add("Why", "You asked for more customers in a short time than one person needs.")
-		add("Next", "Wait a minute, then ask again.")
-	case StateMoved:
-		to := message(clean(c.To, maxShort))
-		if to == "" {
-			to = "another agent"
-		}
-		t.Title = "Chat moved to " + to
-		add("Visitor", name)
-		add("Note", "Whoever has the chat has the co-browse button.")
-	default:
-		t.Title = "Co-browsing is not available"
-		add("Visitor", name)
-		add("Why", "The visitor could not be looked up.")
-		add("Next", "Carry on in the chat, and tell your administrator if this happens again.")
+	t.add(labelWhy, texts.why)
+	t.add(labelFirst, texts.first)
+	if texts.example != "" {
+		t.add(texts.example, withoutSchemes(clean(c.Usage, maxFact)))
+		t.add(labelInThread, withoutSchemes(clean(c.InThread, maxFact)))
+		t.add(labelCommands, withoutSchemes(clean(c.Commands, maxNote)))
+	}
+	t.add(labelNext, texts.next)
+	t.add("", texts.note)
+	if c.Personal && t.Button != "" && !slices.Contains([]string{StateOpened, StateLive, StateEnded}, c.State) {
+		t.add("", ownNote)
 	}
 	return t
 }
 
-// record says how the card's sessions went. Several are numbered.
-func (c Card) record() (lines []Line) {
-	for i, s := range c.Sessions {
-		label := "Session"
-		if len(c.Sessions) > 1 {
-			label += " " + strconv.Itoa(i+1)
+func (c Card) texts() cardText {
+	texts, ok := cardTexts[c.key()]
+	if !ok {
+		texts = cardTexts[StateFailed]
+	}
+	if c.State == StateRefused {
+		refusal := refusalTexts[c.Refusal]
+		if refusal.title != "" {
+			texts.title = wording{refusal.title}
 		}
-		lines = append(lines, Line{label, s.sentence()})
+		texts.why, texts.next = refusal.why, refusal.next
+	}
+	if c.key() == textNotUnderstood {
+		texts.why = unclearTexts[c.Unclear]
+	}
+	return texts
+}
+
+// key returns the key of the card's texts in cardTexts.
+func (c Card) key() string {
+	switch {
+	case c.State == StateNoVisitor && c.Asked && c.ByCode:
+		return textNotFoundCode
+	case c.State == StateNoVisitor && c.Asked:
+		return textNotFoundID
+	case c.State == StateFailed && c.Asked && c.ByCode:
+		return textFailedCode // without a button: the code is not kept
+	case c.State == StateChoose && c.Found == 1:
+		return textPossible
+	case c.State == StateEnded && len(c.Sessions) > 0 && !slices.ContainsFunc(c.Sessions, Session.began):
+		return textNotStarted
+	case c.State == StateHelp && c.Unclear != "":
+		return textNotUnderstood
+	case c.State == StateStopped && c.Found == 0:
+		return textNoneStopped
+	case c.State == StateClosed && c.running():
+		return textClosedRunning
+	case c.State == StateStatus && c.Found == 0:
+		return textNoCards
+	}
+	return c.State
+}
+
+// JoinLabel returns the label of the button that leads to the session with a customer, and
+// StopLabel of the one that ends it.
+func JoinLabel(name string) string { return joinLabel.plain(values{"name": shortName(name)}) }
+func StopLabel(name string) string { return stopLabel.plain(values{"name": shortName(name)}) }
+
+// StatusLine says in a few words how far the card of a customer is.
+func StatusLine(name, state string) Line {
+	return Line{cmp.Or(shortName(name), someone), statusOf(state, 0).status}
+}
+
+func shortName(name string) string { return withoutSchemes(clean(name, maxShort)) }
+
+func (t *CardText) add(label, text string) {
+	if text != "" {
+		t.Lines = append(t.Lines, Line{label, text})
+	}
+}
+
+// sessionLines describe the card's sessions. Several are numbered.
+func (c Card) sessionLines() []Line {
+	var t CardText
+	for i, s := range c.Sessions {
+		label := labelSession
+		if len(c.Sessions) > 1 {
+			label = sessionNumber.plain(values{"n": i + 1})
+		}
+		t.add(label, s.summary())
 		if s.Rating > 0 {
-			lines = append(lines, Line{"Rated", strconv.Itoa(s.Rating) + " of 5"})
+			t.add(labelRating, sessionRating.plain(values{"n": s.Rating}))
 		}
 		for _, n := range s.Notes {
-			text, by := message(clean(n.Text, maxNote)), message(clean(n.By, maxName))
-			if text != "" && by != "" {
-				text += " (" + by + ")"
-			}
-			if text != "" {
-				lines = append(lines, Line{"Note", text})
+			if text := withoutSchemes(clean(n.Text, maxNote)); text != "" {
+				t.add(labelNote, sessionNote.plain(values{"note": text, "agent": withoutSchemes(clean(n.By, maxName))}))
 			}
 		}
 	}
-	return lines
+	return t.Lines
 }
+
+// RecordingLabel is the label of a link to recording n; 0 if there is only one.
+func RecordingLabel(n int) string { return recordingLabel.plain(values{"n": n}) }
 
 func (c Card) running() bool {
 	for _, s := range c.Sessions {
@@ -299,42 +282,41 @@ func (c Card) running() bool {
 	return false
 }
 
-func (s Session) sentence() string {
-	var names []string
+// began reports whether the session may have shown an agent the screen.
+func (s Session) began() bool { return s.Outcome != Declined && s.Outcome != NotBegun }
+
+// summary is the outcome of the session; where an agent saw the screen, with the
+// length and the agents.
+func (s Session) summary() string {
+	text, ok := sessionTexts[s.Outcome]
+	if !ok {
+		text = sessionTexts[Unknown]
+	}
+	if s.Outcome != Running && s.Outcome != Over {
+		return text
+	}
+	if s.Outcome == Over && s.Length > 0 {
+		text = lengthText(s.Length)
+	}
+	var agents []string
 	for _, a := range s.Agents {
-		if a = message(clean(a, maxName)); a != "" {
-			names = append(names, a)
+		if a = withoutSchemes(clean(a, maxName)); a != "" {
+			agents = append(agents, a)
 		}
 	}
-	with := strings.Join(names, ", ")
-	switch s.Outcome {
-	case Waiting:
-		return "waiting for the customer"
-	case Running:
-		return joined("running", with)
-	case Over:
-		return joined(length(s.Length), with)
-	case Declined:
-		return "the customer did not agree"
-	case NotBegun:
-		return "ended before anything was seen"
-	}
-	return "Upscope has not said how it ended"
+	return joined(text, strings.Join(agents, ", "))
 }
 
-// length is how long a session was.
-func length(d time.Duration) string {
+func lengthText(d time.Duration) string {
 	switch {
-	case d <= 0:
-		return "ended"
 	case d < time.Minute:
-		return "under a minute"
+		return underAMinute
 	case d < time.Hour:
-		return strconv.Itoa(int(d/time.Minute)) + " min"
+		return lengthMinutes.of(int(d / time.Minute))
 	}
-	return strconv.Itoa(int(d/time.Hour)) + " h " + strconv.Itoa(int(d%time.Hour/time.Minute)) + " min"
+	return lengthInHours.plain(values{"hours": int(d / time.Hour), "minutes": int(d % time.Hour / time.Minute)})
 }
 
-// message takes the schemes out of a text, so that no chat service makes a link
+// withoutSchemes removes "://" from a text, so that no chat service makes a link
 // of what a visitor typed.
-func message(s string) string { return strings.ReplaceAll(s, "://", " ") }
+func withoutSchemes(s string) string { return strings.ReplaceAll(s, "://", " ") }

@@ -7,17 +7,16 @@ import (
 	"time"
 )
 
-func TestACardHasAButtonOnlyWhereItLeadsSomewhere(t *testing.T) {
+func TestOnlyCardsWithSomethingToOpenHaveAButton(t *testing.T) {
 	for state, want := range map[string]string{
-		StateSearching: "",
 		StateNoVisitor: "Check again",
-		StateChoose:    "Open",
+		StateChoose:    "Choose customer",
 		StateOffline:   "Check again",
 		StateReady:     "Co-browse",
-		StateOpened:    "Co-browse",
+		StateOpened:    "Open again",
 		StateClosed:    "",
 		StateMoved:     "",
-		StateFailed:    "",
+		StateFailed:    "Check again",
 	} {
 		if got := (Card{State: state}).Text().Button; got != want {
 			t.Errorf("%s: button %q, want %q", state, got, want)
@@ -26,8 +25,8 @@ func TestACardHasAButtonOnlyWhereItLeadsSomewhere(t *testing.T) {
 }
 
 func TestACardOfAnUnknownStateReadsAsFailed(t *testing.T) {
-	if got, want := plain(Card{State: "new"}.Text()), plain(Card{State: StateFailed}.Text()); got != want {
-		t.Errorf("it reads %q", got)
+	if got, want := asMessage(Card{State: "new"}.Text()), asMessage(Card{State: StateFailed}.Text()); got != want {
+		t.Errorf("text %q, want %q", got, want)
 	}
 }
 
@@ -46,7 +45,7 @@ func TestACardShortensAddresses(t *testing.T) {
 	}
 }
 
-func TestLastSeenIsToldInTheLargestUnit(t *testing.T) {
+func TestTimesAgoUseTheLargestUnit(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Hour:                "just now", // clocks differ
 		0:                         "just now",

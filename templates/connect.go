@@ -1,13 +1,13 @@
 package templates
 
 // Connect is the page that asks an agent whether the chat account that a card was
-// sent to is theirs. Its form is posted to Path with connect=1; "Sign in as
-// somebody else" is a POST to /signout.
+// sent to is theirs. Its form is posted to Path with connect=1; "Sign out" is a
+// POST to /signout.
 type Connect struct {
 	// Path is the door's own address.
 	Path  string
 	Agent Agent
-	// Service is like "Slack", Account what the chat account is called there.
+	// Service is like "Slack"; Account is the name of the chat account there.
 	Service, Account string
 	Chat             Link
 	// CanSignOut is false where a proxy in front signs people in.
@@ -24,12 +24,9 @@ type connectView struct {
 
 func (c Connect) view() (string, any, error) {
 	v := connectView{
-		frame: frame{Title: "Is this your account?", Chat: cleanLink(c.Chat, "Back to the chat")},
+		frame: frame{Title: connectTitle, Chat: cleanLink(c.Chat, OpenChatLabel)},
 		Path:  c.Path, Who: c.Agent.view(), CanSignOut: c.CanSignOut,
 		Service: clean(c.Service, maxName), Account: clean(c.Account, maxName),
-	}
-	if v.Service == "" {
-		v.Service = "the chat"
 	}
 	return "connect", v, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"html/template"
 	"io"
 	"net/url"
 	"slices"
@@ -11,62 +12,68 @@ import (
 	"time"
 )
 
-// A Desk is the page of one agent: who is there for them, what became of their
-// sessions, and a way to find a caller.
+// A Desk is the page of one agent: their cards, their sessions, and a form to look
+// up a caller.
 //
 // Its forms are posted to
 //
-//	/desk/look-up    code=4821: the digits a caller reads out
+//	/desk/look-up    code=4821: the digits that a caller reads out
 //	/desk/tell       card=ID: tell the agent when the visitor is back
-//	/desk/unlink     identity=ID: disconnect a chat account
+//	/desk/unlink     account=ID: disconnect a chat account
 //	/signout
 //
 // and a card is opened by a GET of /desk/card/{ID}, with ?stop=1 to end its
-// session. The page holds no handle, so whoever copies it has no door.
+// session. The page holds no handle, so a copy of it opens no door.
 //
 // static/desk.js keeps the part that RenderLive renders up to date by the
 // events named "cards" of /desk/events. Without script the page needs a reload.
 type Desk struct {
-	Seat Seat
-	Note Note
+	SignedIn SignedInAgent
+	Note     Note
 	// CanLookUp shows the form for lookup codes.
 	CanLookUp bool
 	// Cards and Sessions may come in any order.
 	Cards    []DeskCard
 	Sessions []DeskSession
 	Accounts []Account
-	// More says that there are more cards that are everybody's than are shown.
+	// More says that there are more shared cards than are shown.
 	More bool
 	// Now is what times are compared with; zero is the time of the call.
 	Now time.Time
 }
 
-// A DeskCard is a card as the desk shows it, in the words that the chat has for
-// it.
+// A DeskCard is a card on the desk. It reads like the message in the chat.
 type DeskCard struct {
 	ID string
-	// State is one of the State constants that are states of a card, or
-	// StateBack.
-	State               string
-	Visitor             string
-	Reason              Reason
+	// State is a state of a Card, or StateBack.
+	State   string
+	Visitor string
+	// Found is how many visitors match, for choose.
+	Found  int
+	Reason Reason
+	// Asked says that an agent looked the visitor up outside a chat.
+	Asked               bool
 	Page, Where, Device string
-	// Chat leads to the conversation; without a label it is "Open the chat".
+	// Chat leads to the conversation; without a label it is OpenChatLabel.
 	Chat Link
-	// Changed is when the state did; zero leaves it out.
+	// Changed is when the state changed; zero leaves it out.
 	Changed time.Time
 	// CanOpen shows the button that a card of this state has, CanStop the one
 	// that ends its session.
 	CanOpen, CanStop bool
-	// CanTell offers to wait for the visitor. Waiting says that we do already.
+	// Expired says that CanOpen is false because the card's address has expired. Else the
+	// agent is not allowed to open it.
+	Expired bool
+	// CanTell offers to tell the agent when the visitor is back. Waiting says that
+	// they asked for it.
 	CanTell, Waiting bool
-	// Shared says that it is everybody's who may see it, and By who of them was led to
-	// the visitor last.
-	Shared bool
-	By     string
+	// Shared says that all agents who may see the card may use it. Agent is the name of the
+	// agent who serves the chat, By of the one who opened the session last.
+	Shared    bool
+	Agent, By string
 }
 
-// A DeskSession is one session that the agent had.
+// A DeskSession is one of the agent's sessions.
 type DeskSession struct {
 	// Card is the id of the card it began from.
 	Card    string
@@ -78,51 +85,49 @@ type DeskSession struct {
 	Chat      Link
 }
 
+// How an agent's chat account was connected, in the words of the store and the audit log.
+const (
+	ConnectedBySlack = "signed in with Slack"
+	ConnectedByEmail = "by e-mail address"
+	ConnectedByAgent = "by the agent"
+)
+
 // An Account is the agent's account at a chat service.
 type Account struct {
-	// ID is what the bridge calls it, such as slack:T1/U2.
+	// ID is its id in the bridge, such as slack:T1/U2.
 	ID string
-	// Service is like "Slack", Name what the account is called there.
+	// Service is like "Slack"; Name is the name of the account there.
 	Service, Name string
-	// How says in a few words how it came to be connected.
-	How   string
-	Since time.Time
+	How           string // one of the Connected constants
+	Since         time.Time
 }
 
 type deskView struct {
 	frame
 	CanLookUp bool
+	Connected bool // a chat account is connected
 	Groups    []cardGroup
 	Sessions  []sessionView
 	Accounts  []accountView
 }
 
-// A cardGroup is the cards that ask the same of the agent.
 type cardGroup struct {
 	Title string
 	Cards []deskCardView
-	More  bool // these are the latest
+	More  bool // there are more cards than these
 }
 
 type deskCardView struct {
 	DeskCard
-	words  cardWords
+	look   cardStatus
 	Page   []string // hides that of DeskCard, as in visitorView
 	Path   string
 	How    string
 	Hints  []string
-	With   string // is or was: By with the visitor; empty for neither
+	With   template.HTML // who serves the visitor or what By does with them, or empty
 	Button string
 	Stop   string
 	When   moment
-}
-
-// cardWords say how a card of one state looks on the desk.
-type cardWords struct {
-	status, tone string
-	group        int
-	// rank puts cards of a group in order, what waits for the agent first.
-	rank int
 }
 
 // Groups of cards, in the order of the page.
@@ -133,57 +138,35 @@ const (
 	groupOver
 )
 
-var groupTitles = [...]string{groupReady: "Ready for you", groupTeam: "For whoever is free", groupAway: "Not there yet", groupOver: "Finished"}
+// Status is the text of the card's state, Tone its style.
+func (c deskCardView) Status() string { return c.look.status }
+func (c deskCardView) Tone() string   { return c.look.tone }
 
-var cardStates = map[string]cardWords{
-	StateBack:      {"Back online", "online", groupReady, 0},
-	StateReady:     {"Online", "online", groupReady, 0},
-	StateChoose:    {"Several match", "", groupReady, 1},
-	StateOpened:    {"Opened", "busy", groupReady, 2},
-	StateLive:      {"Live", "busy", groupReady, 3},
-	StateOffline:   {"Offline", "", groupAway, 0},
-	StateSearching: {"Looking", "", groupAway, 1},
-	StateNoVisitor: {"Not found yet", "", groupAway, 2},
-	StateFailed:    {"Not available", "", groupAway, 3},
-	StateEnded:     {"Session over", "", groupOver, 0},
-	StateClosed:    {"Chat closed", "", groupOver, 1},
-	StateMoved:     {"Moved", "", groupOver, 2},
-}
-
-// Status and Tone are the words and the look of the card's state.
-func (c deskCardView) Status() string { return c.words.status }
-func (c deskCardView) Tone() string   { return c.words.tone }
-
-// group is where the card stands on the page.
 func (c deskCardView) group() int {
-	if c.Shared && c.words.group == groupReady {
+	if c.Shared && c.look.group == groupReady {
 		return groupTeam
 	}
-	return c.words.group
+	return c.look.group
 }
 
-// Here reports whether the visitor can be co-browsed with at once; coming to be
-// so is news.
-func (c deskCardView) Here() bool { return c.words.tone == "online" }
+// Here reports whether the visitor is online. desk.js announces a card that becomes so.
+func (c deskCardView) Here() bool { return c.look.tone == "online" }
 
-// Main reports whether the card's button is what the agent came for.
-func (c deskCardView) Main() bool { return c.words.group == groupReady }
+func (c deskCardView) Main() bool { return c.look.group == groupReady }
 
-// From says where the visitor is and with what.
 func (c deskCardView) From() string { return joined(c.Where, c.Device) }
 
-// Doubtful reports whether the agent should check who it is.
 func (c deskCardView) Doubtful() bool { return c.Reason.doubtful() }
 
 type sessionView struct {
 	DeskSession
 	Key     string
-	Said    string
+	Summary string
 	Running bool
-	Rated   string
+	Rating  int
 	Notes   []SessionNote
 	When    moment
-	// Audit leads to the records about the card, for those who may see them.
+	// Audit links to the records about the card, for agents who may see them.
 	Audit string
 }
 
@@ -197,13 +180,13 @@ func (d Desk) view() (string, any, error) {
 	if now.IsZero() {
 		now = time.Now()
 	}
-	v := deskView{frame: d.Seat.frame("Your desk", deskPath, d.Note), CanLookUp: d.CanLookUp}
+	v := deskView{frame: d.SignedIn.frame(deskTitle, deskPath, d.Note), CanLookUp: d.CanLookUp, Connected: len(d.Accounts) > 0}
 	var cards []deskCardView
 	for _, c := range d.Cards {
 		cards = append(cards, c.view(now))
 	}
 	slices.SortStableFunc(cards, func(a, b deskCardView) int {
-		return cmp.Or(cmp.Compare(a.group(), b.group()), cmp.Compare(a.words.rank, b.words.rank), b.Changed.Compare(a.Changed))
+		return cmp.Or(cmp.Compare(a.group(), b.group()), cmp.Compare(a.look.rank, b.look.rank), b.Changed.Compare(a.Changed))
 	})
 	for i, title := range groupTitles {
 		g := cardGroup{Title: title, More: i == groupTeam && d.More}
@@ -217,13 +200,13 @@ func (d Desk) view() (string, any, error) {
 		}
 	}
 	for _, s := range d.Sessions {
-		v.Sessions = append(v.Sessions, s.view(now, d.Seat.CanAudit))
+		v.Sessions = append(v.Sessions, s.view(now, d.SignedIn.CanAudit))
 	}
 	slices.SortStableFunc(v.Sessions, func(a, b sessionView) int { return b.Started.Compare(a.Started) })
 	for _, a := range d.Accounts {
 		v.Accounts = append(v.Accounts, accountView{
 			Account: Account{
-				ID: clean(a.ID, maxID), Service: clean(a.Service, maxName), Name: clean(a.Name, maxName), How: clean(a.How, maxFact),
+				ID: clean(a.ID, maxID), Service: clean(a.Service, maxName), Name: clean(a.Name, maxName), How: connectedTexts[a.How],
 			},
 			When: momentOf(now, a.Since),
 		})
@@ -232,55 +215,60 @@ func (d Desk) view() (string, any, error) {
 }
 
 func (c DeskCard) view(now time.Time) deskCardView {
-	words, ok := cardStates[c.State]
-	if !ok {
-		words = cardStates[StateFailed]
-	}
-	text := Card{State: c.State}.Text()
+	look := statusOf(c.State, c.Found)
+	texts := Card{State: c.State, Found: c.Found}.texts()
 	c.ID = clean(c.ID, maxID)
 	c.Visitor = clean(c.Visitor, maxName)
 	c.Where = clean(c.Where, maxFact)
 	c.Device = clean(c.Device, maxFact)
-	c.By = clean(c.By, maxName)
-	c.Chat = cleanLink(c.Chat, "Open the chat")
+	c.Agent, c.By = clean(c.Agent, maxName), clean(c.By, maxName)
+	c.Chat = cleanLink(c.Chat, OpenChatLabel)
 	v := deskCardView{
-		DeskCard: c, words: words, Path: "/desk/card/" + url.PathEscape(c.ID), Page: breakable(place(c.Page)),
-		Button: cmp.Or(text.Button, "Open"), Stop: cmp.Or(text.Stop, "Stop"), When: momentOf(now, c.Changed),
+		DeskCard: c, look: look, Path: "/desk/card/" + url.PathEscape(c.ID), Page: breakable(hostAndPath(c.Page)),
+		Button: texts.button, Stop: cmp.Or(texts.stop, endSession), When: momentOf(now, c.Changed),
 	}
-	if words.group == groupReady {
-		v.How = c.Reason.Sentence()
+	if look.group == groupReady {
+		v.How = c.Reason.sentence(c.Asked)
 	}
-	for _, l := range text.Lines {
-		switch l.Label {
-		case "Why", "Next", "Note":
-			v.Hints = append(v.Hints, l.Text)
+	for _, hint := range []string{texts.why, texts.next, texts.note} {
+		if hint != "" && c.CanOpen {
+			v.Hints = append(v.Hints, hint)
 		}
 	}
-	if c.Shared {
-		v.With = map[string]string{StateOpened: "is", StateLive: "is", StateEnded: "was"}[c.State]
-	}
-	if c.State == StateSearching {
-		v.Hints = nil // which speak of a message
+	switch opened := openedByTexts[c.State]; {
+	case c.Shared && c.By != "" && opened != nil:
+		v.With = opened.html(values{"agent": c.By})
+	case c.Shared:
+		v.With = servedTexts.html(values{"agent": c.Agent})
 	}
 	return v
+}
+
+// statusOf returns how the desk shows a card of which found visitors match.
+func statusOf(state string, found int) cardStatus {
+	if status, ok := cardStatuses[Card{State: state, Found: found}.key()]; ok {
+		return status
+	}
+	if status, ok := cardStatuses[state]; ok {
+		return status
+	}
+	return cardStatuses[StateFailed]
 }
 
 func (s DeskSession) view(now time.Time, audit bool) sessionView {
 	v := sessionView{
 		DeskSession: DeskSession{
 			Card: clean(s.Card, maxID), Visitor: clean(s.Visitor, maxName), Started: s.Started,
-			Recording: cleanLink(s.Recording, "Recording"), Chat: cleanLink(s.Chat, "Open the chat"),
+			Recording: cleanLink(s.Recording, RecordingLabel(0)), Chat: cleanLink(s.Chat, OpenChatLabel),
 		},
-		Said:    upper(s.Session.sentence()),
+		Summary: s.Session.summary(),
+		Rating:  s.Session.Rating,
 		Running: s.Session.Outcome == Running,
 		When:    momentOf(now, s.Started),
 	}
 	v.Key = v.Card + "-" + strconv.FormatInt(s.Started.Unix(), 10)
 	if audit && v.Card != "" {
 		v.Audit = auditPath + "?" + url.Values{"card": {v.Card}}.Encode()
-	}
-	if r := s.Session.Rating; r > 0 {
-		v.Rated = "Rated " + strconv.Itoa(r) + " of 5"
 	}
 	for _, n := range s.Session.Notes {
 		if n = (SessionNote{Text: clean(n.Text, maxNote), By: clean(n.By, maxName)}); n.Text != "" {
@@ -290,9 +278,9 @@ func (s DeskSession) view(now time.Time, audit bool) sessionView {
 	return v
 }
 
-// RenderLive writes the part of the desk that changes by itself, cards and
-// sessions, as static/desk.js puts it in place. It holds line feeds and no
-// carriage returns. Like Render it writes all in one call, or nothing.
+// RenderLive writes the part of the desk that static/desk.js keeps up to date, the
+// cards and sessions. It has no carriage returns. It writes all of it in one call
+// to w, or nothing if it fails; an error of w is returned as it is.
 func RenderLive(w io.Writer, d Desk) error {
 	layout, data, err := d.view()
 	if err != nil {

@@ -1,17 +1,19 @@
 package templates
 
 import (
+	"html/template"
 	"strings"
 	"time"
 )
 
-// A Visitor is a person as Upscope knows them. Everything in it but ID and the
-// last four fields can have been made up in the visitor's browser.
+// A Visitor is a person as Upscope knows them. The visitor's browser may have made
+// up any of it except ID and the last four fields.
 type Visitor struct {
-	// ID is Upscope's short id. It is the value of the form field "visitor" and
-	// is not shown.
+	// ID is Upscope's short id, for the form field "visitor". It is not shown.
 	ID   string
 	Name string
+	// NameIsID says that Name is an id or an e-mail address.
+	NameIsID bool
 	// Page is the page they are on; only host and path of it are shown.
 	Page string
 	// Where is like "Lisbon, Portugal".
@@ -21,7 +23,7 @@ type Visitor struct {
 	// LastSeen is left out when zero.
 	LastSeen time.Time
 	Online   bool
-	// InSession says that somebody is co-browsing with them now.
+	// InSession says that an agent is co-browsing with them now.
 	InSession bool
 	// Supported is false where Upscope cannot show their browser.
 	Supported bool
@@ -29,132 +31,116 @@ type Visitor struct {
 	Foreign bool
 }
 
-// A Door is the page behind a card's button: who the visitor is, why we think
-// so, and one thing to press. It asks for a press in every case and gives no
-// way on by itself.
+// A Door is the page behind a card's button. It says who the visitor is and how
+// they were matched, and has one main button. Nothing opens before it is pressed.
 //
 // Its form is posted to Path with the fields
 //
 //	visitor=ID       the visitor whose screen to open
 //	anyway=1         if the visitor is offline and the agent insists
-//	look=1           if there is no visitor, or none online: look again, whatever else there is
+//	look=1           if there is no visitor, or none online: search again; the other fields are ignored
 //	tell=1           if the visitor is offline: tell the agent when they are back
 //	stop=1           if a session of this card may run: end it
 //	chat=1           if the conversation is opened through the bridge: open it
 type Door struct {
-	// Path is the door's own address; a GET of it looks again.
+	// Path is the door's own address; a GET of it searches again.
 	Path string
 	// Agent is the name of the agent who is asking, which the visitor may see.
 	Agent string
-	// Claimed is what the chat calls the visitor.
-	Claimed string
-	Chat    Link
-	Reason  Reason
-	// Visitors are those who match: none, the one, or several to choose from,
-	// shown in this order.
+	// NameInChat is the visitor's name in the chat.
+	NameInChat string
+	Chat       Link
+	Reason     Reason
+	// Asked says that an agent looked the visitor up outside a chat.
+	Asked bool
+	// Visitors are those who match, in the order of the page.
 	Visitors []Visitor
-	// Changed says that the visitor is not the one the card was made for. Before
-	// is what that one was called.
-	Changed bool
-	Before  string
-	// Several says that more than one visitor matches now, where the agent saw one
-	// before. It shows where there are several Visitors.
+	// OtherPerson says that the visitor is not the one that the card was made for,
+	// whose name was PreviousName.
+	OtherPerson  bool
+	PreviousName string
+	// Several says that the agent saw only one visitor before. It needs several Visitors.
 	Several bool
 	// Watching are the names of the agents who are co-browsing with the visitor now.
-	// It may be empty although a session runs. The page shows the first few.
+	// It may be empty although a session runs. The page shows the first five.
 	Watching []string
-	// Yours says that the session which runs is the reader's own. Watching is then
-	// not shown.
-	Yours bool
-	// Tells says that the agent can be told when an offline visitor is back.
-	Tells bool
-	// Stops says that a session of this card may be running, which the agent can
-	// end. Stopping says that this is what they have come for.
-	Stops, Stopping bool
-	// Enter leads to where the conversation is opened through the bridge, since its
-	// address is made for one agent at one moment; empty where it is not. Entering
-	// says that this is what they have come for.
-	Enter    string
-	Entering bool
+	// OwnSession says that the session is the agent's own. Watching is then not shown.
+	OwnSession bool
+	// CanNotify says that the agent can be told when an offline visitor is back.
+	CanNotify bool
+	// CanStop says that a session of this card may be running and that the agent can
+	// end it. Stopping says that they came to do so, and Runs that the session certainly runs.
+	CanStop, Stopping, Runs bool
+	// OpenChat is the page that opens the conversation by an address made for this
+	// agent, or empty. OpeningChat says that the agent came to open it.
+	OpenChat    string
+	OpeningChat bool
 	// Now is what LastSeen is compared with; zero is the time of the call.
 	Now time.Time
 }
 
-// doorView is a Door with its words chosen and its texts cleaned.
+// doorView is a Door with its texts chosen and cleaned.
 type doorView struct {
 	frame
 	// State is none, choose, offline, session, ready, stop or chat.
 	State   string
-	Heading heading
+	Heading template.HTML
 	Path    string
-	// Who is the visitor's name, for use in the middle of a sentence.
-	Who     string
-	Claimed string
+	// Who is the visitor's name; empty if it is not known.
+	Who        string
+	NameInChat string
 	// Differs says that chat and Upscope have two names that do not go together.
-	Differs  bool
-	Reason   string
-	Doubtful bool
-	Changed  bool
-	Before   string
+	Differs      bool
+	Reason       string
+	Doubtful     bool
+	OtherPerson  bool
+	PreviousName string
+	// Namesake says that PreviousName is the name of the visitor now as well.
+	Namesake bool
 	// Several is the title of a note, or empty.
 	Several string
-	// Watching are the agents to name, MoreWatching how many there are beside them.
-	Watching     []watching
-	MoreWatching int
-	Yours        bool
-	Tells        bool
-	Stops        bool
-	Enter        string
+	// Browsers says that Visitors are browsers of one customer.
+	Browsers bool
+	// Watching are the agents to name, MoreWatching how many there are besides them.
+	Watching      []string
+	MoreWatching  int
+	OwnSession    bool
+	CanNotify     bool
+	CanStop, Runs bool
+	OpenChat      string
 	// One is the only visitor; zero unless State is offline, session or ready.
 	One      visitorView
 	Visitors []visitorView
 }
 
-// watching is an agent who is co-browsing, with what separates the name from the
-// one before.
-type watching struct{ Separator, Name string }
-
 // maxWatching is how many agents who are co-browsing a page names.
 const maxWatching = 5
 
-// namesOf returns the first names of a list, ready for a sentence, and how many
-// are not among them. A name that shows nothing is not among them.
-func namesOf(agents []string) (named []watching, more int) {
+// namesOf returns the first names of a list, and how many agents it leaves out. A
+// name that shows nothing is left out. If all are, more is 0.
+func namesOf(agents []string) (names []string, more int) {
 	for _, name := range agents {
-		if name = clean(name, maxName); name != "" && len(named) < maxWatching {
-			named = append(named, watching{", ", name})
+		if name = clean(name, maxName); name != "" && len(names) < maxWatching {
+			names = append(names, name)
 		}
 	}
-	if len(named) == 0 {
+	if len(names) == 0 {
 		return nil, 0
 	}
-	named[0].Separator = ""
-	more = len(agents) - len(named)
-	if last := len(named) - 1; last > 0 && more == 0 {
-		named[last].Separator = " and "
-	}
-	return named, more
+	return names, len(agents) - len(names)
 }
-
-// heading is a title in which the visitor's name stands apart, so that a name
-// written from right to left leaves the words around it in order.
-type heading struct{ Before, Name, After string }
-
-func (h heading) String() string { return h.Before + h.Name + h.After }
 
 type visitorView struct {
 	Visitor
-	// Page hides that of Visitor: it comes in parts, between which a line may
-	// break.
-	Page     []string
-	Seen     string // "2 minutes ago"
-	SeenTime string // RFC 3339
+	// Page hides that of Visitor: it is split where a line may break.
+	Page []string
+	Seen moment
 }
 
-// Known reports whether there is anything to tell about the only visitor.
+// Known reports whether the page has a fact to show about the only visitor.
 func (v doorView) Known() bool {
 	o := v.One
-	return len(o.Page) > 0 || o.From() != "" || o.Name != "" || o.Seen != "" || v.Claimed != "" || v.Reason != ""
+	return len(o.Page) > 0 || o.From() != "" || o.Name != "" || o.Seen.Ago != "" || v.NameInChat != "" || v.Reason != ""
 }
 
 func (d Door) view() (string, any, error) {
@@ -163,53 +149,66 @@ func (d Door) view() (string, any, error) {
 		now = time.Now()
 	}
 	v := doorView{
-		frame:    frame{Agent: clean(d.Agent, maxName), AgentSeen: true, Chat: cleanLink(d.Chat, "Back to the chat")},
-		Path:     d.Path,
-		Claimed:  clean(d.Claimed, maxName),
-		Reason:   d.Reason.Sentence(),
-		Doubtful: d.Reason.doubtful(),
-		Changed:  d.Changed,
-		Before:   clean(d.Before, maxName),
-		Yours:    d.Yours,
-		Tells:    d.Tells,
-		Stops:    d.Stops,
-		Enter:    d.Enter,
+		frame:        frame{Agent: clean(d.Agent, maxName), AgentSeen: true, Chat: cleanLink(d.Chat, OpenChatLabel)},
+		Path:         d.Path,
+		NameInChat:   clean(d.NameInChat, maxName),
+		Reason:       d.Reason.sentence(d.Asked),
+		Doubtful:     d.Reason.doubtful(),
+		OtherPerson:  d.OtherPerson && len(d.Visitors) == 1,
+		PreviousName: clean(d.PreviousName, maxName),
+		OwnSession:   d.OwnSession,
+		CanNotify:    d.CanNotify,
+		CanStop:      d.CanStop,
+		Runs:         d.Stopping && d.Runs,
+		OpenChat:     d.OpenChat,
 	}
 	v.Watching, v.MoreWatching = namesOf(d.Watching)
 	for _, known := range d.Visitors {
 		v.Visitors = append(v.Visitors, known.view(now))
 	}
-	v.Who = v.Claimed
-	switch len(v.Visitors) {
-	case 0:
-		v.State, v.Heading = "none", heading{"We can’t find ", orVisitor(v.Who), " yet"}
-	case 1:
+	v.Who = v.NameInChat
+	if len(v.Visitors) == 1 {
 		v.One = v.Visitors[0]
 		if v.One.Name != "" {
 			v.Who = v.One.Name
-			v.Differs = differ(v.One.Name, v.Claimed)
-		}
-		v.State, v.Heading = v.One.state(orVisitor(v.Who))
-		if v.State == "session" && v.Yours {
-			v.Heading.Before = "Back to your session with "
-		}
-		if v.Changed {
-			v.Heading = heading{Before: "This is a different visitor"}
-		}
-	default:
-		v.State, v.Heading = "choose", heading{Before: "Which visitor are you chatting with?"}
-		if d.Several {
-			v.Several = d.Reason.another()
+			v.Differs = !v.One.NameIsID && differ(v.One.Name, v.NameInChat)
 		}
 	}
-	if d.Stopping {
-		v.State, v.Heading = "stop", heading{"End the session with ", orVisitor(v.Who), "?"}
+	if len(v.Visitors) > 1 && d.Several {
+		v.Several = d.Reason.secondMatch(d.Asked)
 	}
-	if d.Entering {
-		v.State, v.Heading = "chat", heading{"Open the chat with ", orVisitor(v.Who), ""}
-	}
-	v.Title, v.Who = v.Heading.String(), orVisitor(v.Who)
+	v.Browsers = d.Reason == ReasonUnique
+	v.Namesake = v.PreviousName != "" && v.PreviousName == v.Who
+	var heading string
+	v.State, heading = d.state(v)
+	name := values{"name": v.Who}
+	v.Title, v.Heading = doorHeadings[heading].plain(name), doorHeadings[heading].html(name)
 	return "door", v, nil
+}
+
+// state returns the state of the page and the key of its heading.
+func (d Door) state(v doorView) (state, heading string) {
+	switch {
+	case d.OpeningChat:
+		return "chat", "chat"
+	case d.Stopping:
+		return "stop", "stop"
+	case len(v.Visitors) == 0:
+		return "none", "none"
+	case len(v.Visitors) > 1:
+		if v.Browsers {
+			return "choose", "browser"
+		}
+		return "choose", "choose"
+	}
+	state = v.One.state()
+	switch {
+	case v.OtherPerson:
+		return state, "changed"
+	case state == "session" && v.OwnSession:
+		return state, "yours"
+	}
+	return state, state
 }
 
 func (v Visitor) view(now time.Time) visitorView {
@@ -217,45 +216,24 @@ func (v Visitor) view(now time.Time) visitorView {
 	v.Name = clean(v.Name, maxName)
 	v.Where = clean(v.Where, maxFact)
 	v.Device = clean(v.Device, maxFact)
-	seen := visitorView{Visitor: v, Page: breakable(place(v.Page)), Seen: ago(now, v.LastSeen)}
-	if seen.Seen != "" {
-		seen.SeenTime = v.LastSeen.UTC().Format(time.RFC3339)
-	}
-	return seen
+	return visitorView{Visitor: v, Page: breakable(hostAndPath(v.Page)), Seen: momentOf(now, v.LastSeen)}
 }
 
-func (v visitorView) state(who string) (string, heading) {
+func (v visitorView) state() string {
 	switch {
 	case v.InSession:
-		return "session", heading{"Join the session with ", who, ""}
+		return "session"
 	case v.Online:
-		return "ready", heading{"Co-browse with ", who, ""}
-	default:
-		return "offline", heading{"", capital(who), " is offline"}
+		return "ready"
 	}
+	return "offline"
 }
 
-// From says where the visitor is and with what.
 func (v visitorView) From() string { return joined(v.Where, v.Device) }
 
-// differ reports whether two names belong to different people as far as one can
-// tell: "Ann" and "ann silva" go together. An empty name goes with all.
+// differ reports whether two names seem to belong to different people: "Ann" and
+// "ann silva" go together. An empty name goes with all.
 func differ(a, b string) bool {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	return !strings.Contains(a, b) && !strings.Contains(b, a)
-}
-
-func orVisitor(name string) string {
-	if name == "" {
-		return "the visitor"
-	}
-	return name
-}
-
-// capital lets who begin a sentence. Names keep the case that people gave them.
-func capital(who string) string {
-	if who == orVisitor("") {
-		return "The visitor"
-	}
-	return who
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 const goldenDir = "testdata/golden"
 
-// hashes are the changing part of the names of assets.
+// hashes match the part of an asset's name that changes with its content.
 var hashes = regexp.MustCompile(`(/static/\w+)\.[0-9a-f]{16}\.(\w+)`)
 
 func render(t testing.TB, p Page) string {
@@ -30,32 +30,33 @@ func render(t testing.TB, p Page) string {
 	return string(page)
 }
 
-// plain is a card's text the way a chat shows it.
-func plain(c CardText) string {
+func asMessage(c CardText) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, c.Title)
 	for _, l := range c.Lines {
-		fmt.Fprintf(&b, "%s: %s\n", l.Label, l.Text)
+		fmt.Fprintln(&b, strings.TrimPrefix(l.Label+": "+l.Text, ": "))
 	}
-	if c.Button != "" {
-		fmt.Fprintf(&b, "[ %s ]\n", c.Button)
+	for _, button := range []string{c.Button, c.Stop} {
+		if button != "" {
+			fmt.Fprintf(&b, "[ %s ]\n", button)
+		}
 	}
 	return b.String()
 }
 
-func TestEveryPageAndCardReadsAsItsGoldenFileSays(t *testing.T) {
+func TestPagesAndCardsMatchTheirGoldenFiles(t *testing.T) {
 	got := make(map[string]string)
 	for name, p := range samplePages() {
 		got[name+".html"] = hashes.ReplaceAllString(render(t, p), "$1.HASH.$2")
 	}
 	for name, c := range sampleCards() {
-		got[name+".txt"] = plain(c.Text())
+		got[name+".txt"] = asMessage(c.Text())
 	}
-	var said strings.Builder
+	var all strings.Builder
 	for _, note := range slices.Sorted(maps.Keys(notes)) {
-		fmt.Fprintf(&said, "%s: %s %s\n", note, notes[note].What, notes[note].Next)
+		fmt.Fprintf(&all, "%s: %s %s\n", note, notes[note].What, notes[note].Next)
 	}
-	got["notes.txt"] = said.String()
+	got["notes.txt"] = all.String()
 	if *update {
 		if err := os.RemoveAll(goldenDir); err != nil {
 			t.Fatal(err)

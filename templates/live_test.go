@@ -25,24 +25,24 @@ func renderLive(t testing.TB, d Desk) string {
 	return b.String()
 }
 
-func TestTheLivePartIsThatOfThePage(t *testing.T) {
+func TestTheLivePartIsAPartOfThePage(t *testing.T) {
 	for name, p := range samplePages() {
 		d, ok := p.(Desk)
 		if !ok {
 			continue
 		}
 		if want := `tabindex="-1">` + renderLive(t, d) + "</div>"; !strings.Contains(render(t, d), want) {
-			t.Errorf("%s: the page has another live part", name)
+			t.Errorf("%s: the live part differs from that of the page", name)
 		}
 	}
 }
 
-func TestTheLivePartFitsAnEvent(t *testing.T) {
+func TestTheLivePartCanBeSentAsAnEvent(t *testing.T) {
 	// A carriage return would end a line of the event.
 	for _, s := range append(corpus(t), "a\rb", "a\r\nb") {
 		live := renderLive(t, poisoned(s)["desk-busy"].(Desk))
 		if strings.ContainsAny(live, "\r\x00") || strings.Contains(live, "<script") {
-			t.Errorf("%.40q: unfit:\n%s", s, live)
+			t.Errorf("%.40q: cannot be sent:\n%s", s, live)
 		}
 	}
 }
@@ -53,9 +53,9 @@ type deskSite struct {
 	*httptest.Server
 	// desk is what the page shows when it is loaded.
 	desk atomic.Pointer[Desk]
-	// events are sent as they come; an empty one ends the stream.
+	// events are sent to the page; an empty one ends the stream.
 	events chan string
-	// refused answers the stream as for somebody who is not signed in any more.
+	// refused answers the stream as for an agent who is no longer signed in.
 	refused atomic.Bool
 	posted  chan string
 }
@@ -102,25 +102,24 @@ func (s *deskSite) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// send tells the page what the desk has become.
 func (s *deskSite) send(html string) {
 	s.Helper()
 	select {
 	case s.events <- html:
 	case <-time.After(30 * time.Second):
-		s.Fatal("nobody listens to the events")
+		s.Fatal("the page does not receive events")
 	}
 }
 
-// open shows the desk on a small screen and waits until it is live. The page
-// keeps what its parts went through in "went".
+// open shows the desk on a small screen and waits until it is live. The page counts
+// changes of its parts in "went".
 func (s *deskSite) open() context.Context {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(browser(s.T), time.Minute)
+	ctx, cancel := context.WithTimeout(browser(s.T), 3*time.Minute)
 	s.Cleanup(cancel)
 	dress(s.T, ctx, "light", 900)
 	do(s.T, ctx, chromedp.Navigate(s.URL+"/"))
-	until(s.T, ctx, `document.getElementById("pulse").textContent === "Live"`)
+	until(s.T, ctx, `document.getElementById("pulse").textContent === "Live updates on"`)
 	do(s.T, ctx, chromedp.Evaluate[chromedp.Void](`
 		window.went = {pulse: [], live: 0, at: 0};
 		new MutationObserver(() => went.pulse.push(pulse.textContent)).observe(pulse, {childList: true});
@@ -132,7 +131,7 @@ func (s *deskSite) open() context.Context {
 // until waits for a condition in the page.
 func until(t *testing.T, ctx context.Context, condition string) {
 	t.Helper()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](condition, chromedp.WithPollingTimeout(30*time.Second))); err != nil {
+	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](condition, chromedp.WithPollingTimeout(3*time.Minute))); err != nil {
 		t.Fatalf("waiting for %s: %v", condition, err)
 	}
 }
@@ -144,8 +143,8 @@ func is[T comparable](t *testing.T, ctx context.Context, script string, want T) 
 	}
 }
 
-// threeCards is a desk with a card that is ready, one that is waited for and
-// one that may be.
+// threeCards is a desk with a card that is ready, one whose visitor the agent waits
+// for, and one whose visitor they may wait for.
 func threeCards(change func(cards []DeskCard)) Desk {
 	d := samplePages()["desk-agent"].(Desk)
 	if change != nil {
@@ -154,13 +153,14 @@ func threeCards(change func(cards []DeskCard)) Desk {
 	return d
 }
 
-func returned(cards []DeskCard) { // Joana, whom the agent did not even wait for
+func returned(cards []DeskCard) { // Joana; the agent did not wait for her
 	cards[1].State, cards[1].CanTell, cards[1].Changed = StateReady, false, noon
 }
 
 const focus = `document.activeElement.dataset.key || document.activeElement.id`
 
 func TestTheDeskKeepsItselfUpToDate(t *testing.T) {
+	t.Parallel()
 	s := newDeskSite(t, threeCards(nil))
 	ctx := s.open()
 
@@ -174,10 +174,10 @@ func TestTheDeskKeepsItselfUpToDate(t *testing.T) {
 	is(t, ctx, `scrollY`, 120)
 	is(t, ctx, `news.textContent`, "Joana Prates is back online.")
 	is(t, ctx, `getComputedStyle(news).display !== "none" && news.getAttribute("role")`, "status")
-	is(t, ctx, `document.title`, "Your desk · "+Product) // whoever looks at it needs no mark
+	is(t, ctx, `document.title`, "Your desk · "+Product) // a visible tab gets no mark
 	is(t, ctx, `[...live.querySelectorAll("h3")].slice(0, 2).map(e => e.textContent).join()`, "Joana Prates,Ann Silva")
 
-	// A new card says who it is, and one that leaves says nothing.
+	// A new card is announced, and one that is gone is not.
 	s.send(renderLive(t, threeCards(func(cards []DeskCard) {
 		returned(cards)
 		cards[0].ID, cards[0].Visitor = "c-new", "Zoë <b>Ash</b>"
@@ -186,7 +186,8 @@ func TestTheDeskKeepsItselfUpToDate(t *testing.T) {
 	is(t, ctx, `news.textContent`, "Zoë <b>Ash</b> is online.")
 }
 
-func TestFocusStaysOnTheCardWhateverBecomesOfIt(t *testing.T) {
+func TestFocusStaysOnACardThatChanges(t *testing.T) {
+	t.Parallel()
 	s := newDeskSite(t, threeCards(nil))
 	ctx := s.open()
 	do(t, ctx, chromedp.Evaluate[chromedp.Void](`document.querySelector("[data-key='tell-c-offline']").focus()`))
@@ -207,7 +208,8 @@ func TestFocusStaysOnTheCardWhateverBecomesOfIt(t *testing.T) {
 	is(t, ctx, focus, "code")
 }
 
-func TestATabInTheBackgroundIsMarkedWhenSomebodyIsBack(t *testing.T) {
+func TestATabInTheBackgroundIsMarkedWhenAVisitorIsBack(t *testing.T) {
+	t.Parallel()
 	s := newDeskSite(t, threeCards(nil))
 	ctx := s.open()
 	hide := func(hidden bool) {
@@ -226,7 +228,8 @@ func TestATabInTheBackgroundIsMarkedWhenSomebodyIsBack(t *testing.T) {
 	is(t, ctx, `document.title`, "Your desk · "+Product)
 }
 
-func TestNoCardMovesUnderThePointer(t *testing.T) {
+func TestCardsDoNotMoveUnderThePointer(t *testing.T) {
+	t.Parallel()
 	s := newDeskSite(t, threeCards(nil))
 	ctx := s.open()
 	at := get[struct{ X, Y float64 }](t, ctx, `(r => ({X: r.x + r.width / 2, Y: r.y + r.height / 2}))(
@@ -242,28 +245,30 @@ func TestNoCardMovesUnderThePointer(t *testing.T) {
 	}
 }
 
-func TestTheDeskSaysWhenItIsNotLive(t *testing.T) {
+func TestTheDeskShowsThatItIsNotLive(t *testing.T) {
+	t.Parallel()
 	s := newDeskSite(t, threeCards(nil))
 	ctx := s.open()
 
-	s.send("") // the line breaks
+	s.send("") // the connection breaks
 	s.send(renderLive(t, threeCards(returned)))
-	until(t, ctx, `went.live === 1 && pulse.textContent === "Live"`)
-	is(t, ctx, `went.pulse.join(" ")`, "Reconnecting… Live")
+	until(t, ctx, `went.live === 1 && pulse.textContent === "Live updates on"`)
+	is(t, ctx, `went.pulse.join(" ")`, "Reconnecting… Live updates on")
 
-	s.refused.Store(true) // the sign-in is over
+	s.refused.Store(true) // the sign-in has ended
 	s.send("")
 	until(t, ctx, `pulse.dataset.state === "off"`)
 	is(t, ctx, `pulse.querySelector("a").getAttribute("href")`, "/")
-	is(t, ctx, `went.live`, 1) // what was there stays
+	is(t, ctx, `went.live`, 1) // the content stays
 
 	s.refused.Store(false) // signed in again in another tab
-	until(t, ctx, `pulse.textContent === "Live"`)
+	until(t, ctx, `pulse.textContent === "Live updates on"`)
 }
 
 func TestTheDeskWorksWithoutScript(t *testing.T) {
+	t.Parallel()
 	s := newDeskSite(t, threeCards(nil))
-	ctx, cancel := context.WithTimeout(browser(t), time.Minute)
+	ctx, cancel := context.WithTimeout(browser(t), 3*time.Minute)
 	defer cancel()
 	dress(t, ctx, "light", 900)
 	if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
@@ -271,7 +276,7 @@ func TestTheDeskWorksWithoutScript(t *testing.T) {
 	}
 	do(t, ctx, chromedp.Navigate(s.URL+"/"))
 	is(t, ctx, `document.querySelectorAll("[data-card]").length`, 3)
-	is(t, ctx, `document.querySelector("#pulse a").textContent`, "Refresh to see what is new")
+	is(t, ctx, `document.querySelector("#pulse a").textContent`, "Refresh to see changes")
 	do(t, ctx, chromedp.Evaluate[chromedp.Void](`document.getElementById("code").focus()`))
 	do(t, ctx, chromedp.KeyEvent("4821\r"))
 	select {
@@ -294,10 +299,10 @@ func TestTheDesksScriptIsShortAndMakesNoMarkup(t *testing.T) {
 	}
 	for _, word := range []string{"eval", "Function(", "insertAdjacentHTML", "outerHTML", "document.write", "fetch(", "localStorage"} {
 		if strings.Contains(string(script), word) {
-			t.Errorf("it has %s", word)
+			t.Errorf("the script contains %s", word)
 		}
 	}
 	if n := strings.Count(string(script), "innerHTML = "); n != 1 {
-		t.Errorf("%d places take HTML, want the one for events", n)
+		t.Errorf("%d places set HTML, want the one for events", n)
 	}
 }

@@ -3,7 +3,7 @@ package templates
 import (
 	"cmp"
 	"fmt"
-	"strings"
+	"html/template"
 	"time"
 )
 
@@ -11,59 +11,85 @@ import (
 // what to do next.
 type Notice struct {
 	Kind Kind
+	// Case says more about the Kind; it may be empty.
+	Case Case
+	// Service is the name of the chat service that shows the co-browse message, if known.
+	Service string
+	// Account is the name of the chat account to which the co-browse message was sent, if it may be shown.
+	Account string
 	// Agent is the name of the agent who is asking, if known.
 	Agent string
 	Chat  Link
-	// Retry is where "Try again" leads, which is "Sign in" where that is the way
-	// on; empty leaves it out.
+	// Retry is the address of the "Try again" link, which some kinds label
+	// otherwise, for example "Sign in"; empty leaves the link out.
 	Retry string
-	// Renew is where the form that sends a fresh link is posted, without
-	// fields; empty leaves it out.
+	// Renew is where the form that sends a new link is posted, without fields;
+	// empty leaves it out.
 	Renew string
-	// Other is another way to go on.
+	// Other is another way to continue.
 	Other Link
 	// SignOut offers to sign out, by a form that is posted to /signout.
 	SignOut bool
-	// Wait is how long to wait before trying again; zero means "a moment".
+	// Wait is how long to wait before trying again; zero means 10 seconds.
 	Wait time.Duration
 }
 
+// A Case is a special case of a Kind, in which the notice has other texts.
+type Case string
+
+// The cases.
+const (
+	CaseChannel Case = "channel" // the button is that of a message in a channel
+	CaseDesk    Case = "desk"    // the customer was looked up on the desk
+	CaseClaimed Case = "claimed" // this button itself was pressed in another browser
+	CaseCode    Case = "code"    // the customer was found by a lookup code
+	CaseRenewed Case = "renewed" // a new link was sent less than a minute ago
+	CaseWatch   Case = "watch"   // the agent wants to see a customer's screen
+	CaseStop    Case = "stop"    // the agent wants to end a session
+	CaseLookUp  Case = "look-up" // the agent wants to look a customer up
+)
+
+const defaultWait = 10 * time.Second
+
 type noticeView struct {
 	frame
-	Icon  string
-	Tone  string
-	What  string
-	Means string
-	Next  string
-	Retry Link
-	Renew string
-	Other Link
-	// SignOut is for whoever is signed in as the wrong one.
+	Icon    string
+	Tone    string
+	Means   string
+	Next    template.HTML
+	Retry   Link
+	Renew   string
+	Other   Link
 	SignOut bool
 }
 
 func (n Notice) view() (string, any, error) {
-	w, ok := kinds[n.Kind]
+	texts, ok := notices[n.Kind]
 	if !ok {
-		return "", nil, fmt.Errorf("no words for notice %q", n.Kind)
-	}
-	v := noticeView{
-		frame: frame{Title: w.title, Agent: clean(n.Agent, maxName), Chat: cleanLink(n.Chat, "Back to the chat")},
-		Icon:  w.icon, Tone: w.tone,
-		What: w.what, Means: w.means, Next: w.next,
-		Retry: Link{cmp.Or(w.retry, "Try again"), n.Retry}, Renew: n.Renew,
-		Other: cleanLink(n.Other, "Open in Upscope"), SignOut: n.SignOut,
+		return "", nil, fmt.Errorf("no texts for notice %q", n.Kind)
 	}
 	if n.Kind == KindNeutral {
-		// A robot learns nothing, whatever the caller filled in.
-		return "notice", noticeView{frame: frame{Title: w.title, Bare: true}}, nil
+		// Robots learn nothing, whatever the caller filled in.
+		return "notice", noticeView{frame: frame{Title: texts.title, Bare: true}, Means: texts.means}, nil
 	}
-	if w.withRenew != "" && n.Renew != "" {
-		v.Next = w.withRenew
+	special := texts.cases[n.Case]
+	texts.title, texts.means = cmp.Or(special.title, texts.title), cmp.Or(special.means, texts.means)
+	v := noticeView{
+		frame: frame{Title: texts.title, Agent: clean(n.Agent, maxName), Chat: cleanLink(n.Chat, OpenChatLabel)},
+		Icon:  texts.icon, Tone: texts.tone, Means: texts.means,
+		Retry: Link{cmp.Or(texts.retry, tryAgain), n.Retry}, Renew: n.Renew,
+		Other: cleanLink(n.Other, openInUpscope), SignOut: n.SignOut,
 	}
-	if w.withOther != "" && v.Other.Address != "" {
-		v.Next = w.withOther
+	next := texts.next
+	if texts.nextRenew != nil && n.Renew != "" {
+		next = texts.nextRenew
 	}
-	v.Next = strings.ReplaceAll(v.Next, "{wait}", span(n.Wait))
+	if texts.nextOther != nil && v.Other.Address != "" {
+		next = texts.nextOther
+	}
+	if special.next != nil {
+		next = special.next
+	}
+	v.Next = next.html(values{"wait": span(cmp.Or(n.Wait, defaultWait)), "service": clean(n.Service, maxName), "account": clean(n.Account, maxName)})
 	return "notice", v, nil
 }

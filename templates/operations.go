@@ -1,16 +1,19 @@
 package templates
 
-import "time"
+import (
+	"html/template"
+	"time"
+)
 
-// Operations is the page for those who run the bridge: what could not be
-// handled, and how the connectors and the policy are.
+// Operations is the page for operators: what failed, and the state of the
+// connectors and the policy.
 //
-// Its forms are posted to /desk/retry with job=ID, or all=1 for all that were
-// given up.
+// Its forms are posted to /desk/retry with job=ID, or all=1 for all that are not
+// retried automatically. dismiss=1 removes one from the list.
 type Operations struct {
-	Seat   Seat
-	Note   Note
-	Failed []FailedJob
+	SignedIn SignedInAgent
+	Note     Note
+	Failed   []FailedJob
 	// More says that there are others besides Failed.
 	More       bool
 	Connectors []Health
@@ -19,24 +22,28 @@ type Operations struct {
 	Now time.Time
 }
 
-// A FailedJob is work that failed at least once.
+// A FailedJob is work that failed and has not succeeded since.
 type FailedJob struct {
-	// ID is that of the delivery.
-	ID        string
+	ID string
+	// Kind is the kind of job or periodic work. One without a text is shown as it is.
+	Kind string
+	// About is the agent of a card, the time of a delivery or the number of a
+	// receipt; it may be empty.
+	About     string
 	Connector string
-	// What says in words what was to be done.
-	What string
 	// At is when it failed last.
 	At       time.Time
 	Attempts int
 	// Cause is the error of the last attempt.
 	Cause string
-	// Waiting says that it is tried again by itself, at Next.
+	// OnlyDismiss says that it cannot be retried.
+	OnlyDismiss bool
+	// Waiting says that it is retried automatically, at Next.
 	Waiting bool
 	Next    time.Time
 }
 
-// Health is how the last work of a connector ended.
+// Health says whether work of a connector fails.
 type Health struct {
 	Name string
 	// State is one of the Health constants; any other is shown as idle.
@@ -51,13 +58,13 @@ const (
 	HealthFailing = "failing"
 )
 
-// A PolicyState is which policy is in force.
+// A PolicyState says which policy is active.
 type PolicyState struct {
-	// File is empty where none is set.
+	// File is the path of the policy file; empty if none is set.
 	File string
-	// Since is when it was read.
+	// Since is when it was loaded.
 	Since time.Time
-	// Fault says why a newer content of the file is not in force.
+	// Fault says why a newer version of the file is not active.
 	Fault string
 }
 
@@ -65,7 +72,7 @@ type operationsView struct {
 	frame
 	Failed []failedView
 	More   bool
-	// All says that some were given up, which is what "Retry all" is about.
+	// All shows "Retry all": some are not retried automatically.
 	All        bool
 	Connectors []healthView
 	Policy     PolicyState
@@ -74,16 +81,16 @@ type operationsView struct {
 
 type failedView struct {
 	FailedJob
-	When moment
-	Next string // "in 4 minutes"; hides that of FailedJob
-	Said string
+	What      string
+	When      moment
+	Next      string // "next in 4 minutes"; hides that of FailedJob
+	Attempted string
 }
 
 type healthView struct {
 	Health
-	Said string
-	Tone string
-	When moment
+	Status template.HTML
+	Tone   string
 }
 
 func (o Operations) view() (string, any, error) {
@@ -92,7 +99,7 @@ func (o Operations) view() (string, any, error) {
 		now = time.Now()
 	}
 	v := operationsView{
-		frame: o.Seat.frame("Operations", operationsPath, o.Note),
+		frame: o.SignedIn.frame(operationsTitle, operationsPath, o.Note),
 		More:  o.More,
 		All:   o.More,
 		Policy: PolicyState{
@@ -103,23 +110,32 @@ func (o Operations) view() (string, any, error) {
 	for _, f := range o.Failed {
 		f.ID = clean(f.ID, maxID)
 		f.Connector = clean(f.Connector, maxName)
-		f.What = clean(f.What, maxFact)
-		f.Cause = clean(f.Cause, maxCause)
-		next := "soon"
-		if wait := f.Next.Sub(now); wait > 0 {
-			next = "in " + span(wait)
+		what := clean(f.Kind, maxFact)
+		if text, ok := failedTexts[f.Kind]; ok {
+			what = text.plain(values{"about": clean(f.About, maxFact)})
 		}
-		v.All = v.All || !f.Waiting
-		v.Failed = append(v.Failed, failedView{FailedJob: f, When: momentOf(now, f.At), Next: next, Said: count(f.Attempts, "attempt")})
+		f.Cause = clean(f.Cause, maxCause)
+		wait := ""
+		if d := f.Next.Sub(now); d > 0 {
+			wait = span(d)
+		}
+		v.All = v.All || !f.Waiting && !f.OnlyDismiss
+		v.Failed = append(v.Failed, failedView{
+			FailedJob: f, What: what, When: momentOf(now, f.At), Next: nextIn.plain(values{"wait": wait}), Attempted: attempts.of(f.Attempts),
+		})
 	}
 	for _, h := range o.Connectors {
-		shown := healthView{Health: h, Said: "Nothing done yet", When: momentOf(now, h.Since)}
+		status, ok := healthTexts[h.State]
+		if !ok {
+			status = healthTexts[HealthIdle]
+		}
+		shown := healthView{Health: h, Status: status.html(values{"time": startOf(now, h.Since)})}
 		shown.Name = clean(h.Name, maxName)
 		switch h.State {
 		case HealthOK:
-			shown.Said, shown.Tone = "Working", "online"
+			shown.Tone = "online"
 		case HealthFailing:
-			shown.Said, shown.Tone = "Failing", "bad"
+			shown.Tone = "bad"
 		}
 		v.Connectors = append(v.Connectors, shown)
 	}

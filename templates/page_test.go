@@ -22,35 +22,37 @@ func parsed(t testing.TB, p Page) *goquery.Document {
 	return doc
 }
 
-// text is what people read of the selection, with white space made single.
+// text is the text of the selection, with single spaces.
 func text(s *goquery.Selection) string { return strings.Join(strings.Fields(s.Text()), " ") }
 
-// promises are what a kind of page may have.
-type promises struct {
+// limits are what a kind of page may have.
+type limits struct {
 	styles, scripts, searches int
-	// actions are where its forms lead; "…" stands for any rest.
+	// tableRoles says that the elements of its tables have roles, which validators report.
+	tableRoles bool
+	// actions are the addresses of its forms; "…" stands for any end.
 	actions []string
 }
 
-func about(p Page) promises {
+func limitsOf(p Page) limits {
 	switch p.(type) {
 	case Door:
-		return promises{styles: 1, actions: []string{"/w/…"}}
+		return limits{styles: 1, actions: []string{"/w/…"}}
 	case Connect, Notice:
-		return promises{styles: 1, actions: []string{"/w/…", "/signout"}}
+		return limits{styles: 1, actions: []string{"/w/…", "/signout"}}
 	case Desk:
-		return promises{styles: 2, scripts: 1, actions: []string{"/desk/look-up", "/desk/tell", "/desk/unlink", "/signout"}}
+		return limits{styles: 2, scripts: 1, actions: []string{"/desk/look-up", "/desk/tell", "/desk/unlink", "/signout"}}
 	case Operations:
-		return promises{styles: 2, actions: []string{"/desk/retry", "/signout"}}
+		return limits{styles: 2, actions: []string{"/desk/retry", "/signout"}}
 	case Audit:
-		return promises{styles: 2, searches: 1, actions: []string{"/desk/audit", "/signout"}}
+		return limits{styles: 2, searches: 1, tableRoles: true, actions: []string{"/desk/audit", "/signout"}}
 	case Erase:
-		return promises{styles: 2, actions: []string{"/desk/erase", "/signout"}}
+		return limits{styles: 2, actions: []string{"/desk/erase", "/signout"}}
 	}
-	return promises{}
+	return limits{}
 }
 
-func TestEveryPageIsSoundMarkup(t *testing.T) {
+func TestEveryPageHasValidMarkup(t *testing.T) {
 	for name, p := range samplePages() {
 		t.Run(name, func(t *testing.T) {
 			doc := parsed(t, p)
@@ -62,16 +64,16 @@ func TestEveryPageIsSoundMarkup(t *testing.T) {
 				"title":                 1,
 				`meta[name="viewport"]`: 1,
 				`meta[name="robots"][content*="noindex"]`:    1,
-				`link[rel="stylesheet"][href^="/static/"]`:   about(p).styles,
+				`link[rel="stylesheet"][href^="/static/"]`:   limitsOf(p).styles,
 				`link[rel="icon"][href^="/static/"]`:         1,
-				"script":                                     about(p).scripts,
+				"script":                                     limitsOf(p).scripts,
 				`script:not([type="module"])`:                0,
 				`script:not([src^="/static/desk."])`:         0,
 				"style, iframe, object, embed, base":         0,
 				"[style], [autofocus], [target]":             0,
 				"img:not([alt]), img:not([src^='/static/'])": 0,
 				`svg:not([aria-hidden="true"])`:              0,
-				`form:not([method="post"])`:                  about(p).searches,
+				`form:not([method="post"])`:                  limitsOf(p).searches,
 				`form[method="get"]:not(.filter)`:            0,
 				`[formaction], [formmethod]`:                 0,
 				`a:not([href])`:                              0,
@@ -91,15 +93,15 @@ func TestEveryPageIsSoundMarkup(t *testing.T) {
 			})
 			doc.Find("form").Each(func(_ int, s *goquery.Selection) {
 				action := s.AttrOr("action", "")
-				if !slices.ContainsFunc(about(p).actions, func(want string) bool {
+				if !slices.ContainsFunc(limitsOf(p).actions, func(want string) bool {
 					return action == want || strings.HasSuffix(want, "…") && strings.HasPrefix(action, strings.TrimSuffix(want, "…"))
 				}) {
-					t.Errorf("a form leads to %s", action)
+					t.Errorf("a form is posted to %s", action)
 				}
 			})
 			doc.Find("script").Each(func(_ int, s *goquery.Selection) {
 				if s.Text() != "" {
-					t.Errorf("a script is written into the page: %s", s.Text())
+					t.Errorf("the page has an inline script: %s", s.Text())
 				}
 			})
 			doc.Find("link[href], img[src], script[src]").Each(func(_ int, s *goquery.Selection) {
@@ -111,7 +113,7 @@ func TestEveryPageIsSoundMarkup(t *testing.T) {
 			})
 			doc.Find("button, a, legend, h1, h2, h3, label, dt, dd, th, summary").Each(func(_ int, s *goquery.Selection) {
 				if text(s) == "" {
-					t.Errorf("<%s> says nothing", goquery.NodeName(s))
+					t.Errorf("<%s> is empty", goquery.NodeName(s))
 				}
 			})
 			doc.Find(`input:not([type="hidden"]), select`).Each(func(_ int, s *goquery.Selection) {
@@ -119,34 +121,39 @@ func TestEveryPageIsSoundMarkup(t *testing.T) {
 					t.Error("a field has no label")
 				}
 			})
-			// On the desk, each card has a main thing of its own.
+			// On the desk, each card has a main button.
 			scopes := doc.Find("main")
 			if _, ok := p.(Desk); ok {
 				scopes = doc.Find("li.row, form")
 			}
 			scopes.Each(func(_ int, s *goquery.Selection) {
 				if s.Find(".button:not(.quiet)").Length() > 1 {
-					t.Error("more than one thing is the main thing to press")
+					t.Error("there is more than one main button")
 				}
 			})
 			ids := make(map[string]bool)
 			doc.Find("[id]").Each(func(_ int, s *goquery.Selection) {
 				if id := s.AttrOr("id", ""); ids[id] {
-					t.Errorf("two elements are #%s", id)
+					t.Errorf("two elements have the id %s", id)
 				} else {
 					ids[id] = true
 				}
 			})
+			doc.Find("table, thead, tbody, tfoot, tr, th, td").Each(func(_ int, s *goquery.Selection) {
+				if _, has := s.Attr("role"); has != limitsOf(p).tableRoles {
+					t.Errorf("<%s> has a role: %v, want %v", goquery.NodeName(s), has, limitsOf(p).tableRoles)
+				}
+			})
 			doc.Find("[aria-describedby]").Each(func(_ int, s *goquery.Selection) {
 				if id := s.AttrOr("aria-describedby", ""); !ids[id] {
-					t.Errorf("nothing is #%s", id)
+					t.Errorf("no element has the id %s", id)
 				}
 			})
 		})
 	}
 }
 
-// fields are the hidden and chosen values that a form posts.
+// fields are the inputs of a form with their values.
 func fields(form *goquery.Selection) string {
 	var all []string
 	form.Find("input").Each(func(_ int, s *goquery.Selection) {
@@ -156,50 +163,47 @@ func fields(form *goquery.Selection) string {
 	return strings.Join(all, ", ")
 }
 
-func TestADoorAsksForOnePress(t *testing.T) {
+func TestADoorHasOneFormWithOneMainButton(t *testing.T) {
 	pages := samplePages()
 	for _, c := range []struct {
 		page, heading, button, fields string
 		says                          []string
 	}{
 		{page: "door-ready", heading: "Co-browse with Ann Silva", button: "Co-browse with Ann Silva", fields: "hidden visitor=AB12CD",
-			says: []string{"Online now", "calls themselves Ann", "known as Ann Silva", "shop.example/checkout/delivery", "Lisbon, Portugal · Chrome on Windows", "just now", ReasonIntegration.Sentence(), "Sam Okoro"}},
-		{page: "door-ready-nothing", heading: "Co-browse with the visitor", button: "Co-browse with the visitor", fields: "hidden visitor=AB12CD",
-			says: []string{"Ask in the chat which page they are on"}},
+			says: []string{"Online", "Name in the chatAnn", "Name on your websiteAnn Silva", "shop.example/checkout/delivery", "Lisbon, Portugal · Chrome on Windows", "just now", ReasonIntegration.Sentence(), "Sam Okoro"}},
+		{page: "door-ready-nothing", heading: "Co-browse with the customer", button: "Co-browse with the customer", fields: "hidden visitor=AB12CD",
+			says: []string{"Tell them that you want to see their page"}},
 		{page: "door-ready-email", heading: "Co-browse with Ann Silva", button: "Co-browse with Ann Silva", fields: "hidden visitor=AB12CD",
-			says: []string{"The names don’t match", "calls themselves Bob Marsh", "Anyone can type an address: check before you start."}},
-		{page: "door-session", heading: "Join the session with Ann Silva", button: "Join", fields: "hidden visitor=EF34GH",
+			says: []string{"The name in the chat and the name on your website are different.", "Name in the chatBob Marsh", "Before you start, ask the customer for something that only they know."}},
+		{page: "door-session", heading: "Join the session with Ann Silva", button: "Join session", fields: "hidden visitor=EF34GH",
 			says: []string{"An agent is co-browsing with Ann Silva now. You can join."}},
-		{page: "door-session-one", heading: "Join the session with Ann Silva", button: "Join", fields: "hidden visitor=EF34GH",
-			says: []string{"Eve Evans is co-browsing with Ann Silva now. You can join."}},
-		{page: "door-session-two", heading: "Join the session with Ann Silva", button: "Join", fields: "hidden visitor=EF34GH",
-			says: []string{"Eve Evans and Kim Larsen are co-browsing with Ann Silva now. You can join."}},
-		{page: "door-session-many", heading: "Join the session with Ann Silva", button: "Join", fields: "hidden visitor=EF34GH",
-			says: []string{"Eve Evans, Kim Larsen, Bob Marsh, Lea Brandt, Noor Aziz and 2 more are co-browsing with Ann Silva now."}},
-		{page: "door-session-yours", heading: "Back to your session with Ann Silva", button: "Go back to the session", fields: "hidden visitor=EF34GH",
-			says: []string{"Your session with Ann Silva is still running."}},
-		{page: "door-session-yours-ours", heading: "Back to your session with Ann Silva", button: "Go back to the sessionEnd the session",
+		{page: "door-session-one", heading: "Join the session with Ann Silva", button: "Join session", fields: "hidden visitor=EF34GH",
+			says: []string{"Agents in this session: Eve Evans. You can join."}},
+		{page: "door-session-two", heading: "Join the session with Ann Silva", button: "Join session", fields: "hidden visitor=EF34GH",
+			says: []string{"Agents in this session: Eve Evans, Kim Larsen. You can join."}},
+		{page: "door-session-many", heading: "Join the session with Ann Silva", button: "Join session", fields: "hidden visitor=EF34GH",
+			says: []string{"Agents in this session: Eve Evans, Kim Larsen, Bob Marsh, Lea Brandt, Noor Aziz and 2 more. You can join."}},
+		{page: "door-session-yours", heading: "Your session with Ann Silva is still running", button: "Go to session", fields: "hidden visitor=EF34GH",
+			says: []string{"You can go to it"}},
+		{page: "door-session-yours-ours", heading: "Your session with Ann Silva is still running", button: "Go to sessionEnd session",
 			fields: "hidden visitor=EF34GH"},
-		{page: "door-choose-several", heading: "Which visitor are you chatting with?", button: "Co-browse with this visitor",
+		{page: "door-choose-several", heading: "Which customer are you helping?", button: "Co-browse with this customer",
 			fields: "radio visitor=AB12CD, radio visitor=JK56LM",
-			says:   []string{"Another visitor came online with the same key. Before, only one visitor matched this chat. Choose one only if you are sure."}},
-		{page: "door-offline", heading: "Ann Silva is offline", button: "Look againTry anyway", fields: "hidden visitor=AB12CD",
-			says: []string{"a tab that nobody touches counts as offline too", "26 minutes ago"}},
+			says:   []string{"A second browser is now connected to this chat. It may be another person. Find out which one is your customer before you choose."}},
+		{page: "door-offline", heading: "Ann Silva is offline", button: "Check againCo-browse anyway", fields: "hidden visitor=AB12CD",
+			says: []string{"the customer has not used it for some minutes", "26 minutes ago"}},
 		{page: "door-unsupported", heading: "Co-browse with Ann Silva", button: "Co-browse with Ann Silva", fields: "hidden visitor=AB12CD",
-			says: []string{"Their browser may not be able to share."}},
+			says: []string{"The customer’s browser may not support co-browsing."}},
 		{page: "door-foreign", heading: "Co-browse with Ann Silva", button: "Co-browse with Ann Silva", fields: "hidden visitor=AB12CD",
-			says: []string{"This page is not on one of your sites."}},
-		{page: "door-changed", heading: "This is a different visitor", button: "Co-browse with Ann Silva instead", fields: "hidden visitor=AB12CD",
-			says: []string{"It was made for Bob Marsh; now it is Ann Silva."}},
-		{page: "door-choose", heading: "Which visitor are you chatting with?", button: "Co-browse with this visitor",
+			says: []string{"The customer’s page is not on your website."}},
+		{page: "door-changed", heading: "Another customer matches now", button: "Co-browse with Ann Silva", fields: "hidden visitor=AB12CD",
+			says: []string{"Before: Bob Marsh. Now: Ann Silva. Continue only if you are helping Ann Silva."}},
+		{page: "door-choose", heading: "Which browser is the customer using?", button: "Co-browse in this browser",
 			fields: "radio visitor=AB12CD, radio visitor=EF34GH, radio visitor=JK56LM",
-			says:   []string{"3 visitors match", "No name", "Not on one of your sites", "Session running", "3 hours ago"}},
-		{page: "door-changed-choose", heading: "Which visitor are you chatting with?", button: "Co-browse with this visitor",
-			fields: "radio visitor=AB12CD, radio visitor=JK56LM",
-			says:   []string{"It was made for Bob Marsh."}},
-		{page: "door-none", heading: "We can’t find Ann yet", button: "Look again", fields: "hidden look=1",
-			says: []string{"Ask them in the chat to open or reload your page"}},
-		{page: "door-none-nameless", heading: "We can’t find the visitor yet", button: "Look again", fields: "hidden look=1"},
+			says:   []string{"3 browsers match", "No name", "Not on your website", "Session running", "3 hours ago"}},
+		{page: "door-none", heading: "Ann not found", button: "Check again", fields: "hidden look=1",
+			says: []string{"Ask the customer to open your website or reload the page"}},
+		{page: "door-none-nameless", heading: "Customer not found", button: "Check again", fields: "hidden look=1"},
 	} {
 		t.Run(c.page, func(t *testing.T) {
 			doc := parsed(t, pages[c.page])
@@ -225,15 +229,15 @@ func TestADoorAsksForOnePress(t *testing.T) {
 	}
 }
 
-func TestAgentsWithoutANameAreCountedOrLeftOut(t *testing.T) {
+func TestAgentsWithoutANameAreOnlyCounted(t *testing.T) {
 	for _, c := range []struct {
 		watching []string
 		want     string
 	}{
 		{nil, "An agent is co-browsing with Ann Silva now."},
 		{[]string{"", "\u200b"}, "An agent is co-browsing with Ann Silva now."},
-		{[]string{"\u202e", "Eve Evans"}, "Eve Evans and 1 more are co-browsing with Ann Silva now."},
-		{[]string{" Eve\nEvans "}, "Eve Evans is co-browsing with Ann Silva now."},
+		{[]string{"\u202e", "Eve Evans"}, "Agents in this session: Eve Evans and 1 more."},
+		{[]string{" Eve\nEvans "}, "Agents in this session: Eve Evans."},
 	} {
 		doc := parsed(t, door(func(d *Door) { d.Watching = c.watching }, annPhone))
 		if got := text(doc.Find("p.lead")); !strings.HasPrefix(got, c.want) {
@@ -242,7 +246,7 @@ func TestAgentsWithoutANameAreCountedOrLeftOut(t *testing.T) {
 	}
 }
 
-func TestSeveralShowsOnlyWhereThereIsAChoice(t *testing.T) {
+func TestTheNoteAboutSeveralNeedsAChoice(t *testing.T) {
 	for _, visitors := range [][]Visitor{nil, {ann}} {
 		doc := parsed(t, door(func(d *Door) { d.Several = true }, visitors...))
 		if doc.Find(".note").Length() != 0 {
@@ -251,25 +255,25 @@ func TestSeveralShowsOnlyWhereThereIsAChoice(t *testing.T) {
 	}
 }
 
-func TestAnOfflineVisitorIsLookedForAgainFirst(t *testing.T) {
+func TestTheMainButtonForAnOfflineVisitorSearchesAgain(t *testing.T) {
 	again := parsed(t, samplePages()["door-offline"]).Find("main .button:not(.quiet)")
 	form := again.Closest("form")
-	if text(again) != "Look again" || form.AttrOr("method", "") != "post" || again.AttrOr("name", "") != "look" || again.AttrOr("value", "") != "1" {
-		t.Errorf("the main thing to press is %q", text(again))
+	if text(again) != "Check again" || form.AttrOr("method", "") != "post" || again.AttrOr("name", "") != "look" || again.AttrOr("value", "") != "1" {
+		t.Errorf("the main button is %q", text(again))
 	}
 }
 
-func TestNobodyIsChosenForTheAgent(t *testing.T) {
+func TestNoVisitorIsPreselected(t *testing.T) {
 	doc := parsed(t, samplePages()["door-choose"])
 	if n := doc.Find("[checked]").Length(); n != 0 {
-		t.Errorf("%d visitors are chosen already", n)
+		t.Errorf("%d visitors are preselected", n)
 	}
 	if n := doc.Find("input[type=radio]:not([required])").Length(); n != 0 {
-		t.Errorf("%d choices let the form go without one", n)
+		t.Errorf("%d choices are not required", n)
 	}
 }
 
-func TestNamesThatGoTogetherRaiseNoDoubt(t *testing.T) {
+func TestOnlyDifferentNamesGiveAWarning(t *testing.T) {
 	for _, c := range []struct {
 		known, claimed string
 		doubt          bool
@@ -281,26 +285,26 @@ func TestNamesThatGoTogetherRaiseNoDoubt(t *testing.T) {
 		{"Ann Silva", "Bob", true},
 	} {
 		v := with(ann, func(v *Visitor) { v.Name = c.known })
-		doc := parsed(t, door(func(d *Door) { d.Claimed = c.claimed }, v))
-		if got := strings.Contains(text(doc.Find("main")), "The names don’t match"); got != c.doubt {
+		doc := parsed(t, door(func(d *Door) { d.NameInChat = c.claimed }, v))
+		if got := strings.Contains(text(doc.Find("main")), "The name in the chat and the name on your website are different."); got != c.doubt {
 			t.Errorf("Upscope %q, chat %q: doubt %v", c.known, c.claimed, got)
 		}
 	}
 }
 
-func TestEveryNoticeSaysWhatHappenedWhatItMeansAndWhatToDo(t *testing.T) {
+func TestEveryNoticeHasATitleAMeaningAndANextStep(t *testing.T) {
 	titles := make(map[string]Kind)
-	for kind, w := range kinds {
-		if other, ok := titles[w.title]; ok {
+	for kind, w := range notices {
+		if other, ok := titles[w.title]; ok && w.title != "You cannot co-browse now" {
 			t.Errorf("%s and %s have the same title", kind, other)
 		}
 		titles[w.title] = kind
 		if kind == KindNeutral {
 			continue
 		}
-		for _, s := range []string{w.title, w.what, w.means, w.next, w.icon, w.tone} {
+		for _, s := range []string{w.title, w.means, w.next.plain(nil), w.icon, w.tone} {
 			if s == "" {
-				t.Errorf("%s leaves something unsaid: %+v", kind, w)
+				t.Errorf("%s has an empty text: %+v", kind, w)
 			}
 		}
 		doc := parsed(t, Notice{Kind: kind})
@@ -311,25 +315,25 @@ func TestEveryNoticeSaysWhatHappenedWhatItMeansAndWhatToDo(t *testing.T) {
 			t.Errorf("%s: no icon %q", kind, w.icon)
 		}
 		if n := doc.Find("form, a, footer").Length(); n != 0 {
-			t.Errorf("%s offers %d ways on that it was not given", kind, n)
+			t.Errorf("%s has %d forms, links or footers that it was not given", kind, n)
 		}
 	}
 }
 
-func TestANoticeOffersTheWaysOnItWasGiven(t *testing.T) {
+func TestANoticeShowsTheLinksItWasGiven(t *testing.T) {
 	doc := parsed(t, Notice{
 		Kind: KindExpired, Chat: chat, Retry: "/w/a", Renew: "/w/a/renew",
 		Other: Link{"Use Upscope", "https://upscope.example/w/A"}, Agent: "Sam",
 	})
 	form := doc.Find("form")
-	if form.AttrOr("action", "") != "/w/a/renew" || text(form) != "Send me a fresh link" || fields(form) != "" {
+	if form.AttrOr("action", "") != "/w/a/renew" || text(form) != "Get a new link" || fields(form) != "" {
 		t.Errorf("renew: %q to %q with %q", text(form), form.AttrOr("action", ""), fields(form))
 	}
 	var links []string
 	doc.Find("main a").Each(func(_ int, s *goquery.Selection) {
 		links = append(links, text(s)+" "+s.AttrOr("href", ""))
 	})
-	want := []string{"Try again /w/a", "Back to the chat " + chat.Address, "Use Upscope https://upscope.example/w/A"}
+	want := []string{"Try again /w/a", "Open the customer’s chat " + chat.Address, "Use Upscope https://upscope.example/w/A"}
 	if !slices.Equal(links, want) {
 		t.Errorf("links %q, want %q", links, want)
 	}
@@ -337,13 +341,13 @@ func TestANoticeOffersTheWaysOnItWasGiven(t *testing.T) {
 
 func TestANoticeSaysHowLongToWait(t *testing.T) {
 	for wait, want := range map[time.Duration]string{
-		0:                        "Wait a moment, then",
-		time.Nanosecond:          "Wait 1 second, then",
-		30 * time.Second:         "Wait 30 seconds, then",
-		59500 * time.Millisecond: "Wait 1 minute, then",
-		90 * time.Second:         "Wait 2 minutes, then",
-		time.Hour:                "Wait 1 hour, then",
-		61 * time.Minute:         "Wait 2 hours, then",
+		0:                        "Try again in 10 seconds.",
+		time.Nanosecond:          "Try again in 1 second.",
+		30 * time.Second:         "Try again in 30 seconds.",
+		59500 * time.Millisecond: "Try again in 1 minute.",
+		90 * time.Second:         "Try again in 2 minutes.",
+		time.Hour:                "Try again in 1 hour.",
+		61 * time.Minute:         "Try again in 2 hours.",
 	} {
 		if got := text(parsed(t, Notice{Kind: KindThrottled, Wait: wait}).Find("main")); !strings.Contains(got, want) {
 			t.Errorf("%v: %s", wait, got)
@@ -351,20 +355,20 @@ func TestANoticeSaysHowLongToWait(t *testing.T) {
 	}
 }
 
-func TestTheNeutralPageTellsNothing(t *testing.T) {
+func TestTheNeutralPageHasNoFacts(t *testing.T) {
 	doc := parsed(t, Notice{Kind: KindNeutral, Agent: "Sam", Chat: chat, Retry: "/w/a", Renew: "/w/a/renew", Other: chat})
-	if got := text(doc.Find("body")); got != Product {
+	if got := text(doc.Find("body")); got != Product+" Open this link in a browser." {
 		t.Errorf("body says %q", got)
 	}
 	if got := text(doc.Find("title")); got != Product {
 		t.Errorf("title says %q", got)
 	}
 	if doc.Find("a, form").Length() != 0 {
-		t.Error("it leads somewhere")
+		t.Error("it has a link or a form")
 	}
 }
 
-func TestLinksLeadToWebPagesOnly(t *testing.T) {
+func TestOnlyLinksToWebPagesAreShown(t *testing.T) {
 	for address, shown := range map[string]bool{
 		"https://chat.example/r/1":       true,
 		"http://127.0.0.1:8080/demo/r/1": true,
@@ -387,7 +391,7 @@ func TestLinksLeadToWebPagesOnly(t *testing.T) {
 	}
 }
 
-func TestAPageThatCannotBeMadeIsAnError(t *testing.T) {
+func TestANoticeOfAnUnknownKindIsAnError(t *testing.T) {
 	if page, err := Render(Notice{Kind: "no such kind"}); err == nil || len(page) != 0 {
 		t.Errorf("error %v, %d bytes", err, len(page))
 	}
@@ -396,18 +400,18 @@ func TestAPageThatCannotBeMadeIsAnError(t *testing.T) {
 	}
 }
 
-// TestEveryConstantHasItsWords reads the constants from the source, so that one
-// without words is noticed.
-func TestEveryConstantHasItsWords(t *testing.T) {
-	known := map[string]func(string) bool{
-		"Kind":   func(v string) bool { _, ok := kinds[Kind(v)]; return ok },
+// TestEveryConstantHasAText reads the constants from the source, so that it finds one
+// without a text.
+func TestEveryConstantHasAText(t *testing.T) {
+	hasText := map[string]func(string) bool{
+		"Kind":   func(v string) bool { _, ok := notices[Kind(v)]; return ok },
 		"Reason": func(v string) bool { return Reason(v).Sentence() != "" },
 		"Note":   func(v string) bool { return notes[Note(v)].What != "" && notes[Note(v)].Next != "" },
 		"EraseKind": func(v string) bool {
-			return slices.ContainsFunc(eraseKinds, func(k eraseKindView) bool { return string(k.Value) == v })
+			return eraseKindTexts[EraseKind(v)] != eraseKindText{}
 		},
 	}
-	seen := 0
+	constants := 0
 	for _, file := range []string{"kinds.go", "reason.go", "note.go", "erase.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
@@ -419,20 +423,20 @@ func TestEveryConstantHasItsWords(t *testing.T) {
 				return true
 			}
 			typ, ok := spec.Type.(*ast.Ident)
-			if !ok || known[typ.Name] == nil {
+			if !ok || hasText[typ.Name] == nil {
 				return true
 			}
 			v, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if seen++; !known[typ.Name](v) {
-				t.Errorf("%s has no words", spec.Names[0])
+			if constants++; !hasText[typ.Name](v) {
+				t.Errorf("%s has no text", spec.Names[0])
 			}
 			return true
 		})
 	}
-	if want := len(kinds) + len(reasons) - 1 + len(notes) + len(eraseKinds); seen != want { // the zero Reason is no constant
-		t.Errorf("%d constants, %d have words", seen, want)
+	if want := len(notices) + len(reasonTexts) + len(notes) + len(eraseKindTexts); constants != want {
+		t.Errorf("%d constants, %d have texts", constants, want)
 	}
 }

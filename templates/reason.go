@@ -15,31 +15,24 @@ const (
 	ReasonChosen      Reason = "chosen"      // an agent picked the visitor from several
 )
 
-var reasons = map[Reason]string{
-	"":                "",
-	ReasonShortID:     "Their page told this chat which Upscope visitor they are.",
-	ReasonIntegration: "Their page gave this chat and Upscope the same key.",
-	ReasonCode:        "They read out the four-digit code that their page shows.",
-	ReasonUnique:      "Your site gave this chat and Upscope the same customer ID.",
-	ReasonEmail:       "Only by the e-mail address they typed. Anyone can type an address: check before you start.",
-	ReasonChosen:      "An agent picked this visitor from several.",
-}
-
 // Sentence says in one or two sentences how the visitor was found. It is empty
 // for the zero Reason and for one that is not among the constants.
-func (r Reason) Sentence() string { return reasons[r] }
+func (r Reason) Sentence() string { return reasonTexts[r] }
 
-// anothers are for a second visitor who is found by the same clue.
-var anothers = map[Reason]string{
-	ReasonIntegration: "Another visitor came online with the same key.",
-	ReasonCode:        "Another visitor came online with the same code.",
-	ReasonUnique:      "Another visitor came online with the same customer ID.",
-	ReasonEmail:       "Another visitor came online with the same e-mail address.",
+// sentence is Sentence; asked says that an agent looked the visitor up outside a chat.
+func (r Reason) sentence(asked bool) string {
+	if asked && r == ReasonIntegration {
+		return typedIDText
+	}
+	return r.Sentence()
 }
 
-// another says that a second visitor was found by the same clue.
-func (r Reason) another() string {
-	return cmp.Or(anothers[r], "Another visitor who matches this chat came online.")
+// secondMatch says that a second visitor was found by the same clue.
+func (r Reason) secondMatch(asked bool) string {
+	if asked && r == ReasonIntegration {
+		r = "" // there is no chat
+	}
+	return cmp.Or(secondMatchTexts[r], secondMatchTexts[""])
 }
 
 // doubtful reports whether the agent should check who it is before starting.

@@ -5,13 +5,12 @@ import "time"
 var (
 	sam = Agent{Name: "Sam Okoro", Email: "sam@corp.example", ID: "oidc:id.corp.example/8f14e45f"}
 
-	seat     = Seat{Agent: sam, CanSignOut: true}
-	operator = Seat{Agent: sam, CanSignOut: true, CanOperate: true, CanAudit: true, CanErase: true}
+	plainAgent = SignedInAgent{Agent: sam, CanSignOut: true}
+	operator   = SignedInAgent{Agent: sam, CanSignOut: true, CanOperate: true, CanAudit: true, CanErase: true}
 )
 
 func minutesAgo(n int) time.Time { return noon.Add(-time.Duration(n) * time.Minute) }
 
-// deskCard is Ann's card in some state.
 func deskCard(id, state string, change func(*DeskCard)) DeskCard {
 	c := DeskCard{
 		ID: id, State: state, Visitor: "Ann Silva", Reason: ReasonIntegration, Page: "https://shop.example/checkout/delivery?token=s3cr3t",
@@ -24,7 +23,7 @@ func deskCard(id, state string, change func(*DeskCard)) DeskCard {
 	return c
 }
 
-// allCards has a card of every state, in an order that the desk has to mend.
+// allCards has a card of every state, in an order that is not that of the desk.
 func allCards() []DeskCard {
 	named := func(name string, more func(*DeskCard)) func(*DeskCard) {
 		return func(c *DeskCard) {
@@ -36,7 +35,6 @@ func allCards() []DeskCard {
 	}
 	bare := func(c *DeskCard) { c.Page, c.Where, c.Device, c.CanOpen = "", "", "", false }
 	return []DeskCard{
-		deskCard("c-closed", StateClosed, named("Per Holm", func(c *DeskCard) { bare(c); c.Changed = minutesAgo(190) })),
 		deskCard("c-failed", StateFailed, named("Ida Roth", bare)),
 		deskCard("c-offline", StateOffline, named("Joana Prates", func(c *DeskCard) {
 			c.Page, c.Where, c.Device, c.CanTell, c.Changed = "shop.example/returns", "Porto, Portugal", "Safari on iPhone", true, minutesAgo(9)
@@ -50,13 +48,13 @@ func allCards() []DeskCard {
 			c.CanStop, c.Changed, c.Where, c.Page = true, minutesAgo(6), "Oslo, Norway", "shop.example/account/cards"
 		})),
 		deskCard("c-choose", StateChoose, named("Lee", func(c *DeskCard) { c.Page, c.Where, c.Device, c.Reason = "", "", "", "" })),
-		deskCard("c-searching", StateSearching, named("", bare)),
 		deskCard("c-ready", StateReady, nil),
 		deskCard("c-back", StateBack, named("نور الهدى", func(c *DeskCard) {
 			c.Reason, c.Changed, c.Where, c.Device = ReasonEmail, minutesAgo(0), "Cairo, Egypt", "Chrome on Android"
 		})),
 		deskCard("c-opened", StateOpened, named("Dana Fox", func(c *DeskCard) { c.Chat = Link{} })),
-		deskCard("c-moved", StateMoved, named("Olu Ade", bare)),
+		deskCard("c-one", StateChoose, named("Olu Ade", func(c *DeskCard) { c.Page, c.Where, c.Device, c.Reason, c.Found = "", "", "", "", 1 })),
+		deskCard("c-expired", StateLive, named("Eve Evans", func(c *DeskCard) { c.CanOpen, c.Expired = false, true })),
 	}
 }
 
@@ -72,13 +70,13 @@ func sessions() []DeskSession {
 
 func accounts() []Account {
 	return []Account{
-		{ID: "slack:T1/U2", Service: "Slack", Name: "@sam.okoro", How: "you said so on a card", Since: noon.AddDate(0, 0, -12)},
-		{ID: "rocketchat:a1", Service: "Rocket.Chat", Name: "sokoro", How: "same e-mail address", Since: noon.AddDate(0, -3, 0)},
+		{ID: "slack:T1/U2", Service: "Slack", Name: "@sam.okoro", How: ConnectedByAgent, Since: noon.AddDate(0, 0, -12)},
+		{ID: "rocketchat:a1", Service: "Rocket.Chat", Name: "sokoro", How: ConnectedByEmail, Since: noon.AddDate(0, -3, 0)},
 	}
 }
 
 func busyDesk(change func(*Desk)) Desk {
-	d := Desk{Seat: operator, CanLookUp: true, Cards: allCards(), Sessions: sessions(), Accounts: accounts(), Now: noon}
+	d := Desk{SignedIn: operator, CanLookUp: true, Cards: allCards(), Sessions: sessions(), Accounts: accounts(), Now: noon}
 	if change != nil {
 		change(&d)
 	}
@@ -88,18 +86,17 @@ func busyDesk(change func(*Desk)) Desk {
 func records() []AuditRecord {
 	return []AuditRecord{
 		{Seq: 4127, At: minutesAgo(6), Action: "watching", Agent: sam.ID, Visitor: "AB12CD", Card: "0193a5f2-7c1e-7a10-9d1a-5b7c2f4e8a01",
-			Connector: "rocketchat", Chat: "8841", Detail: `{"reason":"integration","confirmed":"by the chat service"}`},
+			Connector: "rocketchat", Chat: "8841", Detail: "by integration, from the chat, page seen"},
 		{Seq: 4126, At: minutesAgo(7), Action: "asked", Agent: "rocketchat:a1", Visitor: "AB12CD", Card: "0193a5f2-7c1e-7a10-9d1a-5b7c2f4e8a01", Connector: "rocketchat", Chat: "8841"},
-		{Seq: 4125, At: minutesAgo(61), Action: "erased", Agent: sam.ID, Detail: `{"receipt":"0193a5f0","records":[4001,4002]}`},
+		{Seq: 4125, At: minutesAgo(61), Action: "erased", Agent: sam.ID, Detail: "receipt 0193a5f0"},
 		{Seq: 4002, At: minutesAgo(3000), Action: "watching", Agent: "slack:T1/U2", Card: "0193a5e0-1111-7a10-9d1a-5b7c2f4e8a01", Connector: "slack", Erased: true},
 	}
 }
 
-// deskPages has every state of every page of the desk, and the page that comes
-// before one's first card there.
+// deskPages has every state of every page of the desk, and of the Connect page.
 func deskPages() map[string]Page {
 	found := &EraseCounts{Cards: 3, Deliveries: 1, Jobs: 0, Records: 17}
-	person := Erase{Seat: operator, Kind: EraseUnique, ID: "customer-8841", Upscope: true}
+	person := Erase{SignedIn: operator, Kind: EraseUnique, ID: "customer-8841", Upscope: true}
 	erase := func(change func(*Erase)) Erase {
 		e := person
 		change(&e)
@@ -110,47 +107,58 @@ func deskPages() map[string]Page {
 	}
 	healthy := []Health{{"rocketchat", HealthOK, minutesAgo(340)}, {"slack", HealthIdle, time.Time{}}}
 	pages := map[string]Page{
-		"desk-busy":  busyDesk(nil),
-		"desk-empty": Desk{Seat: seat, CanLookUp: true, Now: noon},
-		"desk-proxy": Desk{Seat: Seat{Agent: Agent{ID: "header:sam"}}, Now: noon, Accounts: accounts()[:1], Cards: []DeskCard{deskCard("c-ready", StateReady, func(c *DeskCard) { c.CanOpen = false })}},
-		"desk-agent": Desk{Seat: seat, CanLookUp: true, Now: noon, Accounts: accounts()[:1], Sessions: sessions()[:2],
-			Cards: []DeskCard{deskCard("c-ready", StateReady, nil), allCards()[2], allCards()[3]}},
-		"desk-team": Desk{Seat: seat, Now: noon, More: true, Accounts: accounts()[:1], Cards: []DeskCard{
+		"desk-busy":            busyDesk(nil),
+		"desk-empty":           Desk{SignedIn: plainAgent, CanLookUp: true, Now: noon},
+		"desk-empty-connected": Desk{SignedIn: plainAgent, Accounts: accounts()[:1], Now: noon},
+		"desk-proxy":           Desk{SignedIn: SignedInAgent{Agent: Agent{ID: "header:sam"}}, Now: noon, Accounts: accounts()[:1], Cards: []DeskCard{deskCard("c-ready", StateReady, func(c *DeskCard) { c.CanOpen = false })}},
+		"desk-agent": Desk{SignedIn: plainAgent, CanLookUp: true, Now: noon, Accounts: accounts()[:1], Sessions: sessions()[:2],
+			Cards: []DeskCard{deskCard("c-ready", StateReady, nil), allCards()[1], allCards()[2]}},
+		"desk-team": Desk{SignedIn: plainAgent, Now: noon, More: true, Accounts: accounts()[:1], Cards: []DeskCard{
 			deskCard("c-ready", StateReady, nil),
-			deskCard("c-team", StateReady, func(c *DeskCard) { c.Visitor, c.Shared, c.Changed = "Noor Jansen", true, minutesAgo(1) }),
+			deskCard("c-team", StateReady, func(c *DeskCard) {
+				c.Visitor, c.Shared, c.Agent, c.Changed = "Noor Jansen", true, "Kim Larsen", minutesAgo(1)
+			}),
+			deskCard("c-team-free", StateReady, func(c *DeskCard) { c.Visitor, c.Shared = "Lea Brandt", true }),
 			deskCard("c-team-live", StateLive, func(c *DeskCard) { c.Visitor, c.Shared, c.By = "Kim Larsen", true, "Dana <b>Fox</b>" }),
 			deskCard("c-team-away", StateOffline, func(c *DeskCard) { c.Visitor, c.Shared, c.By, c.CanTell = "Joana Prates", true, "Dana Fox", true }),
 		}},
-		"operations-failed": Operations{Seat: operator, Note: NoteRetried, Now: noon, More: true,
+		"operations-failed": Operations{SignedIn: operator, Note: NoteRetried, Now: noon, More: true,
 			Failed: []FailedJob{
-				{ID: "981", Connector: "rocketchat", What: "Show a card in its chat", At: minutesAgo(12), Attempts: 25, Cause: "show card: rocketchat: chat.update: 403 Forbidden: error-action-not-allowed"},
-				{ID: "990", Connector: "slack", What: "Answer a delivery", At: minutesAgo(2), Attempts: 6, Cause: "slack: chat.postMessage: channel_not_found", Waiting: true, Next: noon.Add(4 * time.Minute)},
-				{ID: "991", Connector: "slack", What: "Answer a delivery", Attempts: 1, Waiting: true},
+				{ID: "981", Connector: "rocketchat", Kind: "show", About: "Dana Fox", At: minutesAgo(12), Attempts: 25, Cause: "show card: rocketchat: chat.update: 403 Forbidden: error-action-not-allowed"},
+				{ID: "990", Connector: "slack", Kind: "answer", About: "7 May 11:54 UTC", At: minutesAgo(2), Attempts: 6, Cause: "slack: chat.postMessage: channel_not_found", Waiting: true, Next: noon.Add(4 * time.Minute)},
+				{ID: "audit:bridge", Connector: "bridge", Kind: "audit", At: minutesAgo(1), Attempts: 1, Cause: "store: disk is full", OnlyDismiss: true},
+				{ID: "991", Connector: "slack", Kind: "listen", Attempts: 1, Waiting: true},
 			},
 			Connectors: []Health{{"rocketchat", HealthFailing, minutesAgo(14)}, {"slack", HealthOK, minutesAgo(3000)}, {"chatvisor", HealthIdle, time.Time{}}},
 			Policy:     PolicyState{File: "/etc/bridge/policy.yaml", Since: minutesAgo(3000), Fault: "/etc/bridge/policy.yaml:14: unknown key \"permission\"; did you mean \"permissions\"?"}},
-		"operations-fine":  Operations{Seat: operator, Now: noon, Connectors: healthy, Policy: PolicyState{File: "policy.yaml", Since: minutesAgo(3000)}},
-		"operations-fresh": Operations{Seat: Seat{Agent: sam, CanOperate: true}, Now: noon},
-		"audit":            Audit{Seat: operator, Now: noon, Actions: []string{"asked", "watching", "ended", "erased"}, Records: records(), Older: 4002},
-		"audit-filtered": Audit{Seat: operator, Now: noon, Actions: []string{"asked", "watching"}, Records: records()[:1], Before: 4500, Older: 4127,
+		"operations-fine":  Operations{SignedIn: operator, Now: noon, Connectors: healthy, Policy: PolicyState{File: "policy.yaml", Since: minutesAgo(3000)}},
+		"operations-fresh": Operations{SignedIn: SignedInAgent{Agent: sam, CanOperate: true}, Now: noon},
+		"audit":            Audit{SignedIn: operator, Now: noon, Actions: []string{"asked", "watching", "ended", "erased"}, Records: records(), Older: 4002},
+		"audit-filtered": Audit{SignedIn: operator, Now: noon, Actions: []string{"asked", "watching"}, Records: records()[:1], Before: 4500, Older: 4127,
 			Filter: AuditFilter{Agent: sam.ID, Action: "watching", Since: "2031-05-01", Until: "2031-05-07"}},
-		"audit-none":  Audit{Seat: operator, Note: NoteFilter, Now: noon, Filter: AuditFilter{Visitor: "ZZ"}},
-		"audit-empty": Audit{Seat: operator, Now: noon},
+		"audit-none":        Audit{SignedIn: operator, Note: NoteFilter, Now: noon, Filter: AuditFilter{Visitor: "ZZ"}},
+		"audit-none-so-far": Audit{SignedIn: operator, Now: noon, Filter: AuditFilter{Visitor: "ZZ"}, Older: 4002},
+		"audit-empty":       Audit{SignedIn: operator, Now: noon},
 
-		"erase":             Erase{Seat: operator},
-		"erase-invalid":     erase(func(e *Erase) { e.Kind, e.ID, e.Invalid = EraseVisitor, "AB 12", true }),
-		"erase-confirm":     erase(func(e *Erase) { e.Found = found }),
-		"erase-nothing":     erase(func(e *Erase) { e.Found = &EraseCounts{} }),
-		"erase-here":        erase(func(e *Erase) { e.Upscope, e.Found = false, found }),
-		"erase-done":        erase(func(e *Erase) { e.Receipt = receipt(EraseDone, "") }),
-		"erase-pending":     erase(func(e *Erase) { e.Receipt = receipt(ErasePending, "One visitor is online at Upscope and waited for.") }),
-		"erase-failed":      erase(func(e *Erase) { e.Receipt = receipt(EraseFailed, "Upscope refused the key.") }),
+		"erase":              Erase{SignedIn: operator},
+		"erase-invalid":      erase(func(e *Erase) { e.Kind, e.ID, e.Invalid = EraseVisitor, "AB 12", true }),
+		"erase-confirm":      erase(func(e *Erase) { e.Found = found }),
+		"erase-nothing":      erase(func(e *Erase) { e.Found = &EraseCounts{} }),
+		"erase-nothing-here": erase(func(e *Erase) { e.Upscope, e.Found = false, &EraseCounts{} }),
+		"erase-here":         erase(func(e *Erase) { e.Upscope, e.Found = false, found }),
+		"erase-done":         erase(func(e *Erase) { e.Receipt = receipt(EraseDone, "") }),
+		"erase-pending": erase(func(e *Erase) {
+			e.Receipt = receipt(ErasePending, "The customer is online. Upscope deletes customers only while they are offline.")
+		}),
+		"erase-failed": erase(func(e *Erase) {
+			e.Receipt = receipt(EraseFailed, "Several customers at Upscope have this ID. Delete each by its short ID.")
+		}),
 		"connect":           Connect{Path: "/w/k3yk3yk3y", Agent: sam, Service: "Slack", Account: "@sam.okoro", Chat: chat, CanSignOut: true},
 		"connect-nameless":  Connect{Path: "/w/k3yk3yk3y", Agent: Agent{ID: "header:sam"}},
-		"desk-note-unknown": Desk{Seat: seat, CanLookUp: true, Now: noon, Note: "no such note"},
+		"desk-note-unknown": Desk{SignedIn: plainAgent, CanLookUp: true, Now: noon, Note: "no such note"},
 	}
-	for _, note := range []Note{NoteNoSingle, NoteTold, NoteRetryGone} { // one of each look
-		pages["desk-note-"+string(note)] = Desk{Seat: seat, CanLookUp: true, Now: noon, Note: note}
+	for _, note := range []Note{NoteNoCustomer, NoteWaiting, NoteRetryGone} { // one of each look
+		pages["desk-note-"+string(note)] = Desk{SignedIn: plainAgent, CanLookUp: true, Now: noon, Note: note}
 	}
 	return pages
 }

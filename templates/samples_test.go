@@ -5,7 +5,6 @@ import (
 	"time"
 )
 
-// The people and pages of the golden files.
 var (
 	noon = time.Date(2031, 5, 6, 12, 0, 0, 0, time.UTC)
 
@@ -32,7 +31,7 @@ func with(v Visitor, change func(*Visitor)) Visitor {
 
 func door(change func(*Door), visitors ...Visitor) Door {
 	d := Door{
-		Path: "/w/k3yk3yk3y", Agent: "Sam Okoro", Claimed: "Ann", Chat: chat,
+		Path: "/w/k3yk3yk3y", Agent: "Sam Okoro", NameInChat: "Ann", Chat: chat,
 		Reason: ReasonIntegration, Visitors: visitors, Now: noon,
 	}
 	if change != nil {
@@ -46,63 +45,62 @@ func samplePages() map[string]Page {
 	pages := map[string]Page{
 		"door-ready":         door(nil, ann),
 		"door-ready-nothing": door(func(d *Door) { *d = Door{Path: d.Path, Visitors: d.Visitors, Now: d.Now} }, Visitor{ID: "AB12CD", Online: true, Supported: true}),
-		"door-ready-email":   door(func(d *Door) { d.Reason, d.Claimed = ReasonEmail, "Bob Marsh" }, ann),
+		"door-ready-email":   door(func(d *Door) { d.Reason, d.NameInChat = ReasonEmail, "Bob Marsh" }, ann),
 		"door-unsupported":   door(nil, with(ann, func(v *Visitor) { v.Supported = false })),
 		"door-foreign":       door(nil, with(ann, func(v *Visitor) { v.Page, v.Foreign = "mirror-shop.example/checkout", true })),
 		"door-session":       door(nil, annPhone),
-		"door-session-ours":  door(func(d *Door) { d.Stops = true }, annPhone),
-		"door-chat":          door(func(d *Door) { d.Entering = true }, annPhone),
-		"door-enters":        door(func(d *Door) { d.Enter, d.Chat = "/w/k3yk3yk3y?chat=1", Link{} }, annPhone),
+		"door-session-ours":  door(func(d *Door) { d.CanStop = true }, annPhone),
+		"door-chat":          door(func(d *Door) { d.OpeningChat = true }, annPhone),
+		"door-open-chat":     door(func(d *Door) { d.OpenChat, d.Chat = "/w/k3yk3yk3y?chat=1", Link{} }, annPhone),
 		"door-session-one":   door(func(d *Door) { d.Watching = []string{"Eve Evans"} }, annPhone),
 		"door-session-two":   door(func(d *Door) { d.Watching = []string{"Eve Evans", "Kim Larsen"} }, annPhone),
 		"door-session-many": door(func(d *Door) {
 			d.Watching = []string{"Eve Evans", "Kim Larsen", "Bob Marsh", "Lea Brandt", "Noor Aziz", "Tom Reed", "Ida Holm"}
 		}, annPhone),
-		"door-session-yours":      door(func(d *Door) { d.Yours, d.Watching = true, []string{"Sam Okoro"} }, annPhone),
-		"door-session-yours-ours": door(func(d *Door) { d.Yours, d.Stops = true, true }, annPhone),
-		"door-stop":               door(func(d *Door) { d.Stops, d.Stopping = true, true }, annPhone),
-		"door-offline-tells": door(func(d *Door) { d.Tells = true },
+		"door-session-yours":      door(func(d *Door) { d.OwnSession, d.Watching = true, []string{"Sam Okoro"} }, annPhone),
+		"door-session-yours-ours": door(func(d *Door) { d.OwnSession, d.CanStop = true, true }, annPhone),
+		"door-stop":               door(func(d *Door) { d.CanStop, d.Stopping, d.Runs = true, true, true }),
+		"door-stop-opened":        door(func(d *Door) { d.CanStop, d.Stopping = true, true }),
+		"door-offline-tells": door(func(d *Door) { d.CanNotify = true },
 			with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
-		"door-offline":        door(nil, with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
-		"door-none":           door(nil),
-		"door-none-nameless":  door(func(d *Door) { d.Claimed, d.Chat = "", Link{} }),
-		"door-choose":         door(func(d *Door) { d.Reason = ReasonUnique }, ann, annPhone, nobody),
-		"door-choose-several": door(func(d *Door) { d.Several = true }, ann, nobody),
-		"door-choose-several-changed": door(func(d *Door) {
-			d.Several, d.Changed, d.Before, d.Reason = true, true, "Bob Marsh", ReasonShortID
-		}, ann, nobody),
-		"door-changed":          door(func(d *Door) { d.Changed, d.Before = true, "Bob Marsh" }, ann),
-		"door-changed-namesake": door(func(d *Door) { d.Changed, d.Before = true, "Ann Silva" }, ann),
+		"door-offline":          door(nil, with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
+		"door-none":             door(nil),
+		"door-none-nameless":    door(func(d *Door) { d.NameInChat, d.Chat = "", Link{} }),
+		"door-choose":           door(func(d *Door) { d.Reason = ReasonUnique }, ann, annPhone, nobody),
+		"door-choose-several":   door(func(d *Door) { d.Several = true }, ann, nobody),
+		"door-changed":          door(func(d *Door) { d.OtherPerson, d.PreviousName = true, "Bob Marsh" }, ann),
+		"door-changed-namesake": door(func(d *Door) { d.OtherPerson, d.PreviousName = true, "Ann Silva" }, ann),
 		"door-changed-all": door(func(d *Door) {
-			d.Changed, d.Reason, d.Claimed = true, ReasonEmail, "Bob Marsh"
+			d.OtherPerson, d.Reason, d.NameInChat = true, ReasonEmail, "Bob Marsh"
 		}, with(nobody, func(v *Visitor) { v.Name = "Kim Larsen" })),
-		"door-changed-choose": door(func(d *Door) { d.Changed, d.Before = true, "Bob Marsh" }, ann, nobody),
-		"door-changed-none":   door(func(d *Door) { d.Changed, d.Before = true, "Bob Marsh" }),
+		"door-ready-id": door(nil, with(ann, func(v *Visitor) { v.Name, v.NameIsID = "84711", true })),
 	}
-	for kind := range kinds {
-		n := Notice{Kind: kind, Agent: "Sam Okoro", Chat: chat}
+	for kind, texts := range notices {
+		for special := range texts.cases {
+			pages["notice-"+string(kind)+"-"+string(special)] = Notice{Kind: kind, Case: special, Service: "Slack"}
+		}
+		n := Notice{Kind: kind, Agent: "Sam Okoro", Chat: chat, Service: "Rocket.Chat"}
 		switch kind {
 		case KindExpired, KindElsewhere:
 			n.Renew = "/w/k3yk3yk3y/renew"
-		case KindReplaced:
-			n.Renew = "/w/k3yk3yk3y/renew"
-			n.Chat.Label = "Open in Rocket.Chat"
 		case KindUpscopeDown, KindVisitorGone, KindInternal, KindCookies, KindOldBrowser:
 			n.Retry = "/w/k3yk3yk3y"
 		case KindThrottled:
 			n.Retry, n.Wait = "/w/k3yk3yk3y", 90*time.Second
-		case KindStore:
+		case KindStore, KindAgain:
 			n.Retry, n.Wait = "/w/k3yk3yk3y", 30*time.Second
 		case KindOverPlan:
 			n.Other = Link{Address: "https://upscope.example/w/AB12CD"}
 		case KindUnknown, KindNotFound, KindMisdirected, KindMethod, KindAfter, KindCrossOrigin, KindNobody:
-			n.Agent, n.Chat = "", Link{}
-		case KindSignIn, KindSignedOut, KindStaleSignIn, KindDenied, KindToken, KindClock, KindDomain, KindGroup:
+			n.Agent, n.Chat, n.Service = "", Link{}, ""
+		case KindSignIn, KindSignedOut, KindStaleSignIn, KindDenied, KindSignInSetup, KindToken, KindClock, KindDomain, KindGroup:
 			n.Agent, n.Chat, n.Retry = "", Link{}, "/signin"
 		case KindIssuerDown:
 			n.Agent, n.Chat, n.Retry, n.Wait = "", Link{}, "/signin", 10*time.Second
-		case KindPolicy, KindOther, KindLinked:
+		case KindPolicy, KindOther:
 			n.SignOut = true
+		case KindLinked:
+			n.SignOut, n.Account = true, "sam.okoro"
 		}
 		pages["notice-"+string(kind)] = n
 	}
@@ -126,19 +124,35 @@ func sampleCards() map[string]Card {
 	}
 	cards := make(map[string]Card)
 	for _, state := range []string{
-		StateSearching, StateNoVisitor, StateChoose, StateOffline, StateReady, StateOpened, StateLive, StateEnded,
+		StateNoVisitor, StateChoose, StateOffline, StateReady, StateOpened, StateLive, StateEnded,
 		StateClosed, StateMoved, StateFailed, StateBack, StateHelp, StateTooMany, StateTooOften, StateTooLate,
-		StateStatus, StateUsage, StateStopped,
+		StateStatus, StateUsage, StateNoUsage, StateStop, StateStopped, StateNotStopped,
 	} {
-		cards["card-"+state] = full(state)
+		c := full(state)
+		if state == StateEnded || state == StateOpened {
+			c.Sessions = c.Sessions[:1]
+		}
+		cards["card-"+state] = c
 		cards["card-"+state+"-bare"] = Card{State: state}
 	}
-	for name, o := range map[string]Outcome{"waiting": Waiting, "declined": Declined, "not-begun": NotBegun, "unknown": Unknown} {
+	for name, o := range map[string]Outcome{"declined": Declined, "not-begun": NotBegun, "unknown": Unknown} {
 		cards["card-ended-"+name] = Card{State: StateEnded, Visitor: "Ann", Sessions: []Session{{Outcome: o}}}
 	}
-	for reason := range refusals {
+	for reason := range refusalTexts {
 		cards["card-refused-"+reason] = Card{State: StateRefused, Refusal: reason}
 	}
-	cards["card-no-visitor-asked"] = Card{State: StateNoVisitor, Asked: true}
+	cards["card-no-visitor-code"] = Card{State: StateNoVisitor, Asked: true, ByCode: true}
+	cards["card-no-visitor-id"] = Card{State: StateNoVisitor, Asked: true}
+	cards["card-choose-one"] = Card{State: StateChoose, Visitor: "Ann", Found: 1}
+	cards["card-failed-code"] = Card{State: StateFailed, Asked: true, ByCode: true}
+	cards["card-ready-personal"] = Card{State: StateReady, Visitor: "Ann", Reason: ReasonEmail, Personal: true}
+	cards["card-help-slack"] = Card{State: StateHelp, Usage: "/cobrowse 4821", InThread: "@cobrowse 4821", Commands: "/cobrowse status (your customers), /cobrowse stop (end your sessions), /cobrowse usage (numbers)"}
+	for reason := range unclearTexts {
+		cards["card-help-unclear-"+reason] = Card{State: StateHelp, Usage: "!cobrowse 4821", Unclear: reason}
+	}
+	cards["card-status-none"] = Card{State: StateStatus, Usage: "/cobrowse help"}
+	closed := full(StateClosed)
+	closed.Sessions = closed.Sessions[:1]
+	cards["card-closed-over"] = closed
 	return cards
 }

@@ -13,13 +13,13 @@ import (
 //go:embed static
 var static embed.FS
 
-// served has the file below static/ for each name it is served by.
+// served maps the name in an address to the file below static/.
 var served = hashed()
 
-// Static has the files to serve under /static/. Their names change with their
-// content ("style.1f0c….css"), so an answer may be cached for ever, and during
-// an upgrade a replica of the other version answers 404 rather than with the
-// wrong file. There is nothing to list.
+// Static returns the files to serve under /static/. Their names change with their
+// content ("style.1f0c….css"), so browsers may cache them for ever, and during an
+// upgrade a replica of the other version answers 404 instead of with the wrong
+// file. The files cannot be listed.
 func Static() fs.FS { return served }
 
 type assets map[string]string
@@ -52,7 +52,7 @@ func hashed() assets {
 	return a
 }
 
-// asset gives pages the address of a file below static/.
+// asset is the function of the layouts that returns the address of a file.
 func asset(name string) (string, error) {
 	for address, file := range served {
 		if file == "static/"+name {

@@ -1,17 +1,20 @@
-// Package templates holds every page and every message that people read, and
-// the styles and icons that go with them.
+// Package templates makes the pages and chat messages that agents and operators
+// read. Read door.go first.
 //
-// A page is a value: fill a Door, a Desk or a Notice and Render it. A message is a
-// value too: fill a Card and take its Text. Whatever a visitor can have typed
-// (names, pages, devices) is cleaned, shortened and escaped here, so callers
-// pass it as it came.
+// To show a page, fill in a Door, a Notice, a Desk or another Page and call Render.
+// To get a chat message, fill in a Card and call Text. Both clean, shorten and
+// escape what a visitor may have typed, so callers pass it unchanged.
 //
-// The pages work without script and without a single inline style, under
+// All texts are in the files *_texts.go, one for each kind of page or message. The
+// files in html/ are structure: {{text "door.from"}} shows the text with that id. A
+// text is a whole sentence or label, never a part of one; see wording.
+//
+// Pages work without script and have no inline styles. They need
 //
 //	Content-Security-Policy: default-src 'none'; style-src 'self'; img-src 'self'
 //
-// to which the caller adds form-action and frame-ancestors, and for a Desk, which
-// is kept up to date where there is script,
+// The caller adds form-action and frame-ancestors, and for a Desk, whose script
+// keeps it up to date,
 //
 //	script-src 'self'; connect-src 'self'
 package templates
@@ -26,34 +29,34 @@ import (
 	"strings"
 )
 
-// Product is the name people know the bridge by.
+// Product is the name of the program on its pages.
 const Product = "Co-browse bridge"
 
-// A Page is a Door, a Connect, a Notice, or one of the desk's: Desk, Operations,
-// Audit and Erase.
+// A Page is a Door, a Connect, a Notice, or a page of the desk: Desk, Operations,
+// Audit or Erase.
 type Page interface {
-	// view names the file below html/ that lays the page out, without its
-	// extension, and gives the data for it.
+	// view returns the name of the page's layout, a file in html/ without its
+	// extension, and the data for it.
 	view() (layout string, data any, err error)
 }
 
-// A Link is a label and where it leads. Only http, https and local addresses
-// are shown; a link with any other is left out. An empty label becomes one that
-// fits the place, such as "Back to the chat".
+// A Link is a label and an address. A link whose address is not http, https or a
+// path of this host is left out. An empty label becomes a default, such as "Back to
+// the chat".
 type Link struct {
 	Label   string
 	Address string
 }
 
-// frame is what every page has around its own content.
+// frame is what every page shows around its content.
 type frame struct {
 	Title string
-	// Agent is who is asking; empty leaves the foot of the page out.
+	// Agent is the name of the agent; empty leaves the footer out.
 	Agent string
-	// AgentSeen says that the visitor may come to see Agent.
+	// AgentSeen says that the visitor may see this name.
 	AgentSeen bool
 	Chat      Link
-	// Desk is for the desk's own pages; zero for all others.
+	// Desk is for the pages of the desk; zero for all others.
 	Desk deskFrame
 	// Bare leaves the header out.
 	Bare bool
@@ -65,12 +68,12 @@ var layouts embed.FS
 // pages has one complete template for each layout, by name.
 var pages = parsePages()
 
-// parsePages reads html/: files that begin with "_" are shared by all pages, every
+// parsePages reads html/. Files that begin with "_" are shared by all pages; each
 // other file is the layout of one kind of page.
 func parsePages() map[string]*template.Template {
 	shared := template.Must(template.New("").
 		Option("missingkey=error").
-		Funcs(template.FuncMap{"asset": asset, "product": func() string { return Product }}).
+		Funcs(template.FuncMap{"asset": asset, "product": func() string { return Product }, "text": pageText, "plain": plainText}).
 		ParseFS(layouts, "html/_*.html"))
 	all, err := fs.Glob(layouts, "html/[^_]*.html")
 	if err != nil {
@@ -84,9 +87,8 @@ func parsePages() map[string]*template.Template {
 	return pages
 }
 
-// Render writes the page as HTML in UTF-8. It writes all of the page in one
-// call to w, or nothing if the page cannot be made; an error of w is returned
-// as it is.
+// Render returns the page as HTML in UTF-8. It fails for a Notice of a Kind that is
+// not among the constants.
 func Render(p Page) ([]byte, error) {
 	layout, data, err := p.view()
 	if err != nil {

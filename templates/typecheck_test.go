@@ -11,8 +11,7 @@ import (
 
 // TestEveryTemplateFitsTheDataOfItsPages follows every field and every branch of
 // every layout with the types it is rendered with, whether or not a page takes
-// that branch, and notices a layout or a block that no page uses. A block of a
-// file that all layouts share needs one page only.
+// that branch. It also finds layouts, blocks and texts that no page uses.
 func TestEveryTemplateFitsTheDataOfItsPages(t *testing.T) {
 	data := make(map[string]reflect.Type)
 	for name, p := range samplePages() {
@@ -25,21 +24,22 @@ func TestEveryTemplateFitsTheDataOfItsPages(t *testing.T) {
 		}
 		data[layout] = reflect.TypeOf(v)
 	}
-	fresh := parsePages()             // anew: executing a template changes its tree
+	fresh := parsePages()             // parsed again: executing a template changes its tree
 	usedBy := make(map[string]string) // a layout for each block that one uses
 	var blocks []string
+	texts := make(map[string]bool)
 	for layout, set := range fresh {
 		if data[layout] == nil {
 			t.Errorf("no sample page uses html/%s.html", layout)
 			continue
 		}
-		c := checker{t: t, set: set, used: make(map[string]bool)}
+		c := checker{t: t, set: set, used: make(map[string]bool), texts: texts}
 		c.template("page", data[layout])
 		for _, block := range set.Templates() {
 			if block.Tree == nil || parse.IsEmptyTree(block.Tree.Root) {
 				continue
 			}
-			// The file that a block is in is the name its tree was parsed under.
+			// ParseName is the file that the block is in.
 			name := block.Tree.ParseName + " " + block.Name()
 			blocks = append(blocks, name)
 			if c.used[block.Name()] {
@@ -52,6 +52,11 @@ func TestEveryTemplateFitsTheDataOfItsPages(t *testing.T) {
 			t.Errorf("nothing uses the block of %s", block)
 		}
 	}
+	for id := range pageTexts {
+		if !texts[id] {
+			t.Errorf("no layout uses the text %q", id)
+		}
+	}
 	for layout := range data {
 		if fresh[layout] == nil {
 			t.Errorf("there is no html/%s.html", layout)
@@ -60,14 +65,15 @@ func TestEveryTemplateFitsTheDataOfItsPages(t *testing.T) {
 }
 
 type checker struct {
-	t    *testing.T
-	set  *template.Template
-	used map[string]bool
-	vars map[string]reflect.Type
-	path []string
+	t     *testing.T
+	set   *template.Template
+	used  map[string]bool
+	texts map[string]bool
+	vars  map[string]reflect.Type
+	path  []string
 }
 
-// anything is the type of a value about which no more is known.
+// anything is the type of a value whose type is not known.
 var anything = reflect.TypeFor[any]()
 
 func (c *checker) errorf(n parse.Node, format string, args ...any) {
@@ -128,14 +134,14 @@ func (c *checker) node(n parse.Node, dot reflect.Type) {
 		}
 		c.template(n.Name, arg)
 	default:
-		c.errorf(n, "the test does not know %T", n)
+		c.errorf(n, "%T is not supported by the test", n)
 	}
 }
 
-// pipe gives the type of a pipeline of one command; we write no others.
+// pipe returns the type of a pipeline. It must have one command.
 func (c *checker) pipe(p *parse.PipeNode, dot reflect.Type) reflect.Type {
 	if len(p.Cmds) != 1 || len(p.Decl) > 0 {
-		c.errorf(p, "the test does not know this form")
+		c.errorf(p, "this form is not supported by the test")
 		return anything
 	}
 	args := p.Cmds[0].Args
@@ -147,25 +153,50 @@ func (c *checker) pipe(p *parse.PipeNode, dot reflect.Type) reflect.Type {
 		case "asset":
 			name, ok := args[1].(*parse.StringNode)
 			if !ok {
-				c.errorf(p, "asset of something else than a name")
+				c.errorf(p, "the name of an asset must be written out")
 			} else if _, err := asset(name.Text); err != nil {
 				c.errorf(p, "%v", err)
 			}
 			return reflect.TypeFor[string]()
 		case "product":
 			return reflect.TypeFor[string]()
+		case "text", "plain":
+			c.text(p, args)
+			return reflect.TypeFor[template.HTML]()
 		case "len":
 			return reflect.TypeFor[int]()
 		case "eq", "ne", "gt", "and", "or", "not":
 			return reflect.TypeFor[bool]()
 		}
-		c.errorf(p, "the test does not know this function")
+		c.errorf(p, "this function is not supported by the test")
 		return anything
 	}
 	if len(args) != 1 {
-		c.errorf(p, "the test does not know this form")
+		c.errorf(p, "this form is not supported by the test")
 	}
 	return c.value(args[0], dot)
+}
+
+// text checks that a text exists and has the placeholders that get values.
+func (c *checker) text(p *parse.PipeNode, args []parse.Node) {
+	id, ok := args[1].(*parse.StringNode)
+	if !ok {
+		c.errorf(p, "the id of a text must be written out")
+		return
+	}
+	if pageTexts[id.Text] == nil {
+		c.errorf(p, "there is no text %q", id.Text)
+	}
+	c.texts[id.Text] = true
+	if len(args)%2 != 0 {
+		c.errorf(p, "a placeholder has no value")
+	}
+	for i := 2; i < len(args); i += 2 {
+		name, ok := args[i].(*parse.StringNode)
+		if !ok || !strings.Contains(strings.Join(pageTexts[id.Text], ""), "{"+name.Text+"}") {
+			c.errorf(p, "the text has no placeholder %s", args[i])
+		}
+	}
 }
 
 func (c *checker) value(n parse.Node, dot reflect.Type) reflect.Type {
@@ -190,7 +221,7 @@ func (c *checker) value(n parse.Node, dot reflect.Type) reflect.Type {
 	case *parse.IdentifierNode:
 		return reflect.TypeFor[string]() // product, the only function without arguments
 	}
-	c.errorf(n, "the test does not know %T", n)
+	c.errorf(n, "%T is not supported by the test", n)
 	return anything
 }
 

@@ -8,13 +8,13 @@ import (
 	"unicode"
 )
 
-// Agent is somebody who watches.
+// Agent is a person who watches visitors.
 //
-// Towards Upscope, in WatchRequest and AuthorizeOnPremise, only ID and Name are filled: ID is the caller's own
-// id for that person, which must stay the same from call to call: the plan most likely counts agents by it.
-// From Upscope, that id comes back as ExternalID, and ID is Upscope's own: ea_… for agents of the
-// API, u_… for users of the dashboard, who have an e-mail address instead
-// (cobrowsingapi.com/docs/rest-api/object-types). An Agent read from Upscope is therefore refused as one to send.
+// In requests (WatchRequest, AuthorizeOnPremise) the caller sets only ID and Name. ID is the caller's id of the
+// person and must be the same in each call: the plan most likely counts agents by it. In answers, that id is
+// ExternalID, and ID is Upscope's own: ea_… for agents of the API, u_… for users of the dashboard, who have an
+// e-mail address instead (cobrowsingapi.com/docs/rest-api/object-types). So a request refuses an Agent that was
+// read from Upscope.
 type Agent struct {
 	ID         string `json:"id"`
 	Name       string `json:"name"` // shown to the visitor who is asked for consent
@@ -24,57 +24,57 @@ type Agent struct {
 	Sessions []Session `json:"sessions"` // the last ten; only from AgentByEmail and AgentByExternalID
 }
 
-// UnmarshalJSON reads an agent as the service writes it, replacing what a held.
+// UnmarshalJSON reads an agent as the service writes it, and replaces all fields of a.
 func (a *Agent) UnmarshalJSON(b []byte) error {
 	*a = Agent{}
 	type plain Agent
 	in := struct {
 		*plain
-		ID         text          `json:"id"`
-		ExternalID text          `json:"external_id"`
-		Sessions   list[Session] `json:"sessions"`
+		ID         idText               `json:"id"`
+		ExternalID idText               `json:"external_id"`
+		Sessions   lenientList[Session] `json:"sessions"`
 	}{plain: (*plain)(a)}
-	if err := informing(b, &in); err != nil {
+	if err := decodeLenient(b, &in); err != nil {
 		return err
 	}
 	a.ID, a.ExternalID, a.Sessions = string(in.ID), string(in.ExternalID), in.Sessions
 	return nil
 }
 
-// AgentByEmail reads a dashboard user and the last ten sessions: GET /agents/lookup?email=. ErrNotFound when
-// there is none.
+// AgentByEmail reads a dashboard user and their last ten sessions: GET /agents/lookup?email=. The error is
+// ErrNotFound if there is no such user.
 func (c *Client) AgentByEmail(ctx context.Context, email string) (Agent, error) {
 	if !plainEmail(email) {
-		return Agent{}, refuse("agent", "that is no plain e-mail address")
+		return Agent{}, invalidRequest("agent", "not a plain e-mail address")
 	}
 	return c.agent(ctx, "email", email)
 }
 
-// AgentByExternalID reads an agent of the API by the id this caller uses, and the last ten sessions:
-// GET /agents/lookup?external_id=. ErrNotFound when there is none.
+// AgentByExternalID reads an agent of the API, by the caller's id, and their last ten sessions:
+// GET /agents/lookup?external_id=. The error is ErrNotFound if there is no such agent.
 func (c *Client) AgentByExternalID(ctx context.Context, id string) (Agent, error) {
 	if !personID(id) {
-		return Agent{}, refuse("agent", "an agent needs an id of at most 256 bytes without control characters")
+		return Agent{}, invalidRequest("agent", "an agent needs an id of at most 256 bytes without control characters")
 	}
 	return c.agent(ctx, "external_id", id)
 }
 
-// agent asks with exactly one parameter; the service finds nobody with any other.
+// agent looks an agent up by exactly one parameter, email or external_id: the service knows no other.
 func (c *Client) agent(ctx context.Context, by, value string) (Agent, error) {
 	r := request{
 		op: "agent", method: http.MethodGet, path: []string{"agents", "lookup"}, query: url.Values{by: {value}},
 		deadline: quickDeadline, private: []string{value},
 	}
-	// The page does not show where the sessions are; beside the agent is understood as well.
+	// The vendor's page does not show where the sessions are: they may be inside the agent or next to it.
 	var answer struct {
 		Agent    *Agent
-		Sessions list[Session]
+		Sessions lenientList[Session]
 	}
 	if err := c.wire.call(ctx, r, &answer); err != nil {
 		return Agent{}, err
 	}
 	if answer.Agent == nil || answer.Agent.ID == "" {
-		return Agent{}, unreadable(r.op, "the answer has no agent")
+		return Agent{}, badAnswer(r.op, "the answer has no agent")
 	}
 	a := *answer.Agent
 	if a.Sessions == nil {
@@ -83,7 +83,7 @@ func (c *Client) agent(ctx context.Context, by, value string) (Agent, error) {
 	return a, nil
 }
 
-// sendable reports what keeps a from being sent, or nothing.
+// sendable returns why a cannot be sent, or "" if it can.
 func (a Agent) sendable() string {
 	switch {
 	case !personID(a.ID):
@@ -98,7 +98,7 @@ func personID(id string) bool {
 	return id != "" && len(id) <= 256 && !strings.ContainsFunc(id, unicode.IsControl)
 }
 
-// sentAgent is an Agent on its way to the service.
+// sentAgent is an Agent in a request.
 type sentAgent struct {
 	ID   string `json:"id"`
 	Name string `json:"name,omitzero"`

@@ -14,23 +14,24 @@ import (
 )
 
 const (
-	// quickDeadline bounds calls about one thing; slowDeadline those that wait for every co-browsing region
-	// of the account, or bring many records. The vendor publishes no figures.
+	// quickDeadline is for calls about one object. slowDeadline is for calls that wait for all regions of the
+	// account, or return many records. The vendor publishes no times.
 	quickDeadline = 5 * time.Second
 	slowDeadline  = 8 * time.Second
 
-	// maxBody bounds an answer. The largest documented one is a list of ten visitors with fifty sessions
-	// each, which with every field filled and a few lines of notes takes about two thirds of it. A list that
-	// is larger still is refused whole: ask for fewer visitors.
+	// maxBody is the limit of an answer, in bytes. The largest documented answer, ten visitors with fifty
+	// sessions each, takes about two thirds of it with every field filled. A longer list is an error: ask for
+	// fewer visitors.
 	maxBody = 1 << 20
-	// maxErrorBody is what is looked at of the body of a failure, maxDrain what is read to keep a connection.
+	// maxErrorBody is how much of a failure's body is parsed, maxDrain how much is read so that the connection
+	// can be kept.
 	maxErrorBody = 4 << 10
 	maxDrain     = 64 << 10
 
 	maxDepth = 64 // nesting of an answer; documented ones stay below 10
 )
 
-// request is one call, before it has an address.
+// request describes one call.
 type request struct {
 	op       string
 	method   string
@@ -38,11 +39,10 @@ type request struct {
 	query    url.Values
 	body     any // sent as JSON unless nil
 	deadline time.Duration
-	private  []string // ids and texts that may not turn up in an error
+	private  []string // ids and texts that an error must not contain
 }
 
-// call sends r and decodes a good answer into answer, which may be nil when its body says nothing. Every error
-// is an *Error, except for a request that could not be written down.
+// call sends r and decodes the body of a success into answer, unless answer is nil. Every error is an *Error.
 func (w *wire) call(ctx context.Context, r request, answer any) error {
 	address := w.base
 	for _, segment := range r.path {
@@ -55,7 +55,7 @@ func (w *wire) call(ctx context.Context, r request, answer any) error {
 	if r.body != nil {
 		b, err := json.Marshal(r.body)
 		if err != nil {
-			return refuse(r.op, "the request cannot be written as JSON")
+			return invalidRequest(r.op, "the request cannot be written as JSON")
 		}
 		content = bytes.NewReader(b)
 	}
@@ -63,7 +63,7 @@ func (w *wire) call(ctx context.Context, r request, answer any) error {
 	defer cancel()
 	req, err := http.NewRequestWithContext(callCtx, r.method, address, content)
 	if err != nil {
-		return refuse(r.op, "the request has no usable address")
+		return invalidRequest(r.op, "the request has no usable address")
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "cobrowse-bridge")
@@ -72,14 +72,14 @@ func (w *wire) call(ctx context.Context, r request, answer any) error {
 	}
 	w.authorize(req.Header)
 
-	// Not http.Client: it would follow redirects, taking the key along, and put the address into its errors.
+	// http.Client is not used: it follows redirects with the key, and its errors contain the address.
 	resp, err := w.transport.RoundTrip(req)
 	if err != nil {
-		return broken(r.op, 0, ctx, callCtx, err)
+		return transportError(r.op, 0, ctx, callCtx, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return w.refused(r, resp)
+		return w.statusError(r, resp)
 	}
 	if answer == nil {
 		_, _ = io.CopyN(io.Discard, resp.Body, maxDrain)
@@ -90,7 +90,7 @@ func (w *wire) call(ctx context.Context, r request, answer any) error {
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
-		return broken(r.op, resp.StatusCode, ctx, callCtx, err)
+		return transportError(r.op, resp.StatusCode, ctx, callCtx, err)
 	}
 	if len(body) > maxBody {
 		return tooLong(r.op, resp.StatusCode)
@@ -101,8 +101,8 @@ func (w *wire) call(ctx context.Context, r request, answer any) error {
 	return nil
 }
 
-// refused turns an answer that is not a success into an error, by its status.
-func (w *wire) refused(r request, resp *http.Response) error {
+// statusError makes an error from an answer whose status is not 2xx.
+func (w *wire) statusError(r request, resp *http.Response) error {
 	e := &Error{Op: r.op, Status: resp.StatusCode}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
@@ -141,8 +141,8 @@ func (w *wire) refused(r request, resp *http.Response) error {
 	return e
 }
 
-// code is the vendor's own word for a failure, kept only if it is one: the answer may come from anything that
-// stands before the service, and may quote what was asked.
+// code returns the vendor's word for a failure, such as invalid_api_key, or "" if the answer has none. A proxy may
+// have written the answer, and it may quote the request, so other texts are not returned.
 func (w *wire) code(body []byte, private []string) string {
 	var answer struct{ Error string }
 	if decode(body, &answer) != nil || len(answer.Error) > 40 || !plainToken(answer.Error) || w.hasKey(answer.Error) {
@@ -154,8 +154,8 @@ func (w *wire) code(body []byte, private []string) string {
 	return answer.Error
 }
 
-// quotes reports whether s has private in it. A very short one is part of many words by chance, and has to be
-// all of s.
+// quotes reports whether s contains private. If private has at most three bytes it must be all of s, because many
+// words contain it by chance.
 func quotes(s, private string) bool {
 	s, private = strings.ToLower(s), strings.ToLower(private)
 	return s == private || len(private) > 3 && strings.Contains(s, private)
@@ -171,14 +171,14 @@ func plainToken(s string) bool {
 	return true
 }
 
-// decode reads an answer: JSON, not nested beyond reason, no name twice in one object. encoding/json on its
-// own would merge the two values of a repeated name into one. Its errors quote the input, so ours do not.
+// decode reads an answer as JSON. It refuses deep nesting, and repeated names in one object, whose values
+// encoding/json would merge. Its errors do not quote the input, as those of encoding/json do.
 func decode(body []byte, into any) error {
 	err := json.Unmarshal(body, into)
-	if _, broken := errors.AsType[*json.SyntaxError](err); broken {
+	if _, notJSON := errors.AsType[*json.SyntaxError](err); notJSON {
 		return errors.New("not JSON")
 	}
-	if err := sound(body); err != nil {
+	if err := checkJSON(body); err != nil {
 		return err
 	}
 	if err != nil {
@@ -187,10 +187,9 @@ func decode(body []byte, into any) error {
 	return nil
 }
 
-// sound checks valid JSON for depth and for repeated names.
-func sound(body []byte) error {
-	// Every answer is checked, so what is usual, a few dozen names, is compared in
-	// place; only with more is a map worth its while.
+// checkJSON checks valid JSON for depth and for repeated names.
+func checkJSON(body []byte) error {
+	// An object with few names, the usual case, is searched in place. With more names a map is faster.
 	type level struct {
 		object bool
 		first  int // of its names in names

@@ -23,8 +23,8 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// shown is everything a program might write of v, on purpose or by accident.
-func shown(v any) string {
+// printed returns what a program may print, log or marshal of v.
+func printed(v any) string {
 	var b bytes.Buffer
 	nested := struct {
 		Public  any
@@ -53,10 +53,10 @@ func shown(v any) string {
 	return b.String()
 }
 
-// hidden fails if any of the secrets is in anything shown of v, plain or encoded.
-func hidden(t *testing.T, v any, secrets ...string) {
+// checkHidden fails if printed(v) contains one of the secrets, plain or encoded.
+func checkHidden(t *testing.T, v any, secrets ...string) {
 	t.Helper()
-	text := shown(v)
+	text := printed(v)
 	for _, s := range secrets {
 		j, _ := json.Marshal(s)
 		for _, form := range []string{
@@ -77,31 +77,31 @@ func TestTheSearchForSecretsFindsAPlantedOne(t *testing.T) {
 	for _, planted := range []any{
 		"CANARY", []byte("CANARY"), struct{ s string }{"CANARY"}, &struct{ S string }{"CANARY"}, errors.New("a CANARY"),
 	} {
-		text := shown(planted)
+		text := printed(planted)
 		if !strings.Contains(text, "CANARY") && !strings.Contains(text, hex.EncodeToString([]byte("CANARY"))) {
-			t.Errorf("%T is not found", planted)
+			t.Errorf("the secret in a %T is not found", planted)
 		}
 	}
 }
 
-// everySecret is what may be in nothing a call returns besides its result.
+// everySecret lists texts that an error of a call must not contain.
 var everySecret = []string{
 	"CANARY-key-1f9b", "canarykey", onlineID, offlineID, ownKey, "CANARYagent", "CANARY-link", "CANARY-SECRET-VIDEO", "CANARY-body",
 }
 
-func TestAKeyOfLettersIsNotTakenForACode(t *testing.T) {
+func TestAKeyOfLettersIsNotReturnedAsACode(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"canarykey", "bad_canarykey", "canarykey_not_known"} {
 		f := setup(t, upscopetest.Options{})
 		f.client, f.eraser = clients(t, upscope.Config{URL: f.url, Key: "canaryKey"})
 		f.Fail(upscopetest.Any, upscopetest.Fault{Status: 401, Code: code}, -1)
 		for _, call := range everyCall {
-			hidden(t, call.do(t.Context(), f), everySecret...)
+			checkHidden(t, call.do(t.Context(), f), everySecret...)
 		}
 	}
 }
 
-func TestErrorsHoldNoSecret(t *testing.T) {
+func TestErrorsContainNoSecret(t *testing.T) {
 	t.Parallel()
 	const secretKey = "CANARY-key-1f9b"
 	faults := map[string]upscopetest.Fault{
@@ -128,21 +128,21 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 			f.Fail(upscopetest.Any, fault, -1)
 			for _, call := range everyCall {
 				if strings.Contains(name, "short id") && !call.aboutOnline {
-					continue // it has not told the service that id
+					continue // the request does not contain that id
 				}
 				if err := call.do(t.Context(), f); err != nil {
-					hidden(t, err, everySecret...)
-					hidden(t, fmt.Errorf("card 7: %w", err), everySecret...)
+					checkHidden(t, err, everySecret...)
+					checkHidden(t, fmt.Errorf("card 7: %w", err), everySecret...)
 				}
 			}
-			hidden(t, f.client, secretKey)
-			hidden(t, *f.client, secretKey)
-			hidden(t, f.eraser, secretKey)
+			checkHidden(t, f.client, secretKey)
+			checkHidden(t, *f.client, secretKey)
+			checkHidden(t, f.eraser, secretKey)
 		})
 	}
 }
 
-func TestErrorsOfABrokenProtocolHoldNothingOfIt(t *testing.T) {
+func TestErrorsOfABrokenProtocolQuoteNothing(t *testing.T) {
 	t.Parallel()
 	for _, answer := range []string{
 		"CANARY-body\r\n\r\n",
@@ -183,12 +183,12 @@ func TestErrorsOfABrokenProtocolHoldNothingOfIt(t *testing.T) {
 			if !errors.Is(err, upscope.ErrUpstream) {
 				t.Errorf("%s of %.40q: %v", call.name, answer, err)
 			}
-			hidden(t, err, everySecret...)
+			checkHidden(t, err, everySecret...)
 		}
 	}
 }
 
-func TestErrorsOfTheNetworkHoldNoAddress(t *testing.T) {
+func TestErrorsOfTheNetworkContainNoAddress(t *testing.T) {
 	t.Parallel()
 	for name, dial := range map[string]func(context.Context, string, string) (net.Conn, error){
 		"name": func(context.Context, string, string) (net.Conn, error) {
@@ -207,7 +207,7 @@ func TestErrorsOfTheNetworkHoldNoAddress(t *testing.T) {
 			if !errors.Is(err, upscope.ErrUpstream) {
 				t.Errorf("%s: %s: %v", name, call.name, err)
 			}
-			hidden(t, err, everySecret...)
+			checkHidden(t, err, everySecret...)
 		}
 	}
 }
@@ -235,8 +235,8 @@ func TestConfigPrintsWithoutItsKey(t *testing.T) {
 func TestWatchLinkShowsNothing(t *testing.T) {
 	t.Parallel()
 	link := mint(t, "https://cobrowsingapi.com/session/CANARY-link", `"2040-01-01T00:00:00Z"`)
-	hidden(t, link, "CANARY-link", "cobrowsingapi")
-	hidden(t, &link, "CANARY-link", "cobrowsingapi")
+	checkHidden(t, link, "CANARY-link", "cobrowsingapi")
+	checkHidden(t, &link, "CANARY-link", "cobrowsingapi")
 	for _, m := range []interface{ MarshalText() ([]byte, error) }{link, &link} {
 		if _, err := json.Marshal(m); err == nil {
 			t.Error("a watch link was marshalled")
@@ -249,16 +249,16 @@ func TestWatchLinkShowsNothing(t *testing.T) {
 		t.Error(got)
 	}
 	_, err := link.Location(upscope.Hosts{}, time.Now())
-	hidden(t, err, "CANARY-link")
+	checkHidden(t, err, "CANARY-link")
 }
 
-func TestTermShowsItsKindAlone(t *testing.T) {
+func TestTermShowsOnlyItsKind(t *testing.T) {
 	t.Parallel()
 	term, err := upscope.Email("canary@example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
-	hidden(t, term, "canary@example.com", "canary")
+	checkHidden(t, term, "canary@example.com", "canary")
 	if got := fmt.Sprintf("%v %s %#v %q", term, term, term, term); got != "[e-mail] [e-mail] [e-mail] [e-mail]" {
 		t.Error(got)
 	}
@@ -299,7 +299,7 @@ func TestSecretVideoAndWebhookAddressAreDroppedWhenRead(t *testing.T) {
 		results = append(results, s)
 	}
 	for _, result := range results {
-		hidden(t, result, "CANARY-SECRET-VIDEO", "CANARY-webhook")
+		checkHidden(t, result, "CANARY-SECRET-VIDEO", "CANARY-webhook")
 	}
 }
 

@@ -16,40 +16,39 @@ import (
 	"time"
 )
 
-// Defaults of [Config]. All brands share one host, and the version is the first segment of the path
-// (cobrowsingapi.com/docs/rest-api/api-endpoints).
+// DefaultURL and DefaultVersion are defaults of [Config]. All brands share one host, and the version is the first
+// segment of the path (cobrowsingapi.com/docs/rest-api/api-endpoints).
 const (
 	DefaultURL     = "https://api.upscope.io"
 	DefaultVersion = "v1.3"
 )
 
-// Config says which API to talk to and as whom. It may be printed: the key is left out.
+// Config has the address of the API and the key. It can be printed: the key is left out.
 type Config struct {
-	// URL is where the version begins, without it; a path prefix is kept. Https is required except on
-	// loopback. Empty means DefaultURL.
+	// URL is the address of the API up to the version. It may have a path. It must be https, except on loopback.
+	// Empty means DefaultURL.
 	URL string
-	// Version is v1.2 or later; earlier ones have other paths. Up to v1.3 the key travels as X-Api-Key, from
+	// Version is v1.2 or later; earlier versions have other paths. Up to v1.3 the key is sent as X-Api-Key, from
 	// v1.4 as a bearer token (cobrowsingapi.com/docs/rest-api/viewer-sdk). Empty means DefaultVersion.
 	Version string
-	// Key is the secret REST key of the account, which is not the public key of its pages
+	// Key is the secret REST key of the account, not the public key of its pages
 	// (cobrowsingapi.com/docs/rest-api/authentication). Required.
 	Key string `json:"-"`
-	// Transport carries the requests; nil means one of NewTransport that is not shared. Redirects are none of
-	// its business: they are answers like any other.
+	// Transport sends the requests; nil means a new one of NewTransport. It must not follow redirects.
 	Transport http.RoundTripper
 }
 
-// Format writes the configuration without its key, whatever the verb.
+// Format writes the configuration without its key, for every verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "upscope.Config{URL: %q, Version: %q}", safeURL(c.URL), c.Version)
 }
 
-// LogValue is the configuration without its key.
+// LogValue returns the configuration without its key.
 func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("url", safeURL(c.URL)), slog.String("version", c.Version))
 }
 
-// safeURL keeps a password that does not belong there out of what is printed.
+// safeURL returns raw, or a placeholder if raw contains a user or password.
 func safeURL(raw string) string {
 	if u, err := url.Parse(raw); err == nil && u.User == nil {
 		return raw
@@ -57,14 +56,14 @@ func safeURL(raw string) string {
 	return "[not shown]"
 }
 
-// maxConns is how many connections NewTransport opens to a host, and keeps. Without a limit a burst on cold
-// connections opens two for each call: one in answer to every moment in which none was idle.
+// maxConns is how many connections NewTransport opens to a host, and keeps. Without a limit, a burst of calls
+// opens up to two connections per call while none is idle.
 const maxConns = 80
 
-// NewTransport returns a transport made for many parallel calls to one host. The standard library's default
-// keeps two idle connections per host, which towards an HTTP/1.1 server means a new TLS handshake for most
-// calls; this one keeps all of its 80, and further calls wait for one within their deadlines. Proxies come from
-// the environment. Bodies are not decompressed, so what is read is what was sent.
+// NewTransport returns a transport for many parallel calls to one host. It keeps 80 connections, and further calls
+// wait for one within their deadlines. The standard library keeps two, so with HTTP/1.1 most calls of a burst need
+// a new TLS handshake. Proxies come from the environment. Bodies are not decompressed, so limits on their length
+// count the bytes that were sent.
 func NewTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
@@ -74,7 +73,7 @@ func NewTransport() *http.Transport {
 		MaxIdleConns:           maxConns,
 		MaxIdleConnsPerHost:    maxConns,
 		MaxConnsPerHost:        maxConns,
-		IdleConnTimeout:        45 * time.Second, // below the 60 s after which common load balancers hang up
+		IdleConnTimeout:        45 * time.Second, // common load balancers close after 60 s
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    3 * time.Second,
 		ResponseHeaderTimeout:  slowDeadline,
@@ -83,11 +82,11 @@ func NewTransport() *http.Transport {
 	}
 }
 
-// Client calls the API. It is made by New and safe for use by many goroutines.
+// Client calls the API. New makes it. It is safe for use by many goroutines.
 type Client struct{ wire *wire }
 
-// New checks the configuration and returns a client; it sends nothing. [Client.Usage] is a fit test of the key.
-// An error names the faulty field and never quotes it.
+// New checks the configuration and returns a client. It sends nothing; call [Client.Usage] to test the key. An
+// error names the faulty field and does not quote its value.
 func New(c Config) (*Client, error) {
 	w, err := newWire(c)
 	if err != nil {
@@ -99,13 +98,13 @@ func New(c Config) (*Client, error) {
 // CloseIdleConnections closes the kept connections of the transport, if it can.
 func (c *Client) CloseIdleConnections() { c.wire.closeIdle() }
 
-// wire is what Client and Eraser have in common: where the API is, and how to get in.
+// wire is the common part of Client and Eraser: the address of the API, the transport and the key.
 type wire struct {
 	base      string // scheme, host, prefix and version, without a trailing slash
 	transport http.RoundTripper
-	// The key lives in a closure: printing a client by reflection shows an address.
+	// The key is in a closure, so that printing a client by reflection does not show it.
 	authorize func(http.Header)
-	hasKey    func(string) bool // whether a text quotes the key
+	hasKey    func(string) bool // reports whether a text contains the key
 }
 
 var versionForm = regexp.MustCompile(`^v1\.([0-9]{1,3})$`)
@@ -138,7 +137,7 @@ func newWire(c Config) (*wire, error) {
 		return nil, errors.New("upscope: Key is empty")
 	}
 	if strings.ContainsFunc(c.Key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, errors.New("upscope: Key has a blank or another character no key has")
+		return nil, errors.New("upscope: Key contains a blank or another character that is not in keys")
 	}
 	if c.Transport == nil {
 		c.Transport = NewTransport()
@@ -177,7 +176,7 @@ type Usage struct {
 	} `json:"agents"`
 	SessionCounts struct {
 		Last30Days int `json:"last_30_days"`
-		Now        int `json:"now"` // going on
+		Now        int `json:"now"` // running
 		Today      int `json:"today"`
 	} `json:"session_counts"`
 	SessionSeconds struct {
@@ -198,7 +197,7 @@ func (c *Client) Usage(ctx context.Context) (Usage, error) {
 		return Usage{}, err
 	}
 	if answer.Usage == nil {
-		return Usage{}, unreadable(r.op, "the answer has no usage")
+		return Usage{}, badAnswer(r.op, "the answer has no usage")
 	}
 	return *answer.Usage, nil
 }

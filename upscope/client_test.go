@@ -107,12 +107,12 @@ func TestRequestsAreWrittenAsDocumented(t *testing.T) {
 	}
 }
 
-func TestTheKeyTravelsInTheHeaderOfItsVersion(t *testing.T) {
+func TestTheKeyIsSentInTheHeaderOfTheVersion(t *testing.T) {
 	t.Parallel()
 	for version, want := range map[string][2]string{
 		"v1.2": {key, ""}, "v1.3": {key, ""}, "v1.4": {"", "Bearer " + key}, "v1.10": {"", "Bearer " + key},
 	} {
-		a := &answering{body: `{"usage":{}}`}
+		a := &fixedAnswer{body: `{"usage":{}}`}
 		client, _ := clients(t, upscope.Config{Version: version, Key: key, Transport: a})
 		if _, err := client.Usage(t.Context()); err != nil {
 			t.Fatal(err)
@@ -126,7 +126,7 @@ func TestTheKeyTravelsInTheHeaderOfItsVersion(t *testing.T) {
 
 func TestUsageCounts(t *testing.T) {
 	t.Parallel()
-	a := &answering{body: `{"status":"ok","usage":{"agents":{"last_30_days":10,"today":1},
+	a := &fixedAnswer{body: `{"status":"ok","usage":{"agents":{"last_30_days":10,"today":1},
 		"session_counts":{"last_30_days":20,"now":2,"today":3},"session_seconds":{"last_30_days":5000,"today":4},
 		"visitors":{"last_24_hrs":50000,"online_now":400}}}`}
 	client, _ := clients(t, upscope.Config{Key: key, Transport: a})
@@ -162,7 +162,7 @@ func TestShortIDsThatCouldChangeAPathAreRefused(t *testing.T) {
 	}
 }
 
-func TestErasingEverybodyNeedsTheConfirmation(t *testing.T) {
+func TestErasingAllVisitorsNeedsTheConfirmation(t *testing.T) {
 	t.Parallel()
 	f := setup(t, upscopetest.Options{})
 	populate(f)
@@ -224,15 +224,15 @@ func TestStopSessionEndsIt(t *testing.T) {
 	}
 }
 
-func TestPlainTextOkOfOlderVersionsIsSuccess(t *testing.T) {
+func TestThePlainTextAnswerOfOlderVersionsIsSuccess(t *testing.T) {
 	t.Parallel()
-	client, _ := clients(t, upscope.Config{Key: key, Transport: &answering{body: "ok"}})
+	client, _ := clients(t, upscope.Config{Key: key, Transport: &fixedAnswer{body: "ok"}})
 	if err := client.StopSession(t.Context(), "AB12"); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestAgentsAreLookedUpByOneOfTwoThings(t *testing.T) {
+func TestAgentsAreLookedUpByEmailOrExternalID(t *testing.T) {
 	t.Parallel()
 	f := setup(t, upscopetest.Options{})
 	populate(f)
@@ -265,13 +265,13 @@ func TestAgentsAreLookedUpByOneOfTwoThings(t *testing.T) {
 	}
 }
 
-func TestAgentSessionsAreFoundInsideTheAgentOrBesideIt(t *testing.T) {
+func TestSessionsOfAnAgentAreReadInsideTheAgentOrNextToIt(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{
 		`{"agent":{"id":"ea_1","sessions":[{"id":"s1","visitor_id":"AB"}]}}`,
 		`{"agent":{"id":"ea_1"},"sessions":[{"id":"s1","visitor_id":"AB"}]}`,
 	} {
-		client, _ := clients(t, upscope.Config{Key: key, Transport: &answering{body: body}})
+		client, _ := clients(t, upscope.Config{Key: key, Transport: &fixedAnswer{body: body}})
 		a, err := client.AgentByExternalID(t.Context(), "x")
 		if err != nil || len(a.Sessions) != 1 || a.Sessions[0].ID != "s1" {
 			t.Errorf("%s: %+v, %v", body, a, err)
@@ -287,7 +287,7 @@ func TestOnPremiseTokenIsRevealedButNotShown(t *testing.T) {
 	if err != nil || !strings.HasPrefix(token.Reveal(), "onprem-") {
 		t.Fatalf("%q, %v", token.Reveal(), err)
 	}
-	hidden(t, token, token.Reveal())
+	checkHidden(t, token, token.Reveal())
 	for _, a := range []upscope.Agent{{Name: "b"}, {ID: "a"}} {
 		if _, err := f.client.AuthorizeOnPremise(t.Context(), onlineID, a); !errors.Is(err, upscope.ErrInvalid) {
 			t.Errorf("%+v: %v", a, err)
@@ -295,12 +295,12 @@ func TestOnPremiseTokenIsRevealedButNotShown(t *testing.T) {
 	}
 	f.SetOverPlan(true)
 	_, err = f.client.AuthorizeOnPremise(t.Context(), onlineID, upscope.Agent{ID: "a", Name: "b"})
-	if !errors.Is(err, upscope.ErrOverPlan) || !strings.Contains(err.Error(), "the session is not authorised") {
+	if !errors.Is(err, upscope.ErrOverPlan) || !strings.Contains(err.Error(), "the session is not authorized") {
 		t.Errorf("402: %v", err)
 	}
-	client, _ := clients(t, upscope.Config{Key: key, Transport: &answering{body: `{"authorized":false,"token":"x"}`}})
+	client, _ := clients(t, upscope.Config{Key: key, Transport: &fixedAnswer{body: `{"authorized":false,"token":"x"}`}})
 	if _, err := client.AuthorizeOnPremise(t.Context(), onlineID, upscope.Agent{ID: "a", Name: "b"}); !errors.Is(err, upscope.ErrUpstream) {
-		t.Errorf("not authorised: %v", err)
+		t.Errorf("not authorized: %v", err)
 	}
 }
 
@@ -321,7 +321,7 @@ func TestOneClientIsSafeForManyGoroutines(t *testing.T) {
 	}
 }
 
-func TestAgentJSONTakesNumbersAsIDs(t *testing.T) {
+func TestAnAgentsIDMayBeANumber(t *testing.T) {
 	t.Parallel()
 	var a upscope.Agent
 	if err := json.Unmarshal([]byte(`{"id":1,"external_id":2,"name":null}`), &a); err != nil || a.ID != "1" || a.ExternalID != "2" {

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// Types that read the fields in which versions of the API differ. Each takes null as its zero value. Those that
-// only inform take anything else they cannot read for zero as well, and never fail: one odd field of a past
-// session must not hide a visitor.
+// The types in this file read fields in which versions of the API differ. All read null as the zero value. Lenient
+// types read a value of the wrong type as zero too, and do not fail: a wrong field of a past session must not make
+// the visitor unreadable.
 
-// informing reads an object of which no field matters on its own: one of another type than v's is left zero.
-// Types of v's fields that fail in UnmarshalJSON still do.
-func informing(b []byte, v any) error {
+// decodeLenient reads an object into v. A field of the wrong type is left zero. A field whose UnmarshalJSON fails
+// still makes it fail.
+func decodeLenient(b []byte, v any) error {
 	if b[0] != '{' && string(b) != "null" {
 		return errors.New("not an object")
 	}
@@ -26,16 +26,16 @@ func informing(b []byte, v any) error {
 	return err
 }
 
-// list reads what can be read of a list that only informs.
-type list[T any] []T
+// lenientList reads a list and leaves out the elements that it cannot read.
+type lenientList[T any] []T
 
-func (l *list[T]) UnmarshalJSON(b []byte) error {
+func (l *lenientList[T]) UnmarshalJSON(b []byte) error {
 	*l = nil
 	var raw []json.RawMessage
 	if json.Unmarshal(b, &raw) != nil || raw == nil {
 		return nil
 	}
-	*l = make(list[T], 0, len(raw))
+	*l = make(lenientList[T], 0, len(raw))
 	for _, element := range raw {
 		var v T
 		if string(element) != "null" && json.Unmarshal(element, &v) == nil {
@@ -45,10 +45,10 @@ func (l *list[T]) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// text reads an id: a string, or a number as v1.1 had them.
-type text string
+// idText reads an id: a string, or a number as in v1.1.
+type idText string
 
-func (t *text) UnmarshalJSON(b []byte) error {
+func (t *idText) UnmarshalJSON(b []byte) error {
 	var s string
 	switch {
 	case string(b) == "null":
@@ -61,50 +61,50 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	default:
 		return errors.New("neither string nor number")
 	}
-	*t = text(s)
+	*t = idText(s)
 	return nil
 }
 
-// whole reads a count that only informs: a number, or a string of one. Fractions are cut.
-type whole int
+// lenientInt reads a number, or a string with a number. It cuts fractions off.
+type lenientInt int
 
-func (n *whole) UnmarshalJSON(b []byte) error {
+func (n *lenientInt) UnmarshalJSON(b []byte) error {
 	*n = 0
 	f, err := strconv.ParseFloat(string(bytes.Trim(b, `"`)), 64)
-	if err == nil && math.Abs(f) <= 1<<53 { // which NaN is not
-		*n = whole(f)
+	if err == nil && math.Abs(f) <= 1<<53 { // false for NaN
+		*n = lenientInt(f)
 	}
 	return nil
 }
 
-// stamp reads a moment: ISO 8601 as RFC 3339 profiles it, or an empty string for none.
-type stamp time.Time
+// timestamp reads an RFC 3339 time, or an empty string as the zero time.
+type timestamp time.Time
 
-func (s *stamp) UnmarshalJSON(b []byte) error {
-	*s = stamp{}
+func (s *timestamp) UnmarshalJSON(b []byte) error {
+	*s = timestamp{}
 	if string(b) == "null" || string(b) == `""` {
 		return nil
 	}
 	return (*time.Time)(s).UnmarshalJSON(b)
 }
 
-// when reads a moment that only informs.
-type when time.Time
+// lenientTime reads a timestamp, and anything else as the zero time.
+type lenientTime time.Time
 
-func (w *when) UnmarshalJSON(b []byte) error {
-	var s stamp
+func (w *lenientTime) UnmarshalJSON(b []byte) error {
+	var s timestamp
 	if s.UnmarshalJSON(b) != nil {
-		s = stamp{}
+		s = timestamp{}
 	}
-	*w = when(s)
+	*w = lenientTime(s)
 	return nil
 }
 
-// flat reads metadata: string, bool and json.Number are kept as they came, anything else is left out. Part of
-// it is written by the visitor's page, so nothing in it may make the whole answer unreadable.
-type flat map[string]any
+// lenientMap reads metadata. It keeps strings, booleans and numbers (as json.Number) and leaves other values out.
+// The visitor's page writes part of it, so no value in it may make the whole answer unreadable.
+type lenientMap map[string]any
 
-func (f *flat) UnmarshalJSON(b []byte) error {
+func (f *lenientMap) UnmarshalJSON(b []byte) error {
 	*f = nil
 	if b[0] != '{' {
 		return nil
@@ -113,7 +113,7 @@ func (f *flat) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &raw); err != nil {
 		return err
 	}
-	*f = make(flat, len(raw))
+	*f = make(lenientMap, len(raw))
 	for key, value := range raw {
 		switch c := value[0]; {
 		case c == '"':

@@ -1,8 +1,8 @@
-// Package upscope is a client for version 1.3 of Upscope's REST API, the co-browsing service also sold as
-// UserView, HelloScreen and Co-Browsing API.
+// Package upscope is a client for version 1.3 of the REST API of Upscope, a co-browsing service that is also sold
+// as UserView, HelloScreen and Co-Browsing API. Read client.go first.
 //
-// The usual way through is short: find the visitor, ask for a watch link at the moment an agent presses a
-// button, redirect the agent there, forget the link.
+// A caller finds the visitor, asks for a watch link when an agent presses a button, redirects the agent to the
+// link, and does not keep it:
 //
 //	term, err := upscope.IntegrationID("rocketchat:" + visitorID)
 //	visitors, err := client.Search(ctx, term, 10)
@@ -11,19 +11,18 @@
 //
 // What a caller may rely on:
 //
-//   - A search is one exact token of a documented kind. Free text, which the service matches fuzzily and may
-//     answer with somebody else, cannot be written down as a [Term].
-//   - A [WatchLink] lets whoever holds it watch a person's screen. It does not print, log or marshal, and its
-//     address comes out of [WatchLink.Location] alone, after the target has been checked.
-//   - Success and failure are decided by the HTTP status, because the bodies of most failures are documented
-//     nowhere. Every error of a call is an [*Error] that answers to the sentinels of this package and to the
-//     context's errors, and holds neither the key nor an id, a search text or a link.
-//   - Each call has its own deadline of a few seconds besides the caller's; no answer is read beyond 1 MiB; no
-//     redirect is followed, so the key goes to the configured host and no other.
-//   - Nothing is repeated, except what net/http itself sends again because a kept connection turned out to be
-//     closed: a GET, or a request of which not a byte had been written.
-//   - Erasing people is not among the methods of [Client]. It takes an [Eraser].
+//   - A search is one exact token of a documented kind. A [Term] cannot be free text, because the service matches
+//     free text fuzzily and may return another person.
+//   - Anyone who has a watch link can watch a person's screen. So a [WatchLink] does not print, log or marshal.
+//     Only [WatchLink.Location] returns its address, after it has checked the target.
+//   - The HTTP status decides about success and failure, because most bodies of failures are not documented.
+//     Every error of a call is an [*Error]. errors.Is finds the sentinels of this package and the context's
+//     errors in it. It contains no key, id, search text or link.
+//   - Each call has its own deadline of a few seconds, besides the caller's. An answer longer than 1 MiB is an
+//     error. Redirects are not followed, so only the configured host gets the key.
+//   - The client repeats no call. net/http repeats a request if a kept connection turns out to be closed: a GET,
+//     or a request of which no byte was written.
+//   - [Client] has no methods that erase people. [Eraser] has them.
 //
-// The vendor's pages cited in the comments are those of cobrowsingapi.com/docs; the other brands publish the
-// same text.
+// Comments cite the vendor's pages at cobrowsingapi.com/docs; the other brands publish the same text.
 package upscope

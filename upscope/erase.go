@@ -6,11 +6,11 @@ import (
 	"net/url"
 )
 
-// Eraser removes people from Upscope for good. It is apart from Client so that a program which never makes one
-// cannot erase anybody by mistake.
+// Eraser removes people from Upscope permanently. It is separate from Client, so that a program without an Eraser
+// cannot erase people by mistake.
 type Eraser struct{ wire *wire }
 
-// NewEraser checks the configuration as New does; it sends nothing.
+// NewEraser checks the configuration as New does, and sends nothing.
 func NewEraser(c Config) (*Eraser, error) {
 	w, err := newWire(c)
 	if err != nil {
@@ -22,30 +22,28 @@ func NewEraser(c Config) (*Eraser, error) {
 // CloseIdleConnections closes the kept connections of the transport, if it can.
 func (e *Eraser) CloseIdleConnections() { e.wire.closeIdle() }
 
-// DeleteVisitor erases one visitor: DELETE /visitors/{short_id}. ErrVisitorOnline while the visitor is online,
-// ErrNotFound when there is none.
+// DeleteVisitor erases one visitor: DELETE /visitors/{short_id}. The error is ErrVisitorOnline while the visitor is
+// online, and ErrNotFound if there is no such visitor.
 func (e *Eraser) DeleteVisitor(ctx context.Context, shortID string) error {
-	r, err := aboutVisitor("delete visitor", http.MethodDelete, shortID)
+	r, err := visitorRequest("delete visitor", http.MethodDelete, shortID)
 	if err != nil {
 		return err
 	}
 	return e.wire.call(ctx, r, nil)
 }
 
-// Confirmation is what DeleteAllOfflineVisitors wants to hear. Of all values only AllOfflineVisitors will do,
-// so it can carry what a person typed.
+// Confirmation is a text that a person typed to confirm DeleteAllOfflineVisitors.
 type Confirmation string
 
-// AllOfflineVisitors confirms.
+// AllOfflineVisitors is the only Confirmation that is accepted.
 const AllOfflineVisitors Confirmation = "delete all offline visitors"
 
-// DeleteAllOfflineVisitors erases every visitor of the account who is not online at that moment:
-// DELETE /visitors?all=true. The service may take minutes to finish after it has answered. Any confirmation but
-// AllOfflineVisitors is refused with ErrInvalid.
+// DeleteAllOfflineVisitors erases every visitor of the account who is offline: DELETE /visitors?all=true. The
+// service may take minutes after its answer. The error is ErrInvalid if confirm is not AllOfflineVisitors.
 func (e *Eraser) DeleteAllOfflineVisitors(ctx context.Context, confirm Confirmation) error {
 	const op = "delete all offline visitors"
 	if confirm != AllOfflineVisitors {
-		return refuse(op, "not confirmed")
+		return invalidRequest(op, "not confirmed")
 	}
 	r := request{
 		op: op, method: http.MethodDelete, path: []string{"visitors"}, query: url.Values{"all": {"true"}},

@@ -14,47 +14,48 @@ import (
 	"time"
 )
 
-// What went wrong, for errors.Is. The statuses are those of cobrowsingapi.com/docs/rest-api/api-endpoints and
-// …/authentication; 429 is documented nowhere.
+// Sentinels for errors.Is. The statuses are those of https://cobrowsingapi.com/docs/rest-api/api-endpoints and
+// https://cobrowsingapi.com/docs/rest-api/authentication; 429 is not documented.
 var (
-	// ErrUnauthorized (401): the key is wrong, or the account or its plan may not use the API. It is a fault
-	// of the configuration, whatever Error.Code says: invalid_api_key, no_subscription (formerly
-	// subscription_expired), api_not_enabled, please_contact_team, or a word not known yet.
-	ErrUnauthorized = errors.New("key not accepted")
-	// ErrOverPlan (402): one more session would exceed the subscription; of AuthorizeOnPremise, the session is
-	// not authorised, which the vendor does not explain further. Repeating does not help.
+	// ErrUnauthorized (401): the key is wrong, or the account or its plan may not use the API. Error.Code may say
+	// more: invalid_api_key, no_subscription (formerly subscription_expired), api_not_enabled,
+	// please_contact_team, or a code that is not known here.
+	ErrUnauthorized = errors.New("API key not accepted")
+	// ErrOverPlan (402): one more session would exceed the plan. AuthorizeOnPremise returns it too; Upscope does
+	// not document why. A retry does not help.
 	ErrOverPlan = errors.New("plan limit reached")
 	// ErrNotFound (404): no such visitor or agent.
 	ErrNotFound = errors.New("not found")
 	// ErrVisitorOnline (409): a visitor who is online cannot be erased.
 	ErrVisitorOnline = errors.New("visitor is online")
-	// ErrRateLimited (429): Error.RetryAfter says how long to wait, if the service did.
+	// ErrRateLimited (429): Error.RetryAfter is how long to wait, if the service said so.
 	ErrRateLimited = errors.New("too many requests")
-	// ErrUpstream: the service failed, could not be reached in time, or answered what cannot be understood.
-	ErrUpstream = errors.New("service unavailable or not understood")
-	// ErrInvalid: the arguments are no request the service documents; nothing was sent.
+	// ErrUpstream: the service failed, did not answer in time, or sent an unexpected answer.
+	ErrUpstream = errors.New("service failed or sent an unexpected answer")
+	// ErrInvalid: the arguments are not valid; nothing was sent.
 	ErrInvalid = errors.New("invalid request, not sent")
 )
 
-// MaxRetryAfter is the longest Error.RetryAfter; what the service asks beyond it is cut.
+// MaxRetryAfter is the longest Error.RetryAfter. A longer Retry-After of the service is reduced to this.
 const MaxRetryAfter = time.Hour
 
-// Error is a call that failed. errors.Is finds one of the sentinels in it; a cancelled call instead answers to
-// context.Canceled alone, and one out of time to both ErrUpstream and context.DeadlineExceeded.
+// Error is a call that failed. It wraps one of the sentinels. A cancelled call wraps context.Canceled only; a
+// timeout wraps ErrUpstream and context.DeadlineExceeded.
 //
-// Its text is made of this package's own words and a plain vendor token. It holds no key, id, search text,
-// address or body, and there is no inner error to print: those of net/http quote addresses and answers.
+// Its text is made from fixed phrases and Code. It contains no key, id, search text, address or body. It wraps no
+// error of net/http, because those quote addresses and answers.
 type Error struct {
-	Op         string        // which call, in words
-	Status     int           // HTTP status; 0 when there was no answer
-	Code       string        // the vendor's word for it, such as invalid_api_key, or empty
-	Reason     string        // more in our own words, or empty
-	RetryAfter time.Duration // with 429 and 503: how long to wait, at most MaxRetryAfter; 0 when not said
+	Op         string        // the name of the call, such as "search visitors"
+	Status     int           // HTTP status; 0 without an answer
+	Code       string        // Upscope's error code, such as invalid_api_key, or empty
+	Reason     string        // a fixed phrase about the cause, or empty
+	RetryAfter time.Duration // with 429 and 503: how long to wait, at most MaxRetryAfter; 0 if the service does not say
 
-	kind error // a sentinel, or nil when the caller gave up
+	kind error // a sentinel, or nil for a cancelled call
 	ctx  error // the context's error, or nil
 }
 
+// Error returns the operation, the cause, Reason, Status and Code in one line.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("upscope: " + e.Op)
@@ -76,7 +77,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the sentinel and the context's error, as far as there are any.
+// Unwrap returns the sentinel and the context's error, if they are set.
 func (e *Error) Unwrap() []error {
 	var all []error
 	for _, err := range []error{e.kind, e.ctx} {
@@ -87,49 +88,53 @@ func (e *Error) Unwrap() []error {
 	return all
 }
 
-// Timeout reports whether the call ran out of time, its own or the caller's.
+// Timeout reports whether the deadline of the call or of the caller's context passed.
 func (e *Error) Timeout() bool { return errors.Is(e.ctx, context.DeadlineExceeded) }
 
-// refuse is a call that was not made.
-func refuse(op, reason string) *Error { return &Error{Op: op, Reason: reason, kind: ErrInvalid} }
+// invalidRequest is the error of a call that was not sent.
+func invalidRequest(op, reason string) *Error {
+	return &Error{Op: op, Reason: reason, kind: ErrInvalid}
+}
 
-// unreadable is a good answer that lacks what was asked for.
-func unreadable(op, reason string) *Error {
+// badAnswer is the error of a successful answer that cannot be used. It always reports status 200.
+func badAnswer(op, reason string) *Error {
 	return &Error{Op: op, Status: http.StatusOK, Reason: reason, kind: ErrUpstream}
 }
 
+// tooLong is the error of an answer longer than maxBody.
 func tooLong(op string, status int) *Error {
 	return &Error{Op: op, Status: status, Reason: "the answer is longer than 1 MiB", kind: ErrUpstream}
 }
 
-// broken is a call whose transport failed. caller is the context we were given, call the one with our deadline.
-func broken(op string, status int, caller, call context.Context, err error) *Error {
+// transportError is the error of a call whose transport failed. parent is the caller's context; callCtx is derived
+// from it, with the call's deadline.
+func transportError(op string, status int, parent, callCtx context.Context, err error) *Error {
 	e := &Error{Op: op, Status: status, kind: ErrUpstream}
 	var timeout net.Error
 	switch {
-	case errors.Is(caller.Err(), context.Canceled):
+	case errors.Is(parent.Err(), context.Canceled):
 		e.kind, e.ctx = nil, context.Canceled
-	case call.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
+	case callCtx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
 		e.ctx, e.Reason = context.DeadlineExceeded, "no complete answer in time"
 	default:
-		e.Reason = failure(err)
+		e.Reason = networkReason(err)
 	}
 	return e
 }
 
-// failure puts a network error into words without its text, which may quote what was sent or received.
-func failure(err error) string {
+// networkReason describes a network error without its text, which may quote the request or the answer.
+func networkReason(err error) string {
 	var (
-		name        *net.DNSError
-		certificate *tls.CertificateVerificationError
-		plain       tls.RecordHeaderError
+		dnsErr    *net.DNSError
+		certErr   *tls.CertificateVerificationError
+		recordErr tls.RecordHeaderError
 	)
 	switch {
-	case errors.As(err, &name):
-		return "the host's name does not resolve"
-	case errors.As(err, &certificate):
+	case errors.As(err, &dnsErr):
+		return "cannot resolve the host name"
+	case errors.As(err, &certErr):
 		return "the host's certificate is not trusted"
-	case errors.As(err, &plain):
+	case errors.As(err, &recordErr):
 		return "the host does not speak TLS"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
@@ -141,8 +146,8 @@ func failure(err error) string {
 	return "the connection failed"
 }
 
-// retryAfter reads a Retry-After header, seconds or a date (RFC 9110, section 10.2.3): 0 for none or nonsense,
-// at most MaxRetryAfter.
+// retryAfter reads a Retry-After header, seconds or a date (RFC 9110, section 10.2.3). It returns at most
+// MaxRetryAfter, and 0 if the header is missing or cannot be read.
 func retryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if value == "" {
@@ -150,7 +155,7 @@ func retryAfter(value string, now time.Time) time.Duration {
 	}
 	if !strings.ContainsFunc(value, func(c rune) bool { return c < '0' || c > '9' }) {
 		seconds, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || seconds > int64(MaxRetryAfter/time.Second) { // digits beyond int64 are only larger
+		if err != nil || seconds > int64(MaxRetryAfter/time.Second) { // only digits, so an error means that the number is too large
 			return MaxRetryAfter
 		}
 		return time.Duration(seconds) * time.Second

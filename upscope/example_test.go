@@ -11,7 +11,7 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// From what a chat knows of a visitor to the redirect of the agent who pressed the button.
+// This finds the visitor of a chat, and redirects the agent who pressed the button.
 func Example() {
 	// Upscope in memory, with one visitor who is looking at a page.
 	service := upscopetest.New(upscopetest.Options{Key: "secret"})
@@ -39,7 +39,7 @@ func Example() {
 	}
 	found, err := client.Search(ctx, term, upscope.MaxResults)
 	if err != nil || len(found) != 1 {
-		fmt.Println("nobody, or several to choose from:", len(found), err)
+		fmt.Println("not exactly one visitor:", len(found), err)
 		return
 	}
 	fmt.Println(found[0].Name, "is on", found[0].LastURL)
@@ -50,7 +50,7 @@ func Example() {
 	})
 	switch {
 	case errors.Is(err, upscope.ErrOverPlan):
-		fmt.Println("the plan's limit is reached")
+		fmt.Println("plan limit reached")
 		return
 	case err != nil:
 		fmt.Println(err)
@@ -62,9 +62,9 @@ func Example() {
 		return
 	}
 	fmt.Println("redirect with 303 to", address[:len("https://cobrowsingapi.com/session/")]+"…")
-	fmt.Println("and log no more than", link)
+	fmt.Println("a log shows", link)
 	// Output:
 	// Joe Smith is on https://shop.example/cart
 	// redirect with 303 to https://cobrowsingapi.com/session/…
-	// and log no more than [watch link]
+	// a log shows [watch link]
 }

@@ -1,4 +1,4 @@
 package upscope
 
-// RetryAfter is the reader of the Retry-After header.
+// RetryAfter is retryAfter, for the tests.
 var RetryAfter = retryAfter

@@ -20,7 +20,7 @@ func TestEveryFailureOfEveryCallIsClassified(t *testing.T) {
 		name  string
 		fault upscopetest.Fault
 		want  error
-		// A call that reads no body takes a good status for success whatever comes with it.
+		// inBody is a fault in the body of a success. A call that reads no body does not notice it.
 		inBody bool
 		code   string
 		after  time.Duration
@@ -30,8 +30,8 @@ func TestEveryFailureOfEveryCallIsClassified(t *testing.T) {
 		{name: "401 subscription_expired", fault: upscopetest.Fault{Status: 401, Code: "subscription_expired"}, want: upscope.ErrUnauthorized, code: "subscription_expired"},
 		{name: "401 api_not_enabled", fault: upscopetest.Fault{Status: 401, Code: "api_not_enabled"}, want: upscope.ErrUnauthorized, code: "api_not_enabled"},
 		{name: "401 please_contact_team", fault: upscopetest.Fault{Status: 401, Code: "please_contact_team"}, want: upscope.ErrUnauthorized, code: "please_contact_team"},
-		{name: "401 with a code not known yet", fault: upscopetest.Fault{Status: 401, Code: "some_new_word"}, want: upscope.ErrUnauthorized, code: "some_new_word"},
-		{name: "401 with a code that is none", fault: upscopetest.Fault{Status: 401, Code: "Call +1 555!"}, want: upscope.ErrUnauthorized},
+		{name: "401 with an unknown code", fault: upscopetest.Fault{Status: 401, Code: "some_new_word"}, want: upscope.ErrUnauthorized, code: "some_new_word"},
+		{name: "401 with a text that is not a code", fault: upscopetest.Fault{Status: 401, Code: "Call +1 555!"}, want: upscope.ErrUnauthorized},
 		{name: "401 with a long code", fault: upscopetest.Fault{Status: 401, Code: strings.Repeat("a", 41)}, want: upscope.ErrUnauthorized},
 		{name: "401 without a body", fault: upscopetest.Fault{Status: 401}, want: upscope.ErrUnauthorized},
 		{name: "401 with a long body", fault: upscopetest.Fault{Status: 401, Size: 5 << 20}, want: upscope.ErrUnauthorized},
@@ -43,7 +43,7 @@ func TestEveryFailureOfEveryCallIsClassified(t *testing.T) {
 		{name: "429", fault: upscopetest.Fault{Status: 429}, want: upscope.ErrRateLimited},
 		{name: "429 for 7 s", fault: upscopetest.Fault{Status: 429, RetryAfter: "7"}, want: upscope.ErrRateLimited, after: 7 * time.Second},
 		{name: "429 until a date", fault: upscopetest.Fault{Status: 429, RetryAfter: "Wed, 21 Oct 2026 07:28:30 GMT", Header: http.Header{"Date": {"Wed, 21 Oct 2026 07:28:00 GMT"}}}, want: upscope.ErrRateLimited, after: 30 * time.Second},
-		{name: "429 until a date gone by", fault: upscopetest.Fault{Status: 429, RetryAfter: "Wed, 21 Oct 2015 07:28:30 GMT"}, want: upscope.ErrRateLimited},
+		{name: "429 until a date in the past", fault: upscopetest.Fault{Status: 429, RetryAfter: "Wed, 21 Oct 2015 07:28:30 GMT"}, want: upscope.ErrRateLimited},
 		{name: "429 for 10^9 s", fault: upscopetest.Fault{Status: 429, RetryAfter: "1000000000"}, want: upscope.ErrRateLimited, after: upscope.MaxRetryAfter},
 		{name: "429 for 10^30 s", fault: upscopetest.Fault{Status: 429, RetryAfter: "1" + strings.Repeat("0", 30)}, want: upscope.ErrRateLimited, after: upscope.MaxRetryAfter},
 		{name: "429 for nonsense", fault: upscopetest.Fault{Status: 429, RetryAfter: "soon"}, want: upscope.ErrRateLimited},
@@ -80,7 +80,7 @@ func TestEveryFailureOfEveryCallIsClassified(t *testing.T) {
 				err := call.do(t.Context(), f)
 				if tt.inBody && call.bodyless {
 					if err != nil {
-						t.Fatalf("a good status was not enough: %v", err)
+						t.Fatalf("status 200, but the call failed: %v", err)
 					}
 					return
 				}
@@ -99,7 +99,7 @@ func TestEveryFailureOfEveryCallIsClassified(t *testing.T) {
 					upscope.ErrRateLimited, upscope.ErrUpstream, upscope.ErrInvalid, context.Canceled, context.DeadlineExceeded,
 				} {
 					if !errors.Is(other, tt.want) && errors.Is(err, other) {
-						t.Errorf("it is %v as well", other)
+						t.Errorf("the error is also %v", other)
 					}
 				}
 				if n := f.Requests()[call.endpoint]; n != 1 {
@@ -125,7 +125,7 @@ func TestNullAnswers(t *testing.T) {
 		for _, call := range everyCall {
 			err := call.do(t.Context(), f)
 			switch call.endpoint {
-			case upscopetest.List, upscopetest.Sessions: // nobody, nothing
+			case upscopetest.List, upscopetest.Sessions: // an empty list
 				if err != nil {
 					t.Errorf("%s of %s: %v", call.name, body, err)
 				}
@@ -138,7 +138,7 @@ func TestNullAnswers(t *testing.T) {
 	}
 }
 
-func TestAKeyTheServiceDoesNotKnowIsUnauthorized(t *testing.T) {
+func TestAnUnknownKeyIsUnauthorized(t *testing.T) {
 	t.Parallel()
 	f := setup(t, upscopetest.Options{Key: "another"})
 	for _, call := range everyCall {
@@ -149,7 +149,7 @@ func TestAKeyTheServiceDoesNotKnowIsUnauthorized(t *testing.T) {
 	}
 }
 
-func TestRedirectsAreNeverFollowedAndTheKeyStaysHome(t *testing.T) {
+func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	var elsewhere atomic.Int32
 	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { elsewhere.Add(1) }))
@@ -176,7 +176,7 @@ func TestRedirectsAreNeverFollowedAndTheKeyStaysHome(t *testing.T) {
 	}
 }
 
-func TestCancellationIsTheCallersAndNotAnUpstreamFault(t *testing.T) {
+func TestACancelledCallIsNotAnUpstreamFault(t *testing.T) {
 	t.Parallel()
 	for _, call := range everyCall {
 		t.Run(call.name, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestCancellationIsTheCallersAndNotAnUpstreamFault(t *testing.T) {
 			populate(f)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			// The server has the request; only then does the caller give up.
+			// The caller cancels after the server has received the request.
 			f.Fail(upscopetest.Any, upscopetest.Fault{Met: cancel, Hang: true}, -1)
 			err := call.do(ctx, f)
 			if !errors.Is(err, context.Canceled) || errors.Is(err, upscope.ErrUpstream) {

@@ -9,27 +9,27 @@ import (
 	"time"
 )
 
-// Why a watch link is not to be followed.
+// ErrUntrustedTarget and ErrExpired are errors of WatchLink.Location.
 var (
-	ErrUntrustedTarget = errors.New("upscope: watch link leads somewhere not trusted")
+	ErrUntrustedTarget = errors.New("upscope: watch link leads to an address that is not trusted")
 	ErrExpired         = errors.New("upscope: watch link has expired")
 )
 
-// WatchLink is the authority to watch one visitor, for whoever holds it and for a short time. It does not
-// print, log or marshal, and no method but Location tells its address.
+// WatchLink is a link to one visitor's screen. For a short time, anyone who has it can watch. It does not print,
+// log or marshal; only Location returns its address.
 type WatchLink struct {
 	secret
 	expires time.Time
 }
 
-// Expires returns when the link ends; zero when the service did not say.
+// Expires returns when the link expires, or the zero time if the service does not say.
 func (l WatchLink) Expires() time.Time { return l.expires }
 
-// Location returns the address to redirect the agent to, as the service wrote it, fit for a Location header.
-// It is given out only if the link has not expired at now, and the address is absolute, https (or http for a
-// listed loopback host), on one of the hosts or a subdomain, on the listed port or none, and has no user, no
-// fragment, and no character that a browser might read otherwise than we do. Else the error is ErrExpired or
-// ErrUntrustedTarget, and what it tells of the address is at most the last two labels of its host.
+// Location returns the address to redirect the agent to, exactly as the service wrote it, for a Location header.
+// The link must not have expired at now. The address must be absolute, https (or http on a listed loopback host),
+// on one of the hosts or a subdomain, and on the listed port. It must have no user, no fragment, and no character
+// that browsers may read differently. Otherwise the error is ErrExpired or ErrUntrustedTarget. Of the address, the
+// error contains at most the last two labels of the host.
 func (l WatchLink) Location(hosts Hosts, now time.Time) (string, error) {
 	if !l.expires.IsZero() && !now.Before(l.expires) {
 		return "", ErrExpired
@@ -41,22 +41,22 @@ func (l WatchLink) Location(hosts Hosts, now time.Time) (string, error) {
 	return address, nil
 }
 
-// DefaultWatchHosts are the sites of all brands. Links have been seen on cobrowsingapi.com and on a subdomain of
-// upscope.io; the vendor promises no host.
+// DefaultWatchHosts are the hosts of all brands. Real links were on cobrowsingapi.com and on a subdomain of
+// upscope.io; the vendor does not document their hosts.
 const DefaultWatchHosts = "cobrowsingapi.com,upscope.com,upscope.io,userview.com,helloscreen.com"
 
-// Hosts are the sites watch links may lead to. The zero value admits none.
+// Hosts is a list of hosts that watch links may lead to. The zero value allows none.
 type Hosts struct{ entries []host }
 
 type host struct {
 	name     string // lower case
-	port     string // empty for the scheme's own
-	loopback bool   // this very host and no subdomain, http allowed
+	port     string // empty for the scheme's default
+	loopback bool   // only this host and no subdomain; http is allowed
 }
 
-// ParseHosts reads a list like DefaultWatchHosts: entries separated by commas, each a host or host:port, with
-// blanks around them ignored. A host is a domain name of at least two labels, which stands for its subdomains
-// too, or localhost or an IPv4 loopback address, which stands for itself and may be reached by plain http.
+// ParseHosts reads a list like DefaultWatchHosts: entries separated by commas, each a host or host:port. It ignores
+// blanks around them. A host is a domain name of at least two labels, which includes its subdomains, or localhost
+// or an IPv4 loopback address, which may be reached by plain http.
 func ParseHosts(list string) (Hosts, error) {
 	var h Hosts
 	for entry := range strings.SplitSeq(list, ",") {
@@ -66,7 +66,7 @@ func ParseHosts(list string) (Hosts, error) {
 		}
 		e := host{name: entry}
 		if name, port, ok := strings.Cut(entry, ":"); ok {
-			if !made(port, 5, digit) || port[0] == '0' || len(port) == 5 && port > "65535" {
+			if !consistsOf(port, 5, digit) || port[0] == '0' || len(port) == 5 && port > "65535" {
 				return Hosts{}, fmt.Errorf("upscope: watch hosts: %q: want host or host:port", entry)
 			}
 			e.name, e.port = name, port
@@ -84,12 +84,12 @@ func ParseHosts(list string) (Hosts, error) {
 	return h, nil
 }
 
-// Allow reports whether an agent may be sent to address: the rules of WatchLink.Location, for addresses that are
-// no secret, such as Visitor.WatchLink.
+// Allow reports whether address follows the rules of WatchLink.Location. It is for addresses that are not secret,
+// such as Visitor.WatchLink.
 func (h Hosts) Allow(address string) bool { return h.check(address) == "" }
 
-// CSPSources returns the hosts as source expressions of a Content-Security-Policy. They belong into the
-// form-action of a page whose form is answered with a redirect to a watch link: Chromium holds redirects to it.
+// CSPSources returns the hosts as source expressions of a Content-Security-Policy. A page whose form is answered
+// with a redirect to a watch link needs them in form-action, which Chromium applies to redirects too.
 func (h Hosts) CSPSources() []string {
 	var sources []string
 	for _, e := range h.entries {
@@ -118,8 +118,8 @@ func (h Hosts) String() string {
 	return strings.Join(list, ",")
 }
 
-// check says why address is not to be followed, or nothing. It admits a small language in which Go, browsers and
-// proxies agree on the host, rather than trusting one parser to foresee the others.
+// check returns why address is not allowed, or "". It allows only simple addresses, for which Go, browsers and
+// proxies find the same host.
 func (h Hosts) check(address string) (why string) {
 	if len(address) > 4096 {
 		return "too long"
@@ -141,10 +141,10 @@ func (h Hosts) check(address string) (why string) {
 	if !hostname(name) {
 		return "no plain host"
 	}
-	if explicit && !made(port, 5, digit) {
+	if explicit && !consistsOf(port, 5, digit) {
 		return "no plain port"
 	}
-	// And the other parser has to see the same.
+	// net/url must find the same host.
 	if u, err := url.Parse(address); err != nil || strings.ToLower(u.Host) != authority || u.User != nil || u.Opaque != "" {
 		return "not a plain address"
 	}

@@ -17,11 +17,11 @@ import (
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
-// mint returns the watch link a service would give out with that address, and that expiration as JSON.
+// mint returns a watch link with this address, and this expiration as JSON.
 func mint(t testing.TB, address, expiration string) upscope.WatchLink {
 	t.Helper()
 	body := `{"watch_url":` + jsonString(address) + `,"expiration":` + expiration + `}`
-	client, err := upscope.New(upscope.Config{Key: key, Transport: &answering{body: body}})
+	client, err := upscope.New(upscope.Config{Key: key, Transport: &fixedAnswer{body: body}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func mint(t testing.TB, address, expiration string) upscope.WatchLink {
 	return link
 }
 
-// jsonString quotes s byte for byte, as encoding/json does not.
+// jsonString quotes s byte for byte. encoding/json would replace invalid UTF-8.
 func jsonString(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -129,7 +129,7 @@ func TestWatchLinksOfAllBrandsAreFollowed(t *testing.T) {
 	}
 }
 
-func TestAPlainWatchLinkIsHeldToTheSameRules(t *testing.T) {
+func TestAllowHasTheSameRulesAsLocation(t *testing.T) {
 	t.Parallel()
 	h := hosts(t, upscope.DefaultWatchHosts)
 	for _, address := range append(untrusted(t), "") {
@@ -138,7 +138,7 @@ func TestAPlainWatchLinkIsHeldToTheSameRules(t *testing.T) {
 		}
 	}
 	if !h.Allow("https://upscope.com/w/AB12") || (upscope.Hosts{}).Allow("https://upscope.com/w/AB12") {
-		t.Error("a listed host is allowed, and only a listed one")
+		t.Error("a listed host must be allowed, and one that is not listed refused")
 	}
 }
 
@@ -164,7 +164,7 @@ func TestWatchLinkExpires(t *testing.T) {
 	}
 }
 
-func TestTheErrorNamesTheSiteForTheOperatorAndNoMore(t *testing.T) {
+func TestTheErrorOfLocationNamesOnlyTheSite(t *testing.T) {
 	t.Parallel()
 	h := hosts(t, upscope.DefaultWatchHosts)
 	_, err := mint(t, "https://CANARY.newbrand.com/session/CANARY", "null").Location(h, noon)
@@ -173,7 +173,7 @@ func TestTheErrorNamesTheSiteForTheOperatorAndNoMore(t *testing.T) {
 	}
 }
 
-func TestHostsAreListedWithTheirPorts(t *testing.T) {
+func TestHostsMatchWithTheirPorts(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		list string
@@ -208,7 +208,7 @@ func TestHostsAreListedWithTheirPorts(t *testing.T) {
 	}
 }
 
-func TestHostListsThatSayTooMuchAreRefused(t *testing.T) {
+func TestInvalidHostListsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, list := range []string{
 		"", " ", ",", "a.example,", ",a.example", "com", "*", "*.example.com", ".example.com", "example.com.", "https://example.com",
@@ -217,7 +217,7 @@ func TestHostListsThatSayTooMuchAreRefused(t *testing.T) {
 		"[::1]:80", "::1", "a..example", "-a.example", "\x00.example", "example.com;other.example",
 	} {
 		if h, err := upscope.ParseHosts(list); err == nil {
-			t.Errorf("%q was taken as %v", list, h)
+			t.Errorf("%q was read as %v", list, h)
 		}
 	}
 }
@@ -240,11 +240,11 @@ func TestHostsAsSourcesOfAContentSecurityPolicy(t *testing.T) {
 	}
 }
 
-// listed is written from the rule, and shares nothing with the check.
+// listed is written from the documented rule and shares no code with the check.
 var listed = regexp.MustCompile(`^(?i:https)://(?i:[a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*` +
 	`(?i:cobrowsingapi\.com|upscope\.com|upscope\.io|userview\.com|helloscreen\.com)(:443)?([/?][!$-;=?-\[\]_a-z~]*)?$`)
 
-// What is followed is on the list, whatever the address; and an error never quotes it.
+// For every text as address: if Location returns it, it is on the list; an error does not quote it.
 func FuzzLocation(f *testing.F) {
 	for _, address := range untrusted(f) {
 		f.Add(address)
@@ -276,7 +276,7 @@ func FuzzLocation(f *testing.F) {
 	})
 }
 
-// A wait is never negative, never longer than the limit, and as long as a plain number says.
+// A wait is not negative, not longer than the limit, and for a plain number that many seconds.
 func FuzzRetryAfter(f *testing.F) {
 	for _, seed := range []string{"", "0", "7", "1000000000", "-1", "1e9", "Wed, 21 Oct 2026 07:28:00 GMT", "99999999999999999999", "0x10", "٣"} {
 		f.Add(seed)

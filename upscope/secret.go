@@ -6,8 +6,8 @@ import (
 	"log/slog"
 )
 
-// secret is a text that does not print, log or marshal. It lives in a closure, so that reflection (fmt on a
-// struct around it, a debugger's dump, a test's diff) meets an address and not the text.
+// secret is a text that does not print, log or marshal. The text is in a closure, so that reflection (fmt on a
+// struct around it, a debugger, a test's diff) does not find it.
 type secret struct {
 	label  string
 	reveal func() string
@@ -34,15 +34,15 @@ func (s secret) String() string {
 // GoString returns a placeholder.
 func (s secret) GoString() string { return s.String() }
 
-// Format writes a placeholder, whatever the verb.
+// Format writes a placeholder, for every verb.
 func (s secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
-// LogValue is a placeholder.
+// LogValue returns a placeholder.
 func (s secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-var errSealed = errors.New("upscope: a secret is not written anywhere")
+var errSealed = errors.New("upscope: a secret cannot be marshalled")
 
-// MarshalJSON fails: what must not be stored must not be stored redacted either.
+// MarshalJSON fails, so that a program which tries to store a secret notices.
 func (s secret) MarshalJSON() ([]byte, error) { return nil, errSealed }
 
 // MarshalText fails like MarshalJSON.

@@ -11,67 +11,67 @@ import (
 	"time"
 )
 
-// Session is one co-browsing session (cobrowsingapi.com/docs/rest-api/object-types). Fields the service left
-// out, sent as null, or, except ID and VisitorID, wrote otherwise than documented are zero.
+// Session is one co-browsing session (cobrowsingapi.com/docs/rest-api/object-types). A field is zero if the service
+// left it out or sent null. All fields but ID and VisitorID are also zero if they are not as documented.
 //
-// Two documented fields are dropped when read, because whoever has them can act: secret_video_url, which plays
-// the recording without signing in, and webhook_logs[].webhook_url, which is where the caller wanted to be told.
+// Two documented fields are not read, because they give access: secret_video_url plays the recording without a
+// sign-in, and webhook_logs[].webhook_url is the caller's secret webhook address.
 type Session struct {
 	ID              string    `json:"id"`
 	VisitorID       string    `json:"visitor_id"` // the visitor's short id
 	VisitorUniqueID string    `json:"visitor_unique_id"`
 	StartedAt       time.Time `json:"started_at"`
-	EndedAt         time.Time `json:"ended_at"`           // zero while it goes on
-	WentLive        bool      `json:"went_live"`          // somebody has seen the screen
+	EndedAt         time.Time `json:"ended_at"`           // zero while it runs
+	WentLive        bool      `json:"went_live"`          // an agent saw the screen
 	Authorized      bool      `json:"session_authorized"` // the visitor agreed, or did not have to
 	LengthSeconds   int       `json:"length_seconds"`
 	Agents          []Agent   `json:"agents"`
-	// Metadata is what WatchRequest.Metadata was, and what the page added under names that begin with
-	// visitor_. Values are string, bool or json.Number. Nil when there is none.
+	// Metadata is WatchRequest.Metadata, with values that the page added under names that begin with visitor_.
+	// Values are string, bool or json.Number. Nil if there is none.
 	Metadata   map[string]any `json:"metadata"`
-	Source     string         `json:"source"`    // how it began; an open set
+	Source     string         `json:"source"`    // how it began; the vendor may add values
 	CallName   string         `json:"call_name"` // for sessions from a personal link
 	AgentNotes []Note         `json:"agent_notes"`
-	// VisitorAgentRating is what the visitor thought of the agent, 0 when not rated.
+	// VisitorAgentRating is the visitor's rating of the agent, 0 if there is none.
 	VisitorAgentRating int          `json:"visitor_agent_rating"`
-	VideoStatus        string       `json:"video_status"`     // pending, recording, not_available, ready, expired, removed; an open set
-	PublicVideoURL     string       `json:"public_video_url"` // the recording, for those who sign in
+	VideoStatus        string       `json:"video_status"`     // pending, recording, not_available, ready, expired, removed, or a new value
+	PublicVideoURL     string       `json:"public_video_url"` // the recording, for people who sign in to Upscope
 	WebhookLogs        []WebhookLog `json:"webhook_logs"`
 }
 
-// Note is what an agent wrote during a session.
+// Note is a note that an agent wrote during a session.
 type Note struct {
 	Text string `json:"text"`
 	By   string `json:"by"`
 }
 
-// WebhookLog is one attempt of the service to deliver WatchRequest.WebhookURL.
+// WebhookLog is one call of WatchRequest.WebhookURL by the service.
 type WebhookLog struct {
 	ID          string    `json:"id"`
 	CreatedAt   time.Time `json:"created_at"`
 	UpdatedAt   time.Time `json:"updated_at"`
-	StatusCode  int       `json:"status_code"` // 0 when there was no answer
+	StatusCode  int       `json:"status_code"` // 0 without an answer
 	TimedOut    bool      `json:"timed_out"`
-	WillRetryAt time.Time `json:"will_retry_at"` // zero when it will not
+	WillRetryAt time.Time `json:"will_retry_at"` // zero without a retry
 }
 
-// UnmarshalJSON reads a session as the service writes it, replacing what s held.
+// UnmarshalJSON reads a session as the service writes it, and replaces all fields of s.
 func (s *Session) UnmarshalJSON(b []byte) error {
 	*s = Session{}
 	type plain Session
 	in := struct {
 		*plain
-		ID                 text             `json:"id"`
-		VisitorID          text             `json:"visitor_id"`
-		StartedAt          when             `json:"started_at"`
-		EndedAt            when             `json:"ended_at"`
-		LengthSeconds      whole            `json:"length_seconds"`
-		Agents             list[Agent]      `json:"agents"`
-		Metadata           flat             `json:"metadata"`
-		VisitorAgentRating whole            `json:"visitor_agent_rating"`
-		WebhookLogs        list[WebhookLog] `json:"webhook_logs"`
+		ID                 idText                  `json:"id"`
+		VisitorID          idText                  `json:"visitor_id"`
+		StartedAt          lenientTime             `json:"started_at"`
+		EndedAt            lenientTime             `json:"ended_at"`
+		LengthSeconds      lenientInt              `json:"length_seconds"`
+		Agents             lenientList[Agent]      `json:"agents"`
+		Metadata           lenientMap              `json:"metadata"`
+		VisitorAgentRating lenientInt              `json:"visitor_agent_rating"`
+		WebhookLogs        lenientList[WebhookLog] `json:"webhook_logs"`
 	}{plain: (*plain)(s)}
-	if err := informing(b, &in); err != nil {
+	if err := decodeLenient(b, &in); err != nil {
 		return err
 	}
 	s.ID, s.VisitorID = string(in.ID), string(in.VisitorID)
@@ -81,18 +81,18 @@ func (s *Session) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// UnmarshalJSON reads a log entry as the service writes it, replacing what l held.
+// UnmarshalJSON reads a log entry as the service writes it, and replaces all fields of l.
 func (l *WebhookLog) UnmarshalJSON(b []byte) error {
 	*l = WebhookLog{}
 	type plain WebhookLog
 	in := struct {
 		*plain
-		ID          text `json:"id"`
-		CreatedAt   when `json:"created_at"`
-		UpdatedAt   when `json:"updated_at"`
-		WillRetryAt when `json:"will_retry_at"`
+		ID          idText      `json:"id"`
+		CreatedAt   lenientTime `json:"created_at"`
+		UpdatedAt   lenientTime `json:"updated_at"`
+		WillRetryAt lenientTime `json:"will_retry_at"`
 	}{plain: (*plain)(l)}
-	if err := informing(b, &in); err != nil {
+	if err := decodeLenient(b, &in); err != nil {
 		return err
 	}
 	l.ID, l.CreatedAt, l.UpdatedAt = string(in.ID), time.Time(in.CreatedAt), time.Time(in.UpdatedAt)
@@ -100,23 +100,22 @@ func (l *WebhookLog) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// SessionQuery narrows Sessions. The zero value asks for all there are.
+// SessionQuery selects the sessions that Sessions lists. The zero value selects all.
 type SessionQuery struct {
 	BeforeID     string // only sessions before this one
 	AfterID      string // only sessions after this one
 	OngoingOnly  bool
-	UpdatedAfter time.Time // only sessions changed later; zero for all
+	UpdatedAfter time.Time // only sessions changed after this time; zero for all
 }
 
-// maxPages ends a list that does not. The size of a page is not documented.
+// maxPages is a limit in case a list has no end. The size of a page is not documented.
 const maxPages = 1000
 
-// Sessions lists sessions by their start, oldest first: GET /cobrowsing_sessions/list, page after page until
-// the service says there are no more. An error is the last thing it yields. Pages are fetched as the loop asks
-// for them, each within its own deadline; a list that repeats itself, or has more than a thousand pages, ends
-// in ErrUpstream.
+// Sessions lists sessions by their start, oldest first: GET /cobrowsing_sessions/list. It reads a page when the loop
+// needs it, each with its own deadline, until the service says that there are no more. After an error it yields
+// nothing more. A list that repeats itself, or has more than a thousand pages, ends with ErrUpstream.
 //
-// The vendor describes after_id with the words of before_id; its note on pages shows that "after" is meant.
+// The vendor describes after_id with the text of before_id; its note on pages shows that "after" is meant.
 func (c *Client) Sessions(ctx context.Context, q SessionQuery) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
 		r := request{
@@ -139,7 +138,7 @@ func (c *Client) Sessions(ctx context.Context, q SessionQuery) iter.Seq2[Session
 			var page struct {
 				Sessions []Session `json:"cobrowsing_sessions"`
 				HasMore  bool      `json:"has_more"`
-				LastID   text      `json:"last_id"`
+				LastID   idText    `json:"last_id"`
 			}
 			r.private = []string{r.query.Get("before_id"), r.query.Get("after_id")}
 			if err := c.wire.call(ctx, r, &page); err != nil {
@@ -147,7 +146,7 @@ func (c *Client) Sessions(ctx context.Context, q SessionQuery) iter.Seq2[Session
 				return
 			}
 			if slices.ContainsFunc(page.Sessions, func(s Session) bool { return s.ID == "" }) {
-				yield(Session{}, unreadable(r.op, "a session without an id"))
+				yield(Session{}, badAnswer(r.op, "a session without an id"))
 				return
 			}
 			for _, s := range page.Sessions {
@@ -160,23 +159,23 @@ func (c *Client) Sessions(ctx context.Context, q SessionQuery) iter.Seq2[Session
 			}
 			last := string(page.LastID)
 			if last == "" || seen[last] {
-				yield(Session{}, unreadable(r.op, "the list says it goes on, but not where"))
+				yield(Session{}, badAnswer(r.op, "the list has more pages, but no id of the next"))
 				return
 			}
 			seen[last] = true
 			r.query.Set("after_id", last)
 		}
-		yield(Session{}, unreadable(r.op, "the list does not end"))
+		yield(Session{}, badAnswer(r.op, "the list does not end"))
 	}
 }
 
-// ParseWebhook reads the body Upscope posts to WatchRequest.WebhookURL after a session: a bare session, or one
-// under session or cobrowsing_session, since the vendor does not say. The post is not signed. Take it as a hint
-// and look the session up; an error means there is no usable one in it, and quotes nothing of it.
+// ParseWebhook reads the body that Upscope posts to WatchRequest.WebhookURL after a session. The vendor does not
+// document its form, so ParseWebhook reads a bare session, or one under session or cobrowsing_session. The post is
+// not signed: use it as a hint, and ask the service. An error does not quote the body.
 func ParseWebhook(body []byte) (Session, error) {
 	var in struct {
-		Session      *Session `json:"session"`
-		LongerNaming *Session `json:"cobrowsing_session"`
+		Session  *Session `json:"session"`
+		LongName *Session `json:"cobrowsing_session"`
 	}
 	if len(body) > maxBody {
 		return Session{}, errors.New("upscope: webhook: longer than 1 MiB")
@@ -186,7 +185,7 @@ func ParseWebhook(body []byte) (Session, error) {
 	}
 	s := in.Session
 	if s == nil {
-		s = in.LongerNaming
+		s = in.LongName
 	}
 	if s == nil {
 		s = new(Session)
@@ -195,7 +194,7 @@ func ParseWebhook(body []byte) (Session, error) {
 		}
 	}
 	if s.ID == "" || s.VisitorID == "" {
-		return Session{}, errors.New("upscope: webhook: no session and visitor in it")
+		return Session{}, errors.New("upscope: webhook: it has no session with a visitor")
 	}
 	return *s, nil
 }

@@ -17,7 +17,7 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// sessions returns a service in which n sessions have begun, a minute apart.
+// sessions returns a service with n sessions that began a minute apart.
 func sessions(t *testing.T, n, pageSize int) fixture {
 	t.Helper()
 	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
@@ -65,7 +65,7 @@ func TestSessionsFollowsThePages(t *testing.T) {
 	}
 }
 
-func TestSessionsFetchesNoPageThatNobodyReads(t *testing.T) {
+func TestSessionsReadsAPageOnlyWhenItIsNeeded(t *testing.T) {
 	t.Parallel()
 	f := sessions(t, 7, 3)
 	for _, err := range f.client.Sessions(t.Context(), upscope.SessionQuery{}) {
@@ -111,15 +111,15 @@ func TestSessionsAreNarrowedByTheQuery(t *testing.T) {
 	}
 }
 
-func TestAListOfSessionsThatDoesNotEndIsGivenUp(t *testing.T) {
+func TestAnEndlessListOfSessionsIsAnError(t *testing.T) {
 	t.Parallel()
 	for name, next := range map[string]func(n int) string{
-		"says more but not where": func(int) string { return `[{"id":"a"}],"has_more":true,"last_id":null` },
+		"has more but no last_id": func(int) string { return `[{"id":"a"}],"has_more":true,"last_id":null` },
 		"no last_id at all":       func(int) string { return `[{"id":"a"}],"has_more":true` },
 		"repeats itself":          func(int) string { return `[{"id":"a"}],"has_more":true,"last_id":"a"` },
-		"goes round":              func(n int) string { return fmt.Sprintf(`[{"id":"a"}],"has_more":true,"last_id":"%d"`, n%3) },
-		"begins anew":             func(int) string { return `[],"has_more":true,"last_id":"start"` },
-		"goes on for ever":        func(n int) string { return fmt.Sprintf(`[],"has_more":true,"last_id":%d`, n) },
+		"goes in a circle":        func(n int) string { return fmt.Sprintf(`[{"id":"a"}],"has_more":true,"last_id":"%d"`, n%3) },
+		"begins again":            func(int) string { return `[],"has_more":true,"last_id":"start"` },
+		"never ends":              func(n int) string { return fmt.Sprintf(`[],"has_more":true,"last_id":%d`, n) },
 		"has no ids":              func(int) string { return `[{"visitor_id":"AB12"}]` },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestAListOfSessionsThatDoesNotEndIsGivenUp(t *testing.T) {
 			n := 0
 			for _, err := range client.Sessions(t.Context(), upscope.SessionQuery{AfterID: "start"}) {
 				if n++; last != nil {
-					t.Fatal("it goes on after an error")
+					t.Fatal("it yields more after an error")
 				}
 				last = err
 			}
@@ -146,7 +146,7 @@ func TestAListOfSessionsThatDoesNotEndIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestTheVendorsWebhookIsReadInEachShapeItMayHave(t *testing.T) {
+func TestAWebhookIsReadInEachShape(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{
 		documentedSession, `{"session":` + documentedSession + `}`, `{"cobrowsing_session":` + documentedSession + `,"event":"ended"}`,
@@ -155,7 +155,7 @@ func TestTheVendorsWebhookIsReadInEachShapeItMayHave(t *testing.T) {
 		if diff := cmp.Diff(wantedSession(), s); err != nil || diff != "" {
 			t.Errorf("%v\n%s", err, diff)
 		}
-		hidden(t, s, "CANARY")
+		checkHidden(t, s, "CANARY")
 	}
 	for _, body := range []string{
 		``, `null`, `{}`, `[]`, `"CANARY"`, `{"id":"s1"}`, `{"visitor_id":"AB12"}`, `{"session":"CANARY"}`, `{"session":null}`,
@@ -169,7 +169,7 @@ func TestTheVendorsWebhookIsReadInEachShapeItMayHave(t *testing.T) {
 	}
 }
 
-func TestASessionIsWhatTheServiceMakesOfAWatchLink(t *testing.T) {
+func TestAWatchLinkBecomesASession(t *testing.T) {
 	t.Parallel()
 	f := setup(t, upscopetest.Options{})
 	populate(f)
@@ -196,7 +196,7 @@ func TestASessionIsWhatTheServiceMakesOfAWatchLink(t *testing.T) {
 	}
 }
 
-// A webhook is a session with its two ids, or an error that quotes nothing.
+// A webhook is read as a session with both ids, or is an error.
 func FuzzSessionJSON(f *testing.F) {
 	f.Add([]byte(documentedSession))
 	f.Add([]byte(`{"session":` + documentedSession + `}`))
@@ -211,6 +211,6 @@ func FuzzSessionJSON(f *testing.F) {
 		if s.ID == "" || s.VisitorID == "" {
 			t.Fatalf("%+v", s)
 		}
-		rewritten[upscope.Session](t, s)
+		roundTrip[upscope.Session](t, s)
 	})
 }

@@ -14,10 +14,10 @@ import (
 
 const (
 	key    = "test-key"
-	prefix = "/tenants/acme" // the API is always below a path, so that a call which forgets it is noticed
+	prefix = "/tenants/acme" // the API is below a path, so that tests notice a call that forgets the path
 )
 
-// fixture is a service below a path prefix, and both clients of it.
+// fixture is a service below a path prefix, with its client and eraser.
 type fixture struct {
 	*upscopetest.Server
 	client *upscope.Client
@@ -59,13 +59,13 @@ func clients(t *testing.T, c upscope.Config) (*upscope.Client, *upscope.Eraser) 
 	return client, eraser
 }
 
-// answering is a transport that gives the same good answer to everything and keeps the last request.
-type answering struct {
+// fixedAnswer is a transport that answers every request with 200 and body, and keeps the last request.
+type fixedAnswer struct {
 	body string
 	last *http.Request
 }
 
-func (a *answering) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a *fixedAnswer) RoundTrip(r *http.Request) (*http.Response, error) {
 	a.last = r
 	return &http.Response{
 		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Request: r,
@@ -73,18 +73,18 @@ func (a *answering) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// anyCall is one method of the clients, called with arguments the service of populate understands.
+// anyCall calls one method of the client or eraser. With the data of populate it succeeds.
 type anyCall struct {
 	name     string
 	endpoint upscopetest.Endpoint
-	bodyless bool // success has no body worth reading
-	// aboutOnline is whether the request names onlineID.
+	bodyless bool // the method does not read the body of a success
+	// aboutOnline says that the request contains onlineID.
 	aboutOnline bool
 	do          func(context.Context, fixture) error
 }
 
 const (
-	onlineID  = "canaryid" // only letters, so that it could pass for a vendor's code
+	onlineID  = "canaryid" // only letters, so that it looks like a code of the vendor
 	offlineID = "Gone1234"
 	ownKey    = "CANARYsearch"
 	agentID   = "slack:T1/CANARYagent"

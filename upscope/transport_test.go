@@ -19,8 +19,8 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// On a busy machine a connection may be given up because Go does not learn in time that
-// a request was written (net/http, maxWriteWaitBeforeConnReuse), so there are three tries.
+// On a busy machine Go may close a connection because it learns too late that the request
+// was written (net/http, maxWriteWaitBeforeConnReuse), so there are three tries.
 func TestManyCallsShareFewConnections(t *testing.T) {
 	t.Parallel()
 	var all []int32
@@ -39,8 +39,7 @@ func connectionsOfCalls(t *testing.T) int32 {
 	srv.Come(upscope.Visitor{ShortID: "AB12"})
 	const parallel, each = 64, 12
 	var opened, came atomic.Int32
-	// The first calls are all under way at once, or some would be answered on each other's
-	// connections while their own are still made.
+	// All first calls run at once. Otherwise some would use connections that other calls made.
 	all := make(chan struct{})
 	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if came.Add(1) == parallel {
@@ -62,7 +61,7 @@ func connectionsOfCalls(t *testing.T) int32 {
 	transport.TLSClientConfig.RootCAs.AddCert(web.Certificate())
 	client, _ := clients(t, upscope.Config{URL: web.URL, Key: key, Transport: transport})
 
-	// Good answers, failures with bodies, and calls that read no body all have to give their connection back.
+	// Successes, failures with bodies, and calls that read no body must all return their connection.
 	var wg sync.WaitGroup
 	for range parallel {
 		wg.Go(func() {
@@ -109,7 +108,7 @@ func TestTheTransportSpeaksHTTP2(t *testing.T) {
 	}
 }
 
-func TestACertificateNobodySignedIsRefused(t *testing.T) {
+func TestAnUntrustedCertificateIsRefused(t *testing.T) {
 	t.Parallel()
 	web := httptest.NewUnstartedServer(upscopetest.New(upscopetest.Options{}))
 	web.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0) // it complains of the handshake
@@ -126,7 +125,7 @@ func TestACertificateNobodySignedIsRefused(t *testing.T) {
 	}
 }
 
-func TestNobodyListening(t *testing.T) {
+func TestARefusedConnectionIsAnUpstreamFault(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -139,7 +138,7 @@ func TestNobodyListening(t *testing.T) {
 	}
 }
 
-func TestAWatchLinkIsNeverAskedForTwice(t *testing.T) {
+func TestACallForAWatchLinkIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	f := setup(t, upscopetest.Options{})
 	populate(f)
@@ -155,7 +154,7 @@ func TestAWatchLinkIsNeverAskedForTwice(t *testing.T) {
 	}
 }
 
-func TestAGetIsRepeatedOnceOnAKeptConnectionThatBroke(t *testing.T) {
+func TestAGetIsRepeatedIfAKeptConnectionWasClosed(t *testing.T) {
 	t.Parallel()
 	f := setup(t, upscopetest.Options{})
 	populate(f)
@@ -178,7 +177,7 @@ func TestAGetIsRepeatedOnceOnAKeptConnectionThatBroke(t *testing.T) {
 	}
 }
 
-// memory is a network inside the process, on which synctest can move the clock.
+// memory is a network inside the process, as synctest needs it to advance its clock.
 type memory struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -236,7 +235,7 @@ func TestEachCallHasItsOwnDeadline(t *testing.T) {
 					took := time.Since(began)
 					if call.bodyless && fault.Drip > 0 {
 						if err != nil {
-							t.Errorf("a good status was not enough: %v", err)
+							t.Errorf("status 200, but the call failed: %v", err)
 						}
 					} else {
 						if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, upscope.ErrUpstream) {
@@ -286,7 +285,7 @@ func TestAnAnswerIsReadUpToOneMiB(t *testing.T) {
 		return `{"usage":{},"pad":"` + strings.Repeat("x", size-len(`{"usage":{},"pad":""}`)) + `"}`
 	}
 	for size, ok := range map[int]bool{1<<20 - 1: true, 1 << 20: true, 1<<20 + 1: false} {
-		client, _ := clients(t, upscope.Config{Key: key, Transport: &answering{body: pad(size)}})
+		client, _ := clients(t, upscope.Config{Key: key, Transport: &fixedAnswer{body: pad(size)}})
 		if _, err := client.Usage(t.Context()); (err == nil) != ok {
 			t.Errorf("%d bytes: %v", size, err)
 		}

@@ -56,9 +56,9 @@ func wantedSession() upscope.Session {
 	}
 }
 
-func answered(t *testing.T, body string) *upscope.Client {
+func clientAnswered(t *testing.T, body string) *upscope.Client {
 	t.Helper()
-	client, _ := clients(t, upscope.Config{Key: key, Transport: &answering{body: body}})
+	client, _ := clients(t, upscope.Config{Key: key, Transport: &fixedAnswer{body: body}})
 	return client
 }
 
@@ -76,11 +76,11 @@ func TestEveryDocumentedFieldOfAVisitorIsRead(t *testing.T) {
 		Integration: "intercom,zendesk", SDK: "web", PublicKey: "public", JSConfiguration: true,
 		WatchLink: "https://upscope.com/w/AB12", Sessions: []upscope.Session{wantedSession()},
 	}
-	got, err := answered(t, `{"visitor":`+documentedVisitor+`}`).Visitor(t.Context(), "AB12")
+	got, err := clientAnswered(t, `{"visitor":`+documentedVisitor+`}`).Visitor(t.Context(), "AB12")
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}
-	list, err := answered(t, `{"visitors":[`+documentedVisitor+`]}`).Latest(t.Context(), 10)
+	list, err := clientAnswered(t, `{"visitors":[`+documentedVisitor+`]}`).Latest(t.Context(), 10)
 	if diff := cmp.Diff([]upscope.Visitor{want}, list); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}
@@ -101,7 +101,7 @@ func TestFieldsOfAVisitorMayBeNullOrAbsent(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, body := range []string{string(nulls), `{"short_id":"AB12"}`, `{"short_id":"AB12","added_at":"","sessions":[]}`} {
-		v, err := answered(t, `{"visitor":`+body+`}`).Visitor(t.Context(), "AB12")
+		v, err := clientAnswered(t, `{"visitor":`+body+`}`).Visitor(t.Context(), "AB12")
 		if len(v.Sessions) == 0 {
 			v.Sessions = nil
 		}
@@ -111,8 +111,8 @@ func TestFieldsOfAVisitorMayBeNullOrAbsent(t *testing.T) {
 	}
 }
 
-// What says who somebody is and whether they are there decides whose screen an agent sees.
-func TestWhatDecidesWhoIsMeantIsReadStrictly(t *testing.T) {
+// These fields decide whose screen an agent sees.
+func TestFieldsThatIdentifyAVisitorAreReadStrictly(t *testing.T) {
 	t.Parallel()
 	for _, visitor := range []string{
 		`{"short_id":7}`, `{"short_id":["AB12"]}`, `{"short_id":"AB12","is_online":"true"}`, `{"short_id":"AB12","is_online":1}`,
@@ -121,23 +121,23 @@ func TestWhatDecidesWhoIsMeantIsReadStrictly(t *testing.T) {
 		`{"short_id":"AB12","sessions":[{"id":"a","id":"b"}]}`, `{"short_id":"AB12","\u006eame":"a","name":"b"}`,
 		`{"name":7,"short_id":"AB12","sessions":[7],"is_online":"true"}`, `7`, `"AB12"`, `[]`, `null`, `{}`,
 	} {
-		if _, err := answered(t, `{"visitor":`+visitor+`}`).Visitor(t.Context(), "AB12"); !errors.Is(err, upscope.ErrUpstream) {
+		if _, err := clientAnswered(t, `{"visitor":`+visitor+`}`).Visitor(t.Context(), "AB12"); !errors.Is(err, upscope.ErrUpstream) {
 			t.Errorf("%s: %v", visitor, err)
 		}
-		// Whether somebody is the only one shows only where all can be read.
-		if all, err := answered(t, `{"visitors":[{"short_id":"CD34"},`+visitor+`]}`).Latest(t.Context(), 10); !errors.Is(err, upscope.ErrUpstream) {
-			t.Errorf("beside another, %s: %+v, %v", visitor, all, err)
+		// If one visitor of a list cannot be read, the caller cannot know whether another is the only match.
+		if all, err := clientAnswered(t, `{"visitors":[{"short_id":"CD34"},`+visitor+`]}`).Latest(t.Context(), 10); !errors.Is(err, upscope.ErrUpstream) {
+			t.Errorf("in a list with another, %s: %+v, %v", visitor, all, err)
 		}
 	}
 	for _, list := range []string{`{}`, `"none"`, `7`, `[[]]`} {
-		if _, err := answered(t, `{"visitors":`+list+`}`).Latest(t.Context(), 10); !errors.Is(err, upscope.ErrUpstream) {
+		if _, err := clientAnswered(t, `{"visitors":`+list+`}`).Latest(t.Context(), 10); !errors.Is(err, upscope.ErrUpstream) {
 			t.Errorf("visitors %s: %v", list, err)
 		}
 	}
 }
 
-// What only informs is missing when it is of another type, and costs nothing else.
-func TestAFieldThatOnlyInformsCannotMakeAVisitorUnreadable(t *testing.T) {
+// A field of the wrong type is zero, and all other fields are read.
+func TestAWrongOtherFieldDoesNotMakeAVisitorUnreadable(t *testing.T) {
 	t.Parallel()
 	known := `"unique_id":"u","identities":["joe"],"lookup_code":"0042","is_online":true,"name":"Joe"`
 	want := upscope.Visitor{ShortID: "AB12", UniqueID: "u", Identities: []string{"joe"}, LookupCode: "0042", IsOnline: true, Name: "Joe"}
@@ -149,19 +149,19 @@ func TestAFieldThatOnlyInformsCannotMakeAVisitorUnreadable(t *testing.T) {
 		`"sdk":2`, `"api_key":1`, `"js_configuration":{}`, `"watch_link":{}`, `"tags":"#a"`, `"sessions":{}`, `"sessions":"many"`,
 	} {
 		for _, visitor := range []string{`{"short_id":"AB12",` + odd + `,` + known + `}`, `{"short_id":"AB12",` + known + `,` + odd + `}`} {
-			v, err := answered(t, `{"visitor":`+visitor+`}`).Visitor(t.Context(), "AB12")
+			v, err := clientAnswered(t, `{"visitor":`+visitor+`}`).Visitor(t.Context(), "AB12")
 			if diff := cmp.Diff(want, v); err != nil || diff != "" {
 				t.Errorf("%s: %v\n%s", odd, err, diff)
 			}
-			all, err := answered(t, `{"visitors":[{"short_id":"CD34"},`+visitor+`]}`).Latest(t.Context(), 10)
+			all, err := clientAnswered(t, `{"visitors":[{"short_id":"CD34"},`+visitor+`]}`).Latest(t.Context(), 10)
 			if diff := cmp.Diff([]upscope.Visitor{{ShortID: "CD34"}, want}, all); err != nil || diff != "" {
-				t.Errorf("beside another, %s: %v\n%s", odd, err, diff)
+				t.Errorf("in a list with another, %s: %v\n%s", odd, err, diff)
 			}
 		}
 	}
 }
 
-func TestAPastSessionCannotMakeAVisitorUnreadable(t *testing.T) {
+func TestAWrongPastSessionDoesNotMakeAVisitorUnreadable(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		session string
@@ -182,7 +182,7 @@ func TestAPastSessionCannotMakeAVisitorUnreadable(t *testing.T) {
 		"nothing":                  {`null`, []upscope.Session{}},
 	} {
 		body := `{"visitor":{"short_id":"AB12","sessions":[` + tt.session + `,` + documentedSession + `],"is_online":true}}`
-		v, err := answered(t, body).Visitor(t.Context(), "AB12")
+		v, err := clientAnswered(t, body).Visitor(t.Context(), "AB12")
 		if err != nil || !v.IsOnline {
 			t.Errorf("%s: %+v, %v", name, v, err)
 			continue
@@ -193,27 +193,27 @@ func TestAPastSessionCannotMakeAVisitorUnreadable(t *testing.T) {
 	}
 }
 
-func TestAnAnswerAboutSomebodyElseIsNotTaken(t *testing.T) {
+func TestAnAnswerAboutAnotherVisitorIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{`{"visitor":{"short_id":"CD34"}}`, `{"visitor":{"short_id":""}}`, `{"visitor":{}}`, `{"visitors":[{"short_id":"AB12"}]}`} {
-		if v, err := answered(t, body).Visitor(t.Context(), "AB12"); !errors.Is(err, upscope.ErrUpstream) || v.ShortID != "" {
+		if v, err := clientAnswered(t, body).Visitor(t.Context(), "AB12"); !errors.Is(err, upscope.ErrUpstream) || v.ShortID != "" {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
 	for _, body := range []string{`{"visitors":[null]}`, `{"visitors":[{"name":"Joe"}]}`} {
-		if _, err := answered(t, body).Latest(t.Context(), 10); !errors.Is(err, upscope.ErrUpstream) {
+		if _, err := clientAnswered(t, body).Latest(t.Context(), 10); !errors.Is(err, upscope.ErrUpstream) {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
 }
 
-func TestWhatThePageWritesCannotMakeAnAnswerUnreadable(t *testing.T) {
+func TestMetadataOfThePageCannotMakeAnAnswerUnreadable(t *testing.T) {
 	t.Parallel()
 	for _, metadata := range []string{
 		`{"visitor_n":1e999}`, `{"visitor_a":{"b":[1]},"visitor_A":2}`, `[]`, `"text"`, `7`, `null`, `{"":""}`, `{"visitor_x":null}`,
 	} {
 		body := `{"visitor":{"short_id":"AB12","sessions":[{"id":"s1","metadata":` + metadata + `}]}}`
-		if _, err := answered(t, body).Visitor(t.Context(), "AB12"); err != nil {
+		if _, err := clientAnswered(t, body).Visitor(t.Context(), "AB12"); err != nil {
 			t.Errorf("%s: %v", metadata, err)
 		}
 	}
@@ -221,11 +221,11 @@ func TestWhatThePageWritesCannotMakeAnAnswerUnreadable(t *testing.T) {
 
 func TestTheLargestDocumentedListFits(t *testing.T) {
 	t.Parallel()
-	// Ten visitors with fifty sessions each, all fields filled, and some lines of notes.
+	// The list has ten visitors with fifty sessions each, with all fields and some lines of notes.
 	session := strings.Replace(documentedSession, "fixed it", strings.Repeat("The customer could not pay. ", 15), 1)
 	visitor := strings.Replace(documentedVisitor, documentedSession, strings.TrimSuffix(strings.Repeat(session+",", 50), ","), 1)
 	body := `{"visitors":[` + strings.TrimSuffix(strings.Repeat(visitor+",", 10), ",") + `]}`
-	list, err := answered(t, body).Latest(t.Context(), 10)
+	list, err := clientAnswered(t, body).Latest(t.Context(), 10)
 	if err != nil || len(list) != 10 || len(list[9].Sessions) != 50 {
 		t.Errorf("%d bytes: %v", len(body), err)
 	}
@@ -248,8 +248,8 @@ func TestAVisitorIsReadFromTheService(t *testing.T) {
 	}
 }
 
-// An answer is a visitor with the id asked for, or an upstream fault; and what was read stays what it is when
-// written and read again.
+// An answer is read as a visitor with the requested id, or is an upstream fault. A visitor that is written and read
+// again stays the same.
 func FuzzVisitorJSON(f *testing.F) {
 	f.Add([]byte(documentedVisitor))
 	f.Add([]byte(`{"short_id":"AB12"}`))
@@ -259,7 +259,7 @@ func FuzzVisitorJSON(f *testing.F) {
 	f.Add([]byte(`null`))
 	f.Add([]byte(strings.Repeat("[", 10_001)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		client, err := upscope.New(upscope.Config{Key: key, Transport: &answering{body: `{"visitor":` + string(b) + `}`}})
+		client, err := upscope.New(upscope.Config{Key: key, Transport: &fixedAnswer{body: `{"visitor":` + string(b) + `}`}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -273,11 +273,11 @@ func FuzzVisitorJSON(f *testing.F) {
 		if !strings.EqualFold(v.ShortID, "AB12") {
 			t.Fatalf("short id %q", v.ShortID)
 		}
-		rewritten[upscope.Visitor](t, v)
+		roundTrip[upscope.Visitor](t, v)
 	})
 }
 
-func rewritten[T any](t *testing.T, v T) {
+func roundTrip[T any](t *testing.T, v T) {
 	t.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {

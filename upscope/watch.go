@@ -12,42 +12,41 @@ import (
 )
 
 // WatchRequest says who wants to watch, and how (cobrowsingapi.com/docs/rest-api/api-endpoints). Only Agent is
-// required; what is zero is left to the account's settings.
+// required; zero fields are left to the account's settings.
 type WatchRequest struct {
-	Agent       Agent // ID and Name; without a name the visitor is asked for consent by nobody in particular
+	Agent       Agent // ID and Name; without a name the question for consent names no agent
 	Viewer      Agent // ID and Name of the person who watches, if not the agent
 	Branding    Branding
 	Permissions Permissions
-	// Metadata comes back in Session.Metadata. Values are strings, numbers or booleans. Names must not begin
-	// with visitor_, which marks what the page wrote.
+	// Metadata is returned in Session.Metadata. Values are strings, numbers or booleans. Names must not begin with
+	// visitor_, which marks values of the page.
 	Metadata     map[string]any
-	InitialNotes string // what the agent's notes begin with
-	Language     string // else the browser's
-	WebhookURL   string // is posted the session after it ended; unsigned, so put something unguessable into it
+	InitialNotes string // the beginning of the agent's notes
+	Language     string // empty for the browser's
+	WebhookURL   string // gets the session after its end, unsigned; it should contain a secret
 }
 
-// Naked says how much of Upscope's own surroundings the agent sees.
+// Naked says which of Upscope's own parts the agent sees around the visitor's page.
 type Naked int
 
 // The zero value, NakedNo, is the service's default.
 const (
 	NakedNo       Naked = iota // with logo and controls
 	NakedYes                   // without the logo
-	NakedPageOnly              // without controls too: a frame around it has to have them
+	NakedPageOnly              // without controls too: the page around it must have them
 )
 
-// Branding is about the page the agent sees. Addresses are https, or http on loopback.
+// Branding changes the page that the agent sees. Addresses are https, or http on loopback.
 type Branding struct {
 	Naked Naked
-	// RetryURL is where "retry" leads when a session cannot start; empty for no such button. It must be an
-	// address that mints a new link. The vendor's words are that the visitor can click it, so it must be no
-	// secret.
+	// RetryURL is the address of the "retry" button when a session cannot start; empty for no button. The address
+	// must make a new link. According to the vendor the visitor can click it, so it must not be secret.
 	RetryURL string
-	// OnEndURL is where the agent lands afterwards; empty closes the window where possible.
+	// OnEndURL is where the agent goes after the session; if empty, the window closes where possible.
 	OnEndURL string
 }
 
-// Switch is a setting that can also be left alone.
+// Switch is a setting that is on, off, or not sent.
 type Switch int
 
 // The zero value is Unset.
@@ -57,6 +56,7 @@ const (
 	Off
 )
 
+// String returns unset, on or off, and invalid for other values.
 func (s Switch) String() string {
 	switch s {
 	case Unset:
@@ -69,10 +69,10 @@ func (s Switch) String() string {
 	return "invalid"
 }
 
-// IsZero reports whether the setting is left alone, and so not written.
+// IsZero reports whether the setting is Unset, and so left out of the JSON.
 func (s Switch) IsZero() bool { return s == Unset }
 
-// MarshalJSON writes true for On and false for Off.
+// MarshalJSON returns true for On and false for Off.
 func (s Switch) MarshalJSON() ([]byte, error) {
 	switch s {
 	case On:
@@ -80,13 +80,13 @@ func (s Switch) MarshalJSON() ([]byte, error) {
 	case Off:
 		return []byte("false"), nil
 	}
-	return nil, errors.New("upscope: a switch that is neither on nor off")
+	return nil, errors.New("upscope: the switch is neither on nor off")
 }
 
-// Permissions is what the agent may do. What is Unset is on, except AllowConsole and HidePrivateDetails, which
-// are off. Redirect, audio, click, draw, scroll and type stay off where the page's script has switched them off.
+// Permissions says what the agent may do. Unset means on, except for AllowConsole and HidePrivateDetails, where it
+// means off. Redirect, audio, click, draw, scroll and type stay off if the page's script switched them off.
 type Permissions struct {
-	AllowAgentRedirect        Switch `json:"allow_agent_redirect,omitzero"` // lead the visitor to another page, or reload
+	AllowAgentRedirect        Switch `json:"allow_agent_redirect,omitzero"` // open another page for the visitor, or reload
 	AllowAudio                Switch `json:"allow_audio,omitzero"`
 	AllowClick                Switch `json:"allow_click,omitzero"`
 	AllowConfetti             Switch `json:"allow_confetti,omitzero"`
@@ -97,10 +97,10 @@ type Permissions struct {
 	AllowScroll               Switch `json:"allow_scroll,omitzero"`
 	AllowShowAgentScreen      Switch `json:"allow_show_agent_screen,omitzero"`
 	AllowType                 Switch `json:"allow_type,omitzero"`
-	HidePrivateDetails        Switch `json:"hide_private_details,omitzero"` // e.g. address and place of the visitor
+	HidePrivateDetails        Switch `json:"hide_private_details,omitzero"` // such as the visitor's IP address and city
 }
 
-// sentWatch is a WatchRequest as the service reads it.
+// sentWatch is the JSON of a WatchRequest.
 type sentWatch struct {
 	Agent        sentAgent      `json:"agent"`
 	Viewer       sentAgent      `json:"viewer,omitzero"`
@@ -118,37 +118,37 @@ type sentBranding struct {
 	OnEndURL *string `json:"on_end_url"`
 }
 
-// Watch mints a secure watch link for a visitor: POST /visitors/{short_id}/watch_url. Mint at the moment of the
-// click, redirect, and forget: the vendor forbids keeping links, they expire soon, and a second click mints
-// again. A link says nothing about the visitor being online or willing.
+// Watch makes a watch link for a visitor: POST /visitors/{short_id}/watch_url. Call it when the agent clicks,
+// redirect to the link, and do not keep it: the vendor forbids that, and links expire soon. A link does not mean that
+// the visitor is online or agrees.
 //
-// ErrNotFound when there is no such visitor, ErrOverPlan when the session would exceed the plan, ErrInvalid
-// when r breaks a rule of WatchRequest. Watch is never repeated: it may have counted although no answer came.
+// The error is ErrNotFound if there is no such visitor, ErrOverPlan if the session would exceed the plan, and
+// ErrInvalid if r breaks a rule of WatchRequest. Do not repeat a call that got no answer: it may have counted.
 func (c *Client) Watch(ctx context.Context, shortID string, r WatchRequest) (WatchLink, error) {
-	req, err := aboutVisitor("watch", http.MethodPost, shortID, "watch_url")
+	req, err := visitorRequest("watch", http.MethodPost, shortID, "watch_url")
 	if err != nil {
 		return WatchLink{}, err
 	}
 	body, why := r.wire()
 	if why != "" {
-		return WatchLink{}, refuse(req.op, why)
+		return WatchLink{}, invalidRequest(req.op, why)
 	}
 	req.body = body
 	req.private = append(req.private, r.Agent.ID)
 	var answer struct {
-		WatchURL   string `json:"watch_url"`
-		Expiration stamp  `json:"expiration"`
+		WatchURL   string    `json:"watch_url"`
+		Expiration timestamp `json:"expiration"`
 	}
 	if err := c.wire.call(ctx, req, &answer); err != nil {
 		return WatchLink{}, err
 	}
 	if answer.WatchURL == "" {
-		return WatchLink{}, unreadable(req.op, "the answer has no link")
+		return WatchLink{}, badAnswer(req.op, "the answer has no link")
 	}
 	return WatchLink{secret: seal("watch link", answer.WatchURL), expires: time.Time(answer.Expiration)}, nil
 }
 
-// wire writes the request down, or says which rule it breaks.
+// wire returns the body of the request, or why r is not valid.
 func (r WatchRequest) wire() (body sentWatch, why string) {
 	if why := r.Agent.sendable(); why != "" {
 		return body, why
@@ -173,7 +173,7 @@ func (r WatchRequest) wire() (body sentWatch, why string) {
 	case NakedPageOnly:
 		body.Branding.Naked = "page_only"
 	default:
-		return body, "naked is none of its three values"
+		return body, "naked does not have one of its three values"
 	}
 	for _, address := range []string{r.Branding.RetryURL, r.Branding.OnEndURL, r.WebhookURL} {
 		if address != "" && !webAddress(address) {
@@ -191,7 +191,7 @@ func (r WatchRequest) wire() (body sentWatch, why string) {
 			return body, "metadata: a name that is empty or begins with visitor_"
 		}
 		if !scalar(value) {
-			return body, "metadata: a value that is no string, number or boolean"
+			return body, "metadata: a value that is not a string, number or boolean"
 		}
 	}
 	return body, ""

@@ -121,13 +121,13 @@ func TestAWatchRequestThatBreaksARuleIsNotSent(t *testing.T) {
 	}
 }
 
-func TestSwitchesSayWhatTheyAre(t *testing.T) {
+func TestSwitchesPrintTheirValue(t *testing.T) {
 	t.Parallel()
 	if got := upscope.Unset.String() + upscope.On.String() + upscope.Off.String() + upscope.Switch(9).String(); got != "unsetonoffinvalid" {
 		t.Error(got)
 	}
 	if _, err := json.Marshal(upscope.Unset); err == nil {
-		t.Error("a switch that is left alone was written")
+		t.Error("an unset switch was written")
 	}
 }
 
@@ -161,7 +161,7 @@ func TestWatchFailuresOfTheService(t *testing.T) {
 	f := setup(t, upscopetest.Options{})
 	populate(f)
 	if _, err := f.client.Watch(t.Context(), "Nobody99", watchRequest()); !errors.Is(err, upscope.ErrNotFound) {
-		t.Errorf("nobody: %v", err)
+		t.Errorf("unknown visitor: %v", err)
 	}
 	f.SetOverPlan(true)
 	if _, err := f.client.Watch(t.Context(), onlineID, watchRequest()); !errors.Is(err, upscope.ErrOverPlan) {
@@ -169,7 +169,7 @@ func TestWatchFailuresOfTheService(t *testing.T) {
 	}
 	f.SetOverPlan(false)
 	if _, err := f.client.Watch(t.Context(), offlineID, watchRequest()); err != nil {
-		t.Errorf("offline, which the service does not mind: %v", err)
+		t.Errorf("offline, which the service accepts: %v", err)
 	}
 	f.Fail(upscopetest.Watch, upscopetest.Fault{WatchURL: "https://evil.example/session/1", Expiration: "null"}, 1)
 	link, err := f.client.Watch(t.Context(), onlineID, watchRequest())

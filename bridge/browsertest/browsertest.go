@@ -1,5 +1,5 @@
-// Package browsertest drives WebKitGTK, Firefox and Chromium in tests, with the input
-// events of a mouse and a keyboard.
+// Package browsertest controls WebKitGTK, Firefox and Chromium in tests, with the input events
+// of a mouse and a keyboard. Start reading the code at browsertest.go.
 package browsertest
 
 import (
@@ -15,43 +15,41 @@ import (
 	"time"
 )
 
-// An Engine is what shows pages and sends requests in a browser.
+// An Engine is a browser engine.
 type Engine string
 
-// The engines. BRIDGE_TEST_BROWSERS lists those that tests run in, such as
-// webkit,chromium.
+// The engines. BRIDGE_TEST_BROWSERS is the comma-separated list of engines to test, such as "webkit,chromium".
 const (
 	WebKit   Engine = "webkit"
 	Firefox  Engine = "firefox"
 	Chromium Engine = "chromium"
 )
 
-// Engines are all of them.
+// Engines has all engines.
 var Engines = []Engine{WebKit, Firefox, Chromium}
 
-// patience is the time limit of each call, and of each condition that is waited for.
-const patience = 30 * time.Second
+// timeout is the time limit for each call, and for each condition that a test waits for.
+const timeout = 30 * time.Second
 
-// A Browser is a running browser with a profile of its own. It is for one goroutine.
-// What fails in it ends the test.
+// A Browser is a running browser with its own profile, for one goroutine. Exported methods end the test if they fail.
 type Browser struct {
-	testing.TB
-	Engine Engine
-	remote remote
+	testing.TB        // the test that uses the browser
+	Engine     Engine // what was started
+	remote     remote
 }
 
-// Start starts an engine, which ends with the test. It skips the test unless
-// BRIDGE_TEST_BROWSERS names the engine, and fails it if the engine's programs are missing.
+// Start starts an engine, and stops it when the test ends. It skips the test unless
+// BRIDGE_TEST_BROWSERS names the engine, and fails the test if a program of the engine is missing.
 func Start(t testing.TB, engine Engine) *Browser {
 	t.Helper()
-	if !wanted(engine) {
+	if !enabled(engine) {
 		t.Skip("BRIDGE_TEST_BROWSERS does not name " + engine)
 	}
 	paths, err := find(engine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*timeout)
 	defer cancel()
 	r, err := open(ctx, t, engine, paths)
 	if err != nil {
@@ -60,22 +58,21 @@ func Start(t testing.TB, engine Engine) *Browser {
 	return &Browser{TB: t, Engine: engine, remote: r}
 }
 
-// With is the same browser in another test, such as a subtest.
-func (b *Browser) With(t testing.TB) *Browser {
+// ForTest returns the same browser for another test, such as a subtest.
+func (b *Browser) ForTest(t testing.TB) *Browser {
 	other := *b
 	other.TB = t
 	return &other
 }
 
-// call runs a command.
 func (b *Browser) call(command string, params object, result any) error {
-	return b.callFor(patience, command, params, result)
+	return b.callFor(timeout, command, params, result)
 }
 
-// probe runs a command that asks the page for something, which may be on its way out.
-// WebKit loses some of those, so that they have to be asked again.
+// probe runs a command that reads from a page which may be unloading. WebKit sometimes does not answer such a command,
+// so on WebKit it has a short limit. Call it only inside wait, which tries again.
 func (b *Browser) probe(command string, params object, result any) error {
-	limit := patience
+	limit := timeout
 	if b.Engine == WebKit {
 		limit = time.Second
 	}
@@ -88,44 +85,45 @@ func (b *Browser) callFor(limit time.Duration, command string, params object, re
 	return b.remote.call(ctx, command, params, result)
 }
 
-// must ends the test with what was done and the page, if err is not nil.
-func (b *Browser) must(err error, did string, args ...any) {
+// must ends the test if err is not nil. The message contains the action, and the address and text of the page.
+func (b *Browser) must(err error, action string, args ...any) {
 	b.Helper()
 	if err != nil {
-		b.Fatalf("%s: %s: %v\n%s", b.Engine, fmt.Sprintf(did, args...), err, b.page())
+		b.Fatalf("%s: %s: %v\n%s", b.Engine, fmt.Sprintf(action, args...), err, b.page())
 	}
 }
 
-// page describes the page that is open.
+// page returns the address and the text of the open page.
 func (b *Browser) page() string {
 	var address, text string
 	_ = b.call("GetCurrentURL", nil, &address)
 	if err := b.call("ExecuteScript", object{"script": "return document.body.innerText", "args": []any{}}, &text); err != nil {
 		text = err.Error()
 	}
-	return "The page at " + address + " says:\n" + text
+	return "The page at " + address + " has the text:\n" + text
 }
 
-// wait waits until a condition holds. What it returns says what is missing.
-func (b *Browser) wait(what string, holds func() error) {
+// wait waits until check returns nil. The error of check says what is missing.
+func (b *Browser) wait(what string, check func() error) {
 	b.Helper()
 	var err error
-	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(25 * time.Millisecond) {
-		if err = holds(); err == nil {
+	for until := time.Now().Add(timeout); time.Now().Before(until); {
+		if err = check(); err == nil {
 			return
 		}
+		<-time.After(25 * time.Millisecond)
 	}
-	b.must(err, "waited in vain for %s", what)
+	b.must(err, "timed out waiting for %s", what)
 }
 
-// Open opens an address as if it was typed, and waits until the page is loaded.
+// Open opens an address as if a person had typed it, and waits until the page is loaded.
 func (b *Browser) Open(address string) {
 	b.Helper()
-	b.Loads(func() { b.must(b.call("Navigate", object{"url": address}, nil), "open %s", address) })
+	b.WaitForLoad(func() { b.must(b.call("Navigate", object{"url": address}, nil), "open %s", address) })
 }
 
-// Loads does something that leads to another page, and waits until that is loaded.
-func (b *Browser) Loads(do func()) {
+// WaitForLoad calls do, which must open another page, and waits until the old page is gone and the new one loaded.
+func (b *Browser) WaitForLoad(do func()) {
 	b.Helper()
 	var before []string
 	b.wait("the page", func() (err error) {
@@ -139,7 +137,7 @@ func (b *Browser) Loads(do func()) {
 			if err == nil {
 				return errors.New("the page is still the same")
 			}
-			if !goneElement(err) {
+			if !isElementGone(err) {
 				return err
 			}
 		}
@@ -148,6 +146,7 @@ func (b *Browser) Loads(do func()) {
 	b.loaded()
 }
 
+// loaded waits until the page is loaded.
 func (b *Browser) loaded() {
 	b.Helper()
 	b.wait("the page to load", func() error {
@@ -160,7 +159,7 @@ func (b *Browser) loaded() {
 	})
 }
 
-// elementKey is what WebDriver has elements under.
+// elementKey is the JSON key of an element in WebDriver.
 const elementKey = "element-6066-11e4-a52e-4f735466cecf"
 
 // elements finds elements by XPath.
@@ -173,7 +172,7 @@ func (b *Browser) elements(path string) (ids []string, err error) {
 	return ids, err
 }
 
-// quoted is a text as XPath has it.
+// quoted returns a text as an XPath string. The text must not have both ' and ".
 func quoted(text string) string {
 	if strings.Contains(text, `"`) {
 		return `'` + text + `'`
@@ -181,25 +180,25 @@ func quoted(text string) string {
 	return `"` + text + `"`
 }
 
-// button is the XPath of buttons and links with this text. A text that ends in … is
-// the beginning of theirs.
+// button returns the XPath of buttons, links and summaries with this text, as content or aria-label. If the text ends
+// in …, their content must begin with the part before it.
 func button(text string) string {
-	is := `=` + quoted(text)
+	equals := `=` + quoted(text)
 	if begin, more := strings.CutSuffix(text, "…"); more {
 		return `//*[self::a or self::button or self::summary][starts-with(normalize-space(), ` + quoted(begin) + `)]`
 	}
-	return `//*[self::a or self::button or self::summary][normalize-space()` + is + ` or @aria-label` + is + `]`
+	return `//*[self::a or self::button or self::summary][normalize-space()` + equals + ` or @aria-label` + equals + `]`
 }
 
-// field is the XPath of what the labels with this text in them are for.
+// field returns the XPath of fields whose label contains this text.
 func field(label string) string {
 	has := `[contains(normalize-space(), ` + quoted(label) + `)]`
 	return `//*[self::input or self::textarea or self::select][@id=//label` + has + `/@for or ancestor::label` + has + `]`
 }
 
-var errNone = errors.New("there is none")
+var errNotFound = errors.New("not found")
 
-// shown waits for an element that is displayed.
+// shown waits until an element of the path is displayed, and returns it.
 func (b *Browser) shown(what, path string) (element string) {
 	b.Helper()
 	b.wait(what, func() error {
@@ -211,12 +210,12 @@ func (b *Browser) shown(what, path string) (element string) {
 				return nil
 			}
 		}
-		return cmp.Or(err, errNone)
+		return cmp.Or(err, errNotFound)
 	})
 	return element
 }
 
-// Click clicks the button or the link with one of these texts, whichever is shown.
+// Click clicks the button or link with one of these texts, whichever is displayed.
 func (b *Browser) Click(texts ...string) {
 	b.Helper()
 	var paths []string
@@ -226,12 +225,12 @@ func (b *Browser) Click(texts ...string) {
 	b.click(fmt.Sprintf("the button %q", texts), strings.Join(paths, " | "))
 }
 
-// click clicks an element, which a script of the page may replace at any time.
+// click clicks an element, and tries again if a script replaces it. shown ends the test if none is displayed in time.
 func (b *Browser) click(what, path string) {
 	b.Helper()
 	b.wait(what+" to be clicked", func() error {
 		err := b.call("ElementClick", object{"element": b.shown(what, path)}, nil)
-		if err != nil && !goneElement(err) {
+		if err != nil && !isElementGone(err) {
 			b.must(err, "click %s", what)
 		}
 		return err
@@ -241,8 +240,8 @@ func (b *Browser) click(what, path string) {
 // betweenClicks is the time between the clicks of a double click, in milliseconds.
 const betweenClicks = 100
 
-// DoubleClick clicks the button or the link with this text twice, as a person does. The
-// page has to be there for that long.
+// DoubleClick clicks the button or link with this text twice, as a person does. The first click
+// must not replace the page.
 func (b *Browser) DoubleClick(text string) {
 	b.Helper()
 	element := b.shown("the button "+strconv.Quote(text), button(text))
@@ -256,13 +255,13 @@ func (b *Browser) DoubleClick(text string) {
 	}}}, nil), "double click %q", text)
 }
 
-// The keys of WebDriver that tests need.
+// The keys for Press, in WebDriver's encoding.
 const (
-	Tab   = "\uE004"
-	Enter = "\uE007"
+	KeyTab   = "\uE004" // the Tab key
+	KeyEnter = "\uE007" // the Enter key
 )
 
-// Press presses keys, one after the other, wherever the focus is.
+// Press presses keys one after the other. They go to the element with the focus.
 func (b *Browser) Press(keys ...string) {
 	b.Helper()
 	var actions []any
@@ -272,57 +271,64 @@ func (b *Browser) Press(keys ...string) {
 	b.must(b.call("PerformActions", object{"actions": []any{object{"type": "key", "id": "keyboard", "actions": actions}}}, nil), "press %q", keys)
 }
 
-// Enter goes to the button or the link with this text by Tab, and presses Enter.
-func (b *Browser) Enter(text string) {
+// FocusAndPressEnter moves the focus with Tab to the button or link with this text, and presses Enter.
+func (b *Browser) FocusAndPressEnter(text string) {
 	b.Helper()
 	b.shown("the button "+strconv.Quote(text), button(text))
 	wanted, err := b.elements(button(text))
 	b.must(err, "look for %q", text)
 	for range 100 {
-		b.Press(Tab)
+		b.Press(KeyTab)
 		var at map[string]string
-		b.must(b.call("GetActiveElement", nil, &at), "ask for what has the focus")
+		b.must(b.call("GetActiveElement", nil, &at), "get the element with the focus")
 		if slices.Contains(wanted, at[elementKey]) {
-			b.Press(Enter)
+			b.Press(KeyEnter)
 			return
 		}
 	}
-	b.must(errors.New("100 tabs did not get there"), "go to %q", text)
+	b.must(errors.New("not reached by pressing Tab 100 times"), "go to %q", text)
 }
 
-// Choose clicks the label with this text in it, of a box to tick.
-func (b *Browser) Choose(label string) {
+// ClickLabel clicks the label that contains this text, to tick its box.
+func (b *Browser) ClickLabel(label string) {
 	b.Helper()
 	b.click("the choice "+strconv.Quote(label), `//label[contains(normalize-space(), `+quoted(label)+`)]`)
 }
 
-// Type replaces what is in the field with this text in its label.
+// Type replaces the content of the field whose label contains this text.
 func (b *Browser) Type(label, text string) {
 	b.Helper()
-	element := b.shown("the field "+strconv.Quote(label), field(label))
+	element := b.shown("the field "+strconv.Quote(label), field(label)+`[not(@type="radio" or @type="checkbox")]`)
 	b.must(b.call("ElementClear", object{"element": element}, nil), "empty %q", label)
 	b.must(b.call("ElementSendKeys", object{"element": element, "text": text}, nil), "type into %q", label)
 }
 
-// Back, Forward and Reload do what the buttons of the browser do.
+// Back goes to the previous page. It does not wait; use WaitForLoad(b.Back).
 func (b *Browser) Back() {
 	b.Helper()
 	b.must(b.call("Back", nil, nil), "go back")
 }
 
-// Forward is explained at Back.
-func (b *Browser) Forward() {
-	b.Helper()
-	b.must(b.call("Forward", nil, nil), "go forward")
-}
-
-// Reload is explained at Back.
+// Reload loads the page again. It does not wait; use WaitForLoad(b.Reload).
 func (b *Browser) Reload() {
 	b.Helper()
 	b.must(b.call("Refresh", nil, nil), "reload")
 }
 
-// NewTab does something that opens a tab, goes to that, and waits until it is loaded.
+// ReloadUntil reloads the page until it has a button or link with this text.
+func (b *Browser) ReloadUntil(text string) {
+	b.Helper()
+	b.wait("the button "+strconv.Quote(text)+" after a reload", func() error {
+		b.WaitForLoad(b.Reload)
+		ids, err := b.elements(button(text))
+		if err == nil && len(ids) == 0 {
+			err = errNotFound
+		}
+		return err
+	})
+}
+
+// NewTab calls do, which must open a tab, switches to that tab, and waits until it is loaded.
 func (b *Browser) NewTab(do func()) {
 	b.Helper()
 	before := b.Tabs()
@@ -332,18 +338,21 @@ func (b *Browser) NewTab(do func()) {
 			if !slices.Contains(before, tab) {
 				b.SwitchTo(tab)
 				var address string
-				if err := b.call("GetCurrentURL", nil, &address); err != nil || address == "" || address == "about:blank" {
-					return fmt.Errorf("the tab is at %q, error %w", address, err)
+				if err := b.call("GetCurrentURL", nil, &address); err != nil {
+					return err
+				}
+				if address == "" || address == "about:blank" {
+					return fmt.Errorf("the tab is at %q", address)
 				}
 				return nil
 			}
 		}
-		return errNone
+		return errNotFound
 	})
 	b.loaded()
 }
 
-// Reset leaves one tab, opens an address in it, and deletes the cookies that this gets.
+// Reset closes all tabs but one, opens an address in it, and deletes the cookies for that address.
 func (b *Browser) Reset(address string) {
 	b.Helper()
 	tabs := b.Tabs()
@@ -356,89 +365,62 @@ func (b *Browser) Reset(address string) {
 	b.DeleteCookies()
 }
 
-// Tabs are the open tabs.
+// Tabs returns the handles of the open tabs, for SwitchTo.
 func (b *Browser) Tabs() (tabs []string) {
 	b.Helper()
 	b.must(b.call("GetWindowHandles", nil, &tabs), "list the tabs")
 	return tabs
 }
 
-// Tab is the tab that is driven.
+// Tab returns the handle of the current tab.
 func (b *Browser) Tab() (tab string) {
 	b.Helper()
-	b.must(b.call("GetWindowHandle", nil, &tab), "ask for the tab")
+	b.must(b.call("GetWindowHandle", nil, &tab), "get the tab")
 	return tab
 }
 
-// SwitchTo goes to another tab.
+// SwitchTo switches to another tab.
 func (b *Browser) SwitchTo(tab string) {
 	b.Helper()
 	b.must(b.call("SwitchToWindow", object{"handle": tab}, nil), "go to a tab")
 }
 
-// Title is the page's title.
-func (b *Browser) Title() (title string) {
-	b.Helper()
-	b.must(b.call("GetTitle", nil, &title), "ask for the title")
-	return title
-}
-
-// URL is the page's address.
+// URL returns the address of the page.
 func (b *Browser) URL() (address string) {
 	b.Helper()
-	b.must(b.call("GetCurrentURL", nil, &address), "ask for the address")
+	b.must(b.call("GetCurrentURL", nil, &address), "get the address")
 	return address
 }
 
-// Text is what a person can read on the page.
-func (b *Browser) Text() (text string) {
-	b.Helper()
-	b.must(json.Unmarshal(b.Script("return document.body.innerText"), &text), "read the page")
-	return text
-}
-
-// See waits until the page has these texts.
-func (b *Browser) See(texts ...string) {
+// WaitForText waits until the page contains each of these texts.
+func (b *Browser) WaitForText(texts ...string) {
 	b.Helper()
 	for _, text := range texts {
 		b.wait("the text "+strconv.Quote(text), func() error {
 			var body string
 			err := b.probe("ExecuteScript", object{"script": "return document.body.innerText", "args": []any{}}, &body)
 			if err == nil && !strings.Contains(body, text) {
-				err = errors.New("the page does not have it")
+				err = errors.New("the page does not contain it")
 			}
 			return err
 		})
 	}
 }
 
-// Script runs the body of a function in the page, as no person's doing, and returns
-// what it returns.
+// Script runs the body of a function in the page, without user activation, and returns its result.
 func (b *Browser) Script(body string) (value json.RawMessage) {
 	b.Helper()
 	b.must(b.call("ExecuteScript", object{"script": body, "args": []any{}}, &value), "run %s", body)
 	return value
 }
 
-// A Cookie is one that the page's address gets.
-type Cookie struct {
-	Name, Value string
-}
-
-// Cookies are those that the page's address gets.
-func (b *Browser) Cookies() (cookies []Cookie) {
-	b.Helper()
-	b.must(b.call("GetCookies", nil, &cookies), "list the cookies")
-	return cookies
-}
-
-// DeleteCookies deletes the cookies that the page's address gets.
+// DeleteCookies deletes the cookies for the address of the page.
 func (b *Browser) DeleteCookies() {
 	b.Helper()
 	b.must(b.call("DeleteAllCookies", nil, nil), "delete the cookies")
-	// WebKit answers before they are deleted, and would delete the next page's as well.
+	// WebKit answers before it has deleted the cookies, and may then also delete cookies that the next page sets.
 	b.wait("cookies to be deleted", func() error {
-		var left []Cookie
+		var left []json.RawMessage
 		err := b.probe("GetCookies", nil, &left)
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("there are %d", len(left))

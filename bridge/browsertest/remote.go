@@ -16,36 +16,33 @@ import (
 
 type object = map[string]any
 
-// A remote carries the commands of WebDriver to a browser. Commands have the names
-// that Marionette gives them.
+// A remote sends WebDriver commands to a browser, by their names in Marionette, Firefox's remote protocol.
 type remote interface {
 	// call runs a command and decodes its value into result, if that is not nil.
-	// What params has under "element" is the element that the command is about.
+	// params["element"] is the id of the element on which the command acts.
 	call(ctx context.Context, command string, params object, result any) error
 }
 
-// A remoteError is what the browser answers to a command that failed.
+// A remoteError is the browser's answer to a failed command.
 type remoteError struct {
-	Code    string `json:"error"`
-	Message string `json:"message"`
+	Code    string `json:"error"`   // WebDriver's error code, such as "no such element"
+	Message string `json:"message"` // the browser's description
 }
 
+// Error implements error.
 func (e *remoteError) Error() string { return e.Code + ": " + e.Message }
 
-// goneElement reports whether a command failed since its element is in the document
-// no more.
-func goneElement(err error) bool {
+// isElementGone reports whether a command failed because its element is no longer in the document.
+func isElementGone(err error) bool {
 	var e *remoteError
 	return errors.As(err, &e) && (e.Code == "stale element reference" || e.Code == "no such element")
 }
 
-// commands are the methods and paths that WebDriver's HTTP interface has for them.
+// commands has the HTTP method and path of each command.
 var commands = map[string]struct{ method, path string }{
 	"Navigate":           {http.MethodPost, "/url"},
 	"GetCurrentURL":      {http.MethodGet, "/url"},
-	"GetTitle":           {http.MethodGet, "/title"},
 	"Back":               {http.MethodPost, "/back"},
-	"Forward":            {http.MethodPost, "/forward"},
 	"Refresh":            {http.MethodPost, "/refresh"},
 	"FindElements":       {http.MethodPost, "/elements"},
 	"GetActiveElement":   {http.MethodGet, "/element/active"},
@@ -64,13 +61,13 @@ var commands = map[string]struct{ method, path string }{
 	"DeleteAllCookies":   {http.MethodDelete, "/cookie"},
 }
 
-// An httpRemote is a driver that speaks WebDriver's HTTP interface.
+// An httpRemote sends commands to a driver, such as chromedriver, by WebDriver's HTTP interface.
 type httpRemote struct {
-	base   string // of the driver, and once there is one of the session
+	base   string // the address of the driver, and later of the session
 	client http.Client
 }
 
-// open waits until the driver is ready, and starts a session.
+// open waits until the driver answers, and starts a session.
 func (r *httpRemote) open(ctx context.Context, capabilities object) error {
 	var err error
 	for {
@@ -106,6 +103,7 @@ func (r *httpRemote) call(ctx context.Context, command string, params object, re
 	return r.do(ctx, c.method, path, params, result)
 }
 
+// do sends one command. A failure that the browser reports is a *remoteError.
 func (r *httpRemote) do(ctx context.Context, method, path string, params object, result any) error {
 	var body io.Reader
 	if method == http.MethodPost {
@@ -147,25 +145,27 @@ func (r *httpRemote) do(ctx context.Context, method, path string, params object,
 	return json.Unmarshal(answer.Value, result)
 }
 
-// A marionette is a connection to Firefox's own remote control: messages of JSON,
-// each with its length and a colon before it.
+// A marionette is a connection to Firefox's remote protocol. Each message is JSON, preceded by
+// its length and a colon.
 type marionette struct {
 	conn net.Conn
 	id   int
 }
 
+// open reads the greeting and starts a session.
 func (m *marionette) open(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := m.conn.SetDeadline(deadline); err != nil {
 			return err
 		}
 	}
-	if _, err := m.read(); err != nil { // the greeting
+	if _, err := m.read(); err != nil {
 		return err
 	}
 	return m.call(ctx, "NewSession", object{}, nil)
 }
 
+// call implements remote. A command is [0, id, name, params]; an answer is [1, id, error, result].
 func (m *marionette) call(ctx context.Context, command string, params object, result any) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := m.conn.SetDeadline(deadline); err != nil {
@@ -175,7 +175,7 @@ func (m *marionette) call(ctx context.Context, command string, params object, re
 	sent := object{}
 	for name, value := range params {
 		if name == "element" {
-			name = "id"
+			name = "id" // as Marionette calls it
 		}
 		sent[name] = value
 	}
@@ -197,7 +197,7 @@ func (m *marionette) call(ctx context.Context, command string, params object, re
 			return fmt.Errorf("unexpected answer %s", message)
 		}
 		if string(answer[1]) != strconv.Itoa(m.id) {
-			continue // of a call that was given up
+			continue // the answer to an earlier call that timed out
 		}
 		if string(answer[2]) != "null" {
 			failed := &remoteError{}
@@ -209,7 +209,7 @@ func (m *marionette) call(ctx context.Context, command string, params object, re
 		if result == nil {
 			return nil
 		}
-		var wrapped map[string]json.RawMessage
+		var wrapped map[string]json.RawMessage // Marionette wraps some results in {"value": …}
 		if json.Unmarshal(answer[3], &wrapped) == nil && len(wrapped) == 1 && wrapped["value"] != nil {
 			answer[3] = wrapped["value"]
 		}
@@ -217,6 +217,7 @@ func (m *marionette) call(ctx context.Context, command string, params object, re
 	}
 }
 
+// read reads one message: its length in decimal, a colon, and JSON.
 func (m *marionette) read() ([]byte, error) {
 	length := 0
 	for digit := []byte{0}; ; {
@@ -227,7 +228,7 @@ func (m *marionette) read() ([]byte, error) {
 			break
 		}
 		if digit[0] < '0' || digit[0] > '9' || length > 1<<26 {
-			return nil, errors.New("a message without its length")
+			return nil, errors.New("the message does not begin with a valid length")
 		}
 		length = length*10 + int(digit[0]-'0')
 	}

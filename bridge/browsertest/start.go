@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// The programs that each engine needs: the first that there is of each list.
+// The programs of each engine. Of each list, the first one that is installed is used.
 var programs = map[Engine]struct {
 	lists [][]string
 	hint  string
@@ -56,8 +56,8 @@ func find(engine Engine) (paths []string, err error) {
 	return paths, nil
 }
 
-// wanted reports whether tests are to run in the engine.
-func wanted(engine Engine) bool {
+// enabled reports whether BRIDGE_TEST_BROWSERS names the engine.
+func enabled(engine Engine) bool {
 	return slices.Contains(strings.Split(os.Getenv("BRIDGE_TEST_BROWSERS"), ","), string(engine))
 }
 
@@ -73,7 +73,7 @@ func open(ctx context.Context, t testing.TB, engine Engine, paths []string) (rem
 		}
 		environment = append(environment, "DISPLAY="+display, "WEBKIT_DISABLE_COMPOSITING_MODE=1", "NO_AT_BRIDGE=1", "GTK_USE_PORTAL=0", "DBUS_SESSION_BUS_ADDRESS=disabled:")
 		return openHTTP(ctx, t, environment, paths[0], object{
-			// The driver sometimes misses the end of a load, and would wait for good. Browser
+			// The driver sometimes misses the end of a load and would wait forever, so Browser
 			// waits for pages itself.
 			"pageLoadStrategy":         "none",
 			"webkitgtk:browserOptions": object{"binary": paths[2], "args": []string{"--automation"}},
@@ -143,29 +143,29 @@ func openFirefox(ctx context.Context, t testing.TB, environment []string, home, 
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("the browser names no port: %w", ctx.Err())
+			return nil, fmt.Errorf("the browser did not write its port: %w", ctx.Err())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// startDisplay starts an X server that nobody sees, and returns its name.
+// startDisplay starts a virtual X server, and returns the name of its display.
 func startDisplay(ctx context.Context, t testing.TB, path string) (string, error) {
-	told, tells, err := os.Pipe()
+	reader, writer, err := os.Pipe()
 	if err != nil {
 		return "", err
 	}
-	defer told.Close()
-	start(t, os.Environ(), tells, path, "-displayfd", "3", "-screen", "0", "1280x900x24", "-nolisten", "tcp")
-	_ = tells.Close() // the server's end is its own
+	defer reader.Close()
+	start(t, os.Environ(), writer, path, "-displayfd", "3", "-screen", "0", "1280x900x24", "-nolisten", "tcp")
+	_ = writer.Close() // the server has its own copy
 	if deadline, ok := ctx.Deadline(); ok {
-		if err := told.SetReadDeadline(deadline); err != nil {
+		if err := reader.SetReadDeadline(deadline); err != nil {
 			return "", err
 		}
 	}
-	line, err := bufio.NewReader(told).ReadString('\n') // in more than one write
+	line, err := bufio.NewReader(reader).ReadString('\n') // the server writes it in parts
 	if err != nil {
-		return "", fmt.Errorf("%s names no display: %w", path, err)
+		return "", fmt.Errorf("%s did not write its display: %w", path, err)
 	}
 	return ":" + strings.TrimSpace(line), nil
 }
@@ -180,12 +180,11 @@ func freePort(ctx context.Context) (string, error) {
 	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port), nil
 }
 
-// start starts a program in a process group of its own, which ends with the test or
-// with the test's process, whichever ends first. What the program says is logged
-// where the test failed.
+// start starts a program in its own process group. The group is killed when the test ends, or
+// when the test's process dies. If the test fails, the output of the program is logged.
 func start(t testing.TB, environment []string, extra *os.File, path string, args ...string) {
 	t.Helper()
-	// The shell ends the group once nobody holds the other end of its input.
+	// The shell kills the group when the other end of its input is closed.
 	const guard = `"$@" </dev/null & read -r _; kill -9 0`
 	cmd := exec.Command("/bin/sh", append([]string{"-c", guard, "sh", path}, args...)...)
 	cmd.Env = environment
@@ -193,9 +192,9 @@ func start(t testing.TB, environment []string, extra *os.File, path string, args
 	if extra != nil {
 		cmd.ExtraFiles = []*os.File{extra}
 	}
-	var said output
-	cmd.Stdout, cmd.Stderr = &said, &said
-	held, err := cmd.StdinPipe()
+	var out output
+	cmd.Stdout, cmd.Stderr = &out, &out
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,15 +203,15 @@ func start(t testing.TB, environment []string, extra *os.File, path string, args
 	}
 	t.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = held.Close()
+		_ = stdin.Close()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("%s: %s", filepath.Base(path), said.String())
+			t.Logf("%s: %s", filepath.Base(path), out.String())
 		}
 	})
 }
 
-// An output keeps the beginning of what a program says.
+// An output keeps the first 8 KiB of a program's output.
 type output struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -77,14 +77,14 @@ func TestReloadKeepsTheRunningPolicyWhileTheFileIsWrong(t *testing.T) {
 		holds(t, f, watchers, began, "")
 
 		write(t, path, wrong)
-		for range 2 { // it says so each time
-			reload(false, path+":1: entry 1 of may is no act; there are ")
-			holds(t, f, watchers, began, "no act")
+		for range 2 { // it returns the fault each time
+			reload(false, path+":1: entry 1 of may is not an act; the acts are ")
+			holds(t, f, watchers, began, "not an act")
 		}
 		write(t, path, "")
 		reload(false, "empty")
 		holds(t, f, watchers, began, "empty")
-		write(t, path, erasers+strings.Repeat("#", policy.MaxFile))
+		write(t, path, erasers+strings.Repeat("#", policy.MaxFileSize))
 		reload(false, "larger")
 		holds(t, f, watchers, began, "larger")
 		if err := os.Remove(path); err != nil {
@@ -93,10 +93,10 @@ func TestReloadKeepsTheRunningPolicyWhileTheFileIsWrong(t *testing.T) {
 		reload(false, "no such file")
 		holds(t, f, watchers, began, "no such file")
 		if _, err := f.State(); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%v hides its cause", err)
+			t.Errorf("%v does not wrap its cause", err)
 		}
 
-		write(t, path, watchers) // as before: mended, and no other policy
+		write(t, path, watchers) // the same content as at first, so the policy does not change
 		reload(false, "")
 		holds(t, f, watchers, began, "")
 		write(t, path, erasers)
@@ -105,7 +105,7 @@ func TestReloadKeepsTheRunningPolicyWhileTheFileIsWrong(t *testing.T) {
 	})
 }
 
-func TestABridgeDoesNotStartWithAPolicyThatIsWrong(t *testing.T) {
+func TestOpenFailsForAMissingOrWrongFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "policy.yaml")
@@ -123,7 +123,7 @@ func TestABridgeDoesNotStartWithAPolicyThatIsWrong(t *testing.T) {
 	}
 }
 
-// logged is a log that one goroutine writes and another reads.
+// logged is a log that is safe for concurrent use.
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -135,7 +135,7 @@ func (l *logged) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-// lines returns what was logged since it was last asked.
+// lines returns the lines since the last call.
 func (l *logged) lines() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -161,13 +161,13 @@ func following(t *testing.T, f *policy.File) *logged {
 	return log
 }
 
-// settle lets the time pass in which Follow notices a change.
-func settle() {
+// waitForLoad waits until Follow has noticed a change.
+func waitForLoad() {
 	<-time.After(10*time.Second + time.Millisecond)
 	synctest.Wait()
 }
 
-func TestFollowTakesChangesAndSaysEachFaultOnce(t *testing.T) {
+func TestFollowLoadsChangesAndLogsEachFaultOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, path := open(t, watchers)
 		began := time.Now()
@@ -185,26 +185,26 @@ func TestFollowTakesChangesAndSaysEachFaultOnce(t *testing.T) {
 				}
 			}
 		}
-		settle()
+		waitForLoad()
 		says()
 		write(t, path, wrong)
-		settle()
-		holds(t, f, watchers, began, "no act")
+		waitForLoad()
+		holds(t, f, watchers, began, "not an act")
 		says("ERROR")
-		settle()
-		says() // once is enough
+		waitForLoad()
+		says() // the fault is logged once
 		write(t, path, watchers)
-		settle()
+		waitForLoad()
 		holds(t, f, watchers, began, "")
-		says("is again what the policy was made of")
+		says("policy unchanged")
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		settle()
+		waitForLoad()
 		holds(t, f, watchers, began, "no such file")
 		says("no such file")
 		write(t, path, erasers)
-		settle()
+		waitForLoad()
 		if since, _ := f.State(); since.Equal(began) {
 			t.Error("the new policy is as old as the first")
 		}
@@ -212,21 +212,20 @@ func TestFollowTakesChangesAndSaysEachFaultOnce(t *testing.T) {
 		holds(t, f, erasers, since, "")
 		says("policy reloaded")
 
-		// What a signal has reloaded is no news.
+		// Follow does not log what Reload has loaded.
 		write(t, path, watchers)
 		if changed, err := f.Reload(); !changed || err != nil {
 			t.Error(changed, err)
 		}
 		now := time.Now()
-		settle()
+		waitForLoad()
 		holds(t, f, watchers, now, "")
 		says()
 	})
 }
 
-// TestFollowTakesNoFileThatIsBeingWritten: the beginning of a file can be a good
-// policy that allows more than the whole.
-func TestFollowTakesNoFileThatIsBeingWritten(t *testing.T) {
+// The beginning of a file can be a valid policy that allows more than the whole file.
+func TestFollowDoesNotLoadAHalfWrittenFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, path := open(t, watchers)
 		began := time.Now()
@@ -239,18 +238,17 @@ func TestFollowTakesNoFileThatIsBeingWritten(t *testing.T) {
 			holds(t, f, watchers, began, "")
 		}
 		write(t, path, whole)
-		settle()
+		waitForLoad()
 		if d := f.Current().Decide(policy.Question{Act: policy.Erase, Agent: "a", Groups: []string{"officers"}}); !d.Allowed {
-			t.Error("the whole file was not taken: ", d.Why)
+			t.Error("the whole file was not loaded: ", d.Why)
 		}
 		if f.Current().Decide(policy.Question{Act: policy.Erase, Agent: "a"}).Allowed {
-			t.Error("part of the file was taken")
+			t.Error("part of the file was loaded")
 		}
 	})
 }
 
-// TestFollowSeesAMountChange: Kubernetes changes a mounted file by pointing a
-// link two steps away at another folder.
+// Kubernetes changes a mounted file by changing a link to its folder.
 func TestFollowSeesAMountChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -279,9 +277,9 @@ func TestFollowSeesAMountChange(t *testing.T) {
 		holds(t, f, watchers, time.Now(), "")
 		following(t, f)
 		link("..two", "..data")
-		settle()
+		waitForLoad()
 		if !f.Current().Decide(policy.Question{Act: policy.Erase, Agent: "a"}).Allowed {
-			t.Error("the new file was not taken")
+			t.Error("the new file was not loaded")
 		}
 	})
 }
@@ -291,7 +289,7 @@ func TestAFixedPolicyStays(t *testing.T) {
 		f := policy.Fixed(policy.Default)
 		began := time.Now()
 		log := following(t, f)
-		settle()
+		waitForLoad()
 		if changed, err := f.Reload(); changed || err != nil {
 			t.Error(changed, err)
 		}

@@ -6,33 +6,36 @@ import (
 	"strings"
 )
 
-// Values stand for the placeholders of InitialNotes.
+// Values are the values of the placeholders in Profile.InitialNotes.
 type Values struct {
-	Agent     string // {agent}
-	Connector string // {connector}
-	Chat      string // {chat}
-	Reason    string // {reason}
+	Agent     string // replaces {agent}: the name of the agent
+	Connector string // replaces {connector}: the name of the connector
+	Chat      string // replaces {chat}: the id of the conversation
+	Reason    string // replaces {reason}: how the visitor was matched
 }
 
 var placeholders = []string{"{agent}", "{connector}", "{chat}", "{reason}"}
 
-// Notes is InitialNotes with the values in place. Values are taken as they are:
-// braces in them stand for nothing.
+// ofPlaceholders returns the values of placeholders, in the same order.
+func (v Values) ofPlaceholders() []string { return []string{v.Agent, v.Connector, v.Chat, v.Reason} }
+
+// Notes returns InitialNotes with the placeholders replaced. Placeholders inside of values are not replaced.
 func (p Profile) Notes(v Values) string {
 	if p.InitialNotes == "" {
 		return ""
 	}
-	return strings.NewReplacer(
-		"{agent}", v.Agent, "{connector}", v.Connector, "{chat}", v.Chat, "{reason}", v.Reason,
-	).Replace(p.InitialNotes)
+	var pairs []string
+	for i, value := range v.ofPlaceholders() {
+		pairs = append(pairs, placeholders[i], value)
+	}
+	return strings.NewReplacer(pairs...).Replace(p.InitialNotes)
 }
 
-var placeholder = regexp.MustCompile(`\{[^{}]*\}`)
+var placeholderForm = regexp.MustCompile(`\{[^{}]*\}`)
 
-// strangePlaceholder reports whether a template has a placeholder that stands
-// for nothing.
-func strangePlaceholder(template string) bool {
-	return slices.ContainsFunc(placeholder.FindAllString(template, -1), func(found string) bool {
+// unknownPlaceholder reports whether a template has a placeholder that is not in placeholders.
+func unknownPlaceholder(template string) bool {
+	return slices.ContainsFunc(placeholderForm.FindAllString(template, -1), func(found string) bool {
 		return !slices.Contains(placeholders, found)
 	})
 }

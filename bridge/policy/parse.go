@@ -1,99 +1,107 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
+	"cobrowse-bridge/bridge/settings/yamlfile"
 	"cobrowse-bridge/upscope"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// MaxFile is the largest policy file in bytes.
-const MaxFile = 64 << 10
+// MaxFileSize is the maximum size of a policy file in bytes.
+const MaxFileSize = yamlfile.MaxSize
 
-// maxFaults is how many faults are told at once.
-const maxFaults = 100
-
-// Parse reads the content of a policy file, whose name its errors begin with. It
-// finds all faults at once; each is an error "file:line: what is wrong; what to
-// do". Faults name keys of the file, and never values.
-func Parse(name string, data []byte) (*Policy, error) {
-	var r reader
+// Parse reads the content of a policy file. Its error has one line "name:line: what is wrong;
+// what to do" for each fault. Faults name keys of the file, and values only in the list may.
+//
+// services are the chat services that there are. A connector has the name of a service, with or
+// without a suffix, as in slack-emea; any other connector in a rule is a fault. Without services
+// every name is accepted.
+func Parse(name string, data []byte, services ...string) (*Policy, error) {
+	r := reader{services: services}
 	var policy Policy
-	if top := r.document(data); top != nil {
+	switch top := r.document(data); {
+	case top != nil:
 		policy.rules = r.file(top)
+	case len(r.Faults) == 0:
+		r.Add(1, "the file is empty; write rules, or set no policy file")
 	}
-	if len(r.faults) > 0 {
-		slices.SortStableFunc(r.faults, func(a, b fault) int { return a.line - b.line })
-		var all []error
-		for i, f := range r.faults {
-			if i == maxFaults {
-				f.text = fmt.Sprintf("%d more faults begin; mend those before, and look again", len(r.faults)-i)
-			}
-			if i > maxFaults {
-				break
-			}
-			all = append(all, fmt.Errorf("%s:%d: %s", name, f.line, f.text))
-		}
-		return nil, errors.Join(all...)
+	if err := r.Err(name); err != nil {
+		return nil, err
 	}
 	return &policy, nil
 }
 
+// A reader reads a policy file and collects all faults.
+type reader struct {
+	yamlfile.Faults
+	services []string
+}
+
+// document returns the top node of the file; nil if the file is empty or has faults.
+func (r *reader) document(data []byte) *yaml.Node {
+	if len(data) > MaxFileSize {
+		r.Add(1, "the file is larger than %d KiB; use groups in the rules instead of lists of people", MaxFileSize>>10)
+		return nil
+	}
+	return r.Document(data)
+}
+
 // file reads the whole file.
 func (r *reader) file(top *yaml.Node) []rule {
-	keys := r.mapping(top, "the file", "profiles", "rules")
+	keys := r.Mapping(top, "the file", "profiles", "rules")
 	if keys == nil {
 		return nil
 	}
 	profiles := map[string]Profile{}
 	if n := keys["profiles"]; n != nil {
-		r.pairs(n, "profiles", func(key, value *yaml.Node) {
+		r.Pairs(n, "profiles", func(key, value *yaml.Node) {
 			if !plainName.MatchString(key.Value) {
-				r.fault(key, "a profile's name %s", namesAre)
+				r.AddAt(key, "a profile's name %s", nameRule)
 			}
 			profiles[key.Value] = r.profile(key.Value, value)
 		})
 	}
 	n := keys["rules"]
 	if n == nil {
-		r.fault(top, "there are no rules, so nobody could do anything; write rules, or set no policy file")
+		r.AddAt(top, "there are no rules, so nobody could do anything; write rules, or set no policy file")
 		return nil
 	}
 	var rules []rule
-	lines := map[string]int{} // of names
-	for i, entry := range r.filled(n, "rules", "so nobody could do anything; add to it, or set no policy file") {
-		faults := len(r.faults)
+	lineOf := map[string]int{} // the line of each rule, by its name
+	for i, entry := range r.NonEmptyList(n, "rules", "rules is empty, so nobody could do anything; add to it, or set no policy file") {
+		faults := len(r.Faults)
 		next := r.rule(i+1, entry, profiles)
-		if line, twice := lines[next.name]; twice {
-			r.fault(entry, "the rule has the name of the one in line %d; give it another", line)
+		if line, twice := lineOf[next.name]; twice {
+			r.AddAt(entry, "the rule in line %d has the same name; use another", line)
 		} else {
-			lines[next.name] = entry.Line
+			lineOf[next.name] = entry.Line
 		}
-		if len(r.faults) > faults {
-			continue // there is no saying what it was to fit
+		if len(r.Faults) > faults {
+			continue // skip the check below: the rule's conditions were not read completely
 		}
-		i := slices.IndexFunc(rules, func(before rule) bool { return before.covers(next) })
-		if i >= 0 {
-			r.fault(entry, "the rule can never decide, since the one in line %d fits first wherever it would; put it above that one, or remove it", rules[i].line)
+		covering := slices.IndexFunc(rules, func(before rule) bool { return before.covers(next) })
+		if covering >= 0 {
+			r.AddAt(entry, "the rule never applies, because the rule in line %d always matches first; move it above that rule, or remove it", rules[covering].line)
 		}
 		rules = append(rules, next)
 	}
 	return rules
 }
 
-// plainName keeps names fit for logs, and apart from "rule 3".
+// plainName matches names that are safe in logs. They have no space, so none equals a default
+// name such as "rule 3".
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-const namesAre = "is up to 64 letters, digits, - and _; change it"
+const nameRule = "must be 1 to 64 letters, digits, - and _; change it"
 
 func (r *reader) rule(number int, n *yaml.Node, profiles map[string]Profile) rule {
-	keys := r.mapping(n, "a rule", "name", "who", "where", "may", "profile", "page_first")
+	keys := r.Mapping(n, "a rule", "name", "who", "where", "may", "profile", "page_first")
 	made := rule{
 		name:  fmt.Sprintf("rule %d", number),
 		title: fmt.Sprintf("Rule %d in line %d", number, n.Line),
@@ -103,20 +111,20 @@ func (r *reader) rule(number int, n *yaml.Node, profiles map[string]Profile) rul
 		return made
 	}
 	if k := keys["name"]; k != nil {
-		if name := r.text(k, "name"); name != "" && !plainName.MatchString(name) {
-			r.fault(k, "name %s", namesAre)
+		if name := r.Text(k, "name"); name != "" && !plainName.MatchString(name) {
+			r.AddAt(k, "name %s", nameRule)
 		} else if name != "" {
 			made.name = name
 			made.title = fmt.Sprintf("The rule %q in line %d", name, n.Line)
 		}
 	}
-	made.conditions = append(r.conditions(keys["who"], "who", who), r.conditions(keys["where"], "where", where)...)
+	made.conditions = append(r.conditions(keys["who"], "who", whoKeys), r.conditions(keys["where"], "where", whereKeys)...)
 	made.may = r.may(n, keys["may"], keys["where"] != nil)
 	if k := keys["profile"]; k != nil {
-		name := r.text(k, "profile")
+		name := r.Text(k, "profile")
 		profile, known := profiles[name]
 		if name != "" && !known {
-			r.fault(k, "profile is none of those under profiles; name one of them, or leave it out for Upscope's own settings")
+			r.AddAt(k, "profile is not one of the names under profiles; use one of them, or leave it out for Upscope's own settings")
 		}
 		made.profile = profile
 	}
@@ -129,66 +137,76 @@ func (r *reader) rule(number int, n *yaml.Node, profiles map[string]Profile) rul
 func (r *reader) pageFirst(n *yaml.Node) PageFirst {
 	first := PageFirst(n.Value)
 	if n.Kind != yaml.ScalarNode || first != PageFirstOtherSites && first != PageFirstAlways {
-		r.fault(n, "page_first is not other-sites or always; choose one, or leave it out if agents may go straight on")
+		r.AddAt(n, "page_first is not other-sites or always; choose one, or leave it out so that agents go straight to the screen")
 		return PageFirstNever
 	}
 	return first
 }
 
-func (r *reader) conditions(n *yaml.Node, key string, aspects []*aspect) []condition {
+func (r *reader) conditions(n *yaml.Node, key string, known []*conditionKey) []condition {
 	if n == nil {
 		return nil
 	}
 	var names []string
-	for _, a := range aspects {
-		names = append(names, a.key)
+	for _, k := range known {
+		names = append(names, k.key)
 	}
-	keys := r.mapping(n, key, names...)
+	keys := r.Mapping(n, key, names...)
 	if keys != nil && len(n.Content) == 0 {
-		r.fault(n, "%s is empty; leave it out if the rule is for all", key)
+		r.AddAt(n, "%s is empty; leave it out if the rule is for all", key)
 	}
 	var all []condition
-	for _, a := range aspects {
-		if k := keys[a.key]; k != nil {
-			all = append(all, condition{a, r.entries(k, a)})
+	for _, k := range known {
+		if list := keys[k.key]; list != nil {
+			all = append(all, condition{k, r.entries(list, k)})
 		}
 	}
 	return all
 }
 
-// entries reads what a condition is about.
-func (r *reader) entries(n *yaml.Node, a *aspect) []string {
+// entries reads the list of a condition.
+func (r *reader) entries(list *yaml.Node, k *conditionKey) []string {
 	var all []string
-	for i, k := range r.filled(n, a.key, "so the rule would fit nobody; add to it, or leave it out") {
-		what := nth(i, a.key)
-		entry := r.text(k, what)
-		if entry != "" && a.entry != nil {
-			var wrong problem
-			if entry, wrong = a.entry(entry); wrong != "" {
-				r.fault(k, "%s %s", what, wrong)
+	for i, n := range r.NonEmptyList(list, k.key, k.key+" is empty, so the rule would never apply; add to it, or leave it out") {
+		name := entryName(i, k.key)
+		entry := r.Text(n, name)
+		if entry != "" && k.parse != nil {
+			var fault string
+			if entry, fault = k.parse(entry); fault != "" {
+				r.AddAt(n, "%s %s", name, fault)
 			}
+		}
+		if connector, _, _ := strings.Cut(entry, ":"); entry != "" && slices.Contains(whereKeys, k) && !r.connectorExists(connector) {
+			r.AddAt(n, "%s is of no chat service; the services are %s, also with a suffix such as slack-emea, and desk", name, strings.Join(r.services, ", "))
 		}
 		all = append(all, entry)
 	}
 	return all
 }
 
-func nth(i int, list string) string { return fmt.Sprintf("entry %d of %s", i+1, list) }
+// connectorExists reports whether a connector can have the name.
+func (r *reader) connectorExists(name string) bool {
+	service, _, _ := strings.Cut(name, "-")
+	return len(r.services) == 0 || name == "desk" || slices.Contains(r.services, service)
+}
 
-func (r *reader) may(of, n *yaml.Node, placed bool) []Act {
-	if n == nil {
-		r.fault(of, "the rule has no may; write may: [] if it is to deny everything")
+func entryName(i int, list string) string { return fmt.Sprintf("entry %d of %s", i+1, list) }
+
+// may reads a rule's list of acts. hasWhere says that the rule has the key where.
+func (r *reader) may(ruleNode, list *yaml.Node, hasWhere bool) []Act {
+	if list == nil {
+		r.AddAt(ruleNode, "the rule has no may; write may: [] to deny everything")
 		return nil
 	}
 	var all []Act
-	for i, k := range r.list(n, "may") {
-		act := Act(r.text(k, nth(i, "may")))
+	for i, k := range r.List(list, "may") {
+		act := Act(r.Text(k, entryName(i, "may")))
 		switch {
-		case act == "":
+		case act == "": // Text has added the fault
 		case !slices.Contains(acts, act):
-			r.fault(k, "%s is no act; there are %s", nth(i, "may"), listed(acts))
-		case placed && act.wide():
-			r.fault(k, "%s is about the whole bridge, so a rule with where never decides it; allow it in a rule without", act)
+			r.AddAt(k, "%s is not an act; the acts are %s", entryName(i, "may"), listed(acts))
+		case hasWhere && act.aboutBridge():
+			r.AddAt(k, "%s is about the whole bridge, so a rule with where cannot allow it; use a rule without where", act)
 		}
 		all = append(all, act)
 	}
@@ -197,55 +215,62 @@ func (r *reader) may(of, n *yaml.Node, placed bool) []Act {
 
 func (r *reader) profile(name string, n *yaml.Node) Profile {
 	p := Profile{Name: name}
-	keys := r.mapping(n, "a profile", "permissions", "naked", "language", "initial_notes")
+	keys := r.Mapping(n, "a profile", "permissions", "naked", "language", "initial_notes")
 	if k := keys["permissions"]; k != nil {
 		p.Permissions = r.permissions(k)
 	}
 	if k := keys["naked"]; k != nil {
-		naked, known := map[string]upscope.Naked{
-			"false": upscope.NakedNo, "true": upscope.NakedYes, "page_only": upscope.NakedPageOnly,
-		}[k.Value]
-		if k.Kind != yaml.ScalarNode || !known {
-			r.fault(k, "naked is not true, false or page_only; choose one")
-		}
-		p.Naked = naked
+		p.Naked = r.naked(k)
 	}
 	if k := keys["language"]; k != nil {
-		if p.Language = r.text(k, "language"); p.Language != "" && !language.MatchString(p.Language) {
-			r.fault(k, "language is no language tag; write one such as en or pt-BR")
+		if p.Language = r.Text(k, "language"); p.Language != "" && !language.MatchString(p.Language) {
+			r.AddAt(k, "language is not a language tag; write one such as en or pt-BR")
 		}
 	}
 	if k := keys["initial_notes"]; k != nil {
-		if p.InitialNotes = r.text(k, "initial_notes"); strangePlaceholder(p.InitialNotes) {
-			r.fault(k, "initial_notes has a placeholder that stands for nothing; there are %s", listed(placeholders))
+		if p.InitialNotes = r.Text(k, "initial_notes"); unknownPlaceholder(p.InitialNotes) {
+			r.AddAt(k, "initial_notes has an unknown placeholder; the placeholders are %s", listed(placeholders))
 		}
 	}
 	return p
 }
 
-// language is the form of a language tag (RFC 5646), without its registry.
+// naked reads true or false. Upscope's page_only is refused: it removes the controls, and is meant
+// for a page of one's own around Upscope's. The bridge leads to Upscope's page itself.
+func (r *reader) naked(n *yaml.Node) upscope.Naked {
+	naked, known := map[string]upscope.Naked{"false": upscope.NakedNo, "true": upscope.NakedYes}[n.Value]
+	switch {
+	case n.Kind == yaml.ScalarNode && n.Value == "page_only":
+		r.AddAt(n, "naked is page_only, which leaves the agent without controls, because the bridge has no page of its own around Upscope's; write true to remove only the logo")
+	case n.Kind != yaml.ScalarNode || !known:
+		r.AddAt(n, "naked is not true or false; choose one")
+	}
+	return naked
+}
+
+// language matches the syntax of a language tag (RFC 5646), whether or not the language exists.
 var language = regexp.MustCompile(`^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$`)
 
-// permissions reads Upscope's flags, by the names they have there. They are those
-// of upscope.Permissions, so that none can be missing here.
+// permissions reads Upscope's flags. Their names come from upscope.Permissions, so that none
+// can be missing here.
 func (r *reader) permissions(n *yaml.Node) (p upscope.Permissions) {
-	keys := r.mapping(n, "permissions", flags()...)
+	keys := r.Mapping(n, "permissions", flags()...)
 	for i, flag := range flags() {
 		k := keys[flag]
 		if k == nil {
 			continue
 		}
-		// Only these two: a quoted "false" may have been meant as anything.
+		// Text such as "false" in quotes is refused, because it is not clear what it means.
 		set, known := map[string]upscope.Switch{"true": upscope.On, "false": upscope.Off}[k.Value]
 		if k.ShortTag() != "!!bool" || !known {
-			r.fault(k, "%s is neither true nor false; choose one, without quotes, or leave it out for Upscope's own setting", flag)
+			r.AddAt(k, "%s is neither true nor false; choose one, without quotes, or leave it out for Upscope's own setting", flag)
 		}
-		reflect.ValueOf(&p).Elem().Field(i).Set(reflect.ValueOf(set))
+		reflect.ValueOf(&p).Elem().Field(i).Set(reflect.ValueOf(set)) // flags has the order of the fields
 	}
 	return p
 }
 
-// flags are the names of the fields of upscope.Permissions, in their order.
+// flags returns the JSON names of the fields of upscope.Permissions, in order.
 func flags() []string {
 	var all []string
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[upscope.Permissions]()) {

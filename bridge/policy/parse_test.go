@@ -17,11 +17,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// TestFaultsReadAsTheirGoldenFilesSay: for each wrong policy all that is wrong,
-// with lines.
-func TestFaultsReadAsTheirGoldenFilesSay(t *testing.T) {
+// Each golden file has all faults of a wrong policy file, with their lines.
+func TestFaultsAreAsInTheGoldenFiles(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/faults/*.yaml")
 	if err != nil || len(files) == 0 {
@@ -34,11 +33,11 @@ func TestFaultsReadAsTheirGoldenFilesSay(t *testing.T) {
 		}
 		_, err = policy.Parse(filepath.Base(file), text)
 		if err == nil {
-			t.Errorf("%s: taken for good", file)
+			t.Errorf("%s: accepted", file)
 			continue
 		}
 		if strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: tells what is in the file: %v", file, err)
+			t.Errorf("%s: the error contains a value of the file: %v", file, err)
 		}
 		golden := strings.TrimSuffix(file, ".yaml") + ".txt"
 		got := err.Error() + "\n"
@@ -57,7 +56,7 @@ func TestFaultsReadAsTheirGoldenFilesSay(t *testing.T) {
 	}
 }
 
-func TestFilesThatAreNoPolicyAreRefusedInTheirLine(t *testing.T) {
+func TestFilesThatAreNotAPolicyAreRefusedWithTheirLine(t *testing.T) {
 	t.Parallel()
 	const good = "rules: [{may: [watch]}]\n"
 	for _, test := range []struct {
@@ -82,7 +81,7 @@ func TestFilesThatAreNoPolicyAreRefusedInTheirLine(t *testing.T) {
 		{"zero byte", "rules:\n  - may: [watch]\n\x00", 3},
 		{"no UTF-8", "# Caf\xe9\n" + good, 1},
 		{"UTF-16", "\xff\xfer\x00u\x00", 1},
-		{"too large", good + strings.Repeat("#", policy.MaxFile), 1},
+		{"too large", good + strings.Repeat("#", policy.MaxFileSize), 1},
 		{"deep", "rules: " + strings.Repeat("[", 20_000), 1},
 	} {
 		_, err := policy.Parse("p.yaml", []byte(test.text))
@@ -90,22 +89,21 @@ func TestFilesThatAreNoPolicyAreRefusedInTheirLine(t *testing.T) {
 			t.Errorf("%s: %v, want %s…", test.name, err, want)
 		}
 	}
-	if _, err := policy.Parse("p.yaml", []byte(good+strings.Repeat("#", policy.MaxFile-len(good)))); err != nil {
+	if _, err := policy.Parse("p.yaml", []byte(good+strings.Repeat("#", policy.MaxFileSize-len(good)))); err != nil {
 		t.Errorf("a file of the largest size: %v", err)
 	}
 }
 
-func TestSoManyFaultsAreTold(t *testing.T) {
+func TestOnlyAHundredFaultsAreReported(t *testing.T) {
 	t.Parallel()
 	_, err := policy.Parse("p.yaml", []byte("rules:\n"+strings.Repeat("- x\n", 1000)))
 	lines := strings.Split(err.Error(), "\n")
-	if last := lines[len(lines)-1]; len(lines) != 101 || last != "p.yaml:102: 900 more faults begin; mend those before, and look again" {
+	if last := lines[len(lines)-1]; len(lines) != 101 || last != "p.yaml:102: 900 more faults from here on; fix the ones above first" {
 		t.Errorf("%d faults, the last %q", len(lines), last)
 	}
 }
 
-// oracle reads a policy as loosely as the library does, and decides by it in
-// the plainest way.
+// oracle reads a policy with the YAML library alone, and decides in the simplest way.
 type oracle struct {
 	Rules []struct {
 		Name       string
@@ -156,11 +154,11 @@ func (o oracle) decide(q policy.Question) (allowed bool, rule string, first poli
 	return false, "", ""
 }
 
-// ascii is a sieve for what oracle compares as Parse does: other letters may
-// have an ASCII one as their lower case.
+// ascii reports whether oracle can be compared with Parse: strings.ToLower makes ASCII letters
+// of some other letters.
 func ascii(b []byte) bool { return !slices.ContainsFunc(b, func(c byte) bool { return c >= 0x80 }) }
 
-// questions are about everybody and everything that the rules name.
+// questions returns questions about every agent and place in the rules, and variations.
 func (o oracle) questions() []policy.Question {
 	all := []policy.Question{{Agent: "a"}, {Agent: "a", Connector: "slack", Place: "slack:C1", Email: "a@b@c"}, {}}
 	for _, r := range o.Rules {
@@ -199,9 +197,8 @@ func (o oracle) questions() []policy.Question {
 
 var faultLine = regexp.MustCompile(`^p\.yaml:(\d+): [^\n]*; [^\n]*$`)
 
-// FuzzParse: what is refused is refused with lines of the file, and what is
-// taken decides as the plainest reading of it does, so that no act is allowed
-// that no rule names.
+// FuzzParse checks that a refused file has faults with lines of the file, and that an accepted
+// file decides as oracle does, so that no act is allowed which no rule allows.
 func FuzzParse(f *testing.F) {
 	for _, pattern := range []string{"testdata/faults/*.yaml", "../../deploy/policy.example.yaml"} {
 		files, err := filepath.Glob(pattern)
@@ -225,7 +222,7 @@ func FuzzParse(f *testing.F) {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
 				found := faultLine.FindStringSubmatch(line)
 				if found == nil {
-					t.Fatalf("this is no fault with a line: %q", line)
+					t.Fatalf("this fault has no line: %q", line)
 				}
 				// YAML ends lines in more ways than with \n.
 				lines := 2 + bytes.Count(text, []byte("\n")) + bytes.Count(text, []byte("\r")) + bytes.Count(text, []byte("\u0085")) +
@@ -241,7 +238,7 @@ func FuzzParse(f *testing.F) {
 		}
 		var o oracle
 		if err := yaml.Unmarshal(text, &o); err != nil {
-			t.Fatalf("taken, though: %v", err)
+			t.Fatalf("accepted, but the YAML library says: %v", err)
 		}
 		for _, q := range o.questions() {
 			for _, q.Act = range append(policy.Acts(), "", "all") {

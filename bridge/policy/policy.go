@@ -1,125 +1,153 @@
-// Package policy says which agent may do what, and how a session is then opened:
-// by the rules of an operator's file, of which the first that fits decides.
+// Package policy decides which agent may do what, and how a session is opened. The rules are in the operator's
+// policy file, and the first rule that matches decides. Start reading the code at policy.go.
 package policy
 
 import (
 	"slices"
+	"strings"
 
 	"cobrowse-bridge/upscope"
 )
 
-// An Act is what an agent wants to do.
+// An Act is what a policy allows or denies an agent.
 type Act string
 
-// The acts. A file names them by these words.
+// The acts, with their names in a policy file.
 const (
-	Watch   Act = "watch"    // see the screen of the visitor of a card
-	AnyCard Act = "any-card" // do with other agents' cards what one may do with one's own
+	Watch   Act = "watch"    // see the screen of a card's visitor
+	AnyCard Act = "any-card" // use other agents' cards like one's own
 	Stop    Act = "stop"     // end a session
-	LookUp  Act = "look-up"  // make a card for a visitor by a lookup code
-	Operate Act = "operate"  // see what failed and how the bridge is, and have it tried again
-	Audit   Act = "audit"    // search and export the record of who watched whom
-	Erase   Act = "erase"    // remove a person
+	LookUp  Act = "look-up"  // get a card for a visitor outside a chat, such as by a lookup code
+	Operate Act = "operate"  // see the state of the bridge, and see and retry failed deliveries
+	Audit   Act = "audit"    // search and export the audit log
+	Erase   Act = "erase"    // erase a person
 )
 
 var acts = []Act{Watch, AnyCard, Stop, LookUp, Operate, Audit, Erase}
 
-// Acts returns every act there is.
+// Acts returns all acts.
 func Acts() []Act { return slices.Clone(acts) }
 
-// wide reports whether the act is about the whole bridge rather than a card.
-func (a Act) wide() bool { return a == Operate || a == Audit || a == Erase }
+// aboutBridge reports whether the act is about the whole bridge rather than a card.
+func (a Act) aboutBridge() bool { return a == Operate || a == Audit || a == Erase }
 
-// A Question is whether an agent may act. Agent is required: nobody is allowed
-// nothing. What else is unknown stays empty, and then fits no rule that asks for it.
+// A Question asks whether an agent may act. A rule with a condition on a field that is empty here does not match.
 type Question struct {
-	Act   Act
-	Agent string // the stable id, such as "slack:T1/U2" or "oidc:…"
-	// Email is an address that the sign-in has proven to be the agent's, or empty.
+	Act Act // what the agent wants to do
+	// Agent is the signed-in agent's id, such as "oidc:…", or else the id of the chat account, such as
+	// "slack:T1/U2". Without it, every act is denied.
+	Agent string
+	// Email is the agent's address, verified by the sign-in, or empty.
 	Email  string
-	Groups []string // as the sign-in names them
-	// Connector and Place are those of the card. They are not looked at for
-	// Operate, Audit and Erase, which are about all cards.
-	Connector string
-	Place     string // "slack:C0123", or "slack:thread/C0123/1700000000.000100"
+	Groups []string // the names of the agent's groups, from the sign-in
+	// Connector and Place are those of the card. They are ignored for Operate, Audit and Erase, which are
+	// not about one card. Place is where the card is shown: connector, ":" and address, such as
+	// "slack:C0123" or "slack:thread/C0123/1700000000.000100".
+	Connector, Place string
 }
 
 // A Decision answers a Question.
 type Decision struct {
-	Allowed bool
-	// Rule is the name of the rule that decided, or "rule 3" for one without a
-	// name. It is empty where none fits.
+	Allowed bool // whether the agent may act
+	// Rule is the name of the rule that decided, such as "rule 3" for the third rule if
+	// it has no name. It is empty if no rule matched.
 	Rule string
-	// Why is a sentence for operators.
+	// Why explains the decision to operators, in one sentence.
 	Why string
-	// Profile is how to open the session. It is zero where the act is denied.
+	// Profile says how to open the session. It is zero if the act is denied.
 	Profile Profile
-	// PageFirst says which clicks show the page before the session opens. It is zero
-	// where the act is denied.
+	// PageFirst has no meaning if the act is denied.
 	PageFirst PageFirst
 }
 
-// PageFirst says which clicks on a card's link show the page with its button
-// first. All others lead an agent straight to the customer's screen, if it is
-// proven that a person clicked.
+// PageFirst says which clicks on a card's link show the co-browse page with its button first. All
+// other clicks lead straight to the visitor's screen, if the browser proves that a person clicked.
 type PageFirst string
 
-// The values. A file names them by these words, and leaves PageFirstNever out.
+// The values of PageFirst, as in a policy file. In a file, leave page_first out for PageFirstNever.
 const (
-	// PageFirstNever shows the page only where no click is proven, or where the agent
-	// has to decide something.
+	// PageFirstNever shows the page only if the browser does not prove a click, or if several
+	// visitors match and the agent must choose one.
 	PageFirstNever PageFirst = ""
-	// PageFirstOtherSites shows the page for a link that stands on another site, and
-	// for one of which the browser does not say where it stands.
+	// PageFirstOtherSites also shows the page if the click came from another site, or if the
+	// browser does not say from where.
 	PageFirstOtherSites PageFirst = "other-sites"
 	// PageFirstAlways shows the page at each click.
 	PageFirstAlways PageFirst = "always"
 )
 
-// A Policy is a list of rules. It never changes, so that one Policy may serve all
-// goroutines.
+// A Policy is a list of rules. It never changes, so it is safe for concurrent use.
 type Policy struct{ rules []rule }
 
-// Default is for a bridge without a policy file: whoever is signed in may watch,
-// stop and look up, with Upscope's own settings, and nothing else.
+// Default is the policy of a bridge without a policy file: every agent may watch, stop and look up, and nothing
+// else. Sessions use Upscope's settings.
 var Default = &Policy{[]rule{{
-	name: "built-in", title: "The built-in rule of a bridge without a policy file",
+	name: "built-in", title: "The built-in rule",
 	may: []Act{Watch, Stop, LookUp},
 }}}
 
-// Decide answers the question by the first rule that fits the agent and the
-// card, whatever the act. What no rule allows is denied, and so is an act that
-// does not exist.
+// Decide answers the question. The first rule that matches the agent and the card decides, whatever the act is.
+// The act is denied if no rule matches, if the act does not exist, or if Agent is empty.
 func (p *Policy) Decide(q Question) Decision {
 	switch {
 	case !slices.Contains(acts, q.Act):
 		return Decision{Why: "There is no such act."}
 	case q.Agent == "":
 		return Decision{Why: "Nobody is signed in."}
-	case q.Act.wide():
+	case q.Act.aboutBridge():
 		q.Connector, q.Place = "", ""
 	}
 	for _, r := range p.rules {
 		if !r.fits(q) {
 			continue
 		}
+		matches := r.title + " matches first and"
+		if p == Default {
+			matches = "There is no policy file: the built-in rule"
+		}
 		if !slices.Contains(r.may, q.Act) {
-			return Decision{Rule: r.name, Why: r.title + " fits first, and does not allow " + string(q.Act) + "."}
+			return Decision{Rule: r.name, Why: matches + " does not allow " + string(q.Act) + "."}
 		}
 		return Decision{
 			Allowed: true, Rule: r.name, Profile: r.profile, PageFirst: r.pageFirst,
-			Why: r.title + " fits first, and allows " + string(q.Act) + ".",
+			Why: matches + " allows " + string(q.Act) + ".",
 		}
 	}
-	return Decision{Why: "No rule fits, so nothing is allowed."}
+	return Decision{Why: "No rule matches, so nothing is allowed."}
 }
 
-// A Profile is how a session is opened. Its zero value leaves everything to
-// Upscope's own settings.
+// AllowsEveryone reports whether a rule without conditions on the agent allows something, so that
+// everyone who can sign in may do it.
+func (p *Policy) AllowsEveryone() bool {
+	return slices.ContainsFunc(p.rules, func(r rule) bool {
+		return len(r.may) > 0 && !slices.ContainsFunc(r.conditions, func(c condition) bool { return slices.Contains(whoKeys, c.conditionKey) })
+	})
+}
+
+// WithoutEffect returns a sentence for each part of the rules that has no effect in a bridge with
+// these connectors. signsIn says that agents sign in: otherwise only the ids of agents are known.
+func (p *Policy) WithoutEffect(connectors []string, signsIn bool) []string {
+	var all []string
+	for _, r := range p.rules {
+		for _, c := range r.conditions {
+			if !signsIn && c.fromSignIn {
+				all = append(all, r.title+" never applies: without a sign-in, the "+c.key+" of agents are unknown.")
+			}
+			for i, entry := range c.entries {
+				if name, _, _ := strings.Cut(entry, ":"); slices.Contains(whereKeys, c.conditionKey) && !slices.Contains(connectors, name) {
+					all = append(all, r.title+" has in "+entryName(i, c.key)+" a chat service that the bridge does not have.")
+				}
+			}
+		}
+	}
+	return all
+}
+
+// A Profile says how a session is opened. The zero Profile uses Upscope's own settings.
 type Profile struct {
-	Name         string // empty where the rule names no profile
-	Permissions  upscope.Permissions
-	Naked        upscope.Naked
-	Language     string // such as "en" or "pt-BR"
-	InitialNotes string // a template, see Notes
+	Name         string              // empty if the rule has no profile
+	Permissions  upscope.Permissions // what the agent may do in the session
+	Naked        upscope.Naked       // which of Upscope's own parts are hidden
+	Language     string              // such as "en" or "pt-BR"
+	InitialNotes string              // a template, see Notes
 }

@@ -58,7 +58,7 @@ rules:
     may: [audit, erase]
 `
 
-// TestPolicyMatrix holds every decision: profiles × groups × connectors × acts.
+// TestPolicyMatrix has every decision: profiles × groups × connectors × acts.
 func TestPolicyMatrix(t *testing.T) {
 	t.Parallel()
 	p := parse(t, matrix)
@@ -115,7 +115,7 @@ func TestPolicyMatrix(t *testing.T) {
 	} {
 		check(want.groups, want.connector, ofCards, want.allowed, want.rule, want.profile)
 	}
-	// What is about the whole bridge does not depend on where it is asked.
+	// Acts about the whole bridge do not depend on the connector.
 	for _, want := range []struct{ groups, allowed, rule, profile string }{
 		{"", "", "", ""},
 		{"interns", "", "rule 2", ""},
@@ -149,10 +149,10 @@ func TestTheDecisionSaysWhichRuleAndWhy(t *testing.T) {
 		rule string
 		why  string
 	}{
-		{policy.Question{Act: "watch", Agent: "a", Groups: []string{"leads"}}, "leads", `The rule "leads" in line 22 fits first, and allows watch.`},
-		{policy.Question{Act: "erase", Agent: "a", Groups: []string{"leads"}}, "leads", `The rule "leads" in line 22 fits first, and does not allow erase.`},
-		{policy.Question{Act: "stop", Agent: "a", Groups: []string{"interns"}}, "rule 2", `Rule 2 in line 15 fits first, and does not allow stop.`},
-		{policy.Question{Act: "stop", Agent: "a"}, "", `No rule fits, so nothing is allowed.`},
+		{policy.Question{Act: "watch", Agent: "a", Groups: []string{"leads"}}, "leads", `The rule "leads" in line 22 matches first and allows watch.`},
+		{policy.Question{Act: "erase", Agent: "a", Groups: []string{"leads"}}, "leads", `The rule "leads" in line 22 matches first and does not allow erase.`},
+		{policy.Question{Act: "stop", Agent: "a", Groups: []string{"interns"}}, "rule 2", `Rule 2 in line 15 matches first and does not allow stop.`},
+		{policy.Question{Act: "stop", Agent: "a"}, "", `No rule matches, so nothing is allowed.`},
 		{policy.Question{Act: "look", Agent: "a", Groups: []string{"leads"}}, "", `There is no such act.`},
 		{policy.Question{Act: "watch", Groups: []string{"leads"}}, "", `Nobody is signed in.`},
 	} {
@@ -172,18 +172,17 @@ func TestWithoutAFileAgentsWatchStopAndLookUp(t *testing.T) {
 			t.Errorf("%q: allowed %t, want %t", act, got.Allowed, want)
 		}
 		if got.Profile != (policy.Profile{}) {
-			t.Errorf("%q: other than Upscope's own settings: %+v", act, got.Profile)
+			t.Errorf("%q: not Upscope's own settings: %+v", act, got.Profile)
 		}
 		if policy.Default.Decide(policy.Question{Act: act}).Allowed {
-			t.Errorf("%q: allowed to nobody", act)
+			t.Errorf("%q: allowed without an agent", act)
 		}
 	}
 }
 
-// TestADomainIsTheWholeOfWhatFollowsTheOnlyAt: a check of the last part alone
-// lets evilcorp.example in (GO-2022-0790), and one of what follows some @ takes
-// addresses that have several (GO-2026-5314).
-func TestADomainIsTheWholeOfWhatFollowsTheOnlyAt(t *testing.T) {
+// A check of the end of an address alone would accept evilcorp.example (GO-2022-0790), and a
+// check of the part after one @ would accept addresses with several (GO-2026-5314).
+func TestADomainIsAllThatFollowsTheOnlyAt(t *testing.T) {
 	t.Parallel()
 	p := parse(t, `
 rules:
@@ -227,11 +226,11 @@ rules:
 	}
 	kelvin := parse(t, `rules: [{who: {domains: [kelvin.example]}, may: [watch]}]`)
 	if kelvin.Decide(policy.Question{Act: policy.Watch, Agent: "a", Email: "a@\u212aelvin.example"}).Allowed {
-		t.Error("the Kelvin sign passed for a K")
+		t.Error("the Kelvin sign counted as a k")
 	}
 }
 
-func TestEachKeyOfARuleHasToFitAndWithinItAnyEntry(t *testing.T) {
+func TestARuleNeedsOneEntryOfEachOfItsKeys(t *testing.T) {
 	t.Parallel()
 	p := parse(t, `
 rules:
@@ -243,7 +242,7 @@ rules:
 		Act: policy.Watch, Agent: "oidc:2", Email: "ben@corp.example", Groups: []string{"other", "g2"}, Connector: "slack", Place: "slack:C2",
 	}
 	if !p.Decide(fits).Allowed {
-		t.Fatal("what fits in all is denied")
+		t.Fatal("a question that fits all keys is denied")
 	}
 	for name, change := range map[string]func(*policy.Question){
 		"agent":        func(q *policy.Question) { q.Agent = "oidc:3" },
@@ -266,8 +265,8 @@ rules:
 	}
 }
 
-// TestEveryPermissionIsSentAsWritten goes by upscope.Permissions, so that a flag
-// that Upscope adds is held to it too.
+// TestEveryPermissionIsSentAsWritten takes the flags from upscope.Permissions, so that it also
+// covers a flag that Upscope adds.
 func TestEveryPermissionIsSentAsWritten(t *testing.T) {
 	t.Parallel()
 	var flags []string
@@ -317,7 +316,7 @@ func TestEveryPermissionIsSentAsWritten(t *testing.T) {
 	}
 }
 
-func TestNotesAreFilledInOnce(t *testing.T) {
+func TestPlaceholdersOfNotesAreReplacedOnce(t *testing.T) {
 	t.Parallel()
 	p := parse(t, `
 profiles: {p: {initial_notes: "{agent} of {connector}, chat {chat}: {reason} } { {agent}"}}
@@ -329,11 +328,11 @@ rules: [{may: [watch], profile: p}]
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got := (policy.Profile{}).Notes(policy.Values{Agent: "Ann"}); got != "" {
-		t.Errorf("no template makes %q", got)
+		t.Errorf("without a template: %q", got)
 	}
 }
 
-func TestPageFirstIsThatOfTheRuleThatAllows(t *testing.T) {
+func TestPageFirstComesFromTheRuleThatAllows(t *testing.T) {
 	t.Parallel()
 	p := parse(t, `
 rules:
@@ -365,11 +364,11 @@ rules:
 func TestProfilesHaveNakedAndLanguage(t *testing.T) {
 	t.Parallel()
 	for written, want := range map[string]policy.Profile{
-		"":                                  {Name: "p"},
-		"naked: false":                      {Name: "p", Naked: upscope.NakedNo},
-		"naked: true, language: en":         {Name: "p", Naked: upscope.NakedYes, Language: "en"},
-		"naked: page_only, language: pt-BR": {Name: "p", Naked: upscope.NakedPageOnly, Language: "pt-BR"},
-		"language: no":                      {Name: "p", Language: "no"}, // Norwegian, which YAML 1.1 takes for false
+		"":                          {Name: "p"},
+		"naked: false":              {Name: "p", Naked: upscope.NakedNo},
+		"naked: true, language: en": {Name: "p", Naked: upscope.NakedYes, Language: "en"},
+		"language: pt-BR":           {Name: "p", Language: "pt-BR"},
+		"language: no":              {Name: "p", Language: "no"}, // Norwegian, which is false in YAML 1.1
 	} {
 		p := parse(t, "profiles: {p: {"+written+"}}\nrules: [{may: [watch], profile: p}]")
 		if diff := cmp.Diff(want, p.Decide(policy.Question{Act: policy.Watch, Agent: "a"}).Profile); diff != "" {
@@ -378,7 +377,80 @@ func TestProfilesHaveNakedAndLanguage(t *testing.T) {
 	}
 }
 
-func TestTheExampleForOperatorsIsGood(t *testing.T) {
+func TestConnectorsOfUnknownServicesAreFaults(t *testing.T) {
+	t.Parallel()
+	const text = `rules:
+  - where: {connectors: [slack, slack-emea, desk, slakc]}
+    may: []
+  - where:
+      places:
+        - slack:C0123
+        - roketchat:#desk
+    may: [watch]
+`
+	const want = `p.yaml:2: entry 4 of connectors is of no chat service; the services are rocketchat, slack, also with a suffix such as slack-emea, and desk
+p.yaml:7: entry 2 of places is of no chat service; the services are rocketchat, slack, also with a suffix such as slack-emea, and desk`
+	if _, err := policy.Parse("p.yaml", []byte(text), "rocketchat", "slack"); err == nil || err.Error() != want {
+		t.Error(err)
+	}
+	if _, err := policy.Parse("p.yaml", []byte(text)); err != nil {
+		t.Errorf("without services: %v", err)
+	}
+}
+
+func TestAPolicyMayAllowEveryone(t *testing.T) {
+	t.Parallel()
+	for rules, want := range map[string]bool{
+		"{may: [watch]}": true,
+		"{where: {connectors: [slack]}, may: [look-up]}":         true,
+		"{who: {groups: [leads]}, may: [audit]}, {may: [watch]}": true,
+		"{may: []}": false,
+		"{who: {groups: [leads]}, may: [audit]}, {may: []}":                                     false,
+		"{who: {domains: [corp.example]}, may: [watch]}":                                        false,
+		"{who: {emails: [a@corp.example]}, where: {connectors: [slack]}, may: [watch]}":         false,
+		"{who: {agents: [\"oidc:1\"]}, may: [watch]}, {who: {groups: [support]}, may: [watch]}": false,
+	} {
+		if got := parse(t, "rules: ["+rules+"]").AllowsEveryone(); got != want {
+			t.Errorf("%s: %t", rules, got)
+		}
+	}
+	if !policy.Default.AllowsEveryone() {
+		t.Error("without a policy file, not everyone may do something")
+	}
+}
+
+func TestPartsOfRulesWithoutEffectAreFound(t *testing.T) {
+	t.Parallel()
+	p := parse(t, `rules:
+  - name: leads
+    who: {groups: [leads], emails: [lea@corp.example]}
+    may: [watch]
+  - where: {connectors: [slack, rocketcht, desk]}
+    may: [watch]
+  - who: {agents: ["slack:T1/U2"]}
+    where: {places: ["slack-emea:C0123", "slack:C0123"]}
+    may: [watch]
+`)
+	unknown := []string{
+		"Rule 2 in line 5 has in entry 2 of connectors a chat service that the bridge does not have.",
+		"Rule 3 in line 7 has in entry 1 of places a chat service that the bridge does not have.",
+	}
+	if diff := cmp.Diff(unknown, p.WithoutEffect([]string{"slack", "desk"}, true)); diff != "" {
+		t.Error(diff)
+	}
+	never := []string{
+		`The rule "leads" in line 2 never applies: without a sign-in, the groups of agents are unknown.`,
+		`The rule "leads" in line 2 never applies: without a sign-in, the emails of agents are unknown.`,
+	}
+	if diff := cmp.Diff(never, p.WithoutEffect([]string{"slack", "slack-emea", "rocketcht", "desk"}, false)); diff != "" {
+		t.Error(diff)
+	}
+	if got := policy.Default.WithoutEffect(nil, false); len(got) > 0 {
+		t.Errorf("without a policy file: %q", got)
+	}
+}
+
+func TestTheExampleForOperatorsIsValid(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../deploy/policy.example.yaml")
 	if err != nil {
@@ -417,7 +489,7 @@ func TestTheExampleForOperatorsIsGood(t *testing.T) {
 	}
 }
 
-func TestAPlaceFitsByItsChannelToo(t *testing.T) {
+func TestAThreadFitsByItsChannel(t *testing.T) {
 	t.Parallel()
 	p, err := policy.Parse("policy.yaml", []byte("rules:\n  - where: {places: [\"slack:C0123\"]}\n    may: [watch]\n"))
 	if err != nil {

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// A rule fits a question if all of its conditions do; one without any fits
-// everything.
+// A rule fits a question if all of its conditions do. A rule without conditions fits every
+// question.
 type rule struct {
 	name       string
-	title      string // begins a sentence about it
+	title      string // the subject of Decision.Why
 	line       int
 	conditions []condition
 	may        []Act
@@ -17,51 +17,50 @@ type rule struct {
 	pageFirst  PageFirst
 }
 
-// A condition fits a question that has one of the entries.
+// A condition fits a question that has one of its entries.
 type condition struct {
-	*aspect
+	*conditionKey
 	entries []string
 }
 
-// An aspect is a key of a rule's who or where.
-type aspect struct {
-	key string
-	of  func(Question) []string // what a question has to be compared
-	// entry brings an entry of the file into the form of that, or says what is
-	// wrong with it; nil takes every entry.
-	entry func(string) (string, problem)
+// A conditionKey is a key of a rule's who or where.
+type conditionKey struct {
+	key    string
+	values func(Question) []string // the values of a question to compare with the entries
+	// parse returns an entry of the file in the form of these values, or a fault, which says
+	// what is wrong and what to do. Nil accepts every entry unchanged.
+	parse func(string) (entry, fault string)
+	// fromSignIn says that the values are unknown if agents do not sign in.
+	fromSignIn bool
 }
 
-// A problem is what is wrong and what to do, or empty.
-type problem string
-
-var who = []*aspect{
-	{key: "groups", of: func(q Question) []string { return q.Groups }},
-	{key: "emails", of: func(q Question) []string { return one(email(q.Email)) }, entry: emailEntry},
-	{key: "domains", of: func(q Question) []string { return one(domain(q.Email)) }, entry: domainEntry},
-	{key: "agents", of: func(q Question) []string { return one(q.Agent) }},
+var whoKeys = []*conditionKey{
+	{key: "groups", values: func(q Question) []string { return q.Groups }, fromSignIn: true},
+	{key: "emails", values: func(q Question) []string { return one(email(q.Email)) }, parse: emailEntry, fromSignIn: true},
+	{key: "domains", values: func(q Question) []string { return one(domain(q.Email)) }, parse: domainEntry, fromSignIn: true},
+	{key: "agents", values: func(q Question) []string { return one(q.Agent) }},
 }
 
-var where = []*aspect{
-	{key: "connectors", of: func(q Question) []string { return one(q.Connector) }},
-	{key: "places", of: func(q Question) []string { return places(q.Place) }, entry: placeEntry},
+var whereKeys = []*conditionKey{
+	{key: "connectors", values: func(q Question) []string { return one(q.Connector) }},
+	{key: "places", values: func(q Question) []string { return places(q.Place) }, parse: placeEntry},
 }
 
 func (r rule) fits(q Question) bool {
 	for _, c := range r.conditions {
-		if !slices.ContainsFunc(c.of(q), func(has string) bool { return slices.Contains(c.entries, has) }) {
+		if !slices.ContainsFunc(c.values(q), func(has string) bool { return slices.Contains(c.entries, has) }) {
 			return false
 		}
 	}
 	return true
 }
 
-// covers reports whether r fits whatever o fits. It sees that by the entries
-// alone: that an address lies in a domain is not seen.
+// covers reports whether r fits every question that o fits. It compares entries only, and
+// does not know that an address belongs to a domain.
 func (r rule) covers(o rule) bool {
 	for _, c := range r.conditions {
 		if !slices.ContainsFunc(o.conditions, func(d condition) bool {
-			return c.aspect == d.aspect && !slices.ContainsFunc(d.entries, func(e string) bool { return !slices.Contains(c.entries, e) })
+			return c.conditionKey == d.conditionKey && !slices.ContainsFunc(d.entries, func(e string) bool { return !slices.Contains(c.entries, e) })
 		}) {
 			return false
 		}
@@ -69,8 +68,8 @@ func (r rule) covers(o rule) bool {
 	return true
 }
 
-// places are the names of a place: its own, and for an address of several parts,
-// such as a thread in a channel, those with one of the parts for an address.
+// places returns the names of a place. If its address has several parts, such as a thread in
+// a channel, each part is a name as well.
 func places(place string) []string {
 	all := one(place)
 	connector, address, _ := strings.Cut(place, ":")
@@ -89,8 +88,8 @@ func one(s string) []string {
 	return []string{s}
 }
 
-// email is the address as it is compared, or empty if it is not one: with a
-// second @ there is no saying which of them begins the domain.
+// email returns the address in the form that is compared, or "" if it is not an address. An
+// address with two @ is refused, because it is not clear where the domain begins.
 func email(address string) string {
 	local, host, _ := strings.Cut(address, "@")
 	if local == "" || host == "" || strings.Contains(host, "@") {
@@ -99,14 +98,14 @@ func email(address string) string {
 	return lower(address)
 }
 
-// domain is what follows the only @ of an address.
+// domain returns the part of an address after its @.
 func domain(address string) string {
 	_, host, _ := strings.Cut(email(address), "@")
 	return host
 }
 
-// lower changes ASCII letters only: some others become ASCII letters in lower
-// case, such as the Kelvin sign, and so one name would pass for another.
+// lower changes ASCII letters only. Some other characters, such as the Kelvin sign, have an
+// ASCII letter as their lower case, so two different names would become equal.
 func lower(s string) string {
 	b := []byte(s)
 	for i, c := range b {
@@ -117,26 +116,26 @@ func lower(s string) string {
 	return string(b)
 }
 
-func emailEntry(s string) (string, problem) {
+func emailEntry(s string) (entry, fault string) {
 	if email(s) == "" {
-		return "", "is no e-mail address; write name@corp.example"
+		return "", "is not an e-mail address; write name@corp.example"
 	}
 	return email(s), ""
 }
 
-func domainEntry(s string) (string, problem) {
+func domainEntry(s string) (entry, fault string) {
 	s = lower(s)
 	for _, label := range strings.Split(s, ".") {
 		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-			return "", "is no domain; write the whole of what follows the @, such as corp.example, and each subdomain by itself"
+			return "", "is not a domain; write all that follows the @, such as corp.example, and list each subdomain"
 		}
 	}
 	return s, ""
 }
 
-func placeEntry(s string) (string, problem) {
+func placeEntry(s string) (entry, fault string) {
 	if connector, address, _ := strings.Cut(s, ":"); connector == "" || address == "" {
-		return "", "is no place; write connector:address, such as slack:C0123"
+		return "", "is not a place; write connector:address, such as slack:C0123"
 	}
 	return s, ""
 }

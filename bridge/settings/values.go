@@ -11,27 +11,29 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"cobrowse-bridge/bridge/netaddr"
 )
 
-// minSecret is the shortest secret that is accepted, in bytes.
+// minSecret is the minimum length of a secret in bytes.
 const minSecret = 16
 
-// Secret checks a secret: long enough, fit for a header, and not used for
-// anything else. Empty values are left to `need:"yes"`.
+// Secret checks that a secret is long enough, can be sent in a header, and is not used for
+// another setting. It accepts an empty value. The struct tag need:"yes" makes a setting required.
 func (r *Reader) Secret(variable, value string) string {
 	if value == "" {
 		return ""
 	}
 	if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }) {
-		r.Fault(variable, "holds a line end or another character that no secret has: only visible ASCII is accepted")
+		r.AddFault(variable, "contains a line break or another character that a secret cannot have: use letters, digits and signs of ASCII only")
 		return ""
 	}
 	if len(value) < minSecret {
-		r.Fault(variable, fmt.Sprintf("is too short for a secret: use at least %d characters", minSecret))
+		r.AddFault(variable, fmt.Sprintf("is too short: it must have at least %d characters. If a service made it, copy it completely", minSecret))
 		return ""
 	}
 	if other, twice := r.secrets[value]; twice {
-		r.Fault(variable, "has the same value as "+other+": each secret must be its own")
+		r.AddFault(variable, "has the same value as "+other+": use a different value for each secret")
 		return ""
 	}
 	if r.secrets == nil {
@@ -43,29 +45,36 @@ func (r *Reader) Secret(variable, value string) string {
 
 // Key decodes a secret of 32 random bytes in base64, with or without padding.
 func (r *Reader) Key(variable, value string) []byte {
-	if r.Secret(variable, value) == "" {
+	if value == "" {
 		return nil
 	}
+	const remedy = "it must be 32 random bytes in base64: make one with `openssl rand -base64 32`"
 	key, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(value, "="))
-	if err != nil || len(key) != 32 {
-		r.Fault(variable, "must be 32 random bytes in base64: make one with `openssl rand -base64 32`")
+	switch {
+	case err != nil:
+		r.AddFault(variable, "is not base64: "+remedy)
+		return nil
+	case len(key) != 32:
+		r.AddFault(variable, "has the wrong length: "+remedy)
+		return nil
+	case r.Secret(variable, value) == "":
 		return nil
 	}
 	return key
 }
 
-// minHidden is the shortest value that is hidden, in bytes: to take a word like
-// "bridge" out of every line would hide the lines.
+// minHidden is the minimum length of a hidden value in bytes. To remove a short word such as
+// "bridge" from every log line would make the log useless.
 const minHidden = 8
 
-// Hide adds a value that is part of a setting to Secrets.
-func (r *Reader) Hide(value string) {
+// RedactInLogs adds a value that is part of a setting to Secrets, unless it is shorter than minHidden.
+func (r *Reader) RedactInLogs(value string) {
 	if len(value) >= minHidden {
 		r.hidden = append(r.hidden, value)
 	}
 }
 
-// Secrets are all values that passed Secret or Key, or were hidden.
+// Secrets returns all values that passed Secret or Key, or were added by RedactInLogs.
 func (r *Reader) Secrets() []string {
 	all := slices.Clone(r.hidden)
 	for value := range r.secrets {
@@ -75,55 +84,62 @@ func (r *Reader) Secrets() []string {
 	return all
 }
 
-// URL checks the address of a service: https, or http on this machine, and no
-// more than scheme, host and path.
+// URL checks the address of a service. It must be https, or http on this machine, and have
+// only scheme, host and path.
 func (r *Reader) URL(variable, value string) *url.URL {
+	return r.url(variable, value, "https://service.example.org")
+}
+
+// url checks an address. Faults quote the example.
+func (r *Reader) url(variable, value, example string) *url.URL {
 	if value == "" {
 		return nil
 	}
 	u, err := url.Parse(value)
 	switch {
 	case err != nil || u.Host == "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
-		r.Fault(variable, "must be an address like https://chat.example.org")
+		r.AddFault(variable, "must be an address that begins with https://, such as "+example)
 	case u.User != nil || strings.ContainsAny(value, "?#"):
-		r.Fault(variable, "must have no user, query or fragment in it")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
-		r.Fault(variable, "must begin with https:// (http:// is accepted for this machine only)")
+		r.AddFault(variable, "must not contain a user (user@), a query (?…) or a fragment (#…)")
+	case u.Scheme == "http" && !netaddr.Loopback(u.Hostname()):
+		r.AddFault(variable, "must begin with https:// (http:// is accepted for this machine only)")
 	default:
-		return u
+		return r.asciiHost(variable, u)
 	}
 	return nil
 }
 
-// Origin checks a public address, which is a URL without a path. It is returned
-// as browsers write it: in lower case, and without the scheme's own port.
+// asciiHost writes an international host name as browsers do.
+func (r *Reader) asciiHost(variable string, u *url.URL) *url.URL {
+	host, err := netaddr.ASCII(u.Hostname())
+	if err != nil {
+		r.AddFault(variable, "has a host name that is not valid: write it in ASCII, with xn-- for other letters, as browsers copy it from their address bar")
+		return nil
+	}
+	if host != u.Hostname() {
+		u.Host = host + strings.TrimPrefix(u.Host, u.Hostname())
+	}
+	return u
+}
+
+// Origin checks a public address, which is a URL without a path. It returns the address as
+// browsers write it: in lower case, and without the default port of the scheme.
 func (r *Reader) Origin(variable, value string) *url.URL {
-	u := r.URL(variable, value)
+	u := r.url(variable, value, "https://bridge.example.org")
 	if u != nil && strings.Trim(u.Path, "/") != "" {
-		r.Fault(variable, "must have no path: the bridge needs a host name of its own")
+		r.AddFault(variable, "must have no path: the bridge needs a host name of its own")
 		return nil
 	}
 	if u == nil {
 		return nil
 	}
-	host := strings.ToLower(u.Host)
-	for scheme, port := range map[string]string{"https": ":443", "http": ":80"} {
-		if u.Scheme == scheme {
-			host = strings.TrimSuffix(host, port)
-		}
-	}
-	return &url.URL{Scheme: u.Scheme, Host: host}
+	return &url.URL{Scheme: u.Scheme, Host: netaddr.CanonicalHost(u.Scheme, u.Host)}
 }
 
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && addr.IsLoopback()
-}
-
-// Listen checks an address to listen on, such as ":8080".
-func (r *Reader) Listen(variable, value string) string {
+// Listen checks an address to listen on, such as ":8080". A fault names the examples.
+func (r *Reader) Listen(variable, value, examples string) string {
 	if _, port, err := net.SplitHostPort(value); err != nil || !isPort(port) {
-		r.Fault(variable, "must be an address to listen on, such as :8080 or 127.0.0.1:8080")
+		r.AddFault(variable, "must be an address to listen on, such as "+examples)
 		return ""
 	}
 	return value
@@ -134,21 +150,25 @@ func isPort(s string) bool {
 	return err == nil && n <= 65535
 }
 
-// Duration checks a length of time between least and most. Whole days may be
-// written as such: 30d.
+// Duration checks a duration between least and most. Days may be written as 30d.
 func (r *Reader) Duration(variable, value string, least, most time.Duration) time.Duration {
 	d, err := duration(value)
 	if err != nil || d < least || d > most {
-		r.Fault(variable, fmt.Sprintf("must be a length of time such as 90s, 30m, 8h or 14d, from %s to %s", written(least), written(most)))
+		r.AddFault(variable, fmt.Sprintf("must be a duration from %s to %s, written like 30m, 8h or 14d", durationText(least), durationText(most)))
 		return 0
 	}
 	return d
 }
 
-// written is how a length of time may be given.
-func written(d time.Duration) string {
-	if n := d / (24 * time.Hour); n > 1 && d%(24*time.Hour) == 0 {
-		return strconv.FormatInt(int64(n), 10) + "d"
+// durationText returns a duration in the form of settings, such as 30d.
+func durationText(d time.Duration) string {
+	for _, unit := range []struct {
+		length time.Duration
+		name   string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}} {
+		if d >= unit.length && d%unit.length == 0 {
+			return strconv.FormatInt(int64(d/unit.length), 10) + unit.name
+		}
 	}
 	return d.String()
 }
@@ -161,7 +181,7 @@ func duration(value string) (time.Duration, error) {
 	return time.ParseDuration(value)
 }
 
-// Bool checks a switch.
+// Bool reads true, yes, on or 1, or false, no, off or 0. The case of letters does not matter.
 func (r *Reader) Bool(variable, value string) bool {
 	switch strings.ToLower(value) {
 	case "true", "yes", "on", "1":
@@ -169,17 +189,19 @@ func (r *Reader) Bool(variable, value string) bool {
 	case "false", "no", "off", "0":
 		return false
 	}
-	r.Fault(variable, "must be true or false")
+	r.AddFault(variable, "must be true or false")
 	return false
 }
 
-// OneOf checks a choice.
+// OneOf returns the choice that equals a value. The case of letters does not matter.
 func (r *Reader) OneOf(variable, value string, choices ...string) string {
-	if !slices.Contains(choices, value) {
-		r.Fault(variable, "must be one of: "+strings.Join(choices, ", "))
-		return ""
+	for _, choice := range choices {
+		if strings.EqualFold(choice, value) {
+			return choice
+		}
 	}
-	return value
+	r.AddFault(variable, "must be one of: "+strings.Join(choices, ", "))
+	return ""
 }
 
 // Prefixes checks a list of networks such as 10.0.0.0/8, or single addresses.
@@ -192,7 +214,7 @@ func (r *Reader) Prefixes(variable, value string) []netip.Prefix {
 		}
 		p, err := netip.ParsePrefix(item)
 		if err != nil {
-			r.Fault(variable, "must be a comma list of addresses or networks, such as 10.0.0.0/8")
+			r.AddFault(variable, "must be comma-separated IP addresses or networks, such as 127.0.0.1 or 10.0.0.0/8: host names are not accepted")
 			return nil
 		}
 		all = append(all, p.Masked())
@@ -200,22 +222,25 @@ func (r *Reader) Prefixes(variable, value string) []netip.Prefix {
 	return all
 }
 
-// hostForm is that of a host name.
+// hostForm is the form of a host name.
 var hostForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
 
 // Hosts checks a list of host names.
 func (r *Reader) Hosts(variable, value string) []string {
 	all := List(strings.ToLower(value))
-	for _, host := range all {
+	for i, host := range all {
+		if ascii, err := netaddr.ASCII(host); err == nil {
+			all[i], host = ascii, ascii
+		}
 		if !hostForm.MatchString(host) {
-			r.Fault(variable, "must be a comma list of host names, such as shop.example.org")
+			r.AddFault(variable, "must be a comma-separated list of host names without https://, such as shop.example.org")
 			return nil
 		}
 	}
 	return all
 }
 
-// List splits a comma list and drops what is empty.
+// List splits a comma-separated list and drops empty items.
 func List(value string) []string {
 	var all []string
 	for item := range strings.SplitSeq(value, ",") {

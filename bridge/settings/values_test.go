@@ -24,6 +24,14 @@ func TestURLs(t *testing.T) {
 		"http://localhost:3000":           "http://localhost:3000",
 		"http://LocalHost:3000":           "http://LocalHost:3000",
 		"http://127.8.9.1":                "http://127.8.9.1",
+		"https://Brücke.example:8443/a":   "https://xn--brcke-lva.example:8443/a",
+		"https://bru\u0308cke.example":    "https://xn--brcke-lva.example",
+		"https://br%C3%BCcke.example":     "https://xn--brcke-lva.example",
+		"https://straße。example":          "https://xn--strae-oqa.example",
+		"https://xn--brcke-lva.example":   "https://xn--brcke-lva.example",
+		"https://brücke_a.example":        "fault",
+		"https://bridge℀.example":         "fault",
+		"http://ⅼocalhost":                "fault",
 		"http://[::1]:3000":               "http://[::1]:3000",
 		"":                                "", // left to need:"yes"
 		"http://chat.example.org":         "fault",
@@ -62,7 +70,7 @@ func TestURLs(t *testing.T) {
 	}
 }
 
-func TestOriginsAreAsBrowsersWriteThem(t *testing.T) {
+func TestOriginReturnsTheAddressAsBrowsersWriteIt(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]string{
 		"https://bridge.example.org":      "https://bridge.example.org",
@@ -72,6 +80,7 @@ func TestOriginsAreAsBrowsersWriteThem(t *testing.T) {
 		"https://bridge.example.org:80":   "https://bridge.example.org:80",
 		"http://127.0.0.1:80":             "http://127.0.0.1",
 		"http://[::1]:8080":               "http://[::1]:8080",
+		"https://BRÜCKE.example:443":      "https://xn--brcke-lva.example",
 		"https://bridge.example.org/path": "",
 		"https://bridge.example.org/%2F":  "https://bridge.example.org",
 		"https://bridge.example.org?x":    "",
@@ -91,7 +100,7 @@ func TestOriginsAreAsBrowsersWriteThem(t *testing.T) {
 	}
 }
 
-func TestSecretsAreLongFitForHeadersAndDifferent(t *testing.T) {
+func TestASecretMustBeLongVisibleASCIIAndUsedOnce(t *testing.T) {
 	t.Parallel()
 	var r settings.Reader
 	for _, c := range []struct{ variable, value, problem string }{
@@ -100,9 +109,9 @@ func TestSecretsAreLongFitForHeadersAndDifferent(t *testing.T) {
 		{"C", "sixteen letters.", ""},
 		{"D", "fifteen letters", "is too short"},
 		{"E", "a secret that is long enough", "has the same value as A"},
-		{"F", "a secret with a line\nend", "holds a line end"},
-		{"G", "a secret with a zerö", "holds a line end or another character"},
-		{"H", "a secret with a \x7f delete", "holds a line end or another character"},
+		{"F", "a secret with a line\nend", "contains a line break"},
+		{"G", "a secret with a zerö", "contains a line break or another character"},
+		{"H", "a secret with a \x7f delete", "contains a line break or another character"},
 	} {
 		before := len(r.Faults())
 		got := r.Secret(c.variable, c.value)
@@ -114,8 +123,8 @@ func TestSecretsAreLongFitForHeadersAndDifferent(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", c.variable, got, faults, c.problem)
 		}
 	}
-	r.Hide("")
-	r.Hide("part of a setting")
+	r.RedactInLogs("")
+	r.RedactInLogs("part of a setting")
 	if want := []string{"a secret that is long enough", "part of a setting", "sixteen letters."}; !slices.Equal(r.Secrets(), want) {
 		t.Errorf("secrets %q, want %q", r.Secrets(), want)
 	}
@@ -140,6 +149,22 @@ func TestKeysAreThirtyTwoBytesInBase64(t *testing.T) {
 	}
 }
 
+func TestTheFaultOfAKeyNamesItsCause(t *testing.T) {
+	t.Parallel()
+	const remedy = ": it must be 32 random bytes in base64: make one with `openssl rand -base64 32`"
+	for value, want := range map[string]string{
+		"not base64!":            "is not base64" + remedy,
+		"AAAA":                   "has the wrong length" + remedy,
+		strings.Repeat("0a", 32): "has the wrong length" + remedy, // in hex
+	} {
+		var r settings.Reader
+		r.Key(variable, value)
+		if faults := r.Faults(); !slices.Equal(faults, []settings.Fault{{Variable: variable, Problem: want}}) {
+			t.Errorf("%q: %v, want %q", value, faults, want)
+		}
+	}
+}
+
 // accepts runs a check and reports whether it accepted the value.
 func accepts(check func(r *settings.Reader)) bool {
 	var r settings.Reader
@@ -155,7 +180,7 @@ func TestOtherValues(t *testing.T) {
 		good  []string
 		bad   []string
 	}{
-		{"an address to listen on", func(r *settings.Reader, v string) { r.Listen(variable, v) },
+		{"an address to listen on", func(r *settings.Reader, v string) { r.Listen(variable, v, ":8080") },
 			[]string{":8080", "127.0.0.1:0", "[::1]:443", "localhost:65535"}, []string{"", "8080", ":http", ":65536", ":-1", "a:b:c", "::1:80"}},
 		{"a duration", func(r *settings.Reader, v string) { r.Duration(variable, v, time.Minute, time.Hour) },
 			[]string{"1m", "60m", "90s", "1h0m0s"}, []string{"", "59s", "61m", "5", "soon", "-5m", "9999999h"}},
@@ -164,20 +189,20 @@ func TestOtherValues(t *testing.T) {
 		{"a switch", func(r *settings.Reader, v string) { r.Bool(variable, v) },
 			[]string{"true", "FALSE", "yes", "no", "on", "off", "1", "0"}, []string{"", "ja", "2", "truefalse"}},
 		{"a choice", func(r *settings.Reader, v string) { r.OneOf(variable, v, "link", "oidc") },
-			[]string{"link", "oidc"}, []string{"", "Link", "link,oidc"}},
+			[]string{"link", "oidc", "OIDC"}, []string{"", "links", "link,oidc"}},
 		{"networks", func(r *settings.Reader, v string) { r.Prefixes(variable, v) },
 			[]string{"", " , ", "10.0.0.0/8", "10.1.2.3, ::1", "fd00::/8"}, []string{"10.0.0.0/33", "10.0.0", "example.org", "10.0.0.0/8 10.1.0.0/16"}},
 		{"host names", func(r *settings.Reader, v string) { r.Hosts(variable, v) },
-			[]string{"", "shop.example.org", "A.example, b-c.example"}, []string{"https://shop.example.org", "shop.example.org/", "*.example.org", "-a.example", "a..b", "a b"}},
+			[]string{"", "shop.example.org", "A.example, b-c.example", "brücke.example"}, []string{"brücke_a.example", "https://shop.example.org", "shop.example.org/", "*.example.org", "-a.example", "a..b", "a b"}},
 	} {
 		for _, v := range c.good {
 			if !accepts(func(r *settings.Reader) { c.check(r, v) }) {
-				t.Errorf("%q is not taken for %s", v, c.kind)
+				t.Errorf("%q is not accepted as %s", v, c.kind)
 			}
 		}
 		for _, v := range c.bad {
 			if accepts(func(r *settings.Reader) { c.check(r, v) }) {
-				t.Errorf("%q is taken for %s", v, c.kind)
+				t.Errorf("%q is accepted as %s", v, c.kind)
 			}
 		}
 	}
@@ -191,11 +216,11 @@ func TestOtherValues(t *testing.T) {
 	}
 }
 
-// problems are all that a fault can say, whatever the value: it never quotes it.
+// problems has all texts of faults. None of them depends on the value.
 var problems = func() map[string]bool {
 	var r settings.Reader
 	all := map[string]bool{}
-	for _, v := range []string{"", "x", "ö", "https://a.example/p", "https://u@a.example", "http://a.example", "bad value of no use"} {
+	for _, v := range []string{"", "x", "ö", "https://a.example/p", "https://u@a.example", "http://a.example", "bad value of no use", "AAAA"} {
 		check(&r, v)
 	}
 	r.Secret("A", "a secret that is long enough")
@@ -211,7 +236,7 @@ func check(r *settings.Reader, value string) {
 	r.Key(variable, value)
 	r.URL(variable, value)
 	r.Origin(variable, value)
-	r.Listen(variable, value)
+	r.Listen(variable, value, ":8080")
 	r.Duration(variable, value, time.Minute, time.Hour)
 	r.Bool(variable, value)
 	r.OneOf(variable, value, "link", "oidc")
@@ -230,16 +255,16 @@ func FuzzNoFaultQuotesAValue(f *testing.F) {
 		var r settings.Reader
 		check(&r, value)
 		for _, fault := range r.Faults() {
-			// Key is the second user of its own value here.
-			known := problems[fault.Problem] || fault.Problem == "has the same value as "+variable+": each secret must be its own"
-			if fault.Variable != variable || !known {
+			// check calls both Secret and Key with the value, so it is a repeated secret.
+			fixed := problems[fault.Problem] || fault.Problem == "has the same value as "+variable+": use a different value for each secret"
+			if fault.Variable != variable || !fixed {
 				t.Errorf("%q leads to the fault %v", value, fault)
 			}
 		}
 	})
 }
 
-func FuzzAnAcceptedURLLeadsWhereItSays(f *testing.F) {
+func FuzzAnAcceptedURLIsParsedTheSameAgain(f *testing.F) {
 	for _, seed := range []string{"https://chat.example.org/a", "http://127.0.0.1:1", "https://a:443", "https://[::1]/", "https://a/%2f/../b", "https://a\\@b", "https://a;b", "https://ä.example"} {
 		f.Add(seed)
 	}
@@ -251,7 +276,7 @@ func FuzzAnAcceptedURLLeadsWhereItSays(f *testing.F) {
 			}
 			again, err := url.Parse(u.String())
 			if err != nil || again.Host != u.Host || again.Scheme != u.Scheme || again.EscapedPath() != u.EscapedPath() {
-				t.Fatalf("%q reads %v and then %v, %v", value, u, again, err)
+				t.Fatalf("%q is parsed as %v and then as %v, %v", value, u, again, err)
 			}
 			if u.Hostname() == "" || u.User != nil || strings.ContainsAny(u.String(), "?#") || u.Scheme != "https" && u.Scheme != "http" {
 				t.Errorf("%q was accepted as %v", value, u)

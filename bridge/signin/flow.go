@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -14,176 +15,207 @@ import (
 )
 
 const (
-	// leeway is by how much the issuer's clock may differ from ours.
+	// leeway is how much the issuer's clock may differ from the bridge's.
 	leeway = time.Minute
-	// finishTimeout is for how long a callback waits for the issuer altogether.
-	finishTimeout = 10 * time.Second
+	// finishTimeout is how long a callback waits for all answers of the issuer. The bridge ends
+	// every page after seven seconds.
+	finishTimeout = 6 * time.Second
 )
 
-// Begin sends the browser to the issuer, and to next once Finish is through.
-// What does not lead to a page of the bridge counts as "/". If there is an error
-// (ErrIssuer), nothing was answered yet.
+// Begin redirects the browser to the issuer. Finish returns next after the sign-in. If next is not a safe
+// local path, it returns "/". If Begin returns an error (ErrIssuer), it has not written a response.
 func (o *OIDC) Begin(w http.ResponseWriter, r *http.Request, next string) error {
-	about, err := o.issuer.discover(r.Context())
+	doc, err := o.issuer.discover(r.Context())
 	if err != nil {
 		return err
 	}
-	state, u := o.begin(w, r, next)
+	state, p := o.startPending(w, r, next)
 	h := w.Header()
-	h.Set("Location", o.oauth2(about).AuthCodeURL(state, oidc.Nonce(u.Nonce), oauth2.S256ChallengeOption(u.Verifier)))
+	options := []oauth2.AuthCodeOption{oidc.Nonce(p.Nonce)}
+	if o.issuer.pkce() {
+		options = append(options, oauth2.S256ChallengeOption(p.Verifier))
+	}
+	h.Set("Location", o.oauthConfig(doc).AuthCodeURL(state, options...))
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
 }
 
-// Finish is for the callback: it takes the issuer's word for who is there and
-// starts a session in place of the one the browser had. It only sets cookies;
-// the caller redirects to next, which leads to a page of the bridge. The error is
-// any but ErrNobody and those about headers.
+// Finish handles the callback. It gets the person's identity from the issuer, and starts a session that replaces the
+// browser's old one. It writes no status and no body, only cookies. The caller must redirect to next. Its error wraps
+// ErrState, ErrIssuer, ErrToken, ErrClock, ErrDenied, ErrSetup, ErrDomain, ErrGroup or ErrStore.
 func (o *OIDC) Finish(w http.ResponseWriter, r *http.Request) (who Identity, next string, err error) {
 	q := r.URL.Query()
 	for _, name := range []string{"state", "code", "error", "iss"} {
 		if len(q[name]) > 1 {
-			return who, "", fmt.Errorf("%w: the callback has %s twice", ErrState, name)
+			return who, "", fmt.Errorf("%w: it has %s more than once", ErrState, name)
 		}
 	}
-	u, err := o.finish(w, r, q.Get("state"))
+	p, err := o.consumePending(w, r, q.Get("state"))
 	if err != nil {
 		return who, "", err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), finishTimeout)
 	defer cancel()
-	about, err := o.issuer.discover(ctx)
+	doc, err := o.issuer.discover(ctx)
 	if err != nil {
 		return who, "", err
 	}
-	// RFC 9207: the answer of another issuer must not be taken for this one's.
-	if iss := q.Get("iss"); iss != o.config.Issuer && (iss != "" || about.NamesItself) {
-		return who, "", fmt.Errorf("%w: the callback is another issuer's", ErrToken)
+	// RFC 9207: refuse a callback that another issuer sent.
+	iss := q.Get("iss")
+	wrong := iss != "" && iss != o.config.Issuer
+	missing := iss == "" && doc.NamesItself
+	if wrong || missing {
+		return who, "", fmt.Errorf("%w: the callback does not name this issuer (iss)", ErrToken)
 	}
-	switch code := q.Get("error"); code {
-	case "":
-	case "server_error", "temporarily_unavailable": // RFC 6749, 4.1.2.1
-		return who, "", fmt.Errorf("%w: it said %s", ErrIssuer, code)
-	default:
-		return who, "", ErrDenied
+	if code := q.Get("error"); code != "" {
+		return who, "", callbackError(code)
 	}
 	if q.Get("code") == "" {
-		return who, "", fmt.Errorf("%w: the callback has no code", ErrState)
+		return who, "", fmt.Errorf("%w: it has no code", ErrState)
 	}
-	s, err := o.exchange(ctx, about, q.Get("code"), u)
+	s, err := o.exchange(ctx, doc, q.Get("code"), p)
 	if err != nil {
 		return who, "", err
 	}
-	if err := o.start(w, r, s); err != nil {
+	if err := o.startSession(w, r, s); err != nil {
 		return who, "", err
 	}
-	return s.Identity, u.Next, nil
+	return s.Identity, p.Next, nil
 }
 
-// exchange trades the code for tokens, and those for a session.
-func (o *OIDC) exchange(ctx context.Context, about *metadata, code string, u underWay) (s session, err error) {
+// exchange gets tokens for the code, checks the ID token, asks userinfo, and returns the session. It
+// returns ErrDomain or ErrGroup if the person may not sign in.
+func (o *OIDC) exchange(ctx context.Context, doc *metadata, code string, p pending) (s session, err error) {
 	ctx = oidc.ClientContext(ctx, o.issuer.client)
-	tokens, err := o.oauth2(about).Exchange(ctx, code, oauth2.VerifierOption(u.Verifier))
+	var options []oauth2.AuthCodeOption
+	if o.issuer.pkce() {
+		options = append(options, oauth2.VerifierOption(p.Verifier))
+	}
+	tokens, err := o.oauthConfig(doc).Exchange(ctx, code, options...)
 	if err != nil {
-		because := ErrIssuer
-		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok && refused.ErrorCode == "invalid_grant" {
-			because = ErrState // the code is used, too old, or of another sign-in
-		}
-		return s, fmt.Errorf("%w: exchange the code: %s", because, reason(err))
+		return s, tokenError("exchange the code", err)
 	}
 	idToken, _ := tokens.Extra("id_token").(string)
-	said, err := o.verify(ctx, about, idToken, tokens.AccessToken, u.Nonce)
+	if idToken == "" {
+		return s, fmt.Errorf("%w: it has no ID token", ErrToken)
+	}
+	got, err := o.verify(ctx, doc, idToken, tokens.AccessToken, p.Nonce)
 	if err != nil {
 		return s, err
 	}
-	subject := said.text("sub")
-	if subject == "" || len(subject) > 255 { // OpenID Connect Core, 2
-		return s, fmt.Errorf("%w: it has no proper subject", ErrToken)
+	subject := got.text("sub")
+	if subject == "" || len(subject) > 255 { // the maximum of OpenID Connect Core, section 2
+		return s, fmt.Errorf("%w: the ID token has an empty or too long subject", ErrToken)
 	}
 	now := time.Now().UTC()
 	s = session{
-		Session: Session{Identity: Identity{ID: identify(o.issuer.url, subject)}, Began: now, Seen: now},
-		Next:    now.Add(o.every),
+		Session: Session{Identity: Identity{ID: idOf(o.issuer.url, subject)}, Began: now, Seen: now},
+		Next:    now.Add(o.checkInterval),
 	}
-	o.learn(&s.Identity, said)
-	if about.Userinfo == "" {
+	o.update(&s.Identity, got)
+	if doc.Userinfo == "" {
 		return s, o.admit(s.Identity)
 	}
-
 	s.Access = secret(tokens.AccessToken)
-	switch err := o.ask(ctx, about, &s); {
-	case errors.Is(err, errRefused):
-		o.log.Warn("the issuer's userinfo refuses fresh tokens; sessions are not checked with it", "agent", s.ID)
-		s.Access = ""
-	case err != nil:
-		return s, err
-	}
-	return s, o.admit(s.Identity)
+	err = o.addUserinfo(ctx, doc, &s, got)
+	return s, err
 }
 
-// verify checks an ID token as OpenID Connect Core, 3.1.3.7, demands, and returns
-// what it claims.
-func (o *OIDC) verify(ctx context.Context, about *metadata, idToken, access, nonce string) (claims, error) {
-	keys := &watched{KeySet: about.keys}
-	token, err := oidc.NewVerifier(o.config.Issuer, keys, &oidc.Config{
-		ClientID:             o.config.ClientID,
-		SupportedSigningAlgs: about.Algorithms,
-		SkipExpiryCheck:      true, // it has no leeway for the end, and five minutes for the beginning
-	}).Verify(ctx, idToken)
-	switch {
-	case keys.unreachable:
-		return nil, fmt.Errorf("%w: ask for its keys: %s", ErrIssuer, reason(keys.err))
-	case err != nil:
-		return nil, fmt.Errorf("%w: its signature, issuer or audience is wrong", ErrToken)
-	}
-	said := claims{}
-	if err := token.Claims(&said); err != nil {
-		return nil, fmt.Errorf("%w: its claims cannot be read", ErrToken)
+// verify checks an ID token (OpenID Connect Core, 3.1.3.7), with leeway for its times, and returns its claims.
+func (o *OIDC) verify(ctx context.Context, doc *metadata, idToken, access, nonce string) (claims, error) {
+	token, got, err := o.verifySigned(ctx, doc, doc.Algorithms, idToken)
+	if err != nil {
+		return nil, err
 	}
 	if subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(nonce)) != 1 {
-		return nil, fmt.Errorf("%w: it belongs to another sign-in", ErrToken)
+		return nil, fmt.Errorf("%w: the nonce of the ID token is not that of this sign-in", ErrToken)
 	}
-	if party := said.text("azp"); party != o.config.ClientID && (said.has("azp") || len(token.Audience) > 1) {
-		return nil, fmt.Errorf("%w: it was made out to another client", ErrToken)
+	if err := o.checkAudience(token.Audience, got); err != nil {
+		return nil, err
 	}
 	if token.AccessTokenHash != "" && token.VerifyAccessToken(access) != nil {
-		return nil, fmt.Errorf("%w: it belongs to another access token", ErrToken)
+		return nil, fmt.Errorf("%w: the ID token belongs to another access token (at_hash)", ErrToken)
 	}
-	return said, inTime(token.IssuedAt, token.Expiry, said)
+	if err := checkTimes(token.IssuedAt, token.Expiry, got); err != nil {
+		return nil, err
+	}
+	return got, nil
 }
 
-// inTime checks a token's times, which are ErrClock where they are there but
-// wrong.
-func inTime(issued, expires time.Time, said claims) error {
+// verifySigned checks that a token is signed with one of the algorithms (RS256 if there are none), comes from
+// the issuer, and names the bridge as an audience. It returns ErrIssuer if the keys cannot be fetched, or ErrToken.
+func (o *OIDC) verifySigned(ctx context.Context, doc *metadata, algorithms []string, text string) (*oidc.IDToken, claims, error) {
+	keys := &keySetWithError{KeySet: doc.keySet}
+	token, err := oidc.NewVerifier(o.config.Issuer, keys, &oidc.Config{
+		ClientID:             o.config.ClientID,
+		SupportedSigningAlgs: algorithms,
+		SkipExpiryCheck:      true, // checkTimes checks the times: go-oidc has no leeway for exp
+	}).Verify(ctx, text)
+	switch {
+	case keys.unreachable:
+		return nil, nil, fmt.Errorf("%w: its keys cannot be read: %s", ErrIssuer, reason(keys.err))
+	case err != nil:
+		return nil, nil, fmt.Errorf("%w: the form, algorithm, signature, issuer or audience of the token is wrong", ErrToken)
+	}
+	got := claims{}
+	if err := token.Claims(&got); err != nil {
+		return nil, nil, fmt.Errorf("%w: the claims of the token cannot be read", ErrToken)
+	}
+	return token, got, nil
+}
+
+// checkAudience checks that the bridge may use an ID token (OpenID Connect Core, 3.1.3.7, with errata 2). azp,
+// if present, must be the bridge; otherwise every other audience must be in OIDCConfig.Audiences.
+func (o *OIDC) checkAudience(audience []string, got claims) error {
+	if got.has("azp") {
+		if got.text("azp") != o.config.ClientID {
+			return fmt.Errorf("%w: the ID token was issued to another client (azp)", ErrToken)
+		}
+		return nil
+	}
+	for _, other := range audience {
+		if other != o.config.ClientID && !slices.Contains(o.config.Audiences, other) {
+			return fmt.Errorf("%w: the ID token names another audience, and has no azp; add that audience to BRIDGE_OIDC_AUDIENCES if you trust it", ErrToken)
+		}
+	}
+	return nil
+}
+
+// checkTimes checks a token's times. It returns ErrClock if they are wrong, and ErrToken if iat or exp is
+// missing or nbf is not a number.
+func checkTimes(issued, expires time.Time, got claims) error {
 	now := time.Now()
 	var notBefore float64
-	if said.has("nbf") && json.Unmarshal(said["nbf"], &notBefore) != nil || !said.has("iat") || !said.has("exp") {
-		return fmt.Errorf("%w: it lacks a time", ErrToken)
+	if !got.has("iat") || !got.has("exp") {
+		return fmt.Errorf("%w: the ID token has no iat or no exp", ErrToken)
+	}
+	if got.has("nbf") && json.Unmarshal(got["nbf"], &notBefore) != nil {
+		return fmt.Errorf("%w: nbf of the ID token is not a number", ErrToken)
 	}
 	switch {
 	case now.After(expires.Add(leeway)):
 		return fmt.Errorf("%w: a token expired %s ago", ErrClock, now.Sub(expires).Round(time.Second))
 	case now.Before(issued.Add(-leeway)):
-		return fmt.Errorf("%w: a token is from %s ahead", ErrClock, issued.Sub(now).Round(time.Second))
+		return fmt.Errorf("%w: a token was issued %s in the future", ErrClock, issued.Sub(now).Round(time.Second))
 	case now.Before(time.Unix(int64(notBefore), 0).Add(-leeway)):
-		return fmt.Errorf("%w: a token is not good yet", ErrClock)
+		return fmt.Errorf("%w: a token is not valid yet", ErrClock)
 	}
 	return nil
 }
 
-// watched notices whether a signature is wrong or the keys could not be had,
-// which the verifier's error does not tell.
-type watched struct {
+// keySetWithError keeps the error of the key set. The verifier's own error does not tell it from a wrong signature.
+type keySetWithError struct {
 	oidc.KeySet
 	err         error
 	unreachable bool
 }
 
-func (w *watched) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	payload, err := w.KeySet.VerifySignature(ctx, token)
-	// Only an error of fetching keys wraps another.
-	w.err, w.unreachable = err, errors.Unwrap(err) != nil
+// VerifySignature implements oidc.KeySet.
+func (k *keySetWithError) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	payload, err := k.KeySet.VerifySignature(ctx, token)
+	// go-oidc wraps the cause if it cannot fetch the keys. Its error for a wrong signature wraps nothing.
+	k.err, k.unreachable = err, errors.Unwrap(err) != nil
 	return payload, err
 }

@@ -6,9 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -16,67 +17,93 @@ import (
 	"syscall"
 	"time"
 
+	"cobrowse-bridge/bridge/netaddr"
+
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 	"golang.org/x/sync/singleflight"
 )
 
 const (
-	issuerTimeout = 5 * time.Second // one request to the issuer
-	discoveryLife = time.Hour       // then the issuer is asked what it is like again
-	discoveryRest = 5 * time.Second // after it could not be asked
-	maxAnswer     = 1 << 20         // bytes the issuer may answer with
+	issuerTimeout    = 5 * time.Second // for one request to the issuer
+	discoveryLife    = time.Hour       // how long the discovery document is cached
+	discoveryBackoff = 5 * time.Second // the pause after a failed request for it
+	maxAnswer        = 1 << 20         // the maximum size of an answer in bytes
 )
 
-// algorithms are those of signatures that only the issuer can make: with HS256
-// everybody who knows the client's secret could, and with none anybody.
+// algorithms are the accepted signature algorithms: those with a private key that only the issuer has. With
+// HS256 everyone who knows the client's secret can sign, and with "none" anyone.
 var algorithms = []string{
 	oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512,
 	oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA,
 }
 
-// An issuer is what there is to know of the OpenID issuer. It is asked when it
-// is first needed, so that the bridge starts without it.
+// An issuer is the OpenID issuer with its cached discovery document. The document is fetched when it is
+// first needed, so that the bridge starts even if the issuer is down.
 type issuer struct {
 	url    *url.URL
-	text   string // the URL as configured: issuers are compared to the letter
+	text   string // the URL as configured, since issuers are compared exactly
 	client *http.Client
+	// keysClient fetches key sets. Its transport, keyFilter, removes keys that cannot be used.
+	keysClient *http.Client
+	keyFilter  *keyFilter
 
-	asking singleflight.Group
-	mu     sync.Mutex
-	known  *metadata
-	asked  time.Time
-	err    error // of the newest attempt
+	fetches   singleflight.Group
+	mu        sync.Mutex
+	cached    *metadata
+	lastFetch time.Time // when the last request ended
+	lastErr   error     // the error of the last request
 }
 
-// metadata is the issuer's own description, of which these are the parts used.
+// metadata is the issuer's discovery document, with the fields that are used here.
 // https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata
 type metadata struct {
-	Issuer        string   `json:"issuer"`
-	Authorization string   `json:"authorization_endpoint"`
-	Token         string   `json:"token_endpoint"`
-	Keys          string   `json:"jwks_uri"`
-	Userinfo      string   `json:"userinfo_endpoint"`
-	Responses     []string `json:"response_types_supported"`
-	Algorithms    []string `json:"id_token_signing_alg_values_supported"`
-	Challenges    []string `json:"code_challenge_methods_supported"`
-	ClientAuth    []string `json:"token_endpoint_auth_methods_supported"`
-	// NamesItself is whether callbacks have iss (RFC 9207).
-	NamesItself bool `json:"authorization_response_iss_parameter_supported"`
+	Issuer, Authorization, Token, Keys, Userinfo string
 
-	keys *oidc.RemoteKeySet
+	Responses, Challenges, ClientAuth []string
+	// Algorithms are those for ID tokens; UserinfoAlgorithms are those for signed userinfo answers.
+	Algorithms, UserinfoAlgorithms []string
+	// NamesItself says that callbacks have the parameter iss (RFC 9207).
+	NamesItself bool
+
+	keySet *oidc.RemoteKeySet
 }
 
-func newIssuer(u *url.URL, text string, transport http.RoundTripper) *issuer {
+// readMetadata reads a discovery document. A field of an unexpected type counts as missing.
+func readMetadata(document claims) *metadata {
+	return &metadata{
+		Issuer:        document.text("issuer"),
+		Authorization: document.text("authorization_endpoint"),
+		Token:         document.text("token_endpoint"),
+		Keys:          document.text("jwks_uri"),
+		Userinfo:      document.text("userinfo_endpoint"),
+
+		Responses:          document.names("response_types_supported"),
+		Challenges:         document.names("code_challenge_methods_supported"),
+		ClientAuth:         document.names("token_endpoint_auth_methods_supported"),
+		Algorithms:         document.names("id_token_signing_alg_values_supported"),
+		UserinfoAlgorithms: document.names("userinfo_signing_alg_values_supported"),
+
+		NamesItself: document.isTrue("authorization_response_iss_parameter_supported"),
+	}
+}
+
+func newIssuer(u *url.URL, text string, transport http.RoundTripper, log *slog.Logger) *issuer {
 	if transport == nil {
 		transport = newTransport()
 	}
-	return &issuer{url: u, text: text, client: &http.Client{
-		Transport: capped{transport},
+	transport = capped{transport}
+	keys := &keyFilter{next: transport, log: log}
+	return &issuer{url: u, text: text, keyFilter: keys, client: newClient(transport), keysClient: newClient(keys)}
+}
+
+func newClient(transport http.RoundTripper) *http.Client {
+	return &http.Client{
+		Transport: transport,
 		Timeout:   issuerTimeout,
-		// What is sent holds secrets, and goes nowhere that the issuer did not name.
+		// Requests contain secrets, so they go only to addresses in the discovery document.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}
 }
 
 func newTransport() *http.Transport {
@@ -95,9 +122,10 @@ func newTransport() *http.Transport {
 	}
 }
 
-// capped bounds what is read of an answer, since not all who read it do.
+// capped limits the size of answers, because not all code that reads an answer limits it.
 type capped struct{ next http.RoundTripper }
 
+// RoundTrip implements http.RoundTripper.
 func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := c.next.RoundTrip(r)
 	if err == nil {
@@ -106,226 +134,269 @@ func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-// discover returns the issuer's description, asking for it where it is missing
-// or old. Those who ask at once share one request, and right after a failure
-// none is made. An old description is better than none.
+// discover returns the discovery document from the cache, or from the issuer if it is missing or old.
+// Simultaneous calls share one request. For discoveryBackoff after a failure it makes no request: it returns
+// the old document, or else the last error.
 func (i *issuer) discover(ctx context.Context) (*metadata, error) {
-	if about, err := i.remembered(); about != nil || err != nil {
-		return about, err
+	if doc, ok, err := i.fromCache(); ok {
+		return doc, err
 	}
-	asked := i.asking.DoChan("", func() (any, error) {
-		if about, err := i.remembered(); about != nil || err != nil {
-			return about, err // somebody was quicker
+	result := i.fetches.DoChan("", func() (any, error) {
+		if doc, ok, err := i.fromCache(); ok {
+			return doc, err // another call has just finished
 		}
-		about, err := i.ask(context.WithoutCancel(ctx))
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		i.asked, i.err = time.Now(), err
-		if err == nil {
-			if i.known != nil && i.known.Keys == about.Keys {
-				about.keys = i.known.keys
-			}
-			i.known = about
-		}
-		if i.known == nil {
-			return nil, err
-		}
-		return i.known, nil
+		return i.remember(i.fetchMetadata(context.WithoutCancel(ctx)))
 	})
 	select {
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: ask what it is like: %s", ErrIssuer, reason(ctx.Err()))
-	case answer := <-asked:
-		about, _ := answer.Val.(*metadata)
-		return about, answer.Err
+		return nil, fmt.Errorf("%w: its configuration (/.well-known/openid-configuration) cannot be read: %s", ErrIssuer, reason(ctx.Err()))
+	case done := <-result:
+		doc, _ := done.Val.(*metadata)
+		return doc, done.Err
 	}
 }
 
-// remembered is what need not be asked again; nothing at all if it must be.
-func (i *issuer) remembered() (*metadata, error) {
+// fromCache returns the cached document or error. ok is false if the document must be fetched.
+func (i *issuer) fromCache() (doc *metadata, ok bool, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	age := time.Since(i.asked)
+	age := time.Since(i.lastFetch)
 	switch {
-	case i.err == nil && age < discoveryLife, i.known != nil && age < discoveryRest:
-		return i.known, nil
-	case i.err != nil && age < discoveryRest:
-		return nil, i.err
+	case i.cached != nil && i.lastErr == nil && age < discoveryLife: // fresh
+		return i.cached, true, nil
+	case i.cached != nil && age < discoveryBackoff: // old, but the last request failed
+		return i.cached, true, nil
+	case i.lastErr != nil && age < discoveryBackoff:
+		return nil, true, i.lastErr
 	}
-	return nil, nil
+	return nil, false, nil
 }
 
-// ask fetches the issuer's description and refuses one that cannot be used.
-func (i *issuer) ask(ctx context.Context) (*metadata, error) {
-	about := &metadata{}
-	status, _, err := i.get(ctx, strings.TrimSuffix(i.text, "/")+"/.well-known/openid-configuration", "", about)
-	if err != nil {
-		return nil, fmt.Errorf("%w: ask what it is like: %s", ErrIssuer, reason(err))
+// remember stores the result of a request, and returns what discover must return.
+func (i *issuer) remember(doc *metadata, err error) (*metadata, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.lastFetch, i.lastErr = time.Now(), err
+	if err == nil {
+		if i.cached != nil && i.cached.Keys == doc.Keys {
+			doc.keySet = i.cached.keySet // it has the keys in a cache
+		}
+		i.cached = doc
 	}
-	if status != http.StatusOK {
-		return nil, fmt.Errorf("%w: ask what it is like: answered %d", ErrIssuer, status)
+	if i.cached == nil {
+		return nil, err
 	}
-	if err := i.usable(about); err != nil {
+	return i.cached, nil
+}
+
+// fetchMetadata gets the discovery document from the issuer, and refuses one that cannot be used.
+func (i *issuer) fetchMetadata(ctx context.Context) (*metadata, error) {
+	raw := claims{}
+	const path = "/.well-known/openid-configuration"
+	if _, err := i.getJSON(ctx, "its configuration ("+path+")", strings.TrimSuffix(i.text, "/")+path, &raw); err != nil {
+		return nil, err
+	}
+	doc := readMetadata(raw)
+	if err := i.checkUsable(doc); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrIssuer, err)
 	}
-	about.Algorithms = slices.DeleteFunc(about.Algorithms, func(name string) bool { return !slices.Contains(algorithms, name) })
-	about.keys = oidc.NewRemoteKeySet(oidc.ClientContext(context.WithoutCancel(ctx), i.client), about.Keys)
-	return about, nil
+	notAccepted := func(algorithm string) bool { return !accepted(algorithm) }
+	doc.Algorithms = slices.DeleteFunc(doc.Algorithms, notAccepted)
+	doc.UserinfoAlgorithms = slices.DeleteFunc(doc.UserinfoAlgorithms, notAccepted)
+	if len(doc.UserinfoAlgorithms) == 0 {
+		doc.UserinfoAlgorithms = doc.Algorithms
+	}
+	doc.keySet = oidc.NewRemoteKeySet(oidc.ClientContext(context.WithoutCancel(ctx), i.keysClient), doc.Keys)
+	return doc, nil
 }
 
-func (i *issuer) usable(about *metadata) error {
-	if about.Issuer != i.text {
-		return fmt.Errorf("it calls itself %q, not %q; the setting must say the same, to the letter", about.Issuer, i.text)
+// getJSON gets a JSON document and decodes it into out. name appears in the error, which wraps ErrIssuer.
+func (i *issuer) getJSON(ctx context.Context, name, address string, out any) (http.Header, error) {
+	answer, err := i.fetch(ctx, address, "", "application/json")
+	if err == nil && answer.status != http.StatusOK {
+		return nil, fmt.Errorf("%w: %s cannot be read: HTTP status %d", ErrIssuer, name, answer.status)
+	}
+	if err == nil {
+		err = readJSON(answer.body, out)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s cannot be read: %s", ErrIssuer, name, reason(err))
+	}
+	return answer.header, nil
+}
+
+// accepted reports whether a signature algorithm is one of algorithms.
+func accepted(algorithm string) bool { return slices.Contains(algorithms, algorithm) }
+
+// checkUsable returns an error that says why the bridge cannot use the issuer.
+func (i *issuer) checkUsable(doc *metadata) error {
+	if doc.Issuer != i.text {
+		return fmt.Errorf("its issuer is %q, not %q; the setting must be exactly the same", doc.Issuer, i.text)
 	}
 	for _, endpoint := range []struct{ name, address string }{
-		{"authorization_endpoint", about.Authorization}, {"token_endpoint", about.Token},
-		{"jwks_uri", about.Keys}, {"userinfo_endpoint", about.Userinfo},
+		{"authorization_endpoint", doc.Authorization}, {"token_endpoint", doc.Token},
+		{"jwks_uri", doc.Keys}, {"userinfo_endpoint", doc.Userinfo},
 	} {
 		if endpoint.address == "" && endpoint.name == "userinfo_endpoint" {
 			continue
 		}
-		if u, err := url.Parse(endpoint.address); err != nil || safeURL(u) != nil {
-			return fmt.Errorf("its %s is no https address", endpoint.name)
+		if _, err := parseSafeURL(endpoint.address); err != nil {
+			return fmt.Errorf("its %s %w", endpoint.name, err)
 		}
 	}
-	signs := func(name string) bool { return slices.Contains(algorithms, name) }
 	switch {
-	case len(about.Algorithms) > 0 && !slices.ContainsFunc(about.Algorithms, signs):
-		return errors.New("it signs with no algorithm that is safe here")
-	case len(about.Responses) > 0 && !slices.Contains(about.Responses, "code"):
+	case len(doc.Algorithms) > 0 && !slices.ContainsFunc(doc.Algorithms, accepted):
+		return errors.New("it supports no safe signature algorithm")
+	case len(doc.Responses) > 0 && !slices.Contains(doc.Responses, "code"):
 		return errors.New("it does not support the authorization code flow")
-	case len(about.Challenges) > 0 && !slices.Contains(about.Challenges, "S256"):
+	case i.pkce() && len(doc.Challenges) > 0 && !slices.Contains(doc.Challenges, "S256"):
 		return errors.New("it does not support PKCE with S256")
 	}
 	return nil
 }
 
-// Check asks the issuer whether it is what the sign-in needs: its description,
-// its keys, and its clock. The error is ErrIssuer or ErrClock, and says what to
-// mend.
+// pkce reports whether sign-ins use PKCE. Sign-ins with Slack do not: a Slack app accepts PKCE only after its
+// owner enables it. That makes the app a public client and cannot be undone
+// (https://docs.slack.dev/authentication/using-pkce).
+func (i *issuer) pkce() bool { return i.text != slackIssuer }
+
+// Check checks the issuer for `bridge check`: its discovery document, its keys, its clock, and whether the
+// userinfo endpoint answers. The error is ErrIssuer, ErrClock or ErrUserinfo, and says what is wrong.
 func (o *OIDC) Check(ctx context.Context) error {
-	about, err := o.issuer.ask(ctx)
+	doc, err := o.issuer.fetchMetadata(ctx)
 	if err != nil {
 		return err
 	}
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
+	var set json.RawMessage
+	header, err := o.issuer.getJSON(ctx, "its keys", doc.Keys, &set)
+	if err != nil {
+		return err
 	}
-	status, header, err := o.issuer.get(ctx, about.Keys, "", &set)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: ask for its keys: %s", ErrIssuer, reason(err))
-	case status != http.StatusOK:
-		return fmt.Errorf("%w: ask for its keys: answered %d", ErrIssuer, status)
-	case len(set.Keys) == 0:
-		return fmt.Errorf("%w: it has no keys", ErrIssuer)
+	_, unusable, err := readKeys(set)
+	o.issuer.keyFilter.warn(unusable)
+	if err != nil {
+		return fmt.Errorf("%w: its keys cannot be read: %s", ErrIssuer, reason(err))
 	}
 	if theirs, err := http.ParseTime(header.Get("Date")); err == nil {
 		if apart := time.Since(theirs); apart.Abs() > leeway {
 			return fmt.Errorf("%w by %s", ErrClock, apart.Abs().Round(time.Second))
 		}
 	}
-	return nil
+	return o.checkUserinfo(ctx, doc)
 }
 
-// oauth2 is how to exchange codes with the issuer. The way to prove who we are
-// is taken from its description and not tried out: a code must not be sent
-// twice.
-func (o *OIDC) oauth2(about *metadata) *oauth2.Config {
+// oauthConfig returns the configuration for the exchange of codes. AuthStyle is set from the discovery
+// document, because AuthStyleAutoDetect may send the code twice.
+func (o *OIDC) oauthConfig(doc *metadata) *oauth2.Config {
 	style := oauth2.AuthStyleInHeader
-	if len(about.ClientAuth) > 0 && !slices.Contains(about.ClientAuth, "client_secret_basic") {
+	if len(doc.ClientAuth) > 0 && !slices.Contains(doc.ClientAuth, "client_secret_basic") {
 		style = oauth2.AuthStyleInParams
 	}
 	return &oauth2.Config{
 		ClientID:     o.config.ClientID,
 		ClientSecret: o.config.ClientSecret,
-		Endpoint:     oauth2.Endpoint{AuthURL: about.Authorization, TokenURL: about.Token, AuthStyle: style},
+		Endpoint:     oauth2.Endpoint{AuthURL: doc.Authorization, TokenURL: doc.Token, AuthStyle: style},
 		RedirectURL:  o.config.Origin.Scheme + "://" + o.config.Origin.Host + callbackPath,
 		Scopes:       o.scopes,
 	}
 }
 
-// get asks for JSON. An answer outside 200 is no error, and is not decoded.
-func (i *issuer) get(ctx context.Context, address, bearer string, out any) (status int, header http.Header, err error) {
+// A response is the issuer's answer to a GET request. It has a body if the status is 200.
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// fetch makes a GET request, with bearer as the token if it is not empty, and accept as the header Accept. A
+// status other than 200 is not an error; its body is not read.
+func (i *issuer) fetch(ctx context.Context, address, bearer, accept string) (response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return 0, nil, errNotJSON
+		return response{}, err
 	}
-	r.Header.Set("Accept", "application/json")
+	r.Header.Set("Accept", accept)
 	if bearer != "" {
 		r.Header.Set("Authorization", "Bearer "+bearer)
 	}
-	answer, err := i.client.Do(r)
+	got, err := i.client.Do(r)
 	if err != nil {
-		return 0, nil, err
+		return response{}, err
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return answer.StatusCode, answer.Header, nil
+	defer got.Body.Close()
+	a := response{status: got.StatusCode, header: got.Header}
+	if a.status == http.StatusOK {
+		a.body, err = io.ReadAll(got.Body)
 	}
-	switch err := json.NewDecoder(answer.Body).Decode(out); {
-	case err == nil, timedOut(err):
-		return answer.StatusCode, answer.Header, err
-	}
-	return 0, nil, errNotJSON
+	return a, err
 }
 
-var errNotJSON = errors.New("the answer is not the JSON expected")
+// readJSON decodes JSON into out. Its error is errNotJSON.
+func readJSON(body []byte, out any) error {
+	if json.Unmarshal(body, out) != nil {
+		return errNotJSON
+	}
+	return nil
+}
+
+var errNotJSON = errors.New("the answer is not the expected JSON")
 
 func timedOut(err error) bool {
 	t, ok := errors.AsType[net.Error](err)
 	return ok && t.Timeout() || errors.Is(err, context.DeadlineExceeded)
 }
 
-// reason says why the issuer could not be asked. The error itself may hold
-// addresses with secrets in them, or what the issuer was sent.
+// reason returns a short description of a failed request. It does not use the text of net/http's error,
+// which may contain secrets.
 func reason(err error) string {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return "cancelled"
 	case timedOut(err):
 		return "timed out"
-	case errors.Is(err, errNotJSON):
-		return errNotJSON.Error()
+	}
+	for _, plain := range []error{errNotJSON, errNoKeys, errNoUsableKeys} {
+		if errors.Is(err, plain) {
+			return plain.Error()
+		}
 	}
 	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		said := fmt.Sprintf("answered %d", refused.Response.StatusCode)
-		if slices.Contains(oauthErrors, refused.ErrorCode) {
-			said += " " + refused.ErrorCode
+		text := fmt.Sprintf("HTTP status %d", refused.Response.StatusCode)
+		if plainCode.MatchString(refused.ErrorCode) {
+			text += " " + refused.ErrorCode
 		}
-		return said
+		return text
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "its certificate is not accepted"
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
-		return "no such host"
+		return "cannot resolve the host name"
 	}
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno.Error()
 	}
-	return "no whole answer"
+	return "the connection failed"
 }
 
-// oauthErrors are what a token endpoint may say (RFC 6749, 5.2).
-var oauthErrors = []string{
-	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
+// parseSafeURL parses an address to which secrets may be sent. Its error continues a sentence about it.
+func parseSafeURL(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, errors.New("is not an address")
+	}
+	return u, safeURL(u)
 }
 
-// safeURL reports what makes u unfit to send secrets to.
+// safeURL returns an error if secrets must not be sent to u. The error continues a sentence about u.
 func safeURL(u *url.URL) error {
 	switch {
 	case u == nil || u.Host == "" || u.Opaque != "":
-		return errors.New("it has no host")
+		return errors.New("has no host")
 	case u.User != nil || u.Fragment != "":
-		return errors.New("it may have no user and no fragment")
-	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+		return errors.New("must not have a user or a fragment")
+	case u.Scheme == "https", u.Scheme == "http" && netaddr.Loopback(u.Hostname()):
 		return nil
 	}
-	return errors.New("it must begin with https:// (http:// is accepted for loopback only)")
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return errors.New("must begin with https:// (http:// is accepted for loopback only)")
 }

@@ -19,11 +19,11 @@ import (
 	"cobrowse-bridge/bridge/signin/signintest"
 )
 
-func TestIssuerIsAskedWhenItIsNeeded(t *testing.T) {
+func TestTheDiscoveryDocumentIsCachedForAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		if n := w.issuer.Requests("discovery"); n != 0 {
-			t.Errorf("asked %d times before anybody signs in", n)
+			t.Errorf("asked %d times before the first sign-in", n)
 		}
 		var all sync.WaitGroup
 		for range 20 {
@@ -54,15 +54,15 @@ func TestIssuerIsDown(t *testing.T) {
 		w.issuer.Break(signintest.Down)
 		b := w.browser()
 		for range 10 {
-			if status, _ := b.get("/signin"); status != http.StatusBadGateway || !errors.Is(w.came(), signin.ErrIssuer) {
-				t.Fatalf("%d: %v", status, w.came())
+			if status, _ := b.get("/signin"); status != http.StatusBadGateway || !errors.Is(w.lastError(), signin.ErrIssuer) {
+				t.Fatalf("%d: %v", status, w.lastError())
 			}
 		}
 		if n := w.issuer.Requests("discovery"); n != 1 {
 			t.Errorf("asked %d times at once", n)
 		}
 		if len(b.cookies()) != 0 {
-			t.Errorf("cookies of nothing: %v", b.cookies())
+			t.Errorf("cookies after a failure: %v", b.cookies())
 		}
 		w.issuer.Break()
 		time.Sleep(6 * time.Second)
@@ -73,27 +73,27 @@ func TestIssuerIsDown(t *testing.T) {
 func TestIssuerHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.issuer.Break(signintest.Slow)
+		w.issuer.Break(signintest.NoAnswer)
 		began := time.Now()
 		var all sync.WaitGroup
 		for range 10 {
 			all.Go(func() { w.browser().step("/signin") })
 		}
 		all.Wait()
-		if took := time.Since(began); took > 5*time.Second || !errors.Is(w.came(), signin.ErrIssuer) || !strings.Contains(w.came().Error(), "timed out") {
-			t.Errorf("%v after %s", w.came(), took)
+		if took := time.Since(began); took > 5*time.Second || !errors.Is(w.lastError(), signin.ErrIssuer) || !strings.Contains(w.lastError().Error(), "timed out") {
+			t.Errorf("%v after %s", w.lastError(), took)
 		}
 		r := httptest.NewRequestWithContext(cancelled(t), http.MethodGet, "/signin", nil)
 		time.Sleep(time.Minute)
 		if err := w.oidc.Begin(httptest.NewRecorder(), r, "/"); !errors.Is(err, signin.ErrIssuer) {
-			t.Errorf("whoever has left does not wait: %v", err)
+			t.Errorf("a cancelled request: %v", err)
 		}
-		time.Sleep(10 * time.Second) // the question goes on without them, and ends
+		time.Sleep(10 * time.Second) // until the request to the issuer has ended
 	})
 }
 
-// Somebody who leaves does not spoil it for those who wait with them.
-func TestQuestionOutlivesWhoAskedIt(t *testing.T) {
+// A cancelled request does not cancel the request to the issuer that others share.
+func TestDiscoveryContinuesAfterItsRequestEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		r := httptest.NewRequestWithContext(cancelled(t), http.MethodGet, "/signin", nil)
@@ -109,38 +109,43 @@ func TestQuestionOutlivesWhoAskedIt(t *testing.T) {
 	})
 }
 
-// Each step may take a while, but not all of them.
+// Each request to the issuer may be slow, but all of them have one time limit.
 func TestCallbackDoesNotWaitForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		config := w.config
 		config.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
-			time.Sleep(4 * time.Second)
-			return w.issuer.Transport().RoundTrip(r)
+			select {
+			case <-time.After(4 * time.Second):
+				return w.issuer.Transport().RoundTrip(r)
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
 		})
 		w.oidc = must(signin.NewOIDC(config))
 		b := w.browser()
 		callback := b.callback()
+		w.oidc = must(signin.NewOIDC(config)) // it has to get the discovery document again
 		began := time.Now()
 		b.step(callback)
-		if took := time.Since(began); !errors.Is(w.came(), signin.ErrIssuer) || took > 12*time.Second || w.sessions() != 0 {
-			t.Errorf("%v after %s", w.came(), took)
+		if took := time.Since(began); !errors.Is(w.lastError(), signin.ErrIssuer) || took > 7*time.Second || w.sessions() != 0 {
+			t.Errorf("%v after %s", w.lastError(), took)
 		}
+		time.Sleep(10 * time.Second) // until the last request has ended
 	})
 }
 
-// An issuer that was known goes on being used while its description cannot be
-// had again.
-func TestOldDescriptionIsBetterThanNone(t *testing.T) {
+// The cached discovery document is used while the issuer fails.
+func TestAnOldDiscoveryDocumentIsUsedWhileTheIssuerFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		b := w.browser()
 		b.signIn()
 		time.Sleep(2 * time.Hour)
-		w.issuer.Break(signintest.Failing)
+		w.issuer.Break(signintest.AllFailing)
 		for range 10 {
 			if next := b.step("/signin"); !strings.HasPrefix(next, issuerURL) {
-				t.Fatalf("led to %q: %v", next, w.came())
+				t.Fatalf("led to %q: %v", next, w.lastError())
 			}
 		}
 		if n := w.issuer.Requests("discovery"); n != 2 {
@@ -163,11 +168,12 @@ func TestIssuerRotatesItsKey(t *testing.T) {
 	}
 }
 
-func TestErrorsTellWhatTheIssuerSaid(t *testing.T) {
+func TestErrorsContainTheErrorCodeOfTheIssuer(t *testing.T) {
 	w := newWorld(t, func(c *signin.OIDCConfig) { c.ClientSecret = "not the secret" })
 	b := w.browser()
 	b.step(b.callback())
-	if err := w.came(); !errors.Is(err, signin.ErrIssuer) || !strings.Contains(err.Error(), "401 invalid_client") || strings.Contains(err.Error(), "not the secret") {
+	if err := w.lastError(); !errors.Is(err, signin.ErrSetup) || !strings.Contains(err.Error(), "401 invalid_client") ||
+		!strings.Contains(err.Error(), "BRIDGE_OIDC_CLIENT_SECRET") || strings.Contains(err.Error(), "not the secret") {
 		t.Error(err)
 	}
 }
@@ -181,8 +187,8 @@ func TestCheck(t *testing.T) {
 		want   error
 		says   string
 	}{
-		{name: "sound"},
-		{name: "says little", change: func(d map[string]any) {
+		{name: "valid"},
+		{name: "without optional fields", change: func(d map[string]any) {
 			for name := range maps.Clone(d) {
 				if strings.HasSuffix(name, "_supported") {
 					delete(d, name)
@@ -190,10 +196,10 @@ func TestCheck(t *testing.T) {
 			}
 			delete(d, "userinfo_endpoint")
 		}},
-		{name: "a minute apart is little", skew: 55 * time.Second},
+		{name: "clock less than a minute off", skew: 55 * time.Second},
 		{name: "slow clock", skew: -3 * time.Minute, want: signin.ErrClock, says: "differ by"},
 		{name: "fast clock", skew: 3 * time.Minute, want: signin.ErrClock, says: "differ by"},
-		{name: "slash at the end", change: func(d map[string]any) { d["issuer"] = issuerURL + "/" }, want: signin.ErrIssuer, says: "to the letter"},
+		{name: "slash at the end", change: func(d map[string]any) { d["issuer"] = issuerURL + "/" }, want: signin.ErrIssuer, says: "exactly the same"},
 		{name: "another issuer", change: func(d map[string]any) { d["issuer"] = "https://elsewhere.example" }, want: signin.ErrIssuer, says: "elsewhere"},
 		{name: "no issuer", change: func(d map[string]any) { delete(d, "issuer") }, want: signin.ErrIssuer},
 		{name: "only HS256", change: func(d map[string]any) {
@@ -203,9 +209,18 @@ func TestCheck(t *testing.T) {
 		{name: "implicit flow only", change: func(d map[string]any) { d["response_types_supported"] = []string{"id_token"} }, want: signin.ErrIssuer, says: "code flow"},
 		{name: "no token endpoint", change: func(d map[string]any) { delete(d, "token_endpoint") }, want: signin.ErrIssuer, says: "token_endpoint"},
 		{name: "plain http", change: func(d map[string]any) { d["token_endpoint"] = "http://login.example/token" }, want: signin.ErrIssuer, says: "token_endpoint"},
-		{name: "a script to go to", change: func(d map[string]any) { d["authorization_endpoint"] = "javascript:alert(1)" }, want: signin.ErrIssuer, says: "authorization_endpoint"},
-		{name: "somebody's password", change: func(d map[string]any) { d["jwks_uri"] = "https://u:p@login.example/" }, want: signin.ErrIssuer, says: "jwks_uri"},
-		{name: "wrong types", change: func(d map[string]any) { d["token_endpoint"] = 1 }, want: signin.ErrIssuer, says: "JSON"},
+		{name: "a javascript address", change: func(d map[string]any) { d["authorization_endpoint"] = "javascript:alert(1)" }, want: signin.ErrIssuer, says: "authorization_endpoint"},
+		{name: "a password in an address", change: func(d map[string]any) { d["jwks_uri"] = "https://u:p@login.example/" }, want: signin.ErrIssuer, says: "jwks_uri"},
+		{name: "wrong types", change: func(d map[string]any) { d["token_endpoint"] = 1 }, want: signin.ErrIssuer, says: "token_endpoint"},
+		{name: "optional fields of other types", change: func(d map[string]any) {
+			d["response_types_supported"] = "code"
+			d["id_token_signing_alg_values_supported"] = map[string]any{"ES256": true}
+			d["userinfo_signing_alg_values_supported"] = 1
+			d["code_challenge_methods_supported"] = []any{1, "S256"}
+			d["token_endpoint_auth_methods_supported"] = false
+			d["authorization_response_iss_parameter_supported"] = "true"
+			d["scopes_supported"] = "openid"
+		}},
 		{name: "no keys", noKeys: true, want: signin.ErrIssuer, says: "no keys"},
 		{name: "far too long", change: func(d map[string]any) { d["padding"] = strings.Repeat("x", 2<<20) }, want: signin.ErrIssuer},
 	} {
@@ -227,16 +242,25 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
-	for _, fault := range []signintest.Fault{signintest.Down, signintest.Failing, signintest.KeysFailing} {
+	for _, fault := range []signintest.Fault{signintest.Down, signintest.AllFailing, signintest.KeysFailing} {
 		w := newWorld(t)
 		w.issuer.Break(fault)
 		if err := w.oidc.Check(t.Context()); !errors.Is(err, signin.ErrIssuer) {
 			t.Errorf("%s: %v", fault, err)
 		}
 	}
+	for fault, says := range map[signintest.Fault]string{
+		signintest.UserinfoHTML: "not the expected JSON", signintest.UserinfoMissing: "HTTP status 404", signintest.UserinfoFailing: "HTTP status 500",
+	} {
+		w := newWorld(t)
+		w.issuer.Break(fault)
+		if err := w.oidc.Check(t.Context()); !errors.Is(err, signin.ErrUserinfo) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", fault, err)
+		}
+	}
 }
 
-// around changes what an issuer answers.
+// around changes the answers of an issuer.
 type around struct {
 	next   http.RoundTripper
 	change func(path string, header http.Header, body map[string]any)
@@ -257,8 +281,8 @@ func (a around) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-// Issuers that know one way only for clients to prove who they are.
-func TestClientProvesItselfAsTheIssuerWants(t *testing.T) {
+// Some issuers support only one way to authenticate clients.
+func TestTheClientAuthenticatesAsTheIssuerSupports(t *testing.T) {
 	for _, ways := range [][]string{nil, {"client_secret_basic"}, {"client_secret_post"}, {"private_key_jwt", "client_secret_post"}} {
 		w := newWorld(t)
 		var basic, post int
@@ -289,7 +313,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// What is sent to the issuer holds secrets, and goes nowhere else.
+// Requests to the issuer contain secrets and must not be redirected to another host.
 func TestRedirectsOfTheIssuerAreNotFollowed(t *testing.T) {
 	w := newWorld(t)
 	var asked []string
@@ -307,8 +331,8 @@ func TestRedirectsOfTheIssuerAreNotFollowed(t *testing.T) {
 	w.oidc = must(signin.NewOIDC(config))
 	b := w.browser()
 	b.step(b.callback())
-	if !errors.Is(w.came(), signin.ErrIssuer) || w.sessions() != 0 {
-		t.Errorf("%v, %d sessions", w.came(), w.sessions())
+	if !errors.Is(w.lastError(), signin.ErrIssuer) || w.sessions() != 0 {
+		t.Errorf("%v, %d sessions", w.lastError(), w.sessions())
 	}
 	for _, host := range asked {
 		if host != must(url.Parse(issuerURL)).Host {

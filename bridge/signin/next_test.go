@@ -11,7 +11,7 @@ import (
 	"cobrowse-bridge/bridge/signin"
 )
 
-// redirects are ways to lead elsewhere, in Go's syntax for text.
+// redirects returns values of next that try to lead to another site.
 func redirects(t testing.TB) (all []string) {
 	t.Helper()
 	file, err := os.Open("testdata/redirects.txt")
@@ -25,7 +25,7 @@ func redirects(t testing.TB) (all []string) {
 		if line == "" || strings.HasPrefix(line, "# ") {
 			continue
 		}
-		// As it stands, and with what its escapes mean.
+		// The line itself, and the line with its escapes replaced.
 		all = append(all, line)
 		if unescaped := unescape(line); unescaped != line {
 			all = append(all, unescaped)
@@ -41,7 +41,7 @@ var escapes = strings.NewReplacer(`\t`, "\t", `\n`, "\n", `\r`, "\r", `\0`, "\x0
 
 func unescape(line string) string { return escapes.Replace(line) }
 
-func TestNextLeadsNowhereElse(t *testing.T) {
+func TestNextNeverLeadsToAnotherSite(t *testing.T) {
 	all := redirects(t)
 	if len(all) < 100 {
 		t.Fatalf("only %d redirects", len(all))
@@ -53,7 +53,7 @@ func TestNextLeadsNowhereElse(t *testing.T) {
 	}
 }
 
-func TestNextLeadsToOurPages(t *testing.T) {
+func TestNextLeadsToPagesOfTheBridge(t *testing.T) {
 	for _, next := range []string{"/", "/desk", "/desk/", "/desk?q=1&page=2", "/w/" + strings.Repeat("aZ0_-", 8), "/w/x?renew=1", "/desk?next=/x", "/desk?q=a%20b", "/a%20b"} {
 		if got := signin.LocalPath(next); got != next {
 			t.Errorf("%q leads to %q", next, got)
@@ -64,14 +64,14 @@ func TestNextLeadsToOurPages(t *testing.T) {
 	}
 }
 
-// Through the whole sign-in, where a browser says where it ends up.
-func TestSignInLeadsNowhereElse(t *testing.T) {
+// The same through a whole sign-in with a browser.
+func TestSignInNeverRedirectsToAnotherSite(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()
 	for _, next := range redirects(t) {
-		led := b.step(b.step(b.step("/signin?next=" + url.QueryEscape(next))))
-		if led != "/" {
-			t.Errorf("%q led to %q: %v", next, led, w.came())
+		to := b.step(b.step(b.step("/signin?next=" + url.QueryEscape(next))))
+		if to != "/" {
+			t.Errorf("%q led to %q: %v", next, to, w.lastError())
 		}
 	}
 }
@@ -89,8 +89,8 @@ func FuzzNext(f *testing.F) {
 		if got != "/" && got != next {
 			t.Fatalf("%q became %q", next, got)
 		}
-		// As browsers read it (https://url.spec.whatwg.org/#concept-basic-url-parser):
-		// tabs and line ends are nothing, a backslash is a slash, the ends are trimmed.
+		// Browsers (https://url.spec.whatwg.org/#concept-basic-url-parser) ignore tabs and line
+		// breaks, read a backslash as a slash, and trim both ends.
 		read := strings.Map(func(c rune) rune {
 			switch c {
 			case '\t', '\n', '\r':
@@ -107,7 +107,7 @@ func FuzzNext(f *testing.F) {
 		if read != got || strings.ContainsFunc(got, func(c rune) bool { return unicode.IsControl(c) || c == ' ' || c > unicode.MaxASCII }) {
 			t.Fatalf("%q is read as %q", got, read)
 		}
-		// And by whoever decodes it once more.
+		// A program that decodes it again must not read another site either.
 		decoded, err := url.PathUnescape(strings.SplitN(got, "?", 2)[0])
 		if err != nil || strings.HasPrefix(decoded, "//") || strings.Contains(decoded, `\`) || strings.Contains(decoded+"/", "/../") {
 			t.Fatalf("%q is %q when decoded (%v)", got, decoded, err)

@@ -20,7 +20,7 @@ import (
 	"cobrowse-bridge/bridge/signin"
 )
 
-// nginxConf signs people in as nginx's manual says, and sets each header.
+// nginxConf is an nginx that signs people in as its manual says, and sets each header.
 // https://nginx.org/en/docs/http/ngx_http_auth_basic_module.html
 const nginxConf = `
 daemon off;
@@ -50,7 +50,7 @@ http {
 }
 `
 
-// A reverse proxy that nobody here wrote, between a browser and the bridge.
+// A real reverse proxy between a browser and the bridge.
 func TestNginx(t *testing.T) {
 	path, err := exec.LookPath("nginx")
 	if err != nil {
@@ -62,15 +62,15 @@ func TestNginx(t *testing.T) {
 	config.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 	var trusting atomic.Pointer[signin.Header]
 	trusting.Store(must(signin.NewHeader(config)))
-	// said is what comes of a request, and which identity headers it came with.
-	type said struct {
+	// A result is the identity or error of a request, and its identity headers.
+	type result struct {
 		ID, Err string
 		Groups  []string
 		Headers []string
 	}
 	bridge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := trusting.Load().Who(r)
-		answer := said{ID: who.ID, Groups: who.Groups}
+		answer := result{ID: who.ID, Groups: who.Groups}
 		if err != nil {
 			answer.Err = err.Error()
 		}
@@ -98,7 +98,7 @@ func TestNginx(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var log bytes.Buffer
-	// -g, since root would give way to a user who cannot read the folder.
+	// As root, nginx would change to a user who cannot read the folder, so -g sets root.
 	args := []string{"-p", folder, "-c", filepath.Join(folder, "conf"), "-e", "stderr"}
 	if os.Geteuid() == 0 {
 		args = append(args, "-g", "user root;")
@@ -123,7 +123,7 @@ func TestNginx(t *testing.T) {
 
 	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
-	ask := func(address, user string, header http.Header) (status int, answer said) {
+	ask := func(address, user string, header http.Header) (status int, answer result) {
 		t.Helper()
 		r, err := http.NewRequest(http.MethodGet, "http://"+address+"/", nil)
 		if err != nil {
@@ -168,15 +168,15 @@ func TestNginx(t *testing.T) {
 		t.Errorf("underscores got through: %v", answer.Headers)
 	}
 
-	// Past the proxy, from an address that is not its own.
+	// A request that does not come from the proxy.
 	config.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
 	trusting.Store(must(signin.NewHeader(config)))
 	if _, answer := ask(bridge.Listener.Addr().String(), "", forged); answer.ID != "" || answer.Err != signin.ErrSpoofed.Error() {
-		t.Errorf("past the proxy: %+v", answer)
+		t.Errorf("without the proxy: %+v", answer)
 	}
 }
 
-// freeAddress is one on loopback that nobody listens on.
+// freeAddress returns an address on loopback that is not in use.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -187,12 +187,12 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// listens waits until a program listens on address, or is gone.
+// listens waits until a program listens on address, and returns false if it ends before.
 func listens(t *testing.T, address string, gone chan error) bool {
 	t.Helper()
 	ticks := time.NewTicker(10 * time.Millisecond)
 	defer ticks.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(3 * time.Minute)
 	for {
 		if c, err := net.Dial("tcp4", address); err == nil {
 			c.Close()
@@ -202,7 +202,7 @@ func listens(t *testing.T, address string, gone chan error) bool {
 		case <-ticks.C:
 		case err := <-gone:
 			gone <- err
-			t.Logf("it is gone: %v", err)
+			t.Logf("the program ended: %v", err)
 			return false
 		case <-deadline:
 			return false

@@ -16,32 +16,34 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// OIDCConfig says who the issuer is, whom to admit, and where sessions are kept.
+// OIDCConfig says who the issuer is, who may sign in, and where sessions are kept.
 type OIDCConfig struct {
-	// Issuer is the issuer's identifier to the letter, an https address.
-	Issuer, ClientID, ClientSecret string
-	// Scopes are asked for besides openid; nil means profile and email.
+	// Issuer is the issuer's identifier, an https address (or http on loopback). It must equal "issuer"
+	// in the discovery document.
+	Issuer       string
+	ClientID     string // the client at the issuer
+	ClientSecret string // the secret of ClientID
+	// Scopes are requested besides openid; nil means profile and email.
 	Scopes []string
-	// Domains are those of which a person needs a verified e-mail address; equal,
-	// not below. Empty admits everybody. Issuers that do not say email_verified
-	// admit nobody here.
+	// Domains are e-mail domains. If it is not empty, a person needs an address at one of them (not at a
+	// subdomain), with the claim email_verified true.
 	Domains []string
-	// Groups are those of which a person needs to be in one, by the claim "groups".
-	// Empty admits everybody.
+	// Groups are values of the claim "groups": a person needs one of them. If it is empty, no group is needed.
 	Groups []string
-	// Origin is the bridge's own address. The callback is /signin/callback there,
-	// and with https the cookies belong to that one host.
-	Origin *url.URL
-	// Secret, of 32 bytes, seals the cookie of a sign-in that is under way. OldSecret
-	// is the one before, or nil.
-	Secret, OldSecret []byte
-	Sessions          SessionStore
-	// A session ends when it was not used for Idle, up to five minutes early, and in
-	// any case after Life. Zero means 8 and 12 hours.
+	// Audiences are further client IDs that an ID token without azp may have in aud.
+	Audiences []string
+	// Origin is the bridge's own address. The callback is /signin/callback there. With https the cookies
+	// have the prefix __Host-.
+	Origin    *url.URL
+	Secret    []byte       // 32 bytes; encrypts the cookies of pending sign-ins
+	OldSecret []byte       // the previous Secret, or nil
+	Sessions  SessionStore // where sessions are kept
+	// Idle ends a session that is not used; uses are recorded every five minutes, so it may end up to five
+	// minutes early. Life ends every session. Zero means 8 hours for Idle and 12 for Life.
 	Idle, Life time.Duration
-	// Transport carries what is asked of the issuer. Nil means one of its own.
+	// Transport is used for requests to the issuer. Nil means a new http.Transport.
 	Transport http.RoundTripper
-	// Log gets what goes wrong behind a session's back; nil means nowhere.
+	// Log receives errors that no call returns; nil drops them.
 	Log *slog.Logger
 }
 
@@ -52,82 +54,74 @@ const (
 	defaultLife = 12 * time.Hour
 )
 
-// OIDC signs people in with an OpenID Connect issuer and keeps their sessions.
-// It can be used by many goroutines at once.
+// OIDC signs people in with an OpenID Connect issuer and keeps their sessions. It is safe for concurrent use.
 //
-// Whether a person still may is asked of the issuer's userinfo endpoint, where it
-// has one, when a session is used and was not checked for five minutes. A session
-// ends if the access token is no good any more, which leads the person to the
-// issuer again, where they pass without a word while they are signed in; and if
-// domain or group are lost. While the issuer cannot be reached sessions go on,
-// and it is asked again a minute later: its outage must not stop those at work.
-// An issuer whose userinfo refuses even a fresh token is not asked again. Access
-// tokens are not refreshed: where they live for minutes only, agents are led past
-// the issuer that often.
+// When a session is used and was not checked for five minutes, or for half of Idle if that is less, OIDC checks
+// it with the issuer's userinfo endpoint, if there is one. The session ends if the access token is refused, or
+// if the person no longer has a permitted domain or group. The person is then redirected to the issuer, which
+// usually signs them in again without a question. If the issuer cannot be asked (any ErrIssuer), the session
+// continues, and OIDC asks again a minute later, so that agents can work during an outage. If userinfo refuses
+// the token or gives an unusable answer during the sign-in, only the ID token is used, and the session is never
+// checked again. Access tokens are not refreshed: when one expires, the agent is redirected to the issuer.
 type OIDC struct {
-	config   OIDCConfig
-	issuer   *issuer
-	scopes   []string
-	domains  []string
-	keys     cookieKeys
-	sessions *scs.SessionManager
-	every    time.Duration // how often a session in use is looked after
-	checking singleflight.Group
-	prefix   string // of cookies' names
-	log      *slog.Logger
+	config        OIDCConfig
+	issuer        *issuer
+	scopes        []string
+	domains       []string
+	cookieKeys    cookieKeys
+	sessions      *scs.SessionManager
+	checkInterval time.Duration // how often a session in use is checked
+	checks        singleflight.Group
+	cookiePrefix  string // of cookie names
+	log           *slog.Logger
 }
 
 var domainForm = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
 
-// NewOIDC checks the configuration, and the error names all that is wrong with
-// it. Nothing is asked of the issuer before the first sign-in.
+// NewOIDC returns an OIDC, or an error that lists all faults of c. It does not contact the issuer: the first
+// sign-in does.
 func NewOIDC(c OIDCConfig) (*OIDC, error) {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 
-	issuer, err := url.Parse(c.Issuer)
-	if err == nil {
-		err = safeURL(issuer)
-	} else {
-		err = errors.New("it is no address")
-	}
+	issuer, err := parseSafeURL(c.Issuer)
 	if err != nil {
-		fault("issuer: %w", err)
+		fault("the issuer %w", err)
 	} else if issuer.RawQuery != "" {
-		fault("issuer: it may have no query")
+		fault("the issuer must not have a query")
 	}
 	if c.ClientID == "" {
-		fault("there is no client id")
+		fault("the client id is missing")
 	}
 	if c.ClientSecret == "" {
-		fault("there is no client secret")
+		fault("the client secret is missing")
 	}
 	if c.Origin == nil || safeURL(c.Origin) != nil || strings.Trim(c.Origin.Path, "/") != "" || c.Origin.RawQuery != "" {
-		fault("origin: an https address without a path is needed (http:// is accepted for loopback only)")
+		fault("the origin must be an https address without a path (http:// is accepted for loopback only)")
 	}
 	if c.Sessions == nil {
-		fault("there is no store for sessions")
+		fault("the store for sessions is missing")
 	}
 	if c.Idle < 0 || c.Life < 0 {
-		fault("a session cannot last less than no time")
+		fault("the durations of a session must not be negative")
+	}
+	if c.Scopes == nil {
+		c.Scopes = []string{"profile", "email"}
 	}
 	o := &OIDC{config: c, scopes: []string{"openid"}, log: c.Log}
 	for _, domain := range c.Domains {
 		domain = strings.ToLower(domain)
 		if !domainForm.MatchString(domain) {
-			fault("%q is no domain", domain)
+			fault("%q is not a domain", domain)
 		}
 		o.domains = append(o.domains, domain)
-	}
-	if c.Scopes == nil {
-		c.Scopes = []string{"profile", "email"}
 	}
 	for _, scope := range c.Scopes {
 		if !slices.Contains(o.scopes, scope) {
 			o.scopes = append(o.scopes, scope)
 		}
 	}
-	if o.keys, err = newCookieKeys(c.Secret, c.OldSecret); err != nil {
+	if o.cookieKeys, err = newCookieKeys(c.Secret, c.OldSecret); err != nil {
 		faults = append(faults, err)
 	}
 	if err := errors.Join(faults...); err != nil {
@@ -138,28 +132,28 @@ func NewOIDC(c OIDCConfig) (*OIDC, error) {
 		o.log = slog.New(slog.DiscardHandler)
 	}
 	if c.Origin.Scheme == "https" {
-		o.prefix = "__Host-"
+		o.cookiePrefix = "__Host-"
 	}
-	o.issuer = newIssuer(issuer, c.Issuer, c.Transport)
+	o.issuer = newIssuer(issuer, c.Issuer, c.Transport, o.log)
 	o.config.Idle, o.config.Life = cmp.Or(c.Idle, defaultIdle), cmp.Or(c.Life, defaultLife)
-	o.every = min(checkEvery, o.config.Idle/2)
-	// Not scs.New, which also starts a store in memory that nothing stops.
+	o.checkInterval = min(checkEvery, o.config.Idle/2)
+	// Not scs.New: it starts an in-memory store whose goroutine never ends.
 	o.sessions = &scs.SessionManager{
-		Store: lasting{c.Sessions}, Codec: codec{}, HashTokenInStore: true,
+		Store: noRevivalStore{c.Sessions}, Codec: codec{}, HashTokenInStore: true,
 		IdleTimeout: o.config.Idle, Lifetime: o.config.Life,
 	}
 	return o, nil
 }
 
-// setCookie writes a cookie that scripts cannot read and that follows people who
-// come from elsewhere by a link. A negative age deletes it.
+// setCookie writes a cookie that scripts cannot read. Browsers also send it when a person
+// follows a link from another site. A negative age deletes it.
 func (o *OIDC) setCookie(w http.ResponseWriter, name, value string, age time.Duration) {
 	seconds := int(age.Seconds())
 	if age < 0 {
 		seconds = -1
 	}
 	http.SetCookie(w, &http.Cookie{
-		Name: o.prefix + name, Value: value, Path: "/", MaxAge: seconds,
-		Secure: o.prefix != "", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Name: o.cookiePrefix + name, Value: value, Path: "/", MaxAge: seconds,
+		Secure: o.config.Origin.Scheme == "https", HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 }

@@ -43,11 +43,11 @@ func TestSignIn(t *testing.T) {
 		if cookies := b.cookies(); len(cookies) != 1 || cookies[0].Name != "__Host-session" {
 			t.Errorf("cookies left: %v", cookies)
 		}
-		w.quiet()
+		w.checkSecrets()
 	})
 }
 
-func TestBeginAsksTheIssuerForAllThatProtectsTheFlow(t *testing.T) {
+func TestBeginSendsStateNonceAndPKCE(t *testing.T) {
 	w := newWorld(t)
 	r, err := http.NewRequest(http.MethodGet, origin+"/signin", nil)
 	if err != nil {
@@ -93,8 +93,8 @@ func TestBeginAsksTheIssuerForAllThatProtectsTheFlow(t *testing.T) {
 	}
 }
 
-// What looks odd and is right.
-func TestSessionsComeOf(t *testing.T) {
+// These issuers are unusual but valid.
+func TestUnusualIssuersWork(t *testing.T) {
 	both := func(c *signin.OIDCConfig) { c.Domains, c.Groups = []string{"Corp.Example"}, []string{"other", agents} }
 	for _, test := range []struct {
 		name   string
@@ -103,8 +103,18 @@ func TestSessionsComeOf(t *testing.T) {
 		config func(*signin.OIDCConfig)
 	}{
 		{name: "an ordinary issuer"},
-		{name: "claims in userinfo only", faults: []signintest.Fault{signintest.Thin}},
-		{name: "userinfo that refuses fresh tokens", faults: []signintest.Fault{signintest.Refusing}},
+		{name: "claims in userinfo only", faults: []signintest.Fault{signintest.ClaimsOnlyInUserinfo}},
+		{name: "userinfo that refuses fresh tokens", faults: []signintest.Fault{signintest.UserinfoRefuses}},
+		{name: "userinfo that refuses fresh tokens as Slack does", faults: []signintest.Fault{signintest.UserinfoTokenRevoked}},
+		{name: "userinfo that fails", faults: []signintest.Fault{signintest.UserinfoFailing}},
+		{name: "userinfo with a signed answer", faults: []signintest.Fault{signintest.UserinfoJWT, signintest.ClaimsOnlyInUserinfo}},
+		{name: "userinfo signed with an unknown key", faults: []signintest.Fault{signintest.UserinfoWrongKey}},
+		{name: "userinfo signed for another client", faults: []signintest.Fault{signintest.UserinfoWrongAudience}},
+		{name: "userinfo with an encrypted answer", faults: []signintest.Fault{signintest.UserinfoJWE}},
+		{name: "userinfo with a page for people", faults: []signintest.Fault{signintest.UserinfoHTML}},
+		{name: "userinfo missing", faults: []signintest.Fault{signintest.UserinfoMissing}},
+		{name: "a second audience that the operator named", faults: []signintest.Fault{signintest.NoAzp},
+			config: func(c *signin.OIDCConfig) { c.Audiences = []string{"third", "another"} }},
 		{name: "no userinfo endpoint", faults: []signintest.Fault{signintest.NoUserinfo}},
 		{name: "email_verified as text", user: func(u *signintest.User) { u.Claims = map[string]any{"email_verified": "true"} }},
 		{name: "one group as text", user: func(u *signintest.User) { u.Claims = map[string]any{"groups": agents} }},
@@ -112,6 +122,10 @@ func TestSessionsComeOf(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, both)
+			if test.config != nil {
+				test.config(&w.config)
+				w.oidc = must(signin.NewOIDC(w.config))
+			}
 			w.issuer.Break(test.faults...)
 			if test.user != nil {
 				w.issuer.Change("ada", test.user)
@@ -124,23 +138,23 @@ func TestSessionsComeOf(t *testing.T) {
 	}
 }
 
-func TestCallbackIsGoodOnce(t *testing.T) {
+func TestACallbackWorksOnce(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()
 	callback := b.callback()
 	if next := b.step(callback); next != "/desk" {
-		t.Fatalf("led to %q: %v", next, w.came())
+		t.Fatalf("led to %q: %v", next, w.lastError())
 	}
 	b.step(callback)
-	if !errors.Is(w.came(), signin.ErrState) || w.sessions() != 1 {
-		t.Errorf("again: %v, %d sessions", w.came(), w.sessions())
+	if !errors.Is(w.lastError(), signin.ErrState) || w.sessions() != 1 {
+		t.Errorf("again: %v, %d sessions", w.lastError(), w.sessions())
 	}
 	if status, _ := b.get("/desk"); status != http.StatusOK {
-		t.Errorf("the session that was there: %d", status)
+		t.Errorf("the session before: %d", status)
 	}
 }
 
-func TestCodeOfALateCallbackIsNotTried(t *testing.T) {
+func TestTheCodeOfALateCallbackIsNotExchanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		b := w.browser()
@@ -149,14 +163,14 @@ func TestCodeOfALateCallbackIsNotTried(t *testing.T) {
 		time.Sleep(10*time.Minute + time.Second)
 		b.jar.SetCookies(must(url.Parse(origin)), []*http.Cookie{{Name: kept.Name, Value: kept.Value, Path: "/", Secure: true}})
 		b.step(callback)
-		if !errors.Is(w.came(), signin.ErrState) || w.issuer.Requests("token") != 0 {
-			t.Errorf("%v, asked %d times", w.came(), w.issuer.Requests("token"))
+		if !errors.Is(w.lastError(), signin.ErrState) || w.issuer.Requests("token") != 0 {
+			t.Errorf("%v, asked %d times", w.lastError(), w.issuer.Requests("token"))
 		}
 	})
 }
 
-// Also where the browser, or somebody with its cookies, sends the cookie again.
-func TestCallbackIsGoodOnceEvenWithItsCookie(t *testing.T) {
+// The same if the browser, or a thief with its cookies, sends the cookie again.
+func TestACallbackWorksOnceEvenWithItsCookie(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()
 	callback := b.callback()
@@ -167,8 +181,8 @@ func TestCallbackIsGoodOnceEvenWithItsCookie(t *testing.T) {
 		thief.jar.SetCookies(must(url.Parse(origin)), []*http.Cookie{{Name: c.Name, Value: c.Value, Path: "/", Secure: true}})
 	}
 	thief.step(callback)
-	if !errors.Is(w.came(), signin.ErrState) || w.sessions() != 1 {
-		t.Errorf("again: %v, %d sessions", w.came(), w.sessions())
+	if !errors.Is(w.lastError(), signin.ErrState) || w.sessions() != 1 {
+		t.Errorf("again: %v, %d sessions", w.lastError(), w.sessions())
 	}
 }
 
@@ -178,17 +192,17 @@ func TestTwoTabsSignInAtOnce(t *testing.T) {
 	one := b.step(b.step("/signin?next=/one"))
 	two := b.step(b.step("/signin?next=/two"))
 	if next := b.step(one); next != "/one" {
-		t.Errorf("the first led to %q: %v", next, w.came())
+		t.Errorf("the first led to %q: %v", next, w.lastError())
 	}
 	if next := b.step(two); next != "/two" {
-		t.Errorf("the second led to %q: %v", next, w.came())
+		t.Errorf("the second led to %q: %v", next, w.lastError())
 	}
 	if n := w.sessions(); n != 1 {
 		t.Errorf("%d sessions of one browser", n)
 	}
 }
 
-func TestSignInsNeverFinishedDoNotPileUp(t *testing.T) {
+func TestThereAreAtMostEightPendingSignIns(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()
 	var last string
@@ -203,11 +217,11 @@ func TestSignInsNeverFinishedDoNotPileUp(t *testing.T) {
 		t.Errorf("%d cookies of %d bytes", n, size)
 	}
 	if next := b.step(last); next != "/w/"+strings.Repeat("h", 43) {
-		t.Errorf("the newest led to %q: %v", next, w.came())
+		t.Errorf("the newest led to %q: %v", next, w.lastError())
 	}
 }
 
-func TestSessionIsNew(t *testing.T) {
+func TestEachSignInStartsANewSession(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()
 	planted := strings.Repeat("A", 43)
@@ -219,7 +233,7 @@ func TestSessionIsNew(t *testing.T) {
 	}
 	b.signIn()
 	if second := b.cookies()[0].Value; second == first || w.sessions() != 1 {
-		t.Errorf("the session before goes on: %d sessions", w.sessions())
+		t.Errorf("the session before did not end: %d sessions", w.sessions())
 	}
 	for token := range must(w.store.All()) {
 		if strings.Contains(token, first) || len(token) == 43 && slices.ContainsFunc(b.cookies(), func(c *http.Cookie) bool { return c.Value == token }) {
@@ -235,14 +249,14 @@ func TestSecretsRotate(t *testing.T) {
 	w.config.OldSecret, w.config.Secret = w.config.Secret, bytes.Repeat([]byte{8}, 32)
 	w.oidc = must(signin.NewOIDC(w.config))
 	if next := b.step(callback); next != "/desk" {
-		t.Errorf("a sign-in under way when the secret changed: %v", w.came())
+		t.Errorf("a pending sign-in when the secret changed: %v", w.lastError())
 	}
 	callback = b.callback()
 	w.config.OldSecret, w.config.Secret = nil, bytes.Repeat([]byte{9}, 32)
 	w.oidc = must(signin.NewOIDC(w.config))
 	b.step(callback)
-	if !errors.Is(w.came(), signin.ErrState) {
-		t.Errorf("sealed with a secret that is gone: %v", w.came())
+	if !errors.Is(w.lastError(), signin.ErrState) {
+		t.Errorf("sealed with a secret that was removed: %v", w.lastError())
 	}
 }
 
@@ -259,23 +273,61 @@ func TestHTTPOnLoopback(t *testing.T) {
 	}
 }
 
-func TestSlackVouchesForItsUsers(t *testing.T) {
+const slackURL = "https://slack.com"
+
+func slackWorld(t *testing.T, change ...func(*signin.OIDCConfig)) *world {
 	issuer := signintest.New(signintest.Config{
-		URL: "https://slack.com", ClientID: clientID, ClientSecret: clientKey, Redirect: origin + "/signin/callback", Auto: "U024BE7LH",
+		URL: slackURL, ClientID: clientID, ClientSecret: clientKey, Redirect: origin + "/signin/callback", SignedIn: "U024BE7LH",
+		Slack: true,
 		Users: []signintest.User{{Sub: "U024BE7LH", Name: "Ada", Claims: map[string]any{
 			"https://slack.com/team_id": "T0001", "https://slack.com/user_id": "U024BE7LH",
 		}}},
 	})
-	w := newWorld(t, func(c *signin.OIDCConfig) { c.Issuer, c.Transport = "https://slack.com", issuer.Transport() })
+	w := newWorld(t, append(change, func(c *signin.OIDCConfig) { c.Issuer, c.Transport = slackURL, issuer.Transport() })...)
 	w.issuer = issuer
+	return w
+}
+
+// The app in Slack has a client secret, and refuses PKCE.
+func TestSlackIdentifiesItsUsers(t *testing.T) {
+	w := slackWorld(t)
 	w.browser().get("/signin")
 	all := must(signin.Sessions(t.Context(), w.store))
 	if len(all) != 1 || all[0].Slack != "T0001/U024BE7LH" || all[0].ID != "oidc:slack.com/U024BE7LH" {
-		t.Errorf("%+v: %v", all, w.came())
+		t.Errorf("%+v: %v", all, w.lastError())
 	}
 }
 
-func TestOnlySlackVouchesForSlacksUsers(t *testing.T) {
+// Slack refuses with status 200.
+func TestSlackRefusesWith200(t *testing.T) {
+	for code, want := range map[string]error{
+		"invalid_code": signin.ErrState, "code_already_used": signin.ErrState, "invalid_grant": signin.ErrState,
+		"bad_client_secret": signin.ErrSetup, "invalid_client_id": signin.ErrSetup, "bad_redirect_uri": signin.ErrSetup,
+		"invalid_client": signin.ErrSetup, "internal_error": signin.ErrIssuer, "ratelimited": signin.ErrIssuer,
+	} {
+		w := slackWorld(t)
+		w.issuer.Break(signintest.TokenError(code))
+		b := w.browser()
+		b.step(b.callback())
+		if err := w.lastError(); !errors.Is(err, want) || !strings.Contains(err.Error(), "HTTP status 200 "+code) || w.sessions() != 0 {
+			t.Errorf("%s: %v, not %v", code, err, want)
+		}
+	}
+	w := slackWorld(t, func(c *signin.OIDCConfig) { c.ClientSecret = "not the secret" })
+	b := w.browser()
+	b.step(b.callback())
+	if err := w.lastError(); !errors.Is(err, signin.ErrSetup) || !strings.Contains(err.Error(), "bad_client_secret; look at BRIDGE_OIDC_CLIENT_ID") {
+		t.Error(err)
+	}
+	w = slackWorld(t)
+	b = w.browser()
+	b.step(changed(b.callback(), "code", "another"))
+	if err := w.lastError(); !errors.Is(err, signin.ErrState) {
+		t.Error(err)
+	}
+}
+
+func TestOtherIssuersCannotIdentifySlackUsers(t *testing.T) {
 	w := newWorld(t)
 	w.issuer.Change("ada", func(u *signintest.User) {
 		u.Claims = map[string]any{"https://slack.com/team_id": "T0001", "https://slack.com/user_id": "U024BE7LH"}
@@ -286,9 +338,9 @@ func TestOnlySlackVouchesForSlacksUsers(t *testing.T) {
 	}
 }
 
-func TestIdentityIsFitToShow(t *testing.T) {
+func TestIdentityIsSafeToShow(t *testing.T) {
 	issuer := signintest.New(signintest.Config{
-		URL: issuerURL, ClientID: clientID, ClientSecret: clientKey, Redirect: origin + "/signin/callback", Auto: "a/d|a",
+		URL: issuerURL, ClientID: clientID, ClientSecret: clientKey, Redirect: origin + "/signin/callback", SignedIn: "a/d|a",
 		Users: []signintest.User{{Sub: "a/d|a", Name: " Ada\u202e\tL.\x00\n" + strings.Repeat("é", 200)}},
 	})
 	w := newWorld(t, func(c *signin.OIDCConfig) { c.Transport = issuer.Transport() })
@@ -296,7 +348,7 @@ func TestIdentityIsFitToShow(t *testing.T) {
 	w.browser().get("/signin")
 	all := must(signin.Sessions(t.Context(), w.store))
 	if len(all) != 1 || all[0].ID != "oidc:login.example/realm/a%2Fd%7Ca" || all[0].Name != "Ada L. "+strings.Repeat("é", 93) {
-		t.Errorf("%+v: %v", all, w.came())
+		t.Errorf("%+v: %v", all, w.lastError())
 	}
 }
 
@@ -308,7 +360,7 @@ func TestConfigurationFaults(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, fault := range []string{"issuer", "client id", "client secret", "origin", "sessions", "*.corp.example", "32", "no time"} {
+	for _, fault := range []string{"issuer", "client id", "client secret", "origin", "sessions", "*.corp.example", "32", "negative"} {
 		if !strings.Contains(err.Error(), fault) {
 			t.Errorf("%q is not named in: %v", fault, err)
 		}

@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// An issuer that nobody here wrote, with everything going over loopback.
+// A real issuer, over loopback.
 func TestCertifiedProvider(t *testing.T) {
 	const folder = "testdata/provider"
 	if _, err := os.Stat(filepath.Join(folder, "node_modules")); err != nil {
@@ -53,7 +53,7 @@ func TestCertifiedProvider(t *testing.T) {
 	}
 	ada := person()
 	if status, body := sendForms(t, ada, bridge.URL+"/signin?next=/desk", "ada"); status != http.StatusOK || !strings.HasSuffix(body, "/ada") {
-		t.Fatalf("%d %s: %v", status, body, w.came())
+		t.Fatalf("%d %s: %v", status, body, w.lastError())
 	}
 	all := must(signin.Sessions(t.Context(), w.store))
 	if len(all) != 1 {
@@ -67,7 +67,7 @@ func TestCertifiedProvider(t *testing.T) {
 		t.Error(diff)
 	}
 
-	// Whoever is signed in there passes without a form.
+	// A person who is signed in at the issuer sees no form there.
 	if status, body := sendForms(t, ada, bridge.URL+"/signin?next=/desk", ""); status != http.StatusOK || w.sessions() != 1 {
 		t.Errorf("again: %d %s", status, body)
 	}
@@ -87,7 +87,7 @@ func TestCertifiedProvider(t *testing.T) {
 		}, signin.ErrState},
 		{"PKCE missing", "ada", func(a string) string {
 			return changed(changed(a, "code_challenge"), "code_challenge_method")
-		}, signin.ErrDenied},
+		}, signin.ErrSetup},
 		{"nonce of another sign-in", "ada", func(a string) string { return changed(a, "nonce", "another") }, signin.ErrToken},
 	} {
 		b := person()
@@ -103,8 +103,8 @@ func TestCertifiedProvider(t *testing.T) {
 			address = test.change(address)
 		}
 		sendForms(t, b, address, test.login)
-		if !errors.Is(w.came(), test.want) || w.sessions() != 0 {
-			t.Errorf("%s: %v, %d sessions", test.name, w.came(), w.sessions())
+		if !errors.Is(w.lastError(), test.want) || w.sessions() != 0 {
+			t.Errorf("%s: %v, %d sessions", test.name, w.lastError(), w.sessions())
 		}
 	}
 }
@@ -134,8 +134,8 @@ func startProvider(t *testing.T, node, folder, redirect string) string {
 	return strings.TrimSpace(address)
 }
 
-// sendForms goes to address and sends each form it is led to, with the login,
-// until there is none.
+// sendForms opens address and submits each form that follows, with the login, until there is
+// none.
 func sendForms(t *testing.T, b *http.Client, address, login string) (status int, body string) {
 	t.Helper()
 	answer, err := b.Get(address)
@@ -154,7 +154,7 @@ func sendForms(t *testing.T, b *http.Client, address, login string) (status int,
 			return answer.StatusCode, body
 		}
 		if login == "" {
-			t.Fatalf("asked by %s", answer.Request.URL.Path)
+			t.Fatalf("there is a form at %s", answer.Request.URL.Path)
 		}
 		values := url.Values{}
 		form.Find("input").Each(func(_ int, input *goquery.Selection) {
@@ -165,6 +165,6 @@ func sendForms(t *testing.T, b *http.Client, address, login string) (status int,
 			t.Fatal(err)
 		}
 	}
-	t.Fatal("there is no end of forms")
+	t.Fatal("there are more than four forms")
 	return 0, ""
 }

@@ -10,33 +10,33 @@ import (
 
 const sessionName = "session"
 
-// A Session is somebody being signed in with one browser. Seen is when it was
-// last used, a few minutes more or less.
+// A Session is a person signed in with one browser.
 type Session struct {
 	Identity
 	Began time.Time `json:"began"`
-	Seen  time.Time `json:"seen"`
+	// Seen is when the session was last used, accurate to five minutes.
+	Seen time.Time `json:"seen"`
 }
 
-// session is what is stored.
+// session is a Session as it is stored.
 type session struct {
 	Session
-	Next   time.Time `json:"next"`             // when it is to be looked after
-	Access secret    `json:"access,omitempty"` // the access token; none: nothing to check with
-	// Listed is whether userinfo has told the person's groups, so that it says
-	// something when it tells none.
+	Next   time.Time `json:"next"`             // when it must be checked with the issuer
+	Access secret    `json:"access,omitempty"` // the access token; if empty, it is not checked
+	// Listed says that userinfo had the person's groups before. If it then has none, the
+	// person has lost them.
 	Listed bool `json:"listed,omitempty"`
 }
 
-// secret is text that does not print.
+// secret is text that fmt does not print.
 type secret string
 
 func (secret) String() string   { return "[secret]" }
 func (secret) GoString() string { return "[secret]" }
 
-// Who is the person whose session the request has. The error is ErrNobody,
-// ErrStore, or ErrDomain or ErrGroup where the person may no longer. It reads the
-// store once; once in five minutes it also asks the issuer and writes.
+// Who returns the person whose session the request has. The error is ErrNobody, ErrStore, or
+// ErrDomain or ErrGroup if the person may no longer sign in. It reads the store once; once in
+// five minutes it also asks the issuer and writes the session.
 func (o *OIDC) Who(r *http.Request) (Identity, error) {
 	token := o.token(r)
 	if token == "" {
@@ -44,7 +44,7 @@ func (o *OIDC) Who(r *http.Request) (Identity, error) {
 	}
 	s, _, err := o.load(r.Context(), token)
 	if err == nil && time.Now().After(s.Next) {
-		s, err = o.lookAfter(r.Context(), token)
+		s, err = o.checkAndStore(r.Context(), token)
 	}
 	if err == nil {
 		err = o.admit(s.Identity)
@@ -55,8 +55,8 @@ func (o *OIDC) Who(r *http.Request) (Identity, error) {
 	return s.Identity, nil
 }
 
-// Peek is Who for a page that asks by itself: it does not count as use of the
-// session, asks the issuer nothing, and reads the store once.
+// Peek is Who for requests that a page makes by itself: it does not count as use of the
+// session, does not ask the issuer, and reads the store once.
 func (o *OIDC) Peek(r *http.Request) (Identity, error) {
 	token := o.token(r)
 	if token == "" {
@@ -69,8 +69,8 @@ func (o *OIDC) Peek(r *http.Request) (Identity, error) {
 	return s.Identity, o.admit(s.Identity)
 }
 
-// End signs out: the session ends, for whoever has its token, and the browser's
-// cookie is deleted. Where ErrStore comes back neither was done.
+// End signs the person out: it ends the session and deletes the browser's cookie. If it
+// returns ErrStore, it did neither.
 func (o *OIDC) End(w http.ResponseWriter, r *http.Request) error {
 	if token := o.token(r); token != "" {
 		ctx, err := o.sessions.Load(r.Context(), token)
@@ -85,18 +85,18 @@ func (o *OIDC) End(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// tokenForm is that of scs's tokens; nothing else is looked up.
+// tokenForm is the form of scs's tokens. Other values are not looked up.
 var tokenForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
 func (o *OIDC) token(r *http.Request) string {
-	cookie, err := r.Cookie(o.prefix + sessionName)
+	cookie, err := r.Cookie(o.cookiePrefix + sessionName)
 	if err != nil || !tokenForm.MatchString(cookie.Value) {
 		return ""
 	}
 	return cookie.Value
 }
 
-// load reads a session. The context is what scs wants to change it.
+// load reads a session. It also returns the context that scs needs to change the session.
 func (o *OIDC) load(ctx context.Context, token string) (session, context.Context, error) {
 	ctx, err := o.sessions.Load(ctx, token)
 	if err != nil {
@@ -106,14 +106,14 @@ func (o *OIDC) load(ctx context.Context, token string) (session, context.Context
 	now := time.Now()
 	switch {
 	case !ok, now.Sub(s.Began) > o.config.Life, now.Sub(s.Seen) > o.config.Idle,
-		!identifies(o.issuer.url, s.ID): // it is of an issuer before this one
+		!isIDOf(o.issuer.url, s.ID): // it is from a previous issuer
 		return session{}, nil, ErrNobody
 	}
 	return s, ctx, nil
 }
 
-// start begins a session in the browser, in place of the one it had.
-func (o *OIDC) start(w http.ResponseWriter, r *http.Request, s session) error {
+// startSession begins a session that replaces the browser's old one.
+func (o *OIDC) startSession(w http.ResponseWriter, r *http.Request, s session) error {
 	ctx, err := o.sessions.Load(r.Context(), o.token(r))
 	if err == nil {
 		err = o.sessions.RenewToken(ctx)

@@ -14,8 +14,7 @@ import (
 	"cobrowse-bridge/bridge/signin"
 )
 
-// signedIn is a world in which Ada has just signed in, as one of the agents at
-// the company.
+// signedIn returns a world in which Ada has just signed in.
 func signedIn(t *testing.T, change ...func(*signin.OIDCConfig)) (*world, *browser) {
 	t.Helper()
 	w := newWorld(t, append([]func(*signin.OIDCConfig){func(c *signin.OIDCConfig) {
@@ -26,7 +25,7 @@ func signedIn(t *testing.T, change ...func(*signin.OIDCConfig)) (*world, *browse
 	return w, b
 }
 
-// who asks as the browser does.
+// who calls Who with the browser's cookies.
 func (b *browser) who() error {
 	r := httptest.NewRequest(http.MethodGet, "/desk", nil)
 	for _, c := range b.cookies() {
@@ -44,7 +43,7 @@ func TestSessionLimits(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		config func(*signin.OIDCConfig)
-		uses   []time.Duration // since the sign-in; the last finds the session gone
+		uses   []time.Duration // since the sign-in; at the last one the session has ended
 	}{
 		{"not used", short, []time.Duration{time.Hour + time.Second}},
 		{"used, then not", short, []time.Duration{50 * time.Minute, 100 * time.Minute, 161 * time.Minute}},
@@ -61,7 +60,7 @@ func TestSessionLimits(t *testing.T) {
 					change = append(change, test.config)
 				}
 				w, b := signedIn(t, change...)
-				// The browser forgets the cookie too, which must not be what ends it.
+				// The browser would also drop the cookie, so the test sets it again.
 				session := b.cookies()
 				began := time.Now()
 				for n, use := range test.uses {
@@ -80,21 +79,20 @@ func TestSessionLimits(t *testing.T) {
 	}
 }
 
-// A press reads once and writes nothing, and what keeps the session alive is
-// written rarely.
-func TestLooksAreCheap(t *testing.T) {
+// Who reads the store once, and seldom writes to it or asks the issuer.
+func TestWhoSeldomWritesOrAsksTheIssuer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := signedIn(t)
 		reads, writes, asked := w.store.reads.Load(), w.store.writes.Load(), w.issuer.Requests("userinfo")
-		const looks = 240
-		for range looks { // four minutes
+		const calls = 240
+		for range calls { // four minutes
 			if err := b.who(); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
 		}
-		if r, n, a := w.store.reads.Load()-reads, w.store.writes.Load()-writes, w.issuer.Requests("userinfo")-asked; r != looks || n != 0 || a != 0 {
-			t.Errorf("%d looks cost %d reads, %d writes and %d questions to the issuer", looks, r, n, a)
+		if r, n, a := w.store.reads.Load()-reads, w.store.writes.Load()-writes, w.issuer.Requests("userinfo")-asked; r != calls || n != 0 || a != 0 {
+			t.Errorf("%d calls cost %d reads, %d writes and %d requests to the issuer", calls, r, n, a)
 		}
 		for range 3600 { // an hour
 			if err := b.who(); err != nil {
@@ -103,7 +101,7 @@ func TestLooksAreCheap(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		if n, a := w.store.writes.Load()-writes, w.issuer.Requests("userinfo")-asked; n > 13 || a > 13 || a == 0 {
-			t.Errorf("an hour's use cost %d writes and %d questions to the issuer", n, a)
+			t.Errorf("an hour's use cost %d writes and %d requests to the issuer", n, a)
 		}
 	})
 }
@@ -119,20 +117,20 @@ func TestSignOut(t *testing.T) {
 	}
 	b.jar.SetCookies(must(url.Parse(origin)), []*http.Cookie{{Name: kept.Name, Value: kept.Value, Path: "/", Secure: true}})
 	if err := b.who(); !errors.Is(err, signin.ErrNobody) {
-		t.Errorf("somebody who kept the cookie: %v", err)
+		t.Errorf("with the old cookie: %v", err)
 	}
 	if status, _ := w.browser().get("/signout"); status != http.StatusOK {
 		t.Errorf("signing out without a session: %d", status)
 	}
 }
 
-func TestOperatorSignsSomebodyOut(t *testing.T) {
+func TestTheOperatorSignsAnAgentOut(t *testing.T) {
 	w, b := signedIn(t)
 	elsewhere := w.browser()
 	elsewhere.signIn()
 	replica := must(signin.NewOIDC(w.config))
 	if ended, err := signin.SignOut(t.Context(), w.store, "oidc:login.example/realm/ad"); ended != 0 || err != nil {
-		t.Errorf("somebody else: %d, %v", ended, err)
+		t.Errorf("another id: %d, %v", ended, err)
 	}
 	if ended, err := signin.SignOut(t.Context(), w.store, adaID); ended != 2 || err != nil {
 		t.Errorf("ended %d, %v", ended, err)
@@ -150,20 +148,20 @@ func TestOperatorSignsSomebodyOut(t *testing.T) {
 	if n := w.sessions(); n != 0 {
 		t.Errorf("%d sessions", n)
 	}
-	b.signIn() // they still may
+	b.signIn() // they may sign in again
 }
 
-// A request that is looking after a session writes it; if it was ended since it
-// was read, it must not come back.
+// A request that checks a session writes it. If the session has ended since it was read, it
+// must not come back.
 func TestEndedSessionDoesNotComeBack(t *testing.T) {
 	for _, end := range []string{"by the operator", "by the agent"} {
 		t.Run(end, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w, b := signedIn(t)
 				time.Sleep(6 * time.Minute)
-				looks := 0
+				reads := 0
 				found := func() {
-					if looks++; looks != 2 { // the second is the one that leads to a write
+					if reads++; reads != 2 { // the second read is the one before the write
 						return
 					}
 					switch end {
@@ -181,19 +179,19 @@ func TestEndedSessionDoesNotComeBack(t *testing.T) {
 				}
 				w.store.found.Store(&found)
 				if err := b.who(); !errors.Is(err, signin.ErrNobody) {
-					t.Errorf("the request under way: %v", err)
+					t.Errorf("the same request: %v", err)
 				}
 				w.store.found.Store(nil)
-				if err := b.who(); !errors.Is(err, signin.ErrNobody) || w.sessions() != 0 || looks < 3 {
-					t.Errorf("afterwards: %v, %d sessions, %d looks", err, w.sessions(), looks)
+				if err := b.who(); !errors.Is(err, signin.ErrNobody) || w.sessions() != 0 || reads < 3 {
+					t.Errorf("afterwards: %v, %d sessions, %d reads", err, w.sessions(), reads)
 				}
 			})
 		})
 	}
 }
 
-// A policy that was made stricter holds for those who are signed in already, and
-// another issuer's sessions are nobody's.
+// Stricter domains and groups apply to existing sessions, and sessions of another issuer do not
+// count.
 func TestConfigurationChangesUnderSessions(t *testing.T) {
 	w, b := signedIn(t)
 	config := w.config
@@ -218,7 +216,7 @@ func TestConfigurationChangesUnderSessions(t *testing.T) {
 	}
 }
 
-// Limits that were made shorter hold for sessions that began before, too.
+// Shorter limits apply to existing sessions.
 func TestLimitsChangeUnderSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, b := signedIn(t)
@@ -250,8 +248,8 @@ func TestStoreFails(t *testing.T) {
 		t.Errorf("Who: %v", err)
 	}
 	other.step(callback)
-	if !errors.Is(w.came(), signin.ErrStore) {
-		t.Errorf("Finish: %v", w.came())
+	if !errors.Is(w.lastError(), signin.ErrStore) {
+		t.Errorf("Finish: %v", w.lastError())
 	}
 	if status, _ := b.get("/signout"); status != http.StatusServiceUnavailable || len(b.cookies()) != 1 {
 		t.Errorf("End: %d, %d cookies", status, len(b.cookies()))
@@ -268,7 +266,7 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
-func TestTokensThatCannotBeOursAreNotLookedUp(t *testing.T) {
+func TestMalformedTokensAreNotLookedUp(t *testing.T) {
 	w := newWorld(t)
 	for _, token := range []string{"", "A", strings.Repeat("A", 42), strings.Repeat("A", 44), strings.Repeat("A", 42) + ".", strings.Repeat("A", 1<<12)} {
 		r := httptest.NewRequest(http.MethodGet, "/desk", nil)
@@ -282,7 +280,7 @@ func TestTokensThatCannotBeOursAreNotLookedUp(t *testing.T) {
 	}
 }
 
-func TestSessionThatCannotBeReadIsNone(t *testing.T) {
+func TestAnUnreadableSessionCountsAsMissing(t *testing.T) {
 	w, b := signedIn(t)
 	for token := range must(w.store.All()) {
 		if err := w.store.Commit(token, []byte("from another time"), time.Now().Add(time.Hour)); err != nil {
@@ -307,10 +305,10 @@ func TestAccessTokenIsStoredAndNeverShown(t *testing.T) {
 		t.Fatal("no access token is kept to check sessions with")
 	}
 	all := must(signin.Sessions(t.Context(), w.store))
-	w.quiet(fmt.Sprintf("%+v %#v", all[0].ID, all[0].Began), fmt.Sprint(all[0].Groups))
+	w.checkSecrets(fmt.Sprintf("%+v %#v", all[0].ID, all[0].Began), fmt.Sprint(all[0].Groups))
 	for _, secret := range w.issuer.Secrets() {
 		if strings.Contains(fmt.Sprintf("%+v %#v", all, all), secret) {
-			t.Error("Sessions tells a secret")
+			t.Error("Sessions returns a secret")
 		}
 	}
 }

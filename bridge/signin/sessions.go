@@ -12,14 +12,14 @@ import (
 	"github.com/alexedwards/scs/v2"
 )
 
-// A SessionStore keeps sessions by the hashes of their tokens, for all replicas.
-// What it is given holds access tokens and must be encrypted where it rests.
+// A SessionStore keeps sessions by the hashes of their tokens, for all replicas. It must
+// encrypt them, because they contain access tokens.
 type SessionStore interface {
 	scs.CtxStore
 	scs.IterableCtxStore
 }
 
-// Sessions are those of everybody, the newest first.
+// Sessions returns the sessions of all agents, the newest first.
 func Sessions(ctx context.Context, store SessionStore) ([]Session, error) {
 	all, err := store.AllCtx(ctx)
 	if err != nil {
@@ -37,8 +37,8 @@ func Sessions(ctx context.Context, store SessionStore) ([]Session, error) {
 	return found, nil
 }
 
-// SignOut ends all sessions of an agent, at once and for all replicas, since each
-// request asks the store. It does not keep them from signing in again.
+// SignOut ends all sessions of an agent, and returns how many. It takes effect immediately at
+// all replicas, since each request reads the store. The agent can sign in again.
 func SignOut(ctx context.Context, store SessionStore, agentID string) (ended int, err error) {
 	all, err := store.AllCtx(ctx)
 	if err != nil {
@@ -48,7 +48,7 @@ func SignOut(ctx context.Context, store SessionStore, agentID string) (ended int
 		if s, ok := decode(data); !ok || s.ID != agentID {
 			continue
 		}
-		if err := (lasting{store}).DeleteCtx(ctx, hash); err != nil {
+		if err := (noRevivalStore{store}).DeleteCtx(ctx, hash); err != nil {
 			return ended, fmt.Errorf("%w: %w", ErrStore, err)
 		}
 		ended++
@@ -56,38 +56,38 @@ func SignOut(ctx context.Context, store SessionStore, agentID string) (ended int
 	return ended, nil
 }
 
-// lasting is a store in which the end of a session lasts. A request that is
-// looking after the session meanwhile would write it back, so whoever ends one
-// leaves word, and whoever writes one looks for it afterwards.
-type lasting struct{ SessionStore }
+// noRevivalStore is a SessionStore in which an ended session stays ended. A request that is
+// checking the session could otherwise write it back. So DeleteCtx stores a marker, and
+// CommitCtx removes the session again if there is a marker.
+type noRevivalStore struct{ SessionStore }
 
 var errEnded = errors.New("the session has ended")
 
-// wordLife is how long word is kept: longer than anybody looks after a session.
-const wordLife = time.Minute
+// markerLife is how long a marker is kept: longer than wholeCheckTimeout.
+const markerLife = time.Minute
 
-func wordOf(hash string) string { return "ended " + hash }
+func endedMarker(hash string) string { return "ended " + hash }
 
-func (l lasting) CommitCtx(ctx context.Context, hash string, data []byte, expiry time.Time) error {
-	if err := l.SessionStore.CommitCtx(ctx, hash, data, expiry); err != nil {
+func (e noRevivalStore) CommitCtx(ctx context.Context, hash string, data []byte, expiry time.Time) error {
+	if err := e.SessionStore.CommitCtx(ctx, hash, data, expiry); err != nil {
 		return err
 	}
-	_, ended, err := l.FindCtx(ctx, wordOf(hash))
+	_, ended, err := e.FindCtx(ctx, endedMarker(hash))
 	if err == nil && ended {
-		err = cmp.Or(l.SessionStore.DeleteCtx(ctx, hash), errEnded)
+		err = cmp.Or(e.SessionStore.DeleteCtx(ctx, hash), errEnded)
 	}
 	return err
 }
 
-func (l lasting) DeleteCtx(ctx context.Context, hash string) error {
-	if err := l.SessionStore.CommitCtx(ctx, wordOf(hash), []byte("{}"), time.Now().Add(wordLife)); err != nil {
+func (e noRevivalStore) DeleteCtx(ctx context.Context, hash string) error {
+	if err := e.SessionStore.CommitCtx(ctx, endedMarker(hash), []byte("{}"), time.Now().Add(markerLife)); err != nil {
 		return err
 	}
-	return l.SessionStore.DeleteCtx(ctx, hash)
+	return e.SessionStore.DeleteCtx(ctx, hash)
 }
 
-// codec keeps a session as JSON. One that cannot be read is none, so that no
-// browser is locked out by what an older bridge wrote.
+// codec stores a session as JSON. A session that cannot be decoded counts as missing, so that
+// sessions of an older release lock nobody out.
 type codec struct{}
 
 type stored struct {
@@ -108,7 +108,7 @@ func (codec) Decode(data []byte) (time.Time, map[string]any, error) {
 	return all.Deadline, map[string]any{sessionName: all.session}, nil
 }
 
-// decode reads what the store holds, which may also be word of an end.
+// decode decodes a stored session. ok is false for markers of ended sessions.
 func decode(data []byte) (all stored, ok bool) {
 	ok = json.Unmarshal(data, &all) == nil && all.ID != ""
 	return all, ok

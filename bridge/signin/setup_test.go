@@ -36,7 +36,7 @@ const (
 	agents = "agents"
 )
 
-// A world is a bridge as far as signing in goes, its issuer, and its sessions.
+// A world is a bridge that can only sign people in, its issuer, and its sessions.
 type world struct {
 	*testing.T
 	oidc   *signin.OIDC
@@ -44,7 +44,7 @@ type world struct {
 	issuer *signintest.Issuer
 	store  *sessions
 	log    *syncBuffer
-	// failed is what Finish came to last.
+	// failed is the last error of Begin or Finish.
 	failed atomic.Pointer[error]
 }
 
@@ -70,7 +70,7 @@ func newWorld(t *testing.T, change ...func(*signin.OIDCConfig)) *world {
 	w := &world{
 		T: t, store: newSessions(), log: &syncBuffer{},
 		issuer: signintest.New(signintest.Config{
-			URL: issuerURL, ClientID: clientID, ClientSecret: clientKey, Redirect: origin + "/signin/callback", Auto: "ada",
+			URL: issuerURL, ClientID: clientID, ClientSecret: clientKey, Redirect: origin + "/signin/callback", SignedIn: "ada",
 			Users: []signintest.User{
 				{Sub: "ada", Name: "Ada Lovelace", Email: "Ada@Corp.example", Groups: []string{agents, "staff"}},
 				{Sub: "eve", Name: "Eve", Email: "eve@corp.example", Groups: []string{"staff"}},
@@ -96,7 +96,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// ServeHTTP is what a bridge does with the sign-in.
+// ServeHTTP handles the bridge's requests.
 func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/signin":
@@ -127,15 +127,15 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// came is what Finish came to last.
-func (w *world) came() error {
+// lastError returns the last error of Begin or Finish.
+func (w *world) lastError() error {
 	if err := w.failed.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
-// sessions counts those there are.
+// sessions returns the number of sessions.
 func (w *world) sessions() int {
 	w.Helper()
 	all, err := signin.Sessions(w.Context(), w.store)
@@ -145,24 +145,23 @@ func (w *world) sessions() int {
 	return len(all)
 }
 
-// quiet fails the test if what an operator or a person could read holds a
-// secret.
-func (w *world) quiet(texts ...string) {
+// checkSecrets fails the test if the log, the last error or one of the texts contains a secret.
+func (w *world) checkSecrets(texts ...string) {
 	w.Helper()
 	texts = append(texts, w.log.String())
-	if err := w.came(); err != nil {
+	if err := w.lastError(); err != nil {
 		texts = append(texts, err.Error(), fmt.Sprintf("%+v", err))
 	}
 	for _, text := range texts {
 		for _, secret := range append(w.issuer.Secrets(), "Ada@Corp.example", "ada@corp.example") {
 			if strings.Contains(text, secret) {
-				w.Errorf("%q holds %q", text, secret)
+				w.Errorf("%q contains %q", text, secret)
 			}
 		}
 	}
 }
 
-// A browser keeps cookies and goes where it is sent.
+// A browser keeps cookies and follows redirects.
 type browser struct {
 	*world
 	client *http.Client
@@ -174,7 +173,7 @@ func (w *world) browser() *browser {
 	return &browser{world: w, jar: jar, client: &http.Client{Transport: w, Jar: jar}}
 }
 
-// RoundTrip brings requests to the bridge or the issuer without a network.
+// RoundTrip passes requests to the bridge or the issuer without a network.
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Host != "bridge.example" {
 		return w.issuer.Transport().RoundTrip(r)
@@ -186,7 +185,7 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer.Result(), nil
 }
 
-// get follows redirects to their end and returns what is there.
+// get follows all redirects and returns the last answer.
 func (b *browser) get(path string) (status int, body string) {
 	b.Helper()
 	answer, err := b.client.Get(absolute(path))
@@ -196,7 +195,7 @@ func (b *browser) get(path string) (status int, body string) {
 	return answer.StatusCode, read(b.T, answer)
 }
 
-// step goes one step and returns where to go next.
+// step makes one request and returns where it redirects to.
 func (b *browser) step(path string) (next string) {
 	b.Helper()
 	one := *b.client
@@ -209,7 +208,7 @@ func (b *browser) step(path string) (next string) {
 	return answer.Header.Get("Location")
 }
 
-// callback signs in up to where the issuer sends the browser back.
+// callback begins a sign-in and returns the address to which the issuer redirects.
 func (b *browser) callback() string {
 	b.Helper()
 	return b.step(b.step("/signin?next=/desk"))
@@ -241,8 +240,7 @@ func read(t *testing.T, answer *http.Response) string {
 	return string(body)
 }
 
-// changed is address with one of its parameters set; without a value it is
-// removed.
+// changed returns address with a parameter replaced, or removed if there is no value.
 func changed(address, name string, values ...string) string {
 	u := must(url.Parse(address))
 	q := u.Query()
@@ -251,12 +249,12 @@ func changed(address, name string, values ...string) string {
 	return u.String()
 }
 
-// sessions are scs's own, in memory, counted, and failing on demand.
+// sessions is scs's store in memory. It counts reads and writes, and can fail.
 type sessions struct {
 	*memstore.MemStore
 	reads, writes atomic.Int64
 	failing       atomic.Bool
-	// found, if set, is called after each look for a session.
+	// found, if set, is called after each read of a session.
 	found atomic.Pointer[func()]
 }
 

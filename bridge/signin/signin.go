@@ -1,5 +1,5 @@
-// Package signin says who is asking: an agent signed in with an OpenID Connect
-// issuer, or named by a proxy in front of the bridge.
+// Package signin identifies the agent who makes a request: by a session after a sign-in with an OpenID Connect
+// issuer, or by headers from a proxy (header.go). Start reading the code at oidc.go.
 package signin
 
 import (
@@ -8,58 +8,59 @@ import (
 	"strings"
 )
 
-// An Identity is a person as the sign-in vouches for them.
+// An Identity is a person who signed in.
 type Identity struct {
-	// ID is the same at each sign-in: "oidc:" with the issuer's host and path and
-	// the percent-encoded subject, or "header:" with the user's name.
+	// ID is the same at each sign-in: "oidc:", the issuer's host and path, "/" and the percent-encoded
+	// subject; or "header:" and the user name.
 	ID   string `json:"id"`
-	Name string `json:"name,omitempty"`
-	// Email is empty unless it is vouched for, of one plain form, and in lower case.
+	Name string `json:"name,omitempty"` // the display name; empty if unknown
+	// Email is verified and in lower case. It is empty if it is not verified, or not a simple ASCII address.
 	Email  string   `json:"email,omitempty"`
-	Groups []string `json:"groups,omitempty"`
-	// Slack is the person in Slack, as "T1/U2", where Slack itself is the issuer.
+	Groups []string `json:"groups,omitempty"` // the names of the person's groups
+	// Slack is the person's Slack account, such as "T1/U2", if Slack is the issuer.
 	Slack string `json:"slack,omitempty"`
 }
 
-// What a sign-in can come to. Texts of errors hold no token, code, secret or
-// e-mail address.
+// Errors of a sign-in. Their texts contain no token, code, secret or e-mail address.
 var (
-	// ErrNobody means that nobody is signed in, or no longer: begin.
-	ErrNobody = errors.New("nobody is signed in")
-	// ErrIssuer means that the issuer cannot be reached, or answers what it should
-	// not.
-	ErrIssuer = errors.New("the sign-in service does not work")
-	// ErrState means that this browser has no such sign-in under way: it has none,
-	// it is over, or another began it. Starting again helps.
-	ErrState = errors.New("no such sign-in is under way")
-	// ErrDenied means that the issuer, or the person there, said no.
-	ErrDenied = errors.New("the sign-in service said no")
-	// ErrDomain means that the person has no verified e-mail address at one of the
-	// domains.
+	// ErrNobody means that the request has no session, or one that has ended.
+	ErrNobody = errors.New("not signed in")
+	// ErrIssuer means that the issuer cannot be reached, or its answer cannot be used.
+	ErrIssuer = errors.New("the identity provider failed")
+	// ErrSetup means that the issuer refuses how the bridge is configured, such as its client
+	// secret or its scopes. Every sign-in fails until an operator changes that.
+	ErrSetup = errors.New("the identity provider refuses the settings of the bridge")
+	// ErrUserinfo means that userinfo cannot be used. Agents can then still sign in, but their sessions
+	// are not checked. Only Check returns it.
+	ErrUserinfo = errors.New("userinfo cannot be used")
+	// ErrState means that the callback or its code is malformed, or belongs to no pending sign-in of this
+	// browser: it never began, is finished or expired, or began elsewhere. The person can start again.
+	ErrState = errors.New("the callback cannot be used")
+	// ErrDenied means that the issuer did not sign the person in, or that the person cancelled.
+	ErrDenied = errors.New("the identity provider denied access")
+	// ErrDomain means that the person has no verified e-mail address at one of the domains.
 	ErrDomain = errors.New("no verified e-mail address at a permitted domain")
 	// ErrGroup means that the person is in none of the groups.
-	ErrGroup = errors.New("in none of the permitted groups")
-	// ErrClock means that the token has expired or is from the future: the clocks
-	// differ.
-	ErrClock = errors.New("the clocks of the bridge and the sign-in service differ")
-	// ErrToken means that anything else is wrong with the token.
-	ErrToken = errors.New("the sign-in service's token is not acceptable")
+	ErrGroup = errors.New("not in a permitted group")
+	// ErrClock means that the token has expired or is from the future, or that Check found that the clocks differ.
+	ErrClock = errors.New("the clocks of the bridge and the identity provider differ")
+	// ErrToken means that a token, userinfo or the callback is not of this issuer, or is invalid for a
+	// reason other than its times (ErrClock).
+	ErrToken = errors.New("the answer of the identity provider is invalid")
 	// ErrStore means that sessions cannot be read or written.
-	ErrStore = errors.New("the sessions cannot be read or written")
-	// ErrSpoofed means that a request names a person and does not come from a
-	// trusted proxy.
-	ErrSpoofed = errors.New("identity headers from an address that is no trusted proxy")
-	// ErrHeaders means that a trusted proxy passed on identity headers that could
-	// be somebody else's.
+	ErrStore = errors.New("the sign-ins cannot be read or written")
+	// ErrSpoofed means that a request has identity headers, but does not come from a trusted proxy.
+	ErrSpoofed = errors.New("identity headers from an address that is not in BRIDGE_TRUSTED_PROXIES")
+	// ErrHeaders means that the identity headers of a trusted proxy are repeated or malformed, so that the
+	// client may have sent them.
 	ErrHeaders = errors.New("ambiguous identity headers")
 )
 
-// maxNext bounds what the cookie of a sign-in has to hold.
+// maxNext is the maximum length of next in bytes, because a cookie contains it.
 const maxNext = 512
 
-// localPath returns next if it leads to a page of ours whoever reads it, and "/"
-// otherwise. It is stricter than URLs are, since browsers forgive much: a
-// backslash is a slash to them, and tabs and line ends are nothing.
+// localPath returns next if all browsers and servers read it as a path of the bridge, and "/" otherwise. It is
+// stricter than the rules for URLs, because browsers read a backslash as a slash, and ignore tabs and line breaks.
 func localPath(next string) string {
 	if len(next) > maxNext || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") {
 		return "/"
@@ -73,8 +74,7 @@ func localPath(next string) string {
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" {
 		return "/"
 	}
-	// Decoded, so that nobody who decodes once more than us reads another path.
-	if strings.Contains(u.Path, "//") || strings.ContainsFunc(u.Path, func(c rune) bool { return c < ' ' || c == '\\' || c == '%' || c == 0x7f }) {
+	if strings.Contains(u.Path, "//") || strings.ContainsFunc(u.Path, unsafeDecoded) {
 		return "/"
 	}
 	for part := range strings.SplitSeq(u.Path, "/") {
@@ -84,3 +84,6 @@ func localPath(next string) string {
 	}
 	return next
 }
+
+// unsafeDecoded reports whether a decoded path must not contain c. Without "%", decoding it again changes nothing.
+func unsafeDecoded(c rune) bool { return c < ' ' || c == '\\' || c == '%' || c == 0x7f }

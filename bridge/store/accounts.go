@@ -10,27 +10,28 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// An Account is somebody's in a chat service, and belongs to an agent who signs
-// in.
+// An Account is a user account at a chat service that belongs to an agent who signs in at
+// the bridge.
 type Account struct {
-	// ID is the agent's id there, such as "slack:T1/U2". An account has one agent
-	// at most.
+	// ID is the user's id at the chat service, such as "slack:T1/U2". At most one agent
+	// owns an account.
 	ID string
-	// Agent is who signs in.
+	// Agent is the id with which the agent signs in.
 	Agent string
-	// How it became known that the two are one person.
+	// How says how the bridge learned that both are the same person.
 	How   string
 	Since time.Time
-	// Name is what the chat service calls the agent, sealed at rest.
+	// Name is the agent's name at the chat service, encrypted at rest.
 	Name string
-	// Replaces, in a Change, is the How of accounts that are taken from another agent
-	// for this one; empty takes none. It is not stored.
+	// Replaces applies to Change.Connect: if another agent owns the account and its How
+	// is equal to Replaces, the account moves to this agent. Empty moves no account. It
+	// is not stored.
 	Replaces string
 }
 
 const purposeAccount = "account name"
 
-// Account returns an account that belongs to somebody, or ErrNotFound.
+// Account returns the account with the given id, or ErrNotFound if no agent owns it.
 func (s *Store) Account(ctx context.Context, id string) (Account, error) {
 	all, err := s.accounts(ctx, queryAccount, id)
 	if err == nil && len(all) == 0 {
@@ -42,7 +43,7 @@ func (s *Store) Account(ctx context.Context, id string) (Account, error) {
 	return all[0], nil
 }
 
-// Accounts returns the accounts of an agent, by id.
+// Accounts returns the accounts of an agent, ordered by id.
 func (s *Store) Accounts(ctx context.Context, agent string) ([]Account, error) {
 	return s.accounts(ctx, queryAccountsOf, agent)
 }
@@ -73,8 +74,53 @@ func (s *Store) accounts(ctx context.Context, query, arg string) (all []Account,
 	return all, nil
 }
 
-// connect prepares the decision whether an account may be given to its agent, which
-// refuses with ErrTaken if it is somebody else's, and the giving.
+// resealAccounts seals the names of accounts again that the old secret sealed. Accounts have
+// no last day, so without this the old secret would be needed forever.
+func (s *Store) resealAccounts(ctx context.Context) error {
+	type sealed struct {
+		id   string
+		name []byte
+	}
+	for after := ""; ; {
+		var page []sealed
+		err := s.scan(ctx, func(rows engine.Rows) error {
+			var a sealed
+			if err := rows.Scan(&a.id, &a.name); err != nil {
+				return err
+			}
+			page = append(page, a)
+			return nil
+		}, queryAccountNames, after)
+		if err != nil {
+			return fmt.Errorf("store: accounts: %w", err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		after = page[len(page)-1].id
+		for _, a := range page {
+			if s.sealer.Newest(a.name) {
+				continue
+			}
+			name, err := s.sealer.Open(purposeAccount, a.name, a.id)
+			if err != nil {
+				s.log.ErrorContext(ctx, "name of account not encrypted again", "account", a.id, "err", err)
+				continue
+			}
+			again := s.sealer.Seal(purposeAccount, name, a.id)
+			err = s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+				_, err := tx.Exec(ctx, queryResealAccount, a.id, again, a.name)
+				return err
+			}})
+			if err != nil {
+				return fmt.Errorf("store: account %s: %w", a.id, err)
+			}
+		}
+	}
+}
+
+// connect prepares the check whether the account may go to its agent, which refuses with
+// ErrTaken if another agent owns it, and the statement that stores it.
 func (s *Store) connect(a Account) (decide, apply func(context.Context, engine.Tx) error) {
 	decide = func(ctx context.Context, tx engine.Tx) error {
 		var owner, how string

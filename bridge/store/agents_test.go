@@ -15,7 +15,7 @@ func TestAnAccountHasOneAgent(t *testing.T) {
 		since := time.Now().Truncate(time.Microsecond).UTC()
 		bob := Account{ID: "slack:T1/U2", Agent: "oidc:bob", How: "asked", Since: since, Name: "Bob"}
 		if _, err := s.Account(ctx, bob.ID); !errors.Is(err, ErrNotFound) {
-			t.Errorf("an account that is nobody's: %v", err)
+			t.Errorf("an account without an owner: %v", err)
 		}
 		connect := func(a Account) error {
 			return s.Commit(ctx, Change{Connect: &a, Audit: []Entry{{Action: "connected", Agent: a.Agent}}})
@@ -29,7 +29,7 @@ func TestAnAccountHasOneAgent(t *testing.T) {
 		eve := bob
 		eve.Agent = "oidc:eve"
 		if err := connect(eve); !errors.Is(err, ErrTaken) {
-			t.Errorf("somebody else's account: %v", err)
+			t.Errorf("another agent's account: %v", err)
 		}
 		if n := number(t, s, `SELECT count(*) FROM audit`); n != 2 {
 			t.Errorf("%d records, want those of the two that succeeded", n)
@@ -41,7 +41,7 @@ func TestAnAccountHasOneAgent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if all, err := s.Accounts(ctx, "oidc:bob"); err != nil || len(all) != 1 {
-			t.Errorf("somebody else took the account away: %v, %v", all, err)
+			t.Errorf("another agent disconnected the account: %v, %v", all, err)
 		}
 		if err := s.Commit(ctx, Change{Disconnect: &bob}); err != nil {
 			t.Fatal(err)
@@ -52,11 +52,11 @@ func TestAnAccountHasOneAgent(t *testing.T) {
 	})
 }
 
-func TestADoorTellsWhoOwnsTheAccountOfItsAgent(t *testing.T) {
+func TestCardByHandleReturnsTheOwnerOfTheAccount(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		handle := [32]byte{7}
-		if err := s.Commit(ctx, Change{Card: &Card{ID: "id", Connector: "c", Chat: "chat", Agent: "c:bob", Handle: handle}}); err != nil {
+		if err := s.Commit(ctx, Change{Card: &Card{ID: "id", Connector: "c", Chat: "chat", Agent: "c:bob", HandleHash: handle}}); err != nil {
 			t.Fatal(err)
 		}
 		owner := func() string {
@@ -68,7 +68,7 @@ func TestADoorTellsWhoOwnsTheAccountOfItsAgent(t *testing.T) {
 			return holder.Agent
 		}
 		if got := owner(); got != "" {
-			t.Errorf("owned by %q before anybody connected it", got)
+			t.Errorf("owned by %q before it was connected", got)
 		}
 		if err := s.Commit(ctx, Change{Connect: &Account{ID: "c:bob", Agent: "oidc:bob"}}); err != nil {
 			t.Fatal(err)
@@ -109,7 +109,7 @@ func TestASessionOfAnAgentLastsUntilItExpiresOrIsEnded(t *testing.T) {
 			t.Fatal(err)
 		}
 		if all, err := s.AllCtx(ctx); err != nil || len(all) != 1 || string(all["two"]) != "other" {
-			t.Errorf("left are %q, %v", all, err)
+			t.Errorf("remaining sessions: %q, %v", all, err)
 		}
 		if err := s.store.Purge(ctx, time.Now(), Retention{}); err != nil {
 			t.Fatal(err)
@@ -120,7 +120,7 @@ func TestASessionOfAnAgentLastsUntilItExpiresOrIsEnded(t *testing.T) {
 	})
 }
 
-func TestASessionThatWasSealedWithAnotherSecretIsNone(t *testing.T) {
+func TestASessionSealedWithAnUnknownSecretIsNotFound(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		before := open(Options{Secret: secretA})
 		if err := before.AgentSessions().CommitCtx(t.Context(), "one", []byte("data"), time.Now().Add(time.Hour)); err != nil {
@@ -129,7 +129,7 @@ func TestASessionThatWasSealedWithAnotherSecretIsNone(t *testing.T) {
 		before.Close()
 		during := open(Options{Secret: secretB, OldSecret: secretA})
 		if data, _, err := during.AgentSessions().FindCtx(t.Context(), "one"); string(data) != "data" || err != nil {
-			t.Errorf("while the old secret is known: %q, %v", data, err)
+			t.Errorf("while the old secret is configured: %q, %v", data, err)
 		}
 		during.Close()
 		if _, found, err := open(Options{Secret: secretB}).AgentSessions().FindCtx(t.Context(), "one"); found || err != nil {
@@ -138,7 +138,7 @@ func TestASessionThatWasSealedWithAnotherSecretIsNone(t *testing.T) {
 	})
 }
 
-func TestALimitAllowsSoManyActsInAWhile(t *testing.T) {
+func TestALimitAllowsActsInAPeriod(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		codes := Limit{"codes", 5, 10 * time.Minute}
@@ -153,10 +153,10 @@ func TestALimitAllowsSoManyActsInAWhile(t *testing.T) {
 			t.Fatalf("one too many: %v", err)
 		}
 		if spent.Act != bob || spent.Wait > 2*time.Minute || spent.Wait < 119*time.Second {
-			t.Errorf("%+v, want the next after one fifth of the while", spent)
+			t.Errorf("%+v, want the next act after a fifth of the period", spent)
 		}
-		if err := s.Left(ctx, bob); !errors.Is(err, ErrSpent) {
-			t.Errorf("left: %v", err)
+		if err := s.CheckSpend(ctx, bob); !errors.Is(err, ErrSpent) {
+			t.Errorf("CheckSpend = %v", err)
 		}
 		for name, other := range map[string]Spending{"another subject": {codes, "eve"}, "another limit": {Limit{"doors", 1, time.Minute}, "bob"}} {
 			if err := s.Spend(ctx, other); err != nil {
@@ -166,7 +166,7 @@ func TestALimitAllowsSoManyActsInAWhile(t *testing.T) {
 		if err := s.GiveBack(ctx, bob); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Left(ctx, bob); err != nil {
+		if err := s.CheckSpend(ctx, bob); err != nil {
 			t.Errorf("after one was given back: %v", err)
 		}
 		if err := s.Spend(ctx, bob); err != nil {
@@ -175,7 +175,7 @@ func TestALimitAllowsSoManyActsInAWhile(t *testing.T) {
 	})
 }
 
-func TestOfSeveralLimitsAllCountOrNone(t *testing.T) {
+func TestSeveralLimitsCountTogetherOrNotAtAll(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		minute, hour := Spending{Limit{"minute", 1, time.Minute}, "bob"}, Spending{Limit{"hour", 9, time.Hour}, "bob"}
@@ -187,23 +187,23 @@ func TestOfSeveralLimitsAllCountOrNone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := number(t, s, `SELECT count(*) FROM cards`); n != 0 {
-			t.Error("what the limit refused was written")
+			t.Error("a refused change was written")
 		}
 		for range 8 {
 			if err := s.Spend(ctx, hour); err != nil {
-				t.Fatalf("the refused one counted: %v", err)
+				t.Fatalf("the refused act counted: %v", err)
 			}
 		}
 		if err := s.Purge(ctx, time.Now().Add(2*time.Hour), Retention{}); err != nil {
 			t.Fatal(err)
 		}
 		if n := number(t, s, `SELECT count(*) FROM limits`); n != 0 {
-			t.Errorf("%d subjects are remembered when all is free again", n)
+			t.Errorf("%d unused limits are stored", n)
 		}
 	})
 }
 
-func TestLimitsAreForgottenOnceAllIsFreeAgain(t *testing.T) {
+func TestUnusedLimitsArePurged(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		for i := range 12 { // more than one portion
@@ -220,12 +220,12 @@ func TestLimitsAreForgottenOnceAllIsFreeAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := number(t, s, `SELECT count(*) FROM limits`); n != 12 {
-			t.Errorf("%d subjects are remembered, of which 12 have something that is not free", n)
+			t.Errorf("%d limits are stored, want the 12 that are in use", n)
 		}
 	})
 }
 
-func TestReplicasShareWhatIsLeftOfALimit(t *testing.T) {
+func TestReplicasShareALimit(t *testing.T) {
 	t.Parallel()
 	address := newDatabase(t, "postgres")
 	replicas := []*Store{openAt(t, address, Options{}), openAt(t, address, Options{})}

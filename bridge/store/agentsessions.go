@@ -10,19 +10,18 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// AgentSessions keeps the sessions of agents who signed in, sealed, in the shape
-// that github.com/alexedwards/scs wants. Who makes the tokens hands in their
-// hashes.
-type AgentSessions struct{ store *Store }
+// AgentSessionStore stores the sessions of agents who signed in, encrypted. It implements IterableCtxStore of
+// github.com/alexedwards/scs and the versions without a context. Tokens must be hashed by the caller.
+type AgentSessionStore struct{ store *Store }
 
 const purposeSession = "agent session"
 
-// AgentSessions are those of this store.
-func (s *Store) AgentSessions() AgentSessions { return AgentSessions{s} }
+// AgentSessions returns the session store in s.
+func (s *Store) AgentSessions() AgentSessionStore { return AgentSessionStore{s} }
 
-// FindCtx returns what a session holds, if there is one that has not expired. One
-// that was sealed with a secret that is gone is none.
-func (a AgentSessions) FindCtx(ctx context.Context, token string) (data []byte, found bool, err error) {
+// FindCtx returns the data of a session. found is false if there is no such session, if it
+// has expired, or if it cannot be decrypted, as after its secret was removed.
+func (a AgentSessionStore) FindCtx(ctx context.Context, token string) (data []byte, found bool, err error) {
 	var sealed []byte
 	err = a.store.engine.QueryRow(ctx, querySession, token, time.Now().UnixMicro()).Scan(&sealed)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -38,16 +37,16 @@ func (a AgentSessions) FindCtx(ctx context.Context, token string) (data []byte, 
 }
 
 // CommitCtx stores a session until it expires.
-func (a AgentSessions) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
+func (a AgentSessionStore) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
 	return a.write(ctx, querySaveSession, token, a.store.sealer.Seal(purposeSession, data, token), micros(expiry))
 }
 
 // DeleteCtx ends a session.
-func (a AgentSessions) DeleteCtx(ctx context.Context, token string) error {
+func (a AgentSessionStore) DeleteCtx(ctx context.Context, token string) error {
 	return a.write(ctx, queryEndSession, token)
 }
 
-func (a AgentSessions) write(ctx context.Context, query string, args ...any) error {
+func (a AgentSessionStore) write(ctx context.Context, query string, args ...any) error {
 	err := a.store.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
 		_, err := tx.Exec(ctx, query, args...)
 		return err
@@ -58,8 +57,8 @@ func (a AgentSessions) write(ctx context.Context, query string, args ...any) err
 	return nil
 }
 
-// AllCtx returns what all sessions hold, by token.
-func (a AgentSessions) AllCtx(ctx context.Context) (map[string][]byte, error) {
+// AllCtx returns the data of all sessions that are valid and can be decrypted, by the hash of their token.
+func (a AgentSessionStore) AllCtx(ctx context.Context) (map[string][]byte, error) {
 	rows, err := a.store.engine.Query(ctx, querySessions, time.Now().UnixMicro())
 	if err != nil {
 		return nil, fmt.Errorf("store: agent sessions: %w", err)
@@ -82,21 +81,20 @@ func (a AgentSessions) AllCtx(ctx context.Context) (map[string][]byte, error) {
 	return all, nil
 }
 
-// Find, Commit, Delete and All are for scs, which uses the others where there is a
-// context.
-
-// Find is FindCtx.
-func (a AgentSessions) Find(token string) ([]byte, bool, error) {
+// Find calls FindCtx with context.Background(). scs requires it, but calls FindCtx; so for the methods below.
+func (a AgentSessionStore) Find(token string) ([]byte, bool, error) {
 	return a.FindCtx(context.Background(), token)
 }
 
-// Commit is CommitCtx.
-func (a AgentSessions) Commit(token string, data []byte, expiry time.Time) error {
+// Commit calls CommitCtx with context.Background().
+func (a AgentSessionStore) Commit(token string, data []byte, expiry time.Time) error {
 	return a.CommitCtx(context.Background(), token, data, expiry)
 }
 
-// Delete is DeleteCtx.
-func (a AgentSessions) Delete(token string) error { return a.DeleteCtx(context.Background(), token) }
+// Delete calls DeleteCtx with context.Background().
+func (a AgentSessionStore) Delete(token string) error {
+	return a.DeleteCtx(context.Background(), token)
+}
 
-// All is AllCtx.
-func (a AgentSessions) All() (map[string][]byte, error) { return a.AllCtx(context.Background()) }
+// All calls AllCtx with context.Background().
+func (a AgentSessionStore) All() (map[string][]byte, error) { return a.AllCtx(context.Background()) }

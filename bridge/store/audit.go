@@ -9,15 +9,15 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// An Entry says who did what to whom. It is exported as it is, so it holds ids
+// An Entry says who did what to whom. It is exported unchanged, so it must hold ids only
 // and no secret.
 type Entry struct {
-	// At is kept in microseconds; zero means when it was stored.
+	// At is when it happened, in microseconds; zero means when the entry is stored.
 	At     time.Time
 	Action string
-	// Agent is who has to answer for it, and is kept for as long as the record.
+	// Agent is the person responsible for the action. It is never erased.
 	Agent string
-	// Visitor, Chat and Detail may lead to the visitor, and can be erased.
+	// Visitor, Chat and Detail may identify the visitor, and can be erased.
 	Visitor   string
 	Card      string
 	Connector string
@@ -25,16 +25,15 @@ type Entry struct {
 	Detail    string
 }
 
-// An AuditHead names the last record. One that is kept elsewhere shows later
-// that the end of the trail was cut off. Its zero value is the head of an empty
-// trail.
+// An AuditHead identifies the last record. If a copy is kept elsewhere, VerifyAudit can tell
+// whether records were removed from the end of the log. The zero value is the head of an empty log.
 type AuditHead struct {
 	Seq  int64
 	Hash [32]byte
 }
 
-// lockAudit reads the head, and keeps other processes from appending before this
-// transaction ends.
+// lockAudit reads the head and locks it until the transaction ends, so that no other process
+// appends.
 func lockAudit(ctx context.Context, tx engine.Tx) (AuditHead, error) {
 	return scanHead(tx.QueryRow(ctx, queryLockAudit))
 }
@@ -48,15 +47,15 @@ func scanHead(row engine.Row) (h AuditHead, err error) {
 	return h, nil
 }
 
-// appendAudit adds entries behind head, which lockAudit returned in the same
-// transaction.
-func appendAudit(ctx context.Context, tx engine.Tx, head AuditHead, entries []Entry) error {
+// appendAudit adds entries after head, which lockAudit returned in the same transaction, and
+// returns the new head.
+func appendAudit(ctx context.Context, tx engine.Tx, head AuditHead, entries []Entry) (AuditHead, error) {
 	if len(entries) == 0 {
-		return nil
+		return head, nil
 	}
 	for part := range portions(entries) {
 		args := make([]any, 0, len(part)*auditColumnNum)
-		records := make([]Record, len(part)) // at once: the arguments point into them
+		records := make([]Record, len(part)) // one slice, since the arguments point into it
 		for i, e := range part {
 			r := &records[i]
 			r.chain(e, head)
@@ -65,16 +64,16 @@ func appendAudit(ctx context.Context, tx engine.Tx, head AuditHead, entries []En
 				r.Salt[:], r.Commitment[:], r.Prev[:], r.Hash[:])
 		}
 		if _, err := tx.Exec(ctx, queryInsertAudit+tuples(len(part), auditColumnNum), args...); err != nil {
-			return fmt.Errorf("append to audit: %w", err)
+			return head, fmt.Errorf("append to audit: %w", err)
 		}
 	}
 	if _, err := tx.Exec(ctx, queryMoveAudit, head.Seq, head.Hash[:]); err != nil {
-		return fmt.Errorf("move audit head: %w", err)
+		return head, fmt.Errorf("move audit head: %w", err)
 	}
-	return nil
+	return head, nil
 }
 
-// AuditHead returns the head of the trail.
+// AuditHead returns the head of the audit log.
 func (s *Store) AuditHead(ctx context.Context) (AuditHead, error) {
 	h, err := scanHead(s.engine.QueryRow(ctx, queryAuditHead))
 	if err != nil {
@@ -83,17 +82,15 @@ func (s *Store) AuditHead(ctx context.Context) (AuditHead, error) {
 	return h, nil
 }
 
-// auditPortion is how many records are read at a time, so that a slow reader
-// holds nothing open.
+// auditPortion is how many records one query reads, so that a slow caller keeps no query open.
 const auditPortion = 500
 
-// Audit yields the records after the given Seq in order. An error ends it.
+// Audit yields the records after the given Seq in order. It ends after an error.
 func (s *Store) Audit(ctx context.Context, after int64) iter.Seq2[Record, error] {
 	return s.audit(ctx, queryAudit, after)
 }
 
-// AuditBack yields the records before the given Seq, the latest first. An error
-// ends it.
+// AuditBack yields the records before the given Seq, the latest first. It ends after an error.
 func (s *Store) AuditBack(ctx context.Context, before int64) iter.Seq2[Record, error] {
 	return s.audit(ctx, queryAuditBack, before)
 }
@@ -145,26 +142,26 @@ func (s *Store) auditPart(ctx context.Context, query string, from, limit int64) 
 	return part, rows.Err()
 }
 
-// An AuditFilter says which records are asked for: those that have what it has, and of
-// all if it has nothing.
+// An AuditFilter selects records. An empty field selects all.
 type AuditFilter struct {
+	// A record must have the same values.
 	Agent, Visitor, Card, Action string
-	// Since is the first moment, Until the first that is too late; zero bounds nothing.
+	// A record's time must not be before Since, and must be before Until.
 	Since, Until time.Time
 }
 
-// Fits reports whether a record is asked for.
+// Fits reports whether the filter selects a record.
 func (f AuditFilter) Fits(r Record) bool {
 	same := func(want, have string) bool { return want == "" || want == have }
 	return same(f.Agent, r.Agent) && same(f.Visitor, r.Visitor) && same(f.Card, r.Card) && same(f.Action, r.Action) &&
 		!r.At.Before(f.Since) && (f.Until.IsZero() || r.At.Before(f.Until))
 }
 
-// outOfOrder is how far apart the time of a record and its place may be: requests
-// that end together are written in any order.
+// outOfOrder is how much older a record may be than one before it: requests that run at the
+// same time are written in any order.
 const outOfOrder = time.Hour
 
-// Past reports whether no record before this one can fit.
-func (f AuditFilter) Past(r Record) bool {
+// NoneBefore reports whether no record before r can fit.
+func (f AuditFilter) NoneBefore(r Record) bool {
 	return !f.Since.IsZero() && r.At.Before(f.Since.Add(-outOfOrder))
 }

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-func TestTheAuditTrailIsAChain(t *testing.T) {
+func TestTheAuditLogIsAChain(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		if _, err := s.VerifyAudit(ctx, AuditHead{}); err != nil {
-			t.Errorf("an empty trail: %v", err)
+			t.Errorf("an empty log: %v", err)
 		}
 		at := time.Date(2026, 1, 2, 3, 4, 5, 6007, time.FixedZone("", 3600))
 		e := Entry{at, "watching", "c:agent", "visitor", "card", "c", "chat", `{"sign_in":"link"}`}
@@ -71,7 +71,7 @@ func TestTheAuditTrailIsAChain(t *testing.T) {
 	})
 }
 
-func TestAChangedAuditTrailIsFoundOut(t *testing.T) {
+func TestAChangedAuditLogFailsVerification(t *testing.T) {
 	tests := []struct {
 		name string
 		seq  int64
@@ -98,8 +98,8 @@ func TestAChangedAuditTrailIsFoundOut(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		known, _ := s.AuditHead(ctx)
-		if _, err := s.VerifyAudit(ctx, known); err != nil {
+		head, _ := s.AuditHead(ctx)
+		if _, err := s.VerifyAudit(ctx, head); err != nil {
 			t.Fatal(err)
 		}
 		exec(t, s, `CREATE TABLE kept AS SELECT * FROM audit`)
@@ -108,7 +108,7 @@ func TestAChangedAuditTrailIsFoundOut(t *testing.T) {
 			for _, do := range test.do {
 				exec(t, s, do)
 			}
-			_, err := s.VerifyAudit(ctx, known)
+			_, err := s.VerifyAudit(ctx, head)
 			broken, ok := errors.AsType[*BrokenAuditError](err)
 			want := max(test.seq, 1)
 			if !ok || broken.Seq != want || broken.Reason == "" {
@@ -118,16 +118,16 @@ func TestAChangedAuditTrailIsFoundOut(t *testing.T) {
 			exec(t, s, `DELETE FROM audit_head`)
 			exec(t, s, `INSERT INTO audit SELECT * FROM kept`)
 			exec(t, s, `INSERT INTO audit_head SELECT * FROM kept_head`)
-			if _, err := s.VerifyAudit(ctx, known); err != nil {
-				t.Fatalf("after mending %s: %v", test.name, err)
+			if _, err := s.VerifyAudit(ctx, head); err != nil {
+				t.Fatalf("after %s was undone: %v", test.name, err)
 			}
 		}
-		// A whole new trail of the same length.
-		other := known
+		// A rewritten log of the same length.
+		other := head
 		other.Hash[0]++
 		_, err := s.VerifyAudit(ctx, other)
 		if broken, ok := errors.AsType[*BrokenAuditError](err); !ok || broken.Seq != 5 {
-			t.Errorf("another known head: %v", err)
+			t.Errorf("another given head: %v", err)
 		}
 	})
 }

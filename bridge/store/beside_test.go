@@ -14,12 +14,12 @@ import (
 func TestACommandWorksBesideTheBridge(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		serving := open(Options{})
-		ids := accepted(t, serving, 1)
+		ids := storeDeliveries(t, serving, 1)
 		exec(t, serving, `UPDATE river_job SET state = 'running'`)
 		beside := open(Options{Beside: true})
-		// It recovers nothing: whoever runs those jobs is alive.
-		if b, err := beside.BacklogOf(t.Context(), ids[0]); err != nil || b.State != DeliveryRunning {
-			t.Errorf("BacklogOf = %+v, %v", b, err)
+		// It resets no jobs, because the process that runs them is alive.
+		if b, err := beside.DeliveryStatus(t.Context(), ids[0]); err != nil || b.State != DeliveryRunning {
+			t.Errorf("DeliveryStatus = %+v, %v", b, err)
 		}
 		var all sync.WaitGroup
 		for _, s := range []*Store{serving, beside} {
@@ -35,13 +35,13 @@ func TestACommandWorksBesideTheBridge(t *testing.T) {
 		if span, err := beside.VerifyAudit(t.Context(), AuditHead{}); err != nil || span.Records() != 200 {
 			t.Errorf("VerifyAudit = %+v, %v", span, err)
 		}
-		if err := beside.Scrub(t.Context()); err != nil {
+		if err := beside.RemoveDeletedData(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-func TestACommandMakesNoDatabase(t *testing.T) {
+func TestACommandDoesNotCreateADatabase(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "bridge.db")
 	_, err := Open(t.Context(), "sqlite:"+file, Options{Secret: secretA, Beside: true})
@@ -49,11 +49,11 @@ func TestACommandMakesNoDatabase(t *testing.T) {
 		t.Errorf("Open = %v", err)
 	}
 	if left, _ := filepath.Glob(file + "*"); len(left) > 0 {
-		t.Errorf("it left %v", left)
+		t.Errorf("it created %v", left)
 	}
 }
 
-func TestACommandChangesTablesOnlyWhereNoBridgeRuns(t *testing.T) {
+func TestACommandMigratesOnlyWhileNoBridgeRuns(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "bridge.db")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -61,9 +61,9 @@ func TestACommandChangesTablesOnlyWhereNoBridgeRuns(t *testing.T) {
 	}
 	beside := openAt(t, "sqlite:"+file, Options{Beside: true})
 	if _, err := beside.VerifyAudit(t.Context(), AuditHead{}); err != nil {
-		t.Fatalf("the tables were not made: %v", err)
+		t.Fatalf("the tables were not created: %v", err)
 	}
-	// It does not keep a bridge from starting.
+	// A bridge can start at the same time.
 	serving := openAt(t, "sqlite:"+file, Options{})
 	for name, change := range map[string]string{
 		"an older schema": `DELETE FROM goose_db_version WHERE version_id > 1`,
@@ -77,7 +77,7 @@ func TestACommandChangesTablesOnlyWhereNoBridgeRuns(t *testing.T) {
 	}
 }
 
-func TestAWordIsFoundOnlyAsAWhole(t *testing.T) {
+func TestMentionsFindsWholeWordsOnly(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		text, word string
@@ -102,12 +102,12 @@ func TestAWordIsFoundOnlyAsAWhole(t *testing.T) {
 	}
 }
 
-func TestDeliveriesAndErrorsAboutSomebodyAreFound(t *testing.T) {
+func TestErasingFindsDeliveriesAndErrorsAboutAPerson(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		keep := func(key, body string) string {
 			t.Helper()
-			if _, err := s.Accept(ctx, Delivery{Connector: "c", Key: key, Body: []byte(body)}, Job{Kind: key}); err != nil {
+			if _, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: key, Body: []byte(body)}, Job{Kind: key}); err != nil {
 				t.Fatal(err)
 			}
 			var id string
@@ -121,7 +121,7 @@ func TestDeliveriesAndErrorsAboutSomebodyAreFound(t *testing.T) {
 		inError := keep("three", `{}`)
 		opener := keep("four", `{}`)
 		other := keep("five", `{"room":"chat-of-carl"}`)
-		worked(t, s, 5, func(ctx context.Context, j Job) error {
+		runJobs(t, s, 5, func(ctx context.Context, j Job) error {
 			if j.Kind == "three" {
 				return Cancel(errors.New(`find visitor "ANN4821": 503`))
 			}
@@ -135,7 +135,7 @@ func TestDeliveriesAndErrorsAboutSomebodyAreFound(t *testing.T) {
 		if err := s.StartWait(ctx, Wait{"card", "c:bob", time.Now().Add(time.Hour)}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		found, err := s.Find(ctx, Trace{Cards: []Card{card}, Visitors: []string{"ANN4821"}, Words: []string{"ANN4821"}, Deliveries: []string{opener}})
+		found, err := s.FindForErasure(ctx, ErasureQuery{Cards: []Card{card}, Visitors: []string{"ANN4821"}, IDs: []string{"ANN4821"}, Deliveries: []string{opener}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,12 +149,12 @@ func TestDeliveriesAndErrorsAboutSomebodyAreFound(t *testing.T) {
 			t.Errorf("removed %+v, want %+v", r.Removed, want)
 		}
 		for _, id := range []string{inBody, inKey, inError, opener} {
-			if _, err := s.BacklogOf(ctx, id); !errors.Is(err, ErrNotFound) {
+			if _, err := s.DeliveryStatus(ctx, id); !errors.Is(err, ErrNotFound) {
 				t.Errorf("delivery %s: %v", id, err)
 			}
 		}
-		if b, err := s.BacklogOf(ctx, other); err != nil || b.State != DeliveryWaiting {
-			t.Errorf("somebody else's: %+v, %v", b, err)
+		if b, err := s.DeliveryStatus(ctx, other); err != nil || b.State != DeliveryWaiting {
+			t.Errorf("another person's delivery: %+v, %v", b, err)
 		}
 		if jobs := number(t, s, `SELECT count(*) FROM river_job`); jobs != 2 { // of the other delivery, and the one that erases
 			t.Errorf("%d jobs are left", jobs)
@@ -168,7 +168,7 @@ func TestDeliveriesAndErrorsAboutSomebodyAreFound(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := number(t, s, `SELECT count(*) FROM erasures WHERE subject IS NULL`); n != 1 {
-			t.Error("the receipt still knows who it was")
+			t.Error("the receipt still has the subject")
 		}
 		if _, err := s.Receipt(ctx, "unknown"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("an unknown receipt: %v", err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -10,64 +11,74 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// A Card is one co-browse request. There is one for a chat.
+// A Card is a co-browse request: for one episode of a conversation, for a look-up, or for one agent who used a shared
+// card (see Kind).
 type Card struct {
-	// ID, Connector, Chat and Handle never change.
+	// ID, Connector, Kind, Chat, Episode and HandleHash never change.
 	ID        string
-	Connector string
-	Chat      string
-	Agent     string
-	Visitor   string
-	State     string
-	// Version counts changes, from 1; 0 is a card that is not stored yet.
+	Connector string // the name of the connector, such as "slack"
+	// Kind is what the card is about; empty means KindChat.
+	Kind Kind
+	// Chat is the chat service's id of the conversation. A service may use one id for
+	// several conversations, one after the other.
+	Chat string
+	// Episode is the number of this conversation among those with the same Chat, from 1. 0 is stored as 1.
+	Episode int
+	Agent   string // the id of the chat account whose card it is, such as "slack:T1/U2"
+	Visitor string // the visitor's short id at Upscope, or empty
+	State   string // in the words of package card
+	// Version counts changes, from 1. A card with Version 0 is not stored yet.
 	Version int64
-	// Generation counts doors of this card: a renewed one has the next number,
-	// which makes a new address with the same Handle.
+	// Generation is the number of the card's current link. A new link gets the next number: its
+	// address changes, and its HandleHash stays the same.
 	Generation int
-	// Handle is the SHA-256 of what finds the card in its door's address. All
-	// zero means that there is no door.
-	Handle [32]byte
-	// Claimed says that the door of this generation was pressed. Only a Claim
-	// changes it.
+	// HandleHash is the SHA-256 of the part of the link by which the card is found. Zero means that the card
+	// has no link.
+	HandleHash [32]byte
+	// Claimed says that a browser has used the link of this Generation; see Claim. It is false again for the next one.
 	Claimed bool
-	// Created and Updated are the caller's; zero means now.
+	// Created and Updated are set by the caller; zero means now.
 	Created, Updated time.Time
-	DoorUntil        time.Time
-	// Awaited is when a card of which news may come is to be looked at, whether
-	// or not they came; zero means that none are expected.
-	Awaited time.Time
-	// Detail is the caller's, sealed at rest.
+	// DoorUntil is when the door expires.
+	DoorUntil time.Time
+	// NextCheck is when the bridge checks the card again, because the state of its session at Upscope
+	// may have changed. Zero means that no change is expected.
+	NextCheck time.Time
+	// Detail is data of the caller, encrypted at rest.
 	Detail []byte
 }
+
+// A Kind is what a card is about.
+type Kind string
+
+// The kinds of card.
+const (
+	KindChat   Kind = "chat"    // a conversation
+	KindLookUp Kind = "look-up" // a visitor whom an agent looked up outside a conversation
+	KindPress  Kind = "press"   // the card of one agent who pressed a shared card
+)
 
 const purposeCard = "card detail"
 
 // Card returns the card with the given id, or ErrNotFound.
 func (s *Store) Card(ctx context.Context, id string) (Card, error) {
-	return s.card(ctx, "card "+id, queryCard, id)
+	return s.selectOneCard(ctx, "card "+id, queryCard, id)
 }
 
-// CardOfChat returns the card of a chat, or ErrNotFound.
-func (s *Store) CardOfChat(ctx context.Context, connector, chat string) (Card, error) {
-	return s.card(ctx, "card of chat", queryCardOfChat, connector, chat)
+// CardOfChat returns the card of the latest episode of a chat, or ErrNotFound.
+func (s *Store) CardOfChat(ctx context.Context, connector string, kind Kind, chat string) (Card, error) {
+	return s.selectOneCard(ctx, "card of chat", queryCardOfChat, connector, string(kind), chat)
 }
 
-// CardOfEpisode returns the latest card of a chat whose name is followed by a # and
-// anything, or ErrNotFound.
-func (s *Store) CardOfEpisode(ctx context.Context, connector, chat string) (Card, error) {
-	return s.card(ctx, "card of episode", queryEpisode, connector, chat+"#", chat+"$") // $ follows # in ASCII
-}
-
-// A Holder is who may use the door of a card: the browser that is remembered as
-// its agent's now, and the agent whose account the card's agent is, empty if that
-// is nobody's.
+// A Holder has what is known about who owns a card's link. Package door decides who may use it.
 type Holder struct {
+	// Browser is the browser that is remembered for the card's agent; zero if there is none.
 	Browser Browser
-	Agent   string
+	// Agent is the signed-in agent who owns the account Card.Agent; empty if none does.
+	Agent string
 }
 
-// CardByHandle returns the card whose door's handle has the given SHA-256, and who
-// holds it, or ErrNotFound.
+// CardByHandle returns the card whose handle has the given SHA-256, and its holder, or ErrNotFound.
 func (s *Store) CardByHandle(ctx context.Context, hash [32]byte) (Card, Holder, error) {
 	var browser []byte
 	var owner sql.NullString
@@ -81,41 +92,40 @@ func (s *Store) CardByHandle(ctx context.Context, hash [32]byte) (Card, Holder, 
 	return c, Holder{Browser{browser}, owner.String}, nil
 }
 
-// CardsAwaited returns cards whose Awaited is not later than the given time, the
-// earliest first and at most a hundred.
-func (s *Store) CardsAwaited(ctx context.Context, until time.Time) ([]Card, error) {
-	return s.cards(ctx, "cards awaited", queryCardsAwaited, micros(until))
+// CardsToCheck returns at most 100 cards whose NextCheck is not after the given time, the
+// earliest first.
+func (s *Store) CardsToCheck(ctx context.Context, until time.Time) ([]Card, error) {
+	return s.selectCards(ctx, "cards to check", queryCardsToCheck, micros(until))
 }
 
-// AnyAwaited reports whether news are expected of any card.
-func (s *Store) AnyAwaited(ctx context.Context) (bool, error) {
-	rows, err := s.engine.Query(ctx, queryAnyAwaited)
+// AnyToCheck reports whether any card has a NextCheck.
+func (s *Store) AnyToCheck(ctx context.Context) (bool, error) {
+	rows, err := s.engine.Query(ctx, queryAnyToCheck)
 	if err != nil {
-		return false, fmt.Errorf("store: cards awaited: %w", err)
+		return false, fmt.Errorf("store: cards to check: %w", err)
 	}
 	defer rows.Close()
 	return rows.Next(), rows.Err()
 }
 
-// CardsOpen returns a connector's cards that are not closed and whose ids come
-// after the given one, by id and at most a hundred.
-func (s *Store) CardsOpen(ctx context.Context, connector, after string) ([]Card, error) {
-	return s.cards(ctx, "open cards", queryCardsOpen, connector, after)
+// OpenCards returns at most 100 cards of a connector that are not closed and whose ids
+// come after the given id, in the order of their ids.
+func (s *Store) OpenCards(ctx context.Context, connector, after string) ([]Card, error) {
+	return s.selectCards(ctx, "open cards", queryOpenCards, connector, after)
 }
 
-// CardsToOpen returns the n cards of a connector whose doors open and that were made
-// last, the latest first.
-func (s *Store) CardsToOpen(ctx context.Context, connector string, n int) ([]Card, error) {
-	return s.cards(ctx, "cards to open", queryCardsToOpen, connector, time.Now().UnixMicro(), n)
+// CardsWithValidLink returns the n newest cards of a connector that are not closed and whose
+// links have not expired, the newest first.
+func (s *Store) CardsWithValidLink(ctx context.Context, connector string, n int) ([]Card, error) {
+	return s.selectCards(ctx, "cards with a valid link", queryCardsWithValidLink, connector, time.Now().UnixMicro(), n)
 }
 
-// CardsOfAgent returns the n cards of an agent that were made last, the latest
-// first: ids are in the order in which they were drawn.
+// CardsOfAgent returns the n newest cards of an agent, the newest first (card ids are in order of creation).
 func (s *Store) CardsOfAgent(ctx context.Context, agent string, n int) ([]Card, error) {
-	return s.cards(ctx, "cards of agent", queryCardsOfAgent, agent, n)
+	return s.selectCards(ctx, "cards of agent", queryCardsOfAgent, agent, n)
 }
 
-func (s *Store) cards(ctx context.Context, op, query string, args ...any) (cards []Card, err error) {
+func (s *Store) selectCards(ctx context.Context, op, query string, args ...any) (cards []Card, err error) {
 	rows, err := s.engine.Query(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("store: %s: %w", op, err)
@@ -134,7 +144,7 @@ func (s *Store) cards(ctx context.Context, op, query string, args ...any) (cards
 	return cards, nil
 }
 
-func (s *Store) card(ctx context.Context, op, query string, args ...any) (Card, error) {
+func (s *Store) selectOneCard(ctx context.Context, op, query string, args ...any) (Card, error) {
 	c, err := s.scanCard(s.engine.QueryRow(ctx, query, args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
@@ -145,27 +155,34 @@ func (s *Store) card(ctx context.Context, op, query string, args ...any) (Card, 
 	return c, nil
 }
 
-// scanCard reads a card, and into more what follows its columns.
-func (s *Store) scanCard(row engine.Row, more ...any) (c Card, err error) {
-	var claimed, generation, created, updated, until, awaited int64
-	var handle, detail []byte
-	err = row.Scan(append([]any{&c.ID, &c.Connector, &c.Chat, &c.Agent, &c.Visitor, &c.State,
-		&c.Version, &generation, &claimed, &handle, &created, &updated, &until, &awaited, &detail}, more...)...)
-	if err == nil && detail != nil {
-		c.Detail, err = s.sealer.Open(purposeCard, detail, c.Connector, c.ID)
+// scanCard reads a card, and the columns after it into more.
+func (s *Store) scanCard(row engine.Row, more ...any) (Card, error) {
+	// All targets are in one struct, because Scan would otherwise allocate each of them.
+	var columns struct {
+		Card
+		kind                                                           string
+		episode, claimed, generation, created, updated, until, awaited int64
+		handle, detail                                                 []byte
+	}
+	c := &columns.Card
+	err := row.Scan(append([]any{&c.ID, &c.Connector, &columns.kind, &c.Chat, &columns.episode, &c.Agent, &c.Visitor, &c.State,
+		&c.Version, &columns.generation, &columns.claimed, &columns.handle, &columns.created, &columns.updated, &columns.until, &columns.awaited, &columns.detail}, more...)...)
+	if err == nil && columns.detail != nil {
+		c.Detail, err = s.sealer.Open(purposeCard, columns.detail, c.Connector, c.ID)
 	}
 	if err != nil {
 		return Card{}, err
 	}
-	copy(c.Handle[:], handle)
-	c.Generation, c.Claimed = int(generation), claimed == generation
-	c.Created, c.Updated, c.DoorUntil, c.Awaited = fromMicros(created), fromMicros(updated), fromMicros(until), fromMicros(awaited)
-	return c, nil
+	copy(c.HandleHash[:], columns.handle)
+	c.Claimed = columns.claimed == columns.generation // claimed is the last generation that was claimed, or -1
+	c.Kind, c.Episode, c.Generation = Kind(columns.kind), int(columns.episode), int(columns.generation)
+	c.Created, c.Updated, c.DoorUntil, c.NextCheck = fromMicros(columns.created), fromMicros(columns.updated), fromMicros(columns.until), fromMicros(columns.awaited)
+	return *c, nil
 }
 
-// follows prepares the decision whether a card is as it was read, and that nobody else
-// finds it so.
-func follows(c Card) (decide, apply func(context.Context, engine.Tx) error) {
+// previousCard returns two steps for a card that a Change refers to: decide checks that c was not changed since it was
+// read, and apply changes its version.
+func previousCard(c Card) (decide, apply func(context.Context, engine.Tx) error) {
 	decide = func(ctx context.Context, tx engine.Tx) error {
 		var version int64
 		err := tx.QueryRow(ctx, queryLockCard, c.ID).Scan(&version)
@@ -181,8 +198,8 @@ func follows(c Card) (decide, apply func(context.Context, engine.Tx) error) {
 	return decide, apply
 }
 
-// saveCard prepares the statement that inserts or updates c, and marks the door of
-// its generation as pressed if it is. It refuses with ErrConflict.
+// saveCard returns the step that inserts c (Version 0) or updates it. If pressed is set, an update also marks the link
+// as claimed. The step fails with ErrConflict if the card or chat was changed or inserted meanwhile.
 func (s *Store) saveCard(c Card, pressed bool) func(context.Context, engine.Tx) error {
 	now := time.Now()
 	if c.Created.IsZero() {
@@ -192,17 +209,20 @@ func (s *Store) saveCard(c Card, pressed bool) func(context.Context, engine.Tx) 
 		c.Updated = now
 	}
 	var handle, detail []byte
-	if c.Handle != [32]byte{} {
-		handle = c.Handle[:]
+	if c.HandleHash != [32]byte{} {
+		handle = c.HandleHash[:]
 	}
 	if c.Detail != nil {
 		detail = s.sealer.Seal(purposeCard, c.Detail, c.Connector, c.ID)
 	}
-	query := queryInsertCard
+	// The order is that of queryUpdateCard and queryInsertCard.
 	args := []any{c.ID, c.Connector, c.Chat, c.Agent, c.Visitor, c.State, c.Version + 1, int64(c.Generation),
-		handle, micros(c.Created), micros(c.Updated), micros(c.DoorUntil), micros(c.Awaited), detail}
+		handle, micros(c.Created), micros(c.Updated), micros(c.DoorUntil), micros(c.NextCheck), detail}
+	query := queryUpdateCard
 	if c.Version > 0 {
-		query, args = queryUpdateCard, append(args, c.Version, pressed)
+		args = append(args, c.Version, pressed)
+	} else {
+		query, args = queryInsertCard, append(args, string(cmp.Or(c.Kind, KindChat)), int64(max(c.Episode, 1)))
 	}
 	return func(ctx context.Context, tx engine.Tx) error {
 		n, err := tx.Exec(ctx, query, args...)

@@ -14,7 +14,7 @@ func TestACardIsFoundByIdChatAndHandle(t *testing.T) {
 		s, ctx := open(Options{}), t.Context()
 		at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 		c := Card{ID: "id", Connector: "c", Chat: "chat", Agent: "a", Visitor: "v", State: "ready", Generation: 2,
-			Handle: [32]byte{9}, Created: at, Updated: at.Add(time.Second), DoorUntil: at.Add(time.Hour), Detail: []byte(`{"name":"Ann"}`)}
+			HandleHash: [32]byte{9}, Created: at, Updated: at.Add(time.Second), DoorUntil: at.Add(time.Hour), Detail: []byte(`{"name":"Ann"}`)}
 		if err := s.Commit(ctx, Change{Card: &c}); err != nil {
 			t.Fatal(err)
 		}
@@ -23,7 +23,7 @@ func TestACardIsFoundByIdChatAndHandle(t *testing.T) {
 		}
 		for name, find := range map[string]func() (Card, error){
 			"Card":         func() (Card, error) { return s.Card(ctx, "id") },
-			"CardOfChat":   func() (Card, error) { return s.CardOfChat(ctx, "c", "chat") },
+			"CardOfChat":   func() (Card, error) { return s.CardOfChat(ctx, "c", KindChat, "chat") },
 			"CardByHandle": byHandle(s, [32]byte{9}),
 		} {
 			got, err := find()
@@ -40,7 +40,7 @@ func TestACardIsFoundByIdChatAndHandle(t *testing.T) {
 		}
 		for name, find := range map[string]func() (Card, error){
 			"Card":                func() (Card, error) { return s.Card(ctx, "chat") },
-			"CardOfChat":          func() (Card, error) { return s.CardOfChat(ctx, "other", "chat") },
+			"CardOfChat":          func() (Card, error) { return s.CardOfChat(ctx, "other", KindChat, "chat") },
 			"CardByHandle":        byHandle(s, [32]byte{8}),
 			"CardByHandle of nil": byHandle(s, [32]byte{}),
 		} {
@@ -64,13 +64,13 @@ func cardsEqual(a, b Card) bool {
 		c.Created, c.Updated, c.DoorUntil, c.Detail = time.Time{}, time.Time{}, time.Time{}, nil
 	}
 	return same && a.ID == b.ID && a.Connector == b.Connector && a.Chat == b.Chat && a.Agent == b.Agent && a.Visitor == b.Visitor &&
-		a.State == b.State && a.Version == b.Version && a.Generation == b.Generation && a.Handle == b.Handle && a.Claimed == b.Claimed
+		a.State == b.State && a.Version == b.Version && a.Generation == b.Generation && a.HandleHash == b.HandleHash && a.Claimed == b.Claimed
 }
 
-func TestACardIsReplacedOnlyByWhoKnowsItsVersion(t *testing.T) {
+func TestACardIsReplacedOnlyWithItsCurrentVersion(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
-		c := Card{ID: "id", Connector: "c", Chat: "chat", Handle: [32]byte{1}}
+		c := Card{ID: "id", Connector: "c", Chat: "chat", HandleHash: [32]byte{1}}
 		if err := s.Commit(ctx, Change{Card: &c}); err != nil {
 			t.Fatal(err)
 		}
@@ -82,11 +82,11 @@ func TestACardIsReplacedOnlyByWhoKnowsItsVersion(t *testing.T) {
 		moved := c
 		moved.Chat = "elsewhere"
 		replaced := c
-		replaced.Handle = [32]byte{2}
+		replaced.HandleHash = [32]byte{2}
 		for name, bad := range map[string]Card{
 			"a stale version":         stale,
 			"a second card of a chat": {ID: "id2", Connector: "c", Chat: "chat"},
-			"a second use of a door":  {ID: "id3", Connector: "c", Chat: "chat3", Handle: [32]byte{1}},
+			"a second use of a door":  {ID: "id3", Connector: "c", Chat: "chat3", HandleHash: [32]byte{1}},
 			"an unknown card":         {ID: "id4", Connector: "c", Chat: "chat4", Version: 1},
 			"another chat":            moved,
 			"another handle":          replaced,
@@ -117,7 +117,7 @@ func TestACardIsReplacedOnlyByWhoKnowsItsVersion(t *testing.T) {
 	})
 }
 
-func TestACardFollowsAnotherOnlyAsThatWasRead(t *testing.T) {
+func TestACardFollowsAnotherOnlyIfThatDidNotChange(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		first := Card{ID: "id", Connector: "c", Chat: "chat", State: "closed"}
@@ -133,36 +133,36 @@ func TestACardFollowsAnotherOnlyAsThatWasRead(t *testing.T) {
 			t.Fatalf("after a card that changed: %v", err)
 		}
 		if _, err := s.Card(ctx, "id2"); !errors.Is(err, ErrNotFound) {
-			t.Errorf("it is stored all the same: %v", err)
+			t.Errorf("it is stored nevertheless: %v", err)
 		}
 		if err := s.Commit(ctx, Change{Card: &Card{ID: "id3", Connector: "c", Chat: "chat"}, Follows: &ended}); !errors.Is(err, ErrConflict) {
 			t.Fatalf("a chat that has a card: %v", err)
 		}
 		if got, err := s.Card(ctx, "id"); err != nil || got.Version != ended.Version {
-			t.Errorf("what is refused leaves version %d of %d, %v", got.Version, ended.Version, err)
+			t.Errorf("after a refused change: version %d, want %d, %v", got.Version, ended.Version, err)
 		}
 		if err := s.Commit(ctx, Change{Card: &second, Follows: &ended}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Commit(ctx, Change{Card: &ended}); !errors.Is(err, ErrConflict) {
-			t.Errorf("whoever read the first does not learn of the second: %v", err)
+			t.Errorf("the first card can still be changed: %v", err)
 		}
 	})
 }
 
-func TestADoorBelongsToTheFirstBrowserThatMayHaveIt(t *testing.T) {
+func TestADoorBelongsToTheFirstAllowedBrowser(t *testing.T) {
 	const agent, this, other = "c:agent", "this browser", "other browser"
 	tests := []struct {
 		name       string
-		remembered string // the agent's browser before
+		remembered string // the agent's browser before the claim
 		expired    bool
-		claimed    bool // somebody pressed this generation's door before
+		claimed    bool // another agent claimed this generation of the door before
 		generation int  // of the card
-		with       int  // generation of the claim
+		with       int  // the generation of the claim
 		renewed    bool // this generation was sent to the agent's own place
 		err        error
-		after      string // the agent's browser after
-		marked     bool   // the door counts as pressed after
+		after      string // the agent's browser after the claim
+		marked     bool   // the door is claimed after the claim
 	}{
 		{"first press", "", false, false, 0, 0, false, nil, this, true},
 		{"the agent's own browser", this, false, false, 0, 0, false, nil, this, true},
@@ -179,7 +179,7 @@ func TestADoorBelongsToTheFirstBrowserThatMayHaveIt(t *testing.T) {
 		{"another browser has expired", other, true, false, 0, 0, false, nil, this, true},
 		{"an old door", "", false, false, 1, 0, false, ErrTaken, "", false},
 		{"an old door in the agent's own browser", this, false, false, 1, 0, false, ErrTaken, this, false},
-		{"a door of later", "", false, false, 0, 1, false, ErrTaken, "", false},
+		{"a future door", "", false, false, 0, 1, false, ErrTaken, "", false},
 	}
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{})
@@ -194,7 +194,7 @@ func TestADoorBelongsToTheFirstBrowserThatMayHaveIt(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				card := Card{ID: test.name, Connector: "c", Chat: test.name, Generation: test.generation, Handle: [32]byte{1, byte(i)}}
+				card := Card{ID: test.name, Connector: "c", Chat: test.name, Generation: test.generation, HandleHash: [32]byte{1, byte(i)}}
 				commit(Change{Card: &card})
 				if test.remembered != "" {
 					until := later
@@ -205,7 +205,7 @@ func TestADoorBelongsToTheFirstBrowserThatMayHaveIt(t *testing.T) {
 					commit(Change{Claim: &Claim{"before " + test.name, 1, 0, agent, test.remembered, false, until}})
 				}
 				if test.claimed {
-					commit(Change{Claim: &Claim{card.ID, 1, test.generation, "somebody " + test.name, "their browser", false, later}})
+					commit(Change{Claim: &Claim{card.ID, 1, test.generation, "other agent " + test.name, "their browser", false, later}})
 				}
 				head, _ := s.AuditHead(ctx)
 
@@ -240,7 +240,7 @@ func TestADoorBelongsToTheFirstBrowserThatMayHaveIt(t *testing.T) {
 	})
 }
 
-func TestOfManyBrowsersAtOnceOneGetsTheDoor(t *testing.T) {
+func TestOneOfManySimultaneousBrowsersGetsTheDoor(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		if err := s.Commit(ctx, Change{Card: &Card{ID: "id", Connector: "c", Chat: "chat"}}); err != nil {
@@ -265,7 +265,7 @@ func TestOfManyBrowsersAtOnceOneGetsTheDoor(t *testing.T) {
 	})
 }
 
-func TestAForgottenBrowserIsNoLongerTheAgents(t *testing.T) {
+func TestAForgottenBrowserIsNotRemembered(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		now := time.Now()
@@ -287,7 +287,7 @@ func TestAForgottenBrowserIsNoLongerTheAgents(t *testing.T) {
 			t.Error("remembered after Forget")
 		}
 
-		// Purge leaves nothing of browsers that have expired.
+		// Purge removes expired browsers.
 		if err := s.Commit(ctx, Change{Card: &Card{ID: "id2", Connector: "c", Chat: "chat2"}}); err != nil {
 			t.Fatal(err)
 		}
@@ -310,7 +310,7 @@ func byHandle(s *Store, hash [32]byte) func() (Card, error) {
 	}
 }
 
-// remembers looks whether a browser is an agent's at the given time.
+// remembers reports whether a browser is remembered for an agent at the given time.
 func remembers(t *testing.T, s *Store, agent, token string, at time.Time) (this, other bool) {
 	t.Helper()
 	var b Browser
@@ -321,11 +321,11 @@ func remembers(t *testing.T, s *Store, agent, token string, at time.Time) (this,
 	return b.Is(token)
 }
 
-func TestADoorTellsWhoseBrowserIsRemembered(t *testing.T) {
+func TestCardByHandleReturnsTheRememberedBrowser(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		handle := [32]byte{7}
-		if err := s.Commit(ctx, Change{Card: &Card{ID: "id", Connector: "c", Chat: "chat", Agent: "agent", Handle: handle}}); err != nil {
+		if err := s.Commit(ctx, Change{Card: &Card{ID: "id", Connector: "c", Chat: "chat", Agent: "agent", HandleHash: handle}}); err != nil {
 			t.Fatal(err)
 		}
 		look := func() (this, other bool) {

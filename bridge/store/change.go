@@ -9,60 +9,59 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// A Change is what one step of the bridge writes, all of it or nothing.
+// A Change is what one step of the bridge writes. All of it is written, or nothing.
 type Change struct {
-	// Spend counts acts, all of them or none and a SpentError. It is decided first.
+	// Spend counts acts against limits. If one limit is used up, nothing is written and
+	// Commit fails with a SpentError. Spend is checked first.
 	Spend []Spending
-	// Claim is decided next; see Claim.
+	// Claim is checked next; see Claim.
 	Claim *Claim
-	// Connect gives an account to its agent, or is ErrTaken if it is somebody
-	// else's. Disconnect takes it from its agent, if it is theirs.
+	// Connect makes an agent the owner of an account; ErrTaken if another agent owns
+	// it. Disconnect removes an account if its Agent owns it.
 	Connect, Disconnect *Account
-	// Card is inserted if its Version is 0, unless the chat has one
-	// (ErrConflict), else it replaces the stored card of that Version
-	// (ErrConflict if there is none). Commit sets its Version to the one stored.
+	// Card is inserted if its Version is 0; ErrConflict if the chat has a card already.
+	// Otherwise it replaces the stored card; ErrConflict if that has another Version.
+	// Commit sets Version to the stored one.
 	Card *Card
-	// Follows is the card in whose place Card is inserted, as it was read. It is
-	// ErrConflict if somebody has changed it since, and whoever works on it meanwhile
-	// has that too.
+	// Follows is the card of the previous episode, as it was read, where Card is the
+	// next one. If it was changed since, Commit fails with ErrConflict. Commit changes
+	// its Version, so a request that read it before gets ErrConflict as well.
 	Follows *Card
-	// Posts are added to their cards. Of those there already, only Current is
-	// set.
+	// Posts are added to their cards. If a post exists already, only its Current is changed.
 	Posts []Post
 	Jobs  []Job
 	Audit []Entry
-	// EndWaits are removed; one without an Agent stands for all of its card.
+	// EndWaits are removed. A Wait without an Agent means all waits of its card.
 	EndWaits []Wait
-	// Finish is the id of a delivery that is handled: its body is removed, and
-	// its key stays to recognise repeats until Purge.
+	// Finish is the id of a delivery that was handled. Its body is removed. Its key is
+	// kept until Purge, to recognise repeats.
 	Finish string
-	// Applied is the id of a delivery that is not finished although this Change holds
-	// its effect on its chats: its ChatChanges are not pending any more.
+	// Applied is the id of a delivery that is not finished, but whose effect on its
+	// chats is part of this Change. Its ChatChanges are removed.
 	Applied string
 }
 
-// Commit writes c. On ErrConflict, ErrTaken, ErrSpent or ErrNotFound (a Claim of a
-// card that does not exist) nothing of c is written. When ctx ends first, c may
-// have been written or not.
+// Commit writes c. After ErrConflict, ErrTaken, ErrSpent or ErrNotFound (a Claim of a card that
+// does not exist) nothing of c is written. If ctx ends first, c may or may not have been written.
 func (s *Store) Commit(ctx context.Context, c Change) error {
-	// Serial, or two replicas could both spend what is left once, or give an
-	// account away twice.
+	// Serial, because otherwise two replicas could both use the last act of a limit, or
+	// connect one account to two agents.
 	w := &write{audit: slices.Clone(c.Audit), serial: c.Claim != nil || c.Connect != nil || len(c.Spend) > 0}
 	type step = func(context.Context, engine.Tx) error
-	var steps, applied []step
-	// What can refuse comes first, and what it writes comes after the card.
-	decided := func(decide, apply step) { steps, applied = append(steps, decide), append(applied, apply) }
+	steps, applied := make([]step, 0, 8), make([]step, 0, 2)
+	// The checks that can refuse run first. What they write comes after the card.
+	checked := func(decide, apply step) { steps, applied = append(steps, decide), append(applied, apply) }
 	if len(c.Spend) > 0 {
-		decided(s.spend(c.Spend))
+		checked(s.spend(c.Spend))
 	}
 	if c.Claim != nil {
-		decided(s.claim(*c.Claim, c.Card != nil && c.Card.Version > 0))
+		checked(s.claim(*c.Claim, c.Card != nil && c.Card.Version > 0))
 	}
 	if c.Connect != nil {
-		decided(s.connect(*c.Connect))
+		checked(s.connect(*c.Connect))
 	}
 	if c.Follows != nil {
-		decided(follows(*c.Follows))
+		checked(previousCard(*c.Follows))
 	}
 	if c.Card != nil {
 		steps = append(steps, s.saveCard(*c.Card, c.Claim != nil))

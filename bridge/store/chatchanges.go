@@ -14,14 +14,14 @@ import (
 type ChatChange struct {
 	// Chat is the chat service's id of the chat.
 	Chat string
-	// Closed says that the chat is over. Otherwise it was handed over.
+	// Closed says that the chat is over. False means that it was handed over.
 	Closed bool
-	// Agent is the chat service's id of the agent who serves the chat now; empty if the
-	// delivery does not say, or nobody does.
+	// Agent is the chat service's id of the agent who serves the chat now. Empty means
+	// that no agent serves it, or that the delivery does not say who does.
 	Agent string
 }
 
-// A PendingChange is a ChatChange of a delivery that is stored and not yet worked on.
+// A PendingChange is a ChatChange of a delivery that is stored and not finished.
 type PendingChange struct {
 	Closed bool
 	Agent  string
@@ -33,8 +33,7 @@ type PendingChange struct {
 const maxPendingChanges = 100
 
 // PendingChanges returns the changes of a chat whose deliveries are not finished, the
-// oldest first. Of more than a hundred it returns the latest. It includes those of
-// deliveries that failed and were given up.
+// oldest first, and at most the latest 100. It includes the changes of failed deliveries.
 func (s *Store) PendingChanges(ctx context.Context, connector, chat string) ([]PendingChange, error) {
 	all, err := s.pendingChanges(ctx, connector, chat)
 	if err != nil {
@@ -68,9 +67,9 @@ type changeRow struct {
 	ChatChange
 }
 
-// insertChanges stores the changes of new deliveries. No two transactions write the same
-// row, since each row has the id of its new delivery. The order is nevertheless the same
-// in every replica, as that of all rows which several deliveries write.
+// insertChanges stores the changes of new deliveries. Rows are sorted, as everywhere, so
+// that two replicas insert in the same order. They cannot block each other here anyway:
+// each row has the id of its new delivery.
 func insertChanges(ctx context.Context, tx engine.Tx, deliveries []*deliveryRow, fresh map[string]bool) error {
 	var rows []changeRow
 	for _, d := range deliveries {
@@ -110,9 +109,8 @@ func deleteChanges(delivery string) func(context.Context, engine.Tx) error {
 	}
 }
 
-// purgeChanges removes the changes of deliveries that are finished or removed. It reads
-// which those are before it writes, so that nobody waits while it reads. A delivery that
-// is finished or removed stays so.
+// purgeChanges removes the changes of deliveries that are finished or removed. It searches
+// for them outside of the write, so that other writes do not wait for the search.
 func (s *Store) purgeChanges(ctx context.Context) error {
 	for last := ""; ; {
 		done, err := column[string](s.engine.Query(ctx, queryDoneChanges, last))

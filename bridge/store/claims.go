@@ -12,39 +12,38 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// A Claim is made when an agent's browser presses a door where nobody signs in.
-// It holds if the door's generation is the card's, and
+// A Claim is an agent's press on a door where agents do not sign in. It succeeds if the
+// door has the card's Generation and
 //
-//   - this browser is remembered as the agent's and has not expired; or
-//   - nobody pressed this generation's door before, and the agent has no
-//     remembered browser or the door is Renewed.
+//   - this browser is remembered for the agent and has not expired; or
+//   - this generation of the door was never claimed, and the agent has no remembered
+//     browser or the door is Renewed.
 //
-// The door is then marked as claimed, and this browser remembered as the agent's
-// until Until, in place of any other. Otherwise it fails with ErrTaken.
+// The store then marks the door as claimed, and remembers this browser for the agent until
+// Until, in place of any other. Otherwise the Claim fails with ErrTaken.
 type Claim struct {
 	Card string
-	// Version is the card's as it was read; another is ErrConflict.
+	// Version is the card's Version as it was read; ErrConflict if it has changed.
 	Version    int64
 	Generation int
 	Agent      string
 	// Browser is the browser's token. Only its SHA-256 is stored.
 	Browser string
-	// Renewed says that this generation of the door was sent to the agent's own
-	// place because the agent asked for it, so that it may move the agent to
-	// another browser.
+	// Renewed says that the agent asked for this generation of the door, and that it was
+	// sent to their own place. So it may move the agent to another browser.
 	Renewed bool
-	// Until is when the browser is forgotten again.
+	// Until is when the store forgets the browser.
 	Until time.Time
 }
 
-// refresh is how much longer a browser must be remembered for it to be written.
+// refresh is by how much Until must change before a remembered browser is written again.
 const refresh = 5 * time.Minute
 
-// claim prepares the decision, which only refuses, and what it makes of the
-// browser and, unless that is marked with the card, of the door, which only writes.
-func (s *Store) claim(c Claim, marked bool) (decide, apply func(context.Context, engine.Tx) error) {
+// claim prepares the check, which only refuses, and the statements that remember the
+// browser and mark the door. cardMarks says that saveCard marks the door.
+func (s *Store) claim(c Claim, cardMarks bool) (decide, apply func(context.Context, engine.Tx) error) {
 	browser := sha256.Sum256([]byte(c.Browser))
-	known, pressed := false, false // the browser, and the door before
+	browserFresh, doorClaimed := false, false // so that they need not be written
 	decide = func(ctx context.Context, tx engine.Tx) error {
 		var generation, claimed, version int64
 		var remembered []byte
@@ -64,7 +63,7 @@ func (s *Store) claim(c Claim, marked bool) (decide, apply func(context.Context,
 		}
 		switch {
 		case bytes.Equal(remembered, browser[:]):
-			known, pressed = c.Until.Sub(fromMicros(expires.Int64)) < refresh, claimed == generation
+			browserFresh, doorClaimed = c.Until.Sub(fromMicros(expires.Int64)) < refresh, claimed == generation
 			return nil
 		case claimed == generation:
 			return ErrTaken
@@ -74,12 +73,12 @@ func (s *Store) claim(c Claim, marked bool) (decide, apply func(context.Context,
 		return nil
 	}
 	apply = func(ctx context.Context, tx engine.Tx) error {
-		if !pressed && !marked {
+		if !doorClaimed && !cardMarks {
 			if _, err := tx.Exec(ctx, queryClaim, c.Card, int64(c.Generation)); err != nil {
 				return fmt.Errorf("claim: %w", err)
 			}
 		}
-		if !known {
+		if !browserFresh {
 			if _, err := tx.Exec(ctx, queryRemember, c.Agent, browser[:], micros(c.Until)); err != nil {
 				return fmt.Errorf("claim: %w", err)
 			}
@@ -89,18 +88,28 @@ func (s *Store) claim(c Claim, marked bool) (decide, apply func(context.Context,
 	return decide, apply
 }
 
-// A Browser is one that is remembered as an agent's; its zero value is none.
+// A Browser is the browser that is remembered for an agent. The zero Browser is none.
 type Browser struct{ sum []byte }
 
-// Is reports whether it is the one with this token, or else whether there is
-// another.
+// Is reports whether b has the given token. other reports whether b is a different
+// browser; for the zero Browser both are false.
 func (b Browser) Is(token string) (this, other bool) {
 	sum := sha256.Sum256([]byte(token))
 	this = bytes.Equal(b.sum, sum[:])
 	return this, !this && b.sum != nil
 }
 
-// Forget makes no browser the agent's.
+// Remembers reports whether a browser of the agent is remembered.
+func (s *Store) Remembers(ctx context.Context, agent string) (bool, error) {
+	found := false
+	err := s.scan(ctx, func(engine.Rows) error { found = true; return nil }, queryRemembered, agent, micros(time.Now()))
+	if err != nil {
+		return false, fmt.Errorf("store: remembered browser: %w", err)
+	}
+	return found, nil
+}
+
+// Forget removes the remembered browser of an agent.
 func (s *Store) Forget(ctx context.Context, agent string) error {
 	err := s.write(ctx, &write{serial: true, do: func(ctx context.Context, tx engine.Tx) error {
 		_, err := tx.Exec(ctx, queryForget, agent)

@@ -14,39 +14,49 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// commitTimeout ends a commit on a database that no longer answers.
-const commitTimeout = 15 * time.Second
-
 // A write is one caller's part of a shared commit.
 type write struct {
-	// delivery is a row to insert if it is new; the jobs are then its jobs.
+	// delivery is inserted if its key is new. Then jobs are its jobs.
 	delivery *deliveryRow
-	// do runs in the shared transaction. It may refuse (see refused), but only
-	// before its first statement that changes anything, because the others'
-	// transaction goes on. Any other error undoes the transaction.
+	// do runs in the shared transaction. It may refuse (see refused), but only before
+	// its first statement that changes something, because the transaction is committed
+	// for the other writes. Any other error rolls the transaction back.
 	do func(context.Context, engine.Tx) error
-	// jobs and audit are written unless do refuses or the delivery is old.
+	// jobs and audit are written unless do refuses or the delivery is a repeat.
 	jobs  []river.InsertManyParams
 	audit []Entry
-	// serial keeps other replicas' serial writes away. Writes with audit
-	// entries are serial.
+	// serial writes of several replicas run one after the other. Writes with audit
+	// entries are always serial.
 	serial bool
 
-	fresh bool // out: the delivery was new
+	fresh   bool  // result: the delivery was new
+	refusal error // result of the last transaction
 
-	ctx  context.Context
-	done chan error
+	ctx   context.Context
+	until time.Time // the caller waits no longer
+	done  chan error
 }
 
-// refused reports whether err is an answer rather than a fault.
+// givenUp returns why the caller no longer waits, or nil.
+func (w *write) givenUp() error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	if !time.Now().Before(w.until) {
+		return ErrBusy
+	}
+	return nil
+}
+
+// refused reports whether err is a refusal of one write, not a failure of the transaction.
 func refused(err error) bool {
 	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrTaken) || errors.Is(err, ErrLeased) || errors.Is(err, ErrSpent)
 }
 
 func (s *Store) write(ctx context.Context, w *write) error { return s.committer.do(ctx, w) }
 
-// commit writes a group. If the shared transaction fails, each write is tried
-// alone, once, so that a bad one harms nobody else.
+// commit writes a group. If the shared transaction fails, it tries each write once on its
+// own, so that one bad write does not fail the others.
 func (s *Store) commit(group []*write) {
 	if len(group) == 0 {
 		return
@@ -56,11 +66,15 @@ func (s *Store) commit(group []*write) {
 		return
 	}
 	for _, w := range group {
+		if gone := w.givenUp(); gone != nil {
+			w.done <- gone
+			continue
+		}
 		if len(group) > 1 && !errors.Is(err, engine.ErrUnavailable) {
 			if alone := s.transact([]*write{w}); alone == nil {
 				continue
 			} else if errors.Is(alone, engine.ErrUnavailable) {
-				err = alone // and so it is for the rest
+				err = alone // for the remaining writes as well
 			} else {
 				w.done <- alone
 				continue
@@ -68,35 +82,42 @@ func (s *Store) commit(group []*write) {
 		}
 		w.done <- err
 	}
-	s.log.Error("commit failed", "writes", len(group), "err", err)
+	if !errors.Is(err, engine.ErrLost) { // lose has logged that
+		s.log.Error("commit failed", "writes", len(group), "err", err)
+	}
 }
 
-// transact runs the group in one transaction. Unless it returns an error, every
-// write has its answer.
+// transact runs the group in one transaction, for as long as one of its callers waits. If it
+// returns nil, it has sent every write its result.
 func (s *Store) transact(group []*write) error {
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	last := slices.MaxFunc(group, func(a, b *write) int { return a.until.Compare(b.until) })
+	ctx, cancel := context.WithDeadlineCause(context.Background(), last.until, ErrBusy)
 	defer cancel()
-	answers := make([]error, len(group))
-	var fresh map[string]bool
+	if err := s.pulse.begin(); err != nil {
+		return err
+	}
+	var got struct {
+		read  bool // head was read
+		head  AuditHead
+		fresh map[string]bool // the ids of new deliveries
+	}
 	err := s.engine.Write(ctx, func(ctx context.Context, tx engine.Tx) (err error) {
-		var head AuditHead
-		if slices.ContainsFunc(group, func(w *write) bool { return w.serial || len(w.audit) > 0 }) {
-			if head, err = lockAudit(ctx, tx); err != nil {
-				return err
-			}
+		if got.read, got.head, err = s.checkHead(ctx, tx, group); err != nil {
+			return err
 		}
-		if fresh, err = insertDeliveries(ctx, tx, group); err != nil {
+		if got.fresh, err = insertDeliveries(ctx, tx, group); err != nil {
 			return err
 		}
 		var jobs []river.InsertManyParams
 		var audit []Entry
-		for i, w := range group {
-			if w.delivery != nil && !fresh[w.delivery.id] {
+		for _, w := range group {
+			w.refusal = nil
+			if w.delivery != nil && !got.fresh[w.delivery.id] {
 				continue
 			}
 			if w.do != nil {
 				if err := w.do(ctx, tx); refused(err) {
-					answers[i] = err
+					w.refusal = err
 					continue
 				} else if err != nil {
 					return err
@@ -105,7 +126,7 @@ func (s *Store) transact(group []*write) error {
 			jobs = append(jobs, w.jobs...)
 			audit = append(audit, w.audit...)
 		}
-		if err := appendAudit(ctx, tx, head, audit); err != nil {
+		if got.head, err = appendAudit(ctx, tx, got.head, audit); err != nil {
 			return err
 		}
 		if len(jobs) == 0 {
@@ -113,29 +134,59 @@ func (s *Store) transact(group []*write) error {
 		}
 		return tx.InsertJobs(ctx, jobs)
 	})
+	s.end(err)
 	if err != nil {
-		s.committed.Store(0)
 		return err
 	}
-	s.committed.Store(time.Now().UnixMicro())
-	for i, w := range group {
-		w.fresh = w.delivery != nil && fresh[w.delivery.id]
-		w.done <- answers[i]
+	if got.read {
+		s.head, s.headRead = got.head, time.Now()
+	}
+	for _, w := range group {
+		w.fresh = w.delivery != nil && got.fresh[w.delivery.id]
+		w.done <- w.refusal
 	}
 	return nil
+}
+
+// end notes how a transaction ended.
+func (s *Store) end(err error) {
+	if s.pulse.end(err) {
+		s.log.Error("database lost: nothing is written any more until the bridge is started again", "err", err)
+	}
+}
+
+// headEvery is how often a transaction without audit entries reads the head of the audit log.
+const headEvery = time.Second
+
+// checkHead reads the head of the audit log, and locks it for a group that appends to it. If
+// the head is before the one that this process has read or written, the database was replaced
+// by an older copy, as by a restored backup or by a replica that was behind.
+func (s *Store) checkHead(ctx context.Context, tx engine.Tx, group []*write) (read bool, head AuditHead, err error) {
+	switch {
+	case slices.ContainsFunc(group, func(w *write) bool { return w.serial || len(w.audit) > 0 }):
+		head, err = lockAudit(ctx, tx)
+	case time.Since(s.headRead) >= headEvery:
+		head, err = scanHead(tx.QueryRow(ctx, queryAuditHead))
+	default:
+		return false, head, nil
+	}
+	if err == nil && (head.Seq < s.head.Seq || head.Seq == s.head.Seq && head.Hash != s.head.Hash) && !s.headRead.IsZero() {
+		err = fmt.Errorf("%w: it was replaced by an older copy, whose audit log ends with record %d and not %d; if this is meant, restart the bridge", engine.ErrLost, head.Seq, s.head.Seq)
+	}
+	return true, head, err
 }
 
 type deliveryRow struct {
 	id, connector, key string
 	body               []byte
 	received           int64
-	known              []byte // what a sweep need not find; nil for nothing
+	found              int64  // see foundColumn
+	sweepKey           []byte // the hash of Delivery.SweepKey; nil for none
 	changes            []ChatChange
 }
 
-// insertDeliveries inserts the group's deliveries and returns the ids of those
-// that were new. The order of keys is the same in every
-// replica, so that they do not block each other.
+// insertDeliveries inserts the group's deliveries and returns the ids of the new ones. It
+// sorts them by key, so that replicas do not block each other.
 func insertDeliveries(ctx context.Context, tx engine.Tx, group []*write) (fresh map[string]bool, err error) {
 	var rows []*deliveryRow
 	for _, w := range group {
@@ -158,19 +209,19 @@ func insertDeliveries(ctx context.Context, tx engine.Tx, group []*write) (fresh 
 	if err := insertChanges(ctx, tx, rows, fresh); err != nil {
 		return nil, err
 	}
-	return fresh, insertKnown(ctx, tx, rows, fresh)
+	return fresh, insertSweepKeys(ctx, tx, rows, fresh)
 }
 
-// insertKnown remembers what new deliveries tell of, in an order of its own. Where
-// nobody ever swept, nothing is remembered.
-func insertKnown(ctx context.Context, tx engine.Tx, rows []*deliveryRow, fresh map[string]bool) error {
-	known := slices.DeleteFunc(rows, func(d *deliveryRow) bool { return d.known == nil || !fresh[d.id] })
-	slices.SortFunc(known, func(a, b *deliveryRow) int {
-		return cmp.Or(cmp.Compare(a.connector, b.connector), bytes.Compare(a.known, b.known))
+// insertSweepKeys stores the sweep keys of new deliveries, sorted by key. It stores none
+// for a connector that never had a sweep.
+func insertSweepKeys(ctx context.Context, tx engine.Tx, rows []*deliveryRow, fresh map[string]bool) error {
+	withKey := slices.DeleteFunc(rows, func(d *deliveryRow) bool { return d.sweepKey == nil || !fresh[d.id] })
+	slices.SortFunc(withKey, func(a, b *deliveryRow) int {
+		return cmp.Or(cmp.Compare(a.connector, b.connector), bytes.Compare(a.sweepKey, b.sweepKey))
 	})
-	for _, d := range known {
-		if _, err := tx.Exec(ctx, queryFound, d.connector, d.known); err != nil {
-			return fmt.Errorf("remember what is known: %w", err)
+	for _, d := range withKey {
+		if _, err := tx.Exec(ctx, queryFound, d.connector, d.sweepKey); err != nil {
+			return fmt.Errorf("insert sweep key: %w", err)
 		}
 	}
 	return nil
@@ -179,7 +230,7 @@ func insertKnown(ctx context.Context, tx engine.Tx, rows []*deliveryRow, fresh m
 func insertPortion(ctx context.Context, tx engine.Tx, rows []*deliveryRow, fresh map[string]bool) error {
 	args := make([]any, 0, len(rows)*deliveryColumnNum)
 	for _, d := range rows {
-		args = append(args, d.id, d.connector, d.key, d.body, d.received)
+		args = append(args, d.id, d.connector, d.key, d.body, d.received, d.found)
 	}
 	inserted, err := tx.Query(ctx, queryInsertDeliveries+tuples(len(rows), deliveryColumnNum)+queryInsertedOnce, args...)
 	if err != nil {

@@ -11,38 +11,40 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// A Delivery is one authentic request from a chat service, kept until a Change
-// finishes it.
+// A Delivery is one genuine event of a chat service, kept until a Change finishes it.
 type Delivery struct {
 	// ID is made by the store.
 	ID        string
 	Connector string
-	// Key makes equal events of one connector collide.
+	// Key is equal for repeats of one event of a connector.
 	Key  string
 	Body []byte
 	// Received is when it arrived; zero means when it was stored.
 	Received time.Time
-	// Known is what a Sweep would find of that which it tells, so that none takes it
-	// for news; empty for nothing. It is not stored, but as a keyed hash.
-	Known string
+	// SweepKey is the Key that a sweep would find for the same news, so that the next
+	// sweep does not count it as new. Empty means none. Only a keyed hash is stored.
+	SweepKey string
+	// Found says that a sweep found the news, and FoundLate that it may be old. Only
+	// StoreFound sets them.
+	Found, FoundLate bool
 	// Changes are the chats that the delivery takes from their agents. They are pending
-	// until a Change finishes the delivery or applies it. Delivery does not return them.
+	// until a Change finishes or applies the delivery. Store.Delivery leaves them out.
 	Changes []ChatChange
-	// ChangesPending reports whether the delivery has Changes that are pending. Only
-	// Delivery sets it.
+	// ChangesPending says that the delivery has pending Changes. Only Store.Delivery
+	// sets it.
 	ChangesPending bool
 }
 
 const purposeBody = "delivery body"
 
-// Accept stores d and its job in one transaction; on return they are on disk.
-// The job's Subject is the id of the delivery. A repeat, by connector and key, is
-// not fresh and writes nothing, which is no error. After an error nothing is
-// promised, and the sender must be told to send again.
-func (s *Store) Accept(ctx context.Context, d Delivery, j Job) (fresh bool, err error) {
+// StoreDelivery stores d and its job in one transaction, with the id of the delivery as the
+// job's Subject. When it returns nil, they are on disk. If the connector has a delivery with
+// this key already, fresh is false and nothing is written. After an error the delivery may
+// be lost, so the sender must send it again.
+func (s *Store) StoreDelivery(ctx context.Context, d Delivery, j Job) (fresh bool, err error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return false, fmt.Errorf("store: accept: %w", err)
+		return false, fmt.Errorf("store: delivery: %w", err)
 	}
 	if d.Received.IsZero() {
 		d.Received = time.Now()
@@ -55,15 +57,16 @@ func (s *Store) Accept(ctx context.Context, d Delivery, j Job) (fresh bool, err 
 			key:       d.Key,
 			body:      s.sealer.Seal(purposeBody, d.Body, d.Connector, j.Subject),
 			received:  micros(d.Received),
+			found:     foundColumn(d),
 			changes:   d.Changes,
 		},
 		jobs: []river.InsertManyParams{j.params()},
 	}
-	if d.Known != "" {
-		w.delivery.known, _ = s.found(d.Connector, d.Known)
+	if d.SweepKey != "" {
+		w.delivery.sweepKey, _ = s.found(d.Connector, d.SweepKey)
 	}
 	if err := s.write(ctx, w); err != nil {
-		return false, fmt.Errorf("store: accept: %w", err)
+		return false, fmt.Errorf("store: delivery: %w", err)
 	}
 	return w.fresh, nil
 }
@@ -72,8 +75,8 @@ func (s *Store) Accept(ctx context.Context, d Delivery, j Job) (fresh bool, err 
 func (s *Store) Delivery(ctx context.Context, id string) (Delivery, error) {
 	d := Delivery{ID: id}
 	var body []byte
-	var received int64
-	err := s.engine.QueryRow(ctx, queryDelivery, id).Scan(&d.Connector, &d.Key, &body, &received, &d.ChangesPending)
+	var received, found int64
+	err := s.engine.QueryRow(ctx, queryDelivery, id).Scan(&d.Connector, &d.Key, &body, &received, &found, &d.ChangesPending)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -84,11 +87,23 @@ func (s *Store) Delivery(ctx context.Context, id string) (Delivery, error) {
 		return Delivery{}, fmt.Errorf("store: delivery %s: %w", id, err)
 	}
 	d.Received = fromMicros(received)
+	d.Found, d.FoundLate = found > 0, found == 2
 	return d, nil
 }
 
-// idsFrom is where the ids of deliveries that came at t begin: a UUIDv7 starts
-// with the milliseconds of its time (RFC 9562, section 5.7).
+// foundColumn returns the value of the column found: 0, 1 for Found, or 2 for FoundLate.
+func foundColumn(d Delivery) int64 {
+	switch {
+	case d.FoundLate:
+		return 2
+	case d.Found:
+		return 1
+	}
+	return 0
+}
+
+// idsFrom returns the least id that can be made at t: a UUIDv7 starts with the milliseconds
+// of its time (RFC 9562, section 5.7).
 func idsFrom(t time.Time) string {
 	ms := fmt.Sprintf("%012x", t.UnixMilli())
 	return ms[:8] + "-" + ms[8:]

@@ -31,9 +31,8 @@ var (
 	secretB = bytes.Repeat([]byte{0xb2}, 32)
 )
 
-// onEachEngine runs f on an empty SQLite file and, where BRIDGE_TEST_POSTGRES
-// names a server, on an empty PostgreSQL database. The function that f gets
-// opens the store.
+// onEachEngine runs f with an empty SQLite file and, if BRIDGE_TEST_POSTGRES names a server,
+// with an empty PostgreSQL database. open opens the store.
 func onEachEngine(t *testing.T, f func(t *testing.T, open func(o Options) *Store)) {
 	t.Parallel()
 	for _, name := range []string{"sqlite", "postgres"} {
@@ -55,7 +54,7 @@ func newDatabase(t testing.TB, name string) (address string) {
 	}
 	u, err := url.Parse(server)
 	if err != nil {
-		t.Fatal("BRIDGE_TEST_POSTGRES is no URL")
+		t.Fatal("BRIDGE_TEST_POSTGRES is not a URL")
 	}
 	ctx := context.Background()
 	admin := func(query string) {
@@ -90,7 +89,7 @@ func openAt(t testing.TB, address string, o Options) *Store {
 	return s
 }
 
-// exec changes the database behind the store's back.
+// exec runs a statement that is not one of the store's.
 func exec(t testing.TB, s *Store, query string, args ...any) {
 	t.Helper()
 	err := s.engine.Write(t.Context(), func(ctx context.Context, tx engine.Tx) error {
@@ -110,16 +109,15 @@ func number(t testing.TB, s *Store, query string, args ...any) (n int64) {
 	return n
 }
 
-// gated is an engine that counts transactions and holds them until it is told
-// to go on.
+// gated is an engine that counts transactions, and holds each one until gate is closed.
 type gated struct {
 	engine.Engine
 	writes  int
 	gate    chan struct{}
-	waiting chan struct{} // a value for each write that comes to the gate
+	waiting chan struct{} // gets a value when a write arrives
 }
 
-// gate puts a closed gate before the store's engine.
+// gate makes the store's engine gated.
 func gate(s *Store) *gated {
 	g := &gated{Engine: s.engine, gate: make(chan struct{}), waiting: make(chan struct{}, 1000)}
 	s.engine = g
@@ -139,7 +137,7 @@ func together(t *testing.T, s *Store, g *gated, fs ...func() error) []error {
 	t.Helper()
 	errs := make([]error, len(fs))
 	var wg sync.WaitGroup
-	// The first write holds the committer at the gate while the others queue.
+	// The first write keeps the committer busy while the others queue.
 	wg.Go(func() {
 		if err := s.Forget(t.Context(), "nobody"); err != nil {
 			t.Error(err)

@@ -13,25 +13,24 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// An Erasure is what a record with ActionErased says. Who was erased is no part
-// of it.
+// An Erasure is the Detail of a record with ActionErased. It does not say who was erased.
 type Erasure struct {
 	Receipt string `json:"receipt"`
-	// Records are the Seqs of the records that are erased.
+	// Records are the Seqs of the erased records.
 	Records []int64 `json:"records"`
 }
 
-// A Receipt tells what became of a request to erase somebody.
+// A Receipt is the state of a request to erase a person.
 type Receipt struct {
 	// ID is made by NewReceipt.
 	ID               string
 	Created, Changed time.Time
-	State            string
+	State            string // ErasurePending, ErasureDone or ErasureFailed
 	Removed          Removed
-	// Note says in words what is left to do, and names nobody.
+	// Note says what remains to be done. It contains no personal data.
 	Note string
-	// Subject is the caller's word for who it is, sealed at rest. Nil means that
-	// it is not needed any more.
+	// Subject identifies the person, in the caller's format, encrypted at rest. Nil means
+	// that it is no longer needed.
 	Subject []byte
 }
 
@@ -42,16 +41,16 @@ const (
 	ErasureFailed  = "failed"
 )
 
-// Removed counts what was removed.
+// Removed counts what an erasure removed.
 type Removed struct {
 	Cards      int64 `json:"cards"`
 	Posts      int64 `json:"posts"`
 	Waits      int64 `json:"waits"`
 	Deliveries int64 `json:"deliveries"`
 	Jobs       int64 `json:"jobs"`
-	// Records are audit records that name nobody any more.
+	// Records counts the audit records whose personal data was removed.
 	Records int64 `json:"records"`
-	// Visitors is the caller's: those removed elsewhere.
+	// Visitors counts the visitors removed at Upscope. The caller sets it.
 	Visitors int64 `json:"visitors"`
 }
 
@@ -86,17 +85,17 @@ func (s *Store) Receipt(ctx context.Context, id string) (Receipt, error) {
 	return r, nil
 }
 
-// SaveReceipt stores r as it is now, together with jobs.
+// SaveReceipt stores r together with jobs.
 func (s *Store) SaveReceipt(ctx context.Context, r *Receipt, jobs ...Job) error {
-	return s.Erase(ctx, Remains{}, r, "", jobs...)
+	return s.Erase(ctx, ErasureMatches{}, r, "", jobs...)
 }
 
-// Erase removes what Find found, adds what it was to r.Removed, and stores r and
-// jobs, all in one transaction. A record with ActionErased, in the name of agent,
-// says what was erased; with no agent and nothing removed there is none. What was
-// removed is on the disk no more once Scrub has returned. Erase also removes the chat
-// changes of all deliveries that are finished: Find does not search them.
-func (s *Store) Erase(ctx context.Context, found Remains, r *Receipt, agent string, jobs ...Job) error {
+// Erase removes found, adds the counts to r.Removed, and stores r and jobs, all in one
+// transaction. If agent is not empty, it adds a record with ActionErased in the agent's name.
+// The removed data is on the disk until RemoveDeletedData. Erase also removes the chat changes of all
+// finished deliveries, which FindForErasure does not search.
+func (s *Store) Erase(ctx context.Context, found ErasureMatches, r *Receipt, agent string, jobs ...Job) error {
+	ctx = Patient(ctx)
 	if err := s.purgeChanges(ctx); err != nil {
 		return fmt.Errorf("store: erase: %w", err)
 	}
@@ -114,7 +113,7 @@ func (s *Store) Erase(ctx context.Context, found Remains, r *Receipt, agent stri
 	}
 	var now Removed
 	w.do = func(ctx context.Context, tx engine.Tx) (err error) {
-		now = r.Removed // a shared commit that failed is tried again
+		now = r.Removed // a failed shared commit runs this again
 		if err := found.remove(ctx, tx, &now); err != nil {
 			return err
 		}
@@ -132,16 +131,15 @@ func (s *Store) Erase(ctx context.Context, found Remains, r *Receipt, agent stri
 	return nil
 }
 
-// Scrub removes what is left of deleted rows in the files of the database.
-func (s *Store) Scrub(ctx context.Context) error {
-	if err := s.engine.Scrub(ctx); err != nil {
-		return fmt.Errorf("store: scrub: %w", err)
+// RemoveDeletedData removes the data of deleted rows from the files of the database.
+func (s *Store) RemoveDeletedData(ctx context.Context) error {
+	if err := s.engine.RemoveDeletedData(ctx); err != nil {
+		return fmt.Errorf("store: remove deleted data: %w", err)
 	}
 	return nil
 }
 
-// erasures are the entries about records that are erased, as many as it takes
-// for none to be large.
+// erasures returns the audit entries that list the erased records, at most 500 in each.
 func erasures(receipt, agent string, records []int64) (entries []Entry) {
 	for {
 		part := records[:min(len(records), 500)]
@@ -154,7 +152,7 @@ func erasures(receipt, agent string, records []int64) (entries []Entry) {
 	}
 }
 
-func (r Remains) remove(ctx context.Context, tx engine.Tx, n *Removed) error {
+func (r ErasureMatches) remove(ctx context.Context, tx engine.Tx, n *Removed) error {
 	each := func(count *int64, query string, arg any) error {
 		changed, err := tx.Exec(ctx, query, arg)
 		*count += changed
@@ -172,6 +170,11 @@ func (r Remains) remove(ctx context.Context, tx engine.Tx, n *Removed) error {
 	}
 	for _, id := range r.jobs {
 		if err := each(&n.Jobs, queryDeleteJob, id); err != nil {
+			return err
+		}
+	}
+	for _, f := range r.failures {
+		if _, err := tx.Exec(ctx, queryResolve, f.Subject, f.Kind, f.Queue); err != nil {
 			return err
 		}
 	}

@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 )
 
-// A Job is one step to take, now or later. It holds ids only: it is stored in
-// plain.
+// A Job is one step of work, now or later. It is stored unsealed, so it must hold ids only.
 type Job struct {
 	// ID is made by the store.
 	ID int64
@@ -23,20 +20,23 @@ type Job struct {
 	Kind    string
 	Subject string
 	Step    int
-	// At is when to start it; zero means at once. One that is more than five seconds
-	// away may start up to five seconds late.
+	// At is when to start; zero means at once. A job that is inserted more than five
+	// seconds before At may start up to five seconds late.
 	At time.Time
 	// Attempt counts from 1 when a Handler gets the job.
 	Attempt int
+	// Last says that the job is not tried again if it fails. The store sets it for a Handler.
+	Last bool
 }
 
-// A Handler does a job. Nil ends the job; Cancel and Snooze say otherwise; any
-// other error, and a panic, means that it is tried again for about a day. The
-// error's text is logged and, cut to 300 bytes, stored in plain. The context
-// ends after 30 s, and when the grace of a stop is over.
+// A Handler does a job. The job ends if the Handler returns nil. After an error marked by
+// Cancel it has failed, and after one marked by Snooze it runs again later, for a day at most.
+// After any other error or a panic it is tried again for about a day. The error's text is logged
+// and, cut to 300 bytes, stored unsealed, also as a Failure. ctx ends after 30 seconds, or 8
+// seconds after Work is stopped.
 type Handler func(ctx context.Context, j Job) error
 
-// Cancel marks err as one that ends the job as failed, for good. Cancel(nil) is
+// Cancel marks err as permanent: the job has failed and is not tried again. Cancel(nil) is
 // nil.
 func Cancel(err error) error {
 	if err == nil {
@@ -45,8 +45,8 @@ func Cancel(err error) error {
 	return &cancelError{err}
 }
 
-// Snooze marks err as a reason to run the job again after d, without counting
-// the attempt. Snooze(nil, …) is nil.
+// Snooze marks err as temporary: the job runs again after d, and the attempt does not count.
+// Snooze(nil, …) is nil.
 func Snooze(err error, d time.Duration) error {
 	if err == nil {
 		return nil
@@ -54,14 +54,13 @@ func Snooze(err error, d time.Duration) error {
 	return &snoozeError{err, d}
 }
 
-// IsCancel reports whether err is marked by Cancel, and IsSnooze whether it is by
-// Snooze.
+// IsCancel reports whether err is marked by Cancel.
 func IsCancel(err error) bool {
 	_, ok := errors.AsType[*cancelError](err)
 	return ok
 }
 
-// IsSnooze: see IsCancel.
+// IsSnooze reports whether err is marked by Snooze.
 func IsSnooze(err error) bool {
 	_, ok := errors.AsType[*snoozeError](err)
 	return ok
@@ -79,23 +78,23 @@ type snoozeError struct {
 func (e *snoozeError) Unwrap() error { return e.error }
 
 const (
-	// A job that another process took and never finished is found within
-	// rescueAfter and the half minute between River's looks.
+	// A job that another process started and did not finish is rescued after this time.
+	// River checks every 30 seconds.
 	rescueAfter   = 45 * time.Second
 	jobTimeout    = 30 * time.Second
-	pollInterval  = 100 * time.Millisecond // River's own second is too slow for a person
+	pollInterval  = 100 * time.Millisecond // River's default of one second is too slow for people; SQLite has another
 	fetchCooldown = 20 * time.Millisecond
-	grace         = 8 * time.Second // for running jobs when Work is to end
+	grace         = 8 * time.Second // for running jobs when Work ends
 	keepDone      = 24 * time.Hour
 	keepFailed    = 30 * 24 * time.Hour
 
-	// River looks for scheduled jobs this often, and treats what is due sooner
-	// as available.
+	// River looks for scheduled jobs this often. It makes jobs that are due before the
+	// next look available.
 	schedulerInterval = 5 * time.Second
 )
 
-// jobArgs is a Job as River stores it. All are of one kind for River, so that a
-// job can be inserted before anybody handles its kind.
+// jobArgs is a Job as River stores it. For River all jobs have the same kind, so a job can
+// be inserted before a worker for its kind is registered.
 type jobArgs struct {
 	Name    string `json:"kind"`
 	Subject string `json:"subject,omitzero"`
@@ -111,20 +110,19 @@ func (j Job) params() river.InsertManyParams {
 	}
 }
 
-// insertConfig is for the client that inserts jobs. It works whether or not
-// anybody works.
+// insertConfig configures the client that inserts jobs. It does not need a running Work.
 func (s *Store) insertConfig() *river.Config {
 	return &river.Config{
 		Logger:        warnings(s.log),
 		MaxAttempts:   maxAttempts,
-		FetchCooldown: fetchCooldown, // no more notifications than anyone would act on
+		FetchCooldown: fetchCooldown, // also limits how often it notifies workers
 		Hooks:         []rivertype.Hook{river.HookInsertBeginFunc(startSoon)},
 	}
 }
 
-// startSoon makes jobs that are due within a few seconds available, as River
-// does with short retries: they start on time, and not when the scheduler comes
-// round. Jobs of later must not be available: every poll would read past them.
+// startSoon makes jobs that are due within schedulerInterval available at once, as River
+// does with short retries. So they start on time, and not at the scheduler's next run. Later
+// jobs stay scheduled, because every poll reads all available jobs.
 func startSoon(_ context.Context, p *rivertype.JobInsertParams) error {
 	if p.State == rivertype.JobStateScheduled && time.Until(*p.ScheduledAt) <= schedulerInterval {
 		p.State = rivertype.JobStateAvailable
@@ -132,9 +130,9 @@ func startSoon(_ context.Context, p *rivertype.JobInsertParams) error {
 	return nil
 }
 
-// Work hands jobs to h, with so many workers for each queue, until ctx ends. It
-// then takes no more jobs, gives those that run eight seconds to finish, cancels
-// their contexts, and returns once all have returned.
+// Work runs jobs with h until ctx ends. queues has the number of workers of each queue. When
+// ctx ends, Work starts no more jobs, gives running jobs 8 seconds to finish, cancels their
+// contexts, and returns when all have returned.
 func (s *Store) Work(ctx context.Context, queues map[string]int, h Handler) error {
 	workers := river.NewWorkers()
 	if err := river.AddWorkerSafely(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[jobArgs]) error {
@@ -162,43 +160,23 @@ func (s *Store) Work(ctx context.Context, queues map[string]int, h Handler) erro
 	return nil
 }
 
-// handle translates between River and h.
-func (s *Store) handle(ctx context.Context, h Handler, j *river.Job[jobArgs]) (err error) {
-	defer func() {
-		// River would store what was passed to panic, and the stack.
-		if r := recover(); r != nil {
-			s.log.ErrorContext(ctx, "job panicked", "job", j.ID, "kind", j.Args.Name, "err", r, "stack", string(debug.Stack()))
-			err = fmt.Errorf("job %q panicked", j.Args.Name)
-		}
-	}()
-	err = h(ctx, Job{ID: j.ID, Queue: j.Queue, Kind: j.Args.Name, Subject: j.Args.Subject, Step: j.Args.Step, At: j.ScheduledAt, Attempt: j.Attempt})
-	if err == nil {
-		return nil
+// handle calls h for a job of River, and returns its result for River.
+func (s *Store) handle(ctx context.Context, h Handler, j *river.Job[jobArgs]) error {
+	job := Job{ID: j.ID, Queue: j.Queue, Kind: j.Args.Name, Subject: j.Args.Subject, Step: j.Args.Step, At: j.ScheduledAt, Attempt: j.Attempt, Last: j.Attempt >= j.MaxAttempts}
+	err := s.call(ctx, h, job)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return briefError{err} // Work ends; the job runs again after the next start
 	}
-	if snooze, ok := errors.AsType[*snoozeError](err); ok {
-		s.log.InfoContext(ctx, "job waits", "job", j.ID, "kind", j.Args.Name, "wait", snooze.wait, "err", err)
-		return river.JobSnooze(max(snooze.wait, 0))
-	}
-	if _, ok := errors.AsType[*cancelError](err); ok {
-		return river.JobCancel(brief{err})
-	}
-	return brief{err}
+	return s.ended(context.WithoutCancel(ctx), j.JobRow, job, err)
 }
 
-// brief keeps a text that is stored with every attempt short, and storable.
-type brief struct{ error }
-
-func (e brief) Unwrap() error { return e.error }
-
-func (e brief) Error() string {
-	const limit = 300
-	text := strings.ReplaceAll(strings.ToValidUTF8(e.error.Error(), "?"), "\x00", "?")
-	if len(text) <= limit {
-		return text
-	}
-	cut := limit
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut] + "…"
+// call calls h. If River caught a panic, it would store its value and the stack.
+func (s *Store) call(ctx context.Context, h Handler, j Job) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.ErrorContext(ctx, "job panicked", "job", j.ID, "kind", j.Kind, "err", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("job %q panicked", j.Kind)
+		}
+	}()
+	return h(Patient(ctx), j)
 }

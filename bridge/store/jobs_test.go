@@ -10,9 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-const patience = 20 * time.Second
+const patience = 3 * time.Minute
 
-// work runs Work until the returned function is called, which waits for its end.
+// work runs Work until stop is called, which waits for its end.
 func work(t *testing.T, s *Store, h Handler) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -38,7 +38,7 @@ func receive[T any](t *testing.T, c <-chan T, what string) (v T) {
 	select {
 	case v = <-c:
 	case <-time.After(patience):
-		t.Errorf("waited in vain for %s", what)
+		t.Errorf("timed out waiting for %s", what)
 	}
 	return v
 }
@@ -51,10 +51,10 @@ func jobState(t *testing.T, s *Store, id int64) (state string) {
 	return state
 }
 
-func TestAJobStartsWithWhatWasStored(t *testing.T) {
+func TestAJobStartsWithItsStoredFields(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
-		// Jobs are taken before anybody works.
+		// Jobs can be inserted before Work runs.
 		if err := s.Commit(ctx, Change{Jobs: []Job{{Kind: "show", Subject: "card", Step: 3, Queue: "slack-emea"}}}); err != nil {
 			t.Fatal(err)
 		}
@@ -65,11 +65,11 @@ func TestAJobStartsWithWhatWasStored(t *testing.T) {
 			t.Errorf("job = %+v", shown)
 		}
 		begun := time.Now()
-		if _, err := s.Accept(ctx, Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err != nil {
+		if _, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err != nil {
 			t.Fatal(err)
 		}
 		read := receive(t, jobs, "the delivery's job")
-		t.Logf("%v from Accept to its job", time.Since(begun))
+		t.Logf("%v from StoreDelivery to its job", time.Since(begun))
 		if read.Kind != "read" || read.Subject != onlyDelivery(t, s) || read.Queue != "default" {
 			t.Errorf("job = %+v", read)
 		}
@@ -94,7 +94,7 @@ func TestAJobStartsWithWhatWasStored(t *testing.T) {
 	})
 }
 
-func TestAJobIsTriedAgainOrNotAsItsErrorSays(t *testing.T) {
+func TestTheErrorOfAJobDecidesWhetherItRunsAgain(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		err := s.Commit(ctx, Change{Jobs: []Job{{Kind: "snooze"}, {Kind: "fail"}, {Kind: "panic"}, {Kind: "cancel"}}})
@@ -136,7 +136,7 @@ func TestAJobIsTriedAgainOrNotAsItsErrorSays(t *testing.T) {
 		id := receive(t, cancelled, "the job to cancel").ID
 		stop()
 		if state := jobState(t, s, id); state != "cancelled" || len(cancelled) > 0 {
-			t.Errorf("the job is %s and ran %d times more", state, len(cancelled))
+			t.Errorf("the job is %s and ran %d more times", state, len(cancelled))
 		}
 		errorsOf := `SELECT CAST(errors AS TEXT) FROM river_job WHERE state = 'completed' AND errors IS NOT NULL`
 		rows, err := s.engine.Query(ctx, errorsOf)
@@ -150,7 +150,7 @@ func TestAJobIsTriedAgainOrNotAsItsErrorSays(t *testing.T) {
 				t.Fatal(err)
 			}
 			if strings.Contains(text, "only in memory") {
-				t.Errorf("a panic's value is stored: %s", text)
+				t.Errorf("the value of a panic is stored: %s", text)
 			}
 		}
 	})
@@ -159,7 +159,7 @@ func TestAJobIsTriedAgainOrNotAsItsErrorSays(t *testing.T) {
 func TestWorkLetsRunningJobsFinish(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{})
-		if _, err := s.Accept(t.Context(), Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err != nil {
+		if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -189,7 +189,7 @@ func TestWorkLetsRunningJobsFinish(t *testing.T) {
 	})
 }
 
-func TestWorkRefusesAQueueNameThatRiverDoes(t *testing.T) {
+func TestWorkRefusesAnInvalidQueueName(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{})
 		if err := s.Work(t.Context(), map[string]int{"Not A Queue": 1}, nil); err == nil {
@@ -198,11 +198,11 @@ func TestWorkRefusesAQueueNameThatRiverDoes(t *testing.T) {
 	})
 }
 
-func TestSQLiteRunsJobsAgainThatACrashLeftRunning(t *testing.T) {
+func TestSQLiteRestartsJobsAfterACrash(t *testing.T) {
 	t.Parallel()
 	address := newDatabase(t, "sqlite")
 	s := openAt(t, address, Options{})
-	if _, err := s.Accept(t.Context(), Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err != nil {
+	if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, s, `UPDATE river_job SET state = 'running', attempt = 1, attempted_at = CURRENT_TIMESTAMP`)
@@ -220,7 +220,7 @@ func TestSQLiteRunsJobsAgainThatACrashLeftRunning(t *testing.T) {
 	}
 }
 
-func TestRetriesGetRarerAndEndAfterADay(t *testing.T) {
+func TestRetryDelaysGrowAndEndAfterADay(t *testing.T) {
 	t.Parallel()
 	for attempt, want := range map[int]time.Duration{
 		0: 2 * time.Second, 1: 2 * time.Second, 2: 4 * time.Second, 6: 64 * time.Second, 7: 2 * time.Minute, 63: 2 * time.Minute, 1 << 30: 2 * time.Minute,
@@ -235,7 +235,7 @@ func TestRetriesGetRarerAndEndAfterADay(t *testing.T) {
 		all += retryDelay(attempt, 0.5)
 	}
 	if all < 23*time.Hour || all > 25*time.Hour {
-		t.Errorf("retries go on for %v", all)
+		t.Errorf("retries take %v altogether", all)
 	}
 	if rescueAfter+30*time.Second > 90*time.Second || rescueAfter < jobTimeout {
 		t.Error("stuck jobs are rescued too late, or while they run")
@@ -245,11 +245,11 @@ func TestRetriesGetRarerAndEndAfterADay(t *testing.T) {
 func TestStoredErrorsAreShortText(t *testing.T) {
 	t.Parallel()
 	cause := errors.New(strings.Repeat("ä", 200) + "\xff\x00")
-	err := brief{cause}
+	err := briefError{cause}
 	if text := err.Error(); len(text) > 310 || !utf8.ValidString(text) || strings.Contains(text, "\x00") || !errors.Is(err, cause) {
 		t.Errorf("%q", text)
 	}
-	if text := (brief{errors.New("a\x00\xffb")}).Error(); text != "a??b" {
+	if text := (briefError{errors.New("a\x00\xffb")}).Error(); text != "a??b" {
 		t.Errorf("%q", text)
 	}
 	if Cancel(nil) != nil || Snooze(nil, time.Second) != nil {

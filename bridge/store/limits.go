@@ -9,42 +9,42 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// A Limit allows each subject so many acts in a while: all of them at once, and
-// then one more each time that its part of the while has passed. All processes
-// that share the store share what is left.
+// A Limit allows each subject a number of acts in a period. The subject may use all Acts at
+// once; after that, one more is allowed each time While/Acts has passed. All processes that
+// share the store share their limits.
 type Limit struct {
 	Name  string
 	Acts  int
 	While time.Duration
 }
 
+// each is how long it takes until one more act is allowed.
 func (l Limit) each() time.Duration { return l.While / time.Duration(l.Acts) }
 
-// A Spending is an act of a subject that a limit counts. Of the subject, which may
-// be anything, the store keeps a keyed hash, and that for as long as it counts.
+// A Spending is an act of a subject that counts against a limit. The subject may be any
+// text. The store keeps only a keyed hash of it, until the limit is unused again.
 type Spending struct {
 	Limit   Limit
 	Subject string
 }
 
-// A SpentError says that a limit allows a subject no more acts for now. It is
-// ErrSpent.
+// A SpentError says that a limit allows a subject no more acts now. It matches ErrSpent.
 type SpentError struct {
 	Act Spending
-	// Wait is how long it takes until the next is allowed.
+	// Wait is the time until the next act is allowed.
 	Wait time.Duration
 }
 
-// Error leaves the subject out, which may be an address.
+// Error leaves out the subject, which may be an address.
 func (e *SpentError) Error() string {
-	return fmt.Sprintf("limit %q is spent for %v", e.Act.Limit.Name, e.Wait.Round(time.Second))
+	return fmt.Sprintf("limit %q is used up for %v", e.Act.Limit.Name, e.Wait.Round(time.Second))
 }
 
-// Is makes it ErrSpent.
+// Is reports whether target is ErrSpent.
 func (e *SpentError) Is(target error) bool { return target == ErrSpent }
 
-// Spend counts acts, each of another limit or subject: all of them, or none and a
-// SpentError.
+// Spend counts acts, each with another limit or subject. If one is not allowed, it counts
+// none and returns a SpentError.
 func (s *Store) Spend(ctx context.Context, acts ...Spending) error {
 	decide, apply := s.spend(acts)
 	return s.spendWith(ctx, func(ctx context.Context, tx engine.Tx) error {
@@ -55,7 +55,7 @@ func (s *Store) Spend(ctx context.Context, acts ...Spending) error {
 	})
 }
 
-// GiveBack undoes a Spend, for acts that do not count after all.
+// GiveBack undoes a Spend, for acts that should not count.
 func (s *Store) GiveBack(ctx context.Context, acts ...Spending) error {
 	return s.spendWith(ctx, func(ctx context.Context, tx engine.Tx) error {
 		for i, subject := range s.spenders(acts) {
@@ -67,9 +67,8 @@ func (s *Store) GiveBack(ctx context.Context, acts ...Spending) error {
 	})
 }
 
-// Left returns a SpentError if one of the acts would not be allowed now, and
-// counts nothing.
-func (s *Store) Left(ctx context.Context, acts ...Spending) error {
+// CheckSpend returns a SpentError if Spend would, and counts nothing.
+func (s *Store) CheckSpend(ctx context.Context, acts ...Spending) error {
 	if _, err := s.frees(ctx, s.engine, acts); err != nil {
 		return fmt.Errorf("store: limits: %w", err)
 	}
@@ -77,15 +76,14 @@ func (s *Store) Left(ctx context.Context, acts ...Spending) error {
 }
 
 func (s *Store) spendWith(ctx context.Context, do func(context.Context, engine.Tx) error) error {
-	// Serial, or two replicas could both spend the last one.
+	// Serial, because otherwise two replicas could both use the last act.
 	if err := s.write(ctx, &write{serial: true, do: do}); err != nil {
 		return fmt.Errorf("store: limits: %w", err)
 	}
 	return nil
 }
 
-// spend prepares the decision, which only refuses, and what counts the acts, which
-// only writes.
+// spend prepares the check, which only refuses, and the statement that counts the acts.
 func (s *Store) spend(acts []Spending) (decide, apply func(context.Context, engine.Tx) error) {
 	var rows []any
 	decide = func(ctx context.Context, tx engine.Tx) (err error) {
@@ -101,12 +99,12 @@ func (s *Store) spend(acts []Spending) (decide, apply func(context.Context, engi
 	return decide, apply
 }
 
-// frees gives, for each act, its subject and when that will have all of the limit
-// left again if it acts now.
+// frees returns for each act its stored subject, and the time at which the limit will be
+// unused again if the subject acts now.
 func (s *Store) frees(ctx context.Context, in engine.Reader, acts []Spending) (rows []any, err error) {
 	subjects := s.spenders(acts)
 	now := time.Now()
-	known := make(map[string]int64, len(acts))
+	stored := make(map[string]int64, len(acts))
 	found, err := in.Query(ctx, queryFree+tuples(1, len(acts)), subjects...)
 	if err != nil {
 		return nil, fmt.Errorf("spend: %w", err)
@@ -118,33 +116,34 @@ func (s *Store) frees(ctx context.Context, in engine.Reader, acts []Spending) (r
 		if err := found.Scan(&subject, &free); err != nil {
 			return nil, fmt.Errorf("spend: %w", err)
 		}
-		known[string(subject)] = free
+		stored[string(subject)] = free
 	}
 	if err := found.Err(); err != nil {
 		return nil, fmt.Errorf("spend: %w", err)
 	}
 	for i, a := range acts {
-		free := fromMicros(known[string(subjects[i].([]byte))])
+		free := fromMicros(stored[string(subjects[i].([]byte))])
 		if free.Before(now) {
 			free = now
 		}
 		free = free.Add(a.Limit.each())
-		if over := free.Sub(now) - a.Limit.While; over > 0 {
-			return nil, &SpentError{a, over}
+		if wait := free.Sub(now) - a.Limit.While; wait > 0 {
+			return nil, &SpentError{a, wait}
 		}
 		rows = append(rows, subjects[i], micros(free))
 	}
 	return rows, nil
 }
 
-// subjectSize is the length of a stored subject: so much of its keyed hash, and of
-// the hash of the limit's name.
+// subjectSize is the length of a stored subject in bytes: the beginning of its keyed hash,
+// and of the hash of the limit's name.
 const (
 	subjectSize = hashSize + nameSize
 	hashSize    = 24
 	nameSize    = 8
 )
 
+// spenders returns the stored subjects of the acts.
 func (s *Store) spenders(acts []Spending) []any {
 	subjects := make([]any, len(acts))
 	var sum []byte

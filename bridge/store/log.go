@@ -5,8 +5,8 @@ import (
 	"log/slog"
 )
 
-// warnings is a logger for libraries that tell of every step they take: it lets
-// through what an operator can do something about.
+// warnings returns a logger for libraries that log every step. It drops everything below
+// the level of warnings.
 func warnings(l *slog.Logger) *slog.Logger { return slog.New(atLeastWarn{l.Handler()}) }
 
 type atLeastWarn struct{ next slog.Handler }

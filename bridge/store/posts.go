@@ -16,22 +16,21 @@ type Place struct {
 	Address   string
 }
 
-// A Post is a card at a place. There is one for a card and a place.
+// A Post is a card at a place. There is at most one for each card and place.
 type Post struct {
 	Card  string
 	Place Place
-	// Current says that the card belongs at this place now.
+	// Current says that the card should be at this place now.
 	Current bool
-	// Ref is the connector's name of what it posted.
+	// Ref is the connector's name for the message.
 	Ref string
-	// Shown tells what the post shows, in the caller's terms. Empty means that
-	// nobody ever tried to post, and PerhapsShown that somebody did and never
-	// said how it went.
+	// Shown says what the post shows, in the caller's format. Empty means that no worker
+	// has tried to post. PerhapsShown means that one tried, with unknown result.
 	Shown string
 }
 
-// PerhapsShown is what Post.Shown is from LeasePost to SavePost, and after a
-// worker that did not come back.
+// PerhapsShown is the value of Post.Shown from the first LeasePost to SavePost. It stays if
+// the worker died in between.
 const PerhapsShown = "?"
 
 const (
@@ -40,7 +39,7 @@ const (
 	purposeRef     = "post ref"
 )
 
-// Posts returns the posts of a card, first posts first.
+// Posts returns the posts of a card, the oldest first.
 func (s *Store) Posts(ctx context.Context, card string) ([]Post, error) {
 	fail := func(err error) ([]Post, error) { return nil, fmt.Errorf("store: posts of %s: %w", card, err) }
 	rows, err := s.engine.Query(ctx, queryPosts, card)
@@ -74,12 +73,13 @@ func (s *Store) Posts(ctx context.Context, card string) ([]Post, error) {
 	return posts, nil
 }
 
-// LeasePost makes the caller the only one to show a post, until SavePost,
-// ReleasePost, or the given time, and returns what the post showed before. From
-// here on it counts as PerhapsShown. LeasePost fails with ErrLeased while another
-// holds the post, and with ErrNotFound if there is no such post.
-func (s *Store) LeasePost(ctx context.Context, card string, p Place, until time.Time) (shown string, err error) {
-	err = s.onPost(ctx, "lease post", card, p, func(ctx context.Context, tx engine.Tx, place []byte) error {
+// LeasePost gives the caller the sole right to show a post until SavePost, ReleasePost, or
+// the given time, and returns its Shown. If that is empty, the stored Shown becomes
+// PerhapsShown. LeasePost fails with ErrLeased while another worker holds the post, and with
+// ErrNotFound if there is no such post.
+func (s *Store) LeasePost(ctx context.Context, card string, p Place, until time.Time) (string, error) {
+	var shown string // not a result: if ctx ends, the write may still set it
+	err := s.onPost(ctx, "lease post", card, p, func(ctx context.Context, tx engine.Tx, place []byte) error {
 		n, err := tx.Exec(ctx, queryLeasePost, card, place, micros(until), time.Now().UnixMicro())
 		if err != nil {
 			return err
@@ -99,10 +99,14 @@ func (s *Store) LeasePost(ctx context.Context, card string, p Place, until time.
 		}
 		return ErrLeased
 	})
-	return shown, err
+	if err != nil {
+		return "", err
+	}
+	return shown, nil
 }
 
-// SavePost stores Ref and Shown of a post, and ends its lease. It fails with ErrNotFound if there is no such post.
+// SavePost stores Ref and Shown of a post, and ends its lease. It fails with ErrNotFound if
+// there is no such post.
 func (s *Store) SavePost(ctx context.Context, p Post) error {
 	ref := s.sealRef(p)
 	return s.onPost(ctx, "save post", p.Card, p.Place, func(ctx context.Context, tx engine.Tx, place []byte) error {
@@ -114,7 +118,7 @@ func (s *Store) SavePost(ctx context.Context, p Post) error {
 	})
 }
 
-// ReleasePost ends the lease of a post and changes nothing else.
+// ReleasePost ends the lease of a post, and changes nothing else.
 func (s *Store) ReleasePost(ctx context.Context, card string, p Place) error {
 	return s.onPost(ctx, "release post", card, p, func(ctx context.Context, tx engine.Tx, place []byte) error {
 		_, err := tx.Exec(ctx, queryReleasePost, card, place)
@@ -136,8 +140,8 @@ func (s *Store) onPost(ctx context.Context, op, card string, p Place, f func(ctx
 	return nil
 }
 
-// place returns the key of a place, and how to move a row to it that was stored
-// under the old secret. Moving it changes nothing that anyone can see.
+// place returns the key of a place, and a function that updates the key of a row that was
+// stored with the old secret.
 func (s *Store) place(card string, p Place) (key []byte, rekey func(context.Context, engine.Tx) error) {
 	key, old := s.sealer.Sums(purposePlace, card, p.Connector, p.Address)
 	return key, func(ctx context.Context, tx engine.Tx) error {
@@ -156,7 +160,7 @@ func (s *Store) sealRef(p Post) []byte {
 	return s.sealer.Seal(purposeRef, []byte(p.Ref), p.Place.Connector, p.Card)
 }
 
-// upsertPost prepares the insert of a post, or of its Current.
+// upsertPost prepares the statement that inserts a post, or updates its Current.
 func (s *Store) upsertPost(p Post) func(context.Context, engine.Tx) error {
 	place, rekey := s.place(p.Card, p.Place)
 	address := s.sealer.Seal(purposeAddress, []byte(p.Place.Address), p.Place.Connector, p.Card)

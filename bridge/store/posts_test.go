@@ -68,7 +68,7 @@ func TestOneWorkerAtATimeShowsAPost(t *testing.T) {
 		if err := s.ReleasePost(ctx, "card", place); err != nil {
 			t.Fatal(err)
 		}
-		lease(-time.Second, nil) // has expired at once
+		lease(-time.Second, nil) // expires at once
 		lease(time.Minute, nil)
 		if _, err := s.LeasePost(ctx, "card", Place{"slack", "C2"}, time.Now()); !errors.Is(err, ErrNotFound) {
 			t.Errorf("an unknown post: %v", err)

@@ -5,21 +5,24 @@ import (
 	"strconv"
 )
 
-// Every query of the store. Each must find its rows through an index; a test
-// asks SQLite for the plan of every constant here.
+// All queries of the store. Each must find its rows through an index: plans_test.go checks
+// SQLite's plan of every constant here.
 const (
-	queryInsertDeliveries = `INSERT INTO deliveries (id, connector, dedupe, body, received) VALUES `
+	queryInsertDeliveries = `INSERT INTO deliveries (id, connector, dedupe, body, received, found) VALUES `
 	queryInsertedOnce     = ` ON CONFLICT (connector, dedupe) DO NOTHING RETURNING id`
-	queryDelivery         = `SELECT connector, dedupe, body, received, EXISTS (SELECT delivery FROM chat_changes WHERE delivery = $1) FROM deliveries WHERE id = $1 AND finished IS NULL`
+	queryDelivery         = `SELECT connector, dedupe, body, received, found, EXISTS (SELECT delivery FROM chat_changes WHERE delivery = $1) FROM deliveries WHERE id = $1 AND finished IS NULL`
 	queryFinish           = `UPDATE deliveries SET body = NULL, finished = $2 WHERE id = $1 AND finished IS NULL`
 	queryPurge            = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE finished < $1 LIMIT 1000)`
 	queryPurgeDead        = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE id < $1 AND finished IS NULL LIMIT 1000)`
 	queryPurgeBrowsers    = `DELETE FROM browsers WHERE expires <= $1`
 	queryDeliveries       = `SELECT id, connector, dedupe, body FROM deliveries WHERE id > $1 ORDER BY id LIMIT 100`
-	queryUnfinished       = `SELECT id, connector, dedupe, received FROM deliveries WHERE id > $1 AND finished IS NULL ORDER BY id LIMIT 500`
-	queryDeliveryRow      = `SELECT connector, dedupe, received, finished FROM deliveries WHERE id = $1`
-	queryDeleteDelivery   = `DELETE FROM deliveries WHERE id = $1`
-	queryDeleteJob        = `DELETE FROM river_job WHERE id = $1`
+	queryAnyDelivery      = `SELECT 1 FROM deliveries WHERE connector = $1 LIMIT 1`
+	queryUnfinished       = `SELECT id, connector, dedupe, received, COALESCE(attempts, 0), COALESCE(last_at, 0), COALESCE(next_at, 0), COALESCE(cause, '')
+		FROM deliveries LEFT JOIN failures ON subject = id WHERE id > $1 AND finished IS NULL ORDER BY id LIMIT 500`
+	queryNewestDelivery = `SELECT id, body FROM deliveries WHERE id > $1 AND finished IS NULL ORDER BY id DESC LIMIT 1`
+	queryDeliveryRow    = `SELECT connector, dedupe, received, finished FROM deliveries WHERE id = $1`
+	queryDeleteDelivery = `DELETE FROM deliveries WHERE id = $1`
+	queryDeleteJob      = `DELETE FROM river_job WHERE id = $1`
 
 	queryInsertChanges  = `INSERT INTO chat_changes (connector, chat, delivery, closed, agent) VALUES `
 	queryPendingChanges = `SELECT closed, chat_changes.agent, received FROM chat_changes JOIN deliveries ON id = delivery
@@ -31,30 +34,46 @@ const (
 	querySaveErasure = `INSERT INTO erasures (id, created, changed, state, removed, note, subject) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET changed = excluded.changed, state = excluded.state, removed = excluded.removed, note = excluded.note, subject = excluded.subject`
 	queryPurgeErasures = `DELETE FROM erasures WHERE id < $1`
+	queryForgetErasure = `UPDATE erasures SET subject = NULL WHERE id = $1`
 
-	cardColumns       = `id, connector, chat, agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail`
+	failureColumns   = `subject, kind, queue, job, step, first_at, last_at, next_at, attempts, cause`
+	queryNoteFailure = `INSERT INTO failures (` + failureColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (subject, kind, queue) DO UPDATE SET job = excluded.job, step = excluded.step,
+		last_at = excluded.last_at, next_at = excluded.next_at, attempts = failures.attempts + excluded.attempts, cause = excluded.cause`
+	queryNoteEarlier = `INSERT INTO failures (` + failureColumns + `) SELECT id, $2, $3, $4, $5, $6, $6, 0, $7, $8 FROM deliveries WHERE id = $1 AND finished IS NULL ON CONFLICT DO NOTHING`
+	queryHasFailed   = `SELECT 1 FROM failures WHERE subject = $1 AND kind = $2 AND queue = $3`
+	queryResolve     = `DELETE FROM failures WHERE subject = $1 AND kind = $2 AND queue = $3`
+	queryFailures    = `SELECT ` + failureColumns + ` FROM failures WHERE (subject, kind, queue) > ($1, $2, $3) ORDER BY subject, kind, queue LIMIT 500`
+	queryFailuresOf  = `SELECT ` + failureColumns + ` FROM failures WHERE subject = $1 AND subject <> ''`
+	// The failure of periodic work.
+	queryFailurePeriodic = `SELECT ` + failureColumns + ` FROM failures WHERE subject = '' AND kind = $1 AND queue = $2`
+	queryFailureCounts   = `SELECT queue, kind, CASE WHEN next_at = 0 THEN 1 ELSE 0 END AS final, count(*), min(first_at) FROM failures WHERE queue >= '' GROUP BY queue, kind, final`
+	queryRetryFailure    = `UPDATE failures SET job = 0, next_at = $4 WHERE subject = $1 AND kind = $2 AND queue = $3`
+	queryPurgeFailures   = `DELETE FROM failures WHERE (subject, kind, queue) IN (SELECT subject, kind, queue FROM failures WHERE last_at < $1
+		AND NOT EXISTS (SELECT 1 FROM erasures WHERE erasures.id = failures.subject AND erasures.subject IS NOT NULL) LIMIT 1000)`
+
+	cardColumns       = `id, connector, kind, chat, episode, agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail`
 	queryCard         = `SELECT ` + cardColumns + ` FROM cards WHERE id = $1`
-	queryCardOfChat   = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND chat = $2`
-	queryEpisode      = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND chat COLLATE "C" > $2 AND chat COLLATE "C" < $3 ORDER BY length(chat) DESC, chat DESC LIMIT 1`
-	queryCardByHandle = `SELECT id, connector, chat, cards.agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail, browser, accounts.agent
+	queryCardOfChat   = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND kind = $2 AND chat = $3 ORDER BY episode DESC LIMIT 1`
+	queryCardByHandle = `SELECT id, connector, kind, chat, episode, cards.agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail, browser, accounts.agent
 		FROM cards LEFT JOIN browsers ON browsers.agent = cards.agent AND expires > $2 LEFT JOIN accounts ON accounts.account = cards.agent WHERE handle = $1`
-	queryInsertCard = `INSERT INTO cards (id, connector, chat, agent, visitor, state, version, generation, handle, created, updated, door_until, awaited, detail)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`
+	queryInsertCard = `INSERT INTO cards (id, connector, kind, chat, episode, agent, visitor, state, version, generation, handle, created, updated, door_until, awaited, detail)
+		VALUES ($1, $2, $15, $3, $16, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`
 	queryLockCard   = `SELECT version FROM cards WHERE id = $1 FOR UPDATE`
 	queryFollowCard = `UPDATE cards SET version = version + 1 WHERE id = $1`
 	queryUpdateCard = `UPDATE cards SET agent = $4, visitor = $5, state = $6, version = $7, generation = $8, created = $10, updated = $11, door_until = $12, awaited = $13, detail = $14,
 		claimed = CASE WHEN $16 THEN $8 ELSE claimed END
 		WHERE id = $1 AND connector = $2 AND chat = $3 AND handle IS NOT DISTINCT FROM $9 AND version = $15`
-	queryAnyAwaited   = `SELECT id FROM cards WHERE awaited > 0 LIMIT 1`
+	queryAnyToCheck   = `SELECT id FROM cards WHERE awaited > 0 LIMIT 1`
 	queryCards        = `SELECT ` + cardColumns + ` FROM cards WHERE id > $1 ORDER BY id LIMIT 100`
+	queryNewestCard   = `SELECT id, detail FROM cards WHERE id > $1 ORDER BY id DESC LIMIT 1`
 	queryDeleteCard   = `DELETE FROM cards WHERE id = $1`
 	queryDeletePosts  = `DELETE FROM posts WHERE card = $1`
 	queryPurgeCards   = `DELETE FROM cards WHERE id IN (SELECT id FROM cards WHERE id < $1 AND updated < $2 AND door_until < $3 AND awaited < $3 LIMIT 500) RETURNING id`
-	queryCardsAwaited = `SELECT ` + cardColumns + ` FROM cards WHERE awaited > 0 AND awaited <= $1 ORDER BY awaited LIMIT 100`
+	queryCardsToCheck = `SELECT ` + cardColumns + ` FROM cards WHERE awaited > 0 AND awaited <= $1 ORDER BY awaited LIMIT 100`
 	queryCardsOfAgent = `SELECT ` + cardColumns + ` FROM cards WHERE agent = $1 ORDER BY id DESC LIMIT $2`
-	queryCardsOpen    = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND id > $2 AND state <> 'closed' ORDER BY id LIMIT 100`
+	queryOpenCards    = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND id > $2 AND state <> 'closed' ORDER BY id LIMIT 100`
 
-	queryCardsToOpen = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND state <> 'closed' AND door_until > $2 ORDER BY id DESC LIMIT $3`
+	queryCardsWithValidLink = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND state <> 'closed' AND door_until > $2 ORDER BY id DESC LIMIT $3`
 
 	queryWait       = `INSERT INTO waits (card, agent, until, due) VALUES ($1, $2, $3, $4) ON CONFLICT (card, agent) DO UPDATE SET until = excluded.until, due = excluded.due`
 	queryWaitsDue   = `UPDATE waits SET due = $2 WHERE due <= $1 AND (card, agent) IN (SELECT card, agent FROM waits WHERE due <= $1 ORDER BY due LIMIT $3) RETURNING card, agent, until`
@@ -63,10 +82,11 @@ const (
 	queryEndWait    = `DELETE FROM waits WHERE card = $1 AND agent = $2`
 	queryEndWaits   = `DELETE FROM waits WHERE card = $1`
 
-	queryLockDoor = `SELECT generation, claimed, version, browser, expires FROM cards LEFT JOIN browsers ON browsers.agent = $2 AND expires > $3 WHERE id = $1 FOR UPDATE OF cards`
-	queryClaim    = `UPDATE cards SET claimed = $2 WHERE id = $1`
-	queryRemember = `INSERT INTO browsers (agent, browser, expires) VALUES ($1, $2, $3) ON CONFLICT (agent) DO UPDATE SET browser = excluded.browser, expires = excluded.expires`
-	queryForget   = `DELETE FROM browsers WHERE agent = $1`
+	queryLockDoor   = `SELECT generation, claimed, version, browser, expires FROM cards LEFT JOIN browsers ON browsers.agent = $2 AND expires > $3 WHERE id = $1 FOR UPDATE OF cards`
+	queryClaim      = `UPDATE cards SET claimed = $2 WHERE id = $1`
+	queryRemember   = `INSERT INTO browsers (agent, browser, expires) VALUES ($1, $2, $3) ON CONFLICT (agent) DO UPDATE SET browser = excluded.browser, expires = excluded.expires`
+	queryRemembered = `SELECT expires FROM browsers WHERE agent = $1 AND expires > $2`
+	queryForget     = `DELETE FROM browsers WHERE agent = $1`
 
 	querySession       = `SELECT data FROM sessions WHERE token = $1 AND expires > $2`
 	querySaveSession   = `INSERT INTO sessions (token, data, expires) VALUES ($1, $2, $3) ON CONFLICT (token) DO UPDATE SET data = excluded.data, expires = excluded.expires`
@@ -75,6 +95,8 @@ const (
 	queryPurgeSessions = `DELETE FROM sessions WHERE expires <= $1`
 	queryAccount       = `SELECT account, agent, how, since, name FROM accounts WHERE account = $1`
 	queryAccountsOf    = `SELECT account, agent, how, since, name FROM accounts WHERE agent = $1 ORDER BY account`
+	queryAccountNames  = `SELECT account, name FROM accounts WHERE account > $1 ORDER BY account LIMIT 500`
+	queryResealAccount = `UPDATE accounts SET name = $2 WHERE account = $1 AND name = $3`
 	queryLockAccount   = `SELECT agent, how FROM accounts WHERE account = $1 FOR UPDATE`
 	queryConnect       = `INSERT INTO accounts (account, agent, how, since, name) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (account) DO UPDATE SET agent = excluded.agent, how = excluded.how, since = excluded.since, name = excluded.name`
 	queryDisconnect    = `DELETE FROM accounts WHERE account = $1 AND agent = $2`
@@ -85,17 +107,18 @@ const (
 	queryExpiredLimits = `SELECT subject FROM limits WHERE subject > $1 AND free <= $2 ORDER BY subject LIMIT 500`
 	queryPurgeLimit    = `DELETE FROM limits WHERE subject = $1 AND free <= $2`
 
-	querySweepDue  = `SELECT ended, held FROM sweeps WHERE connector = $1`
-	queryTakeSweep = `INSERT INTO sweeps (connector, round, began, ended, whole, held) VALUES ($1, 1, $3, 0, 0, $2)
+	querySweepNow   = `UPDATE sweeps SET held = CASE WHEN began > ended THEN held ELSE 0 END, ended = 0 WHERE connector = $1`
+	querySweepDue   = `SELECT ended, held FROM sweeps WHERE connector = $1`
+	queryStartSweep = `INSERT INTO sweeps (connector, round, began, ended, whole, held) VALUES ($1, 1, $3, 0, 0, $2)
 		ON CONFLICT (connector) DO UPDATE SET round = sweeps.round + 1, began = excluded.began, held = excluded.held
 		WHERE sweeps.held <= $3 AND sweeps.ended <= $4 RETURNING round, whole`
-	queryKeepSweep = `UPDATE sweeps SET held = $3 WHERE connector = $1 AND round = $2`
-	queryEndSweep  = `UPDATE sweeps SET held = $3, ended = $4, whole = CASE WHEN $5 THEN began ELSE whole END WHERE connector = $1 AND round = $2`
-	// What is known already is left alone, so that deliveries wait for no sweep.
+	queryExtendSweep = `UPDATE sweeps SET held = $3 WHERE connector = $1 AND round = $2`
+	queryEndSweep    = `UPDATE sweeps SET held = $3, ended = $4, whole = CASE WHEN $5 THEN began ELSE whole END WHERE connector = $1 AND round = $2`
+	// A key that is known already is not updated, so that deliveries never wait for a sweep.
 	queryFound       = `INSERT INTO found (connector, what, round) SELECT connector, $2, round FROM sweeps WHERE connector = $1 ON CONFLICT DO NOTHING`
 	queryFoundAgain  = `UPDATE found SET round = $3, what = $4 WHERE connector = $1 AND what = $2`
 	queryForgetFound = `DELETE FROM found WHERE connector = $1 AND round < $2`
-	queryPurgeFound  = `DELETE FROM found WHERE connector IN (SELECT connector FROM sweeps WHERE ended < $1)`
+	queryPurgeFound  = `DELETE FROM found WHERE connector IN (SELECT connector FROM sweeps WHERE ended < $1 AND began < $1)`
 
 	queryPosts        = `SELECT connector, address, ref, shown, is_current FROM posts WHERE card = $1 ORDER BY id`
 	queryUpsertPost   = `INSERT INTO posts (card, place, connector, address, ref, shown, is_current) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (card, place) DO UPDATE SET is_current = excluded.is_current`
@@ -118,15 +141,15 @@ const (
 	queryMoveAudit    = `UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1`
 	queryProbe        = `INSERT INTO probe (id, filler) VALUES ($1, $2)`
 	queryProbed       = `DELETE FROM probe WHERE id > 0`
-	deliveryColumnNum = 5
+	deliveryColumnNum = 6
 	changeColumnNum   = 5
 	auditColumnNum    = 13
 	limitColumnNum    = 2
 )
 
-// portions cuts rows into parts to insert together, each as long as a power of
-// two. So there are a few such queries and not one for each number of rows, and
-// none has more arguments than databases allow.
+// portions splits rows into parts that are inserted together. The length of each part is a
+// power of two, at most maxPortion. So there are few different queries, and none has more
+// arguments than the databases allow.
 func portions[T any](rows []T) iter.Seq[[]T] {
 	return func(yield func([]T) bool) {
 		for size := maxPortion; len(rows) > 0; {
@@ -144,7 +167,7 @@ func portions[T any](rows []T) iter.Seq[[]T] {
 
 const maxPortion = 32
 
-// tuples returns n groups of so many placeholders: ($1,$2),($3,$4).
+// tuples returns n groups of placeholders, one for each column: ($1,$2),($3,$4).
 func tuples(n, columns int) string {
 	b := make([]byte, 0, n*columns*5)
 	for i := range n * columns {

@@ -8,28 +8,28 @@ import (
 	"time"
 )
 
-// A Record is an entry in its place in the chain.
+// A Record is an audit entry with its place in the hash chain.
 type Record struct {
 	// Seq counts from 1 without a gap.
 	Seq int64
 	Entry
 	// Erased says that Visitor, Chat, Detail and Salt were removed. A later
-	// record says so too; see ActionErased.
+	// record with ActionErased lists this one.
 	Erased bool
-	// Salt is random, so that nobody can find out by guessing what an erased
-	// record said.
+	// Salt is random. Without it, the removed fields of an erased record could be
+	// found by guessing values and comparing their Commitment.
 	Salt [16]byte
 	// Commitment is the hash of Salt, Visitor, Chat and Detail.
 	Commitment [32]byte
-	// Prev is the hash of the record before; all zero for the first.
+	// Prev is the Hash of the previous record; all zero for the first.
 	Prev [32]byte
-	// Hash covers Prev, Commitment and every other field. Erasing leaves it as
-	// it is.
+	// Hash covers Prev, Commitment and the fields that Commitment does not cover.
+	// It does not change when the record is erased.
 	Hash [32]byte
 }
 
-// An ExportedRecord is a record as it is handed on, with all that it takes to
-// compute its hashes again.
+// An ExportedRecord is a record in the export format. It has every field that is needed to
+// compute the hashes again.
 type ExportedRecord struct {
 	Seq        int64     `json:"seq"`
 	At         time.Time `json:"at"`
@@ -42,13 +42,13 @@ type ExportedRecord struct {
 	Chat       string    `json:"chat"`
 	Detail     string    `json:"detail"`
 	Erased     bool      `json:"erased"`
-	Salt       string    `json:"salt"` // hex, as all below; empty once erased
+	Salt       string    `json:"salt"` // hex, like the fields below; empty if erased
 	Commitment string    `json:"commitment"`
 	Prev       string    `json:"prev"`
 	Hash       string    `json:"hash"`
 }
 
-// Export returns the record as it is handed on.
+// Export returns the record in the export format.
 func (r Record) Export() ExportedRecord {
 	e := ExportedRecord{
 		Seq: r.Seq, At: r.At, AtMicros: r.At.UnixMicro(), Action: r.Action, Agent: r.Agent, Visitor: r.Visitor, Card: r.Card,
@@ -61,15 +61,15 @@ func (r Record) Export() ExportedRecord {
 	return e
 }
 
-// Actions of records that the store itself adds, and believes when it verifies.
+// Actions of records that only the store adds. VerifyAudit relies on them.
 const (
-	// ActionErased is that of a record whose Detail is an Erasure in JSON.
+	// ActionErased marks a record whose Detail is an Erasure in JSON.
 	ActionErased = "erased"
-	// ActionTrimmed is that of a record whose Detail is a Trim in JSON.
+	// ActionTrimmed marks a record whose Detail is a Trim in JSON.
 	ActionTrimmed = "trimmed"
 )
 
-// chain makes r the record of e behind head.
+// chain makes r the record of e that follows head.
 func (r *Record) chain(e Entry, head AuditHead) {
 	r.Entry, r.Seq, r.Prev = e, head.Seq+1, head.Hash
 	if r.At.IsZero() {
@@ -81,15 +81,14 @@ func (r *Record) chain(e Entry, head AuditHead) {
 	r.Hash = r.sum()
 }
 
-// commitment is the SHA-256 of what may lead to a person.
+// commitment returns the SHA-256 of the fields that may identify the visitor.
 func (r *Record) commitment() [32]byte {
 	b := make([]byte, 0, 512)
 	b = encoded(b, "cobrowse-bridge audit person 1", string(r.Salt[:]), r.Visitor, r.Chat, r.Detail)
 	return sha256.Sum256(b)
 }
 
-// sum is the SHA-256 of everything else. Each field has its length before it, so
-// that no two records have the same encoding.
+// sum returns the SHA-256 of all other fields.
 func (r *Record) sum() [32]byte {
 	b := make([]byte, 0, 512)
 	b = encoded(b, "cobrowse-bridge audit 1", string(r.Prev[:]))
@@ -100,6 +99,8 @@ func (r *Record) sum() [32]byte {
 	return sha256.Sum256(b)
 }
 
+// encoded appends each field after its length, so that no two lists of fields have the
+// same encoding.
 func encoded(b []byte, fields ...string) []byte {
 	for _, f := range fields {
 		b = append(binary.BigEndian.AppendUint64(b, uint64(len(f))), f...)

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// watched writes some records about two visitors, and returns the store's head.
-func watched(t *testing.T, s *Store) AuditHead {
+// writeRecords writes records about two visitors, and returns the head.
+func writeRecords(t *testing.T, s *Store) AuditHead {
 	t.Helper()
 	for i := range 6 {
 		e := Entry{Action: "watching", Agent: "c:agent", Visitor: fmt.Sprint("visitor", i%2), Card: fmt.Sprint("card", i%2), Connector: "c", Chat: fmt.Sprint("chat", i%2), Detail: "by short id"}
@@ -30,7 +30,7 @@ func watched(t *testing.T, s *Store) AuditHead {
 // eraseVisitor erases visitor0, whose records are 1, 3 and 5.
 func eraseVisitor(t *testing.T, s *Store) Receipt {
 	t.Helper()
-	found, err := s.Find(t.Context(), Trace{Visitors: []string{"visitor0"}})
+	found, err := s.FindForErasure(t.Context(), ErasureQuery{Visitors: []string{"visitor0"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,16 +45,16 @@ func eraseVisitor(t *testing.T, s *Store) Receipt {
 	return r
 }
 
-func TestTheAuditTrailForgetsAPersonAndStillVerifies(t *testing.T) {
+func TestAnErasedAuditLogVerifies(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
-		known := watched(t, s)
+		head := writeRecords(t, s)
 		r := eraseVisitor(t, s)
 		if r.Removed.Records != 3 {
 			t.Errorf("removed = %+v", r.Removed)
 		}
-		// A head from before the erasure is still the trail's.
-		span, err := s.VerifyAudit(ctx, known)
+		// A head from before the erasure is still valid.
+		span, err := s.VerifyAudit(ctx, head)
 		if err != nil || span.Records() != 7 || span.First != 1 || span.Head.Seq != 7 {
 			t.Fatalf("VerifyAudit = %+v, %v", span, err)
 		}
@@ -75,18 +75,18 @@ func TestTheAuditTrailForgetsAPersonAndStillVerifies(t *testing.T) {
 				t.Errorf("record %d reads %+v", r.Seq, r)
 			}
 		}
-		// The trail goes on, and a person can be erased again.
-		watched(t, s)
+		// More records follow, and the person is erased again.
+		writeRecords(t, s)
 		if r := eraseVisitor(t, s); r.Removed.Records != 3 {
 			t.Errorf("the second time removed %+v", r.Removed)
 		}
-		if _, err := s.VerifyAudit(ctx, known); err != nil {
+		if _, err := s.VerifyAudit(ctx, head); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-func TestAnErasureWithoutARecordIsFoundOut(t *testing.T) {
+func TestAnErasureWithoutARecordFailsVerification(t *testing.T) {
 	blank := `UPDATE audit SET visitor = '', chat = '', detail = '', salt = NULL WHERE seq = `
 	tests := []struct {
 		name string
@@ -94,46 +94,46 @@ func TestAnErasureWithoutARecordIsFoundOut(t *testing.T) {
 		do   []string
 	}{
 		{"a record is erased by hand", 2, []string{blank + `2`}},
-		{"a record is erased by hand behind the erasure", 8, []string{blank + `8`}},
+		{"a record after the erasure is erased by hand", 8, []string{blank + `8`}},
 		{"the erasure is erased", 1, []string{blank + `7`}},
 		{"a salt is changed", 4, []string{`UPDATE audit SET salt = prev WHERE seq = 4`}},
-		{"a salt is taken", 4, []string{`UPDATE audit SET salt = NULL WHERE seq = 4`}},
+		{"a salt is removed", 4, []string{`UPDATE audit SET salt = NULL WHERE seq = 4`}},
 		{"a visitor is changed", 6, []string{`UPDATE audit SET visitor = 'visitor0' WHERE seq = 6`}},
 		{"a chat is changed", 6, []string{`UPDATE audit SET chat = 'chat0' WHERE seq = 6`}},
 		{"a commitment is changed", 2, []string{`UPDATE audit SET commitment = hash WHERE seq = 2`}},
 		{"a commitment is changed where a record was erased", 3, []string{`UPDATE audit SET commitment = hash WHERE seq = 3`}},
 		{"an agent is changed where a record was erased", 3, []string{`UPDATE audit SET agent = 'c:other' WHERE seq = 3`}},
-		{"an erased record names somebody", 3, []string{`UPDATE audit SET visitor = 'visitor1' WHERE seq = 3`}},
+		{"an erased record names a visitor", 3, []string{`UPDATE audit SET visitor = 'visitor1' WHERE seq = 3`}},
 		{"an erased record is filled in wrongly", 3, []string{`UPDATE audit SET visitor = 'visitor1', chat = 'chat1', salt = (SELECT salt FROM kept WHERE seq = 2) WHERE seq = 3`}},
 		{"an erased record is put back", 3, []string{`UPDATE audit SET visitor = 'visitor0', chat = 'chat0', detail = 'by short id', salt = (SELECT salt FROM before WHERE seq = 3) WHERE seq = 3`}},
 	}
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
-		watched(t, s)
+		writeRecords(t, s)
 		exec(t, s, `CREATE TABLE before AS SELECT * FROM audit`)
 		eraseVisitor(t, s)
-		known := watched(t, s)
+		head := writeRecords(t, s)
 		exec(t, s, `CREATE TABLE kept AS SELECT * FROM audit`)
 		for _, test := range tests {
 			for _, do := range test.do {
 				exec(t, s, do)
 			}
-			_, err := s.VerifyAudit(ctx, known)
+			_, err := s.VerifyAudit(ctx, head)
 			broken, ok := errors.AsType[*BrokenAuditError](err)
 			if !ok || broken.Seq != test.seq || broken.Reason == "" {
 				t.Errorf("%s: %v, want record %d", test.name, err, test.seq)
 			}
 			exec(t, s, `DELETE FROM audit`)
 			exec(t, s, `INSERT INTO audit SELECT * FROM kept`)
-			if _, err := s.VerifyAudit(ctx, known); err != nil {
-				t.Fatalf("after mending %s: %v", test.name, err)
+			if _, err := s.VerifyAudit(ctx, head); err != nil {
+				t.Fatalf("after %s was undone: %v", test.name, err)
 			}
 		}
 	})
 }
 
-// The words of deploy/README.md, without this package's own code.
-func TestARecordsHashesAreWhatTheOperatorsManualSays(t *testing.T) {
+// The hashes are computed as deploy/README.md says, without code of this package.
+func TestTheHashesOfARecordAreAsTheManualSays(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678900, time.UTC)
 	var r Record
@@ -153,16 +153,16 @@ func TestARecordsHashesAreWhatTheOperatorsManualSays(t *testing.T) {
 	sum := hash(texts("cobrowse-bridge audit 1"), field(prev[:]), number(7), number(at.UnixMicro()),
 		texts("watching", "c:agent", "card", "c"), field(commitment[:]))
 	if r.Commitment != commitment || r.Hash != sum {
-		t.Error("the manual's way gives other hashes")
+		t.Error("the manual's method gives other hashes")
 	}
 	again := Record{}
 	again.chain(r.Entry, AuditHead{6, prev})
 	if again.Salt == r.Salt || again.Commitment == r.Commitment {
-		t.Error("two records have one salt")
+		t.Error("two records have the same salt")
 	}
 }
 
-func TestTheTrailIsTrimmedAndStillVerifies(t *testing.T) {
+func TestATrimmedAuditLogVerifies(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -178,13 +178,13 @@ func TestTheTrailIsTrimmedAndStillVerifies(t *testing.T) {
 		}
 		eraseVisitor(t, s)
 		keep := Retention{Audit: 10 * day}
-		for range 2 { // the second finds nothing, and writes nothing
+		for range 2 { // the second time nothing is trimmed
 			if err := s.Purge(ctx, now, keep); err != nil {
 				t.Fatal(err)
 			}
 		}
 		span, err := s.VerifyAudit(ctx, heads[39])
-		// Whole days: the tenth day back is kept to its end. 41 is the erasure, 42 says that 30 are gone.
+		// Records are trimmed by whole days. Record 41 is the erasure, 42 says that 30 were trimmed.
 		if err != nil || span.First != 31 || span.Head.Seq != 42 {
 			t.Fatalf("VerifyAudit = %+v, %v", span, err)
 		}
@@ -198,7 +198,7 @@ func TestTheTrailIsTrimmedAndStillVerifies(t *testing.T) {
 		if last.Action != ActionTrimmed || last.Agent != "bridge" {
 			t.Errorf("the last record is %+v", last.Entry)
 		}
-		// The head just before what is left can still be compared; older ones cannot.
+		// The head of the last trimmed record can still be compared; older ones cannot.
 		if _, err := s.VerifyAudit(ctx, heads[29]); err != nil {
 			t.Error(err)
 		}
@@ -209,9 +209,9 @@ func TestTheTrailIsTrimmedAndStillVerifies(t *testing.T) {
 		}
 		_, err = s.VerifyAudit(ctx, heads[10])
 		if _, broken := errors.AsType[*BrokenAuditError](err); err == nil || broken {
-			t.Errorf("a head from before what was trimmed: %v", err)
+			t.Errorf("a head from before the trimmed records: %v", err)
 		}
-		// Who cuts more does not get away with it.
+		// Records that were removed by hand are noticed.
 		exec(t, s, `CREATE TABLE kept AS SELECT * FROM audit`)
 		for _, cut := range []string{`DELETE FROM audit WHERE seq = 31`, `DELETE FROM audit WHERE seq < 42`} {
 			exec(t, s, cut)
@@ -222,7 +222,7 @@ func TestTheTrailIsTrimmedAndStillVerifies(t *testing.T) {
 			exec(t, s, `DELETE FROM audit`)
 			exec(t, s, `INSERT INTO audit SELECT * FROM kept`)
 		}
-		// Nothing but what was trimmed before is old now.
+		// Trim all records.
 		if err := s.Purge(ctx, now.Add(400*day), keep); err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +232,7 @@ func TestTheTrailIsTrimmedAndStillVerifies(t *testing.T) {
 	})
 }
 
-func TestErasuresOfManyRecordsTakeSeveralEntries(t *testing.T) {
+func TestAnErasureOfManyRecordsHasSeveralEntries(t *testing.T) {
 	t.Parallel()
 	var records []int64
 	for i := range 1200 {
@@ -243,7 +243,7 @@ func TestErasuresOfManyRecordsTakeSeveralEntries(t *testing.T) {
 		t.Errorf("%d entries", len(entries))
 	}
 	if n := len(erasures("receipt", "agent", nil)); n != 1 {
-		t.Errorf("%d entries about nothing, want one: somebody was erased all the same", n)
+		t.Errorf("%d entries without records, want one", n)
 	}
 	if slices.ContainsFunc(entries, func(e Entry) bool { return len(e.Detail) > 4096 }) {
 		t.Error("an entry is large")

@@ -11,37 +11,41 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// Retention is how long things are kept. Zero means for good.
+// Retention is how long Purge keeps data. Zero means forever.
 type Retention struct {
-	// Keys of deliveries count from when those were handled.
+	// Keys is for the keys of deliveries, from when they were handled.
 	Keys time.Duration
-	// Failed deliveries, and those that wait, count from when they came.
+	// Failed is for deliveries that failed or are waiting, from when they arrived, and for other
+	// failures, from when they failed last.
 	Failed time.Duration
-	// Cards count from their last change. One whose door opens, or of which news
-	// is awaited, is kept.
+	// Cards is for cards, from their last change. A card is kept longer while its door
+	// is valid or NextCheck is in the future.
 	Cards time.Duration
-	// Audit records go by whole days: they may be kept a day longer.
+	// Audit is for audit records. They are removed by whole days, so a record may be kept
+	// a day longer.
 	Audit time.Duration
 }
 
-// A Trim is what a record with ActionTrimmed says: the first records were removed.
+// A Trim is the Detail of a record with ActionTrimmed: the oldest records were removed.
 type Trim struct {
-	// Through and Hash name the last record that was removed, as an AuditHead
-	// does; Hash is in hex.
+	// Through and Hash identify the last removed record, as an AuditHead does. Hash is in hex.
 	Through int64  `json:"through"`
 	Hash    string `json:"hash"`
 	Records int64  `json:"records"`
 }
 
-// Purge removes what is older than r allows at the given time: keys of deliveries,
-// whose repeats are new deliveries from then on; what sweeps found that are not done
-// any more; deliveries that failed; cards with their posts and waits; audit records,
-// on which the trail then notes that they were trimmed; receipts of erasures, with the
-// audit; what is left of remembered browsers, sessions and limits that have expired; and
-// the chat changes of deliveries that are finished or removed. Where there may be many it
-// does so in portions, so that nobody waits behind a large one.
+// Purge removes what r does not keep at the given time:
+//   - keys of handled deliveries (a repeat then counts as a new delivery), and what
+//     sweeps of connectors found that no longer sweep, by r.Keys;
+//   - failed and waiting deliveries and all other failures but those of erasures, by r.Failed;
+//   - cards with their posts and waits, by r.Cards;
+//   - audit records, with a note in the audit log, and receipts of erasures, by r.Audit;
+//   - expired browsers, sessions and limits, and chat changes of finished deliveries.
+//
+// It works in portions, so that other writes do not wait long.
 func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
-	var errs []error
+	ctx = Patient(ctx)
+	errs := []error{s.check(ctx)}
 	for _, expired := range []string{queryPurgeBrowsers, queryPurgeSessions} {
 		errs = append(errs, s.purge(ctx, expired, micros(now)))
 	}
@@ -50,7 +54,8 @@ func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 		errs = append(errs, s.purge(ctx, queryPurge, micros(now.Add(-r.Keys))), s.purge(ctx, queryPurgeFound, micros(now.Add(-r.Keys))))
 	}
 	if r.Failed > 0 {
-		errs = append(errs, s.purge(ctx, queryPurgeDead, idsFrom(now.Add(-r.Failed))))
+		before := now.Add(-r.Failed)
+		errs = append(errs, s.purge(ctx, queryPurgeDead, idsFrom(before)), s.purge(ctx, queryPurgeFailures, micros(before)))
 	}
 	if r.Cards > 0 {
 		errs = append(errs, s.purgeCards(ctx, now, now.Add(-r.Cards)))
@@ -80,8 +85,8 @@ func (s *Store) purge(ctx context.Context, query string, args ...any) error {
 	return nil
 }
 
-// purgeLimits looks for what has expired before it holds up anybody who writes: where
-// everybody who comes is counted, there may be a million.
+// purgeLimits searches for expired limits outside of the write, so that other writes do not
+// wait for the search. There may be a million, with one for each client address.
 func (s *Store) purgeLimits(ctx context.Context, now time.Time) error {
 	for last := []byte{}; ; {
 		subjects, err := column[[]byte](s.engine.Query(ctx, queryExpiredLimits, last, micros(now)))
@@ -103,7 +108,7 @@ func (s *Store) purgeLimits(ctx context.Context, now time.Time) error {
 	}
 }
 
-// purgeCards removes cards that did not change since the given time.
+// purgeCards removes cards that were last changed before the given time.
 func (s *Store) purgeCards(ctx context.Context, now, before time.Time) error {
 	for more := true; more; {
 		err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
@@ -128,7 +133,7 @@ func (s *Store) purgeCards(ctx context.Context, now, before time.Time) error {
 	return nil
 }
 
-// column reads rows of one column.
+// column reads all rows of a query with one column.
 func column[T any](rows engine.Rows, err error) (all []T, _ error) {
 	if err != nil {
 		return nil, err
@@ -144,13 +149,12 @@ func column[T any](rows engine.Rows, err error) (all []T, _ error) {
 	return all, rows.Err()
 }
 
-// trimPortion is how many audit records are removed at once.
+// trimPortion is how many audit records one transaction removes.
 const trimPortion = 1000
 
-// trimAudit removes the records at the start of the trail that are from before the
-// given time.
+// trimAudit removes the records at the start of the audit log that are older than the given time.
 func (s *Store) trimAudit(ctx context.Context, before time.Time) error {
-	head, err := s.AuditHead(ctx) // never what is written about the trimming itself
+	head, err := s.AuditHead(ctx) // the records about the trimming come after it and stay
 	if err != nil {
 		return err
 	}

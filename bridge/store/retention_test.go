@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 )
 
-func TestCardsAreKeptAsLongAsTheyAreOfUse(t *testing.T) {
+func TestPurgeKeepsCardsThatAreInUse(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		now := time.Now()
@@ -16,11 +16,11 @@ func TestCardsAreKeptAsLongAsTheyAreOfUse(t *testing.T) {
 		id := func(at time.Time) string { return idsFrom(at) + "-7" + uuid.NewString()[15:] }
 		want := map[string]bool{}
 		for name, c := range map[string]Card{
-			"old":                         {ID: id(old), Updated: old},
-			"old, of which news may come": {ID: id(old), Updated: old, Awaited: later},
-			"old, and its door opens":     {ID: id(old), Updated: old, DoorUntil: later},
-			"old, and changed since":      {ID: id(old), Updated: recent},
-			"recent":                      {ID: id(recent), Updated: recent},
+			"old":                       {ID: id(old), Updated: old},
+			"old, with news expected":   {ID: id(old), Updated: old, NextCheck: later},
+			"old, with a valid door":    {ID: id(old), Updated: old, DoorUntil: later},
+			"old, but changed recently": {ID: id(old), Updated: recent},
+			"recent":                    {ID: id(recent), Updated: recent},
 		} {
 			c.Connector, c.Chat, c.Created = "c", name, old
 			if err := s.Commit(ctx, Change{Card: &c, Posts: []Post{{Card: c.ID, Place: Place{"c", "bob"}}}}); err != nil {
@@ -35,13 +35,13 @@ func TestCardsAreKeptAsLongAsTheyAreOfUse(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := number(t, s, `SELECT count(*) FROM cards`); n != 5 {
-			t.Errorf("%d cards are left where all are to be kept for good", n)
+			t.Errorf("%d cards are left, want all 5", n)
 		}
 		if err := s.Purge(ctx, now, Retention{Cards: 30 * 24 * time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 		for name, kept := range want {
-			if _, err := s.CardOfChat(ctx, "c", name); errors.Is(err, ErrNotFound) == kept {
+			if _, err := s.CardOfChat(ctx, "c", KindChat, name); errors.Is(err, ErrNotFound) == kept {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

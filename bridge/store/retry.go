@@ -7,8 +7,8 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// maxAttempts of one job take about a day, the longest that a chat service
-// repeats a delivery itself.
+// maxAttempts is how often a job is tried, which takes about a day. No chat service repeats
+// its deliveries for longer.
 const maxAttempts = 725
 
 type retryPolicy struct{}
@@ -18,12 +18,11 @@ func (retryPolicy) NextRetry(j *rivertype.JobRow) time.Time {
 	return time.Now().Add(retryDelay(j.Attempt, rand.Float64()))
 }
 
-// retryDelay is how long to wait after so many attempts: two seconds and twice
-// as long each time, up to two minutes, and up to a fifth more or less, as
-// random, in [0, 1), says.
+// retryDelay is the wait after the given attempt: 2 seconds after the first, doubled each
+// time up to 2 minutes, and varied by up to a fifth. random is in [0, 1).
 func retryDelay(attempt int, random float64) time.Duration {
 	delay := 2 * time.Minute
-	if attempt < 7 { // 2⁷ s is more
+	if attempt < 7 { // 2⁷ s is longer
 		delay = time.Second << max(attempt, 1)
 	}
 	return time.Duration(float64(delay) * (0.8 + 0.4*random))

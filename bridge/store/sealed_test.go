@@ -14,12 +14,12 @@ import (
 	"cobrowse-bridge/bridge/store/seal"
 )
 
-// fill stores one of everything that is about a person or acts for one.
+// fill stores one value of each kind that is sealed.
 func fill(t *testing.T, s *Store) (canaries []string) {
 	t.Helper()
 	canaries = []string{"canary-body", "canary-detail", "canary-address", "canary-ref", "canary-browser", "canary-session", "canary-name", "canary-subject"}
 	ctx := t.Context()
-	if _, err := s.Accept(ctx, Delivery{Connector: "c", Key: "k", Body: []byte("canary-body"), Changes: []ChatChange{{Chat: "chat", Agent: "bob"}}}, Job{Kind: "read"}); err != nil {
+	if _, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: "k", Body: []byte("canary-body"), Changes: []ChatChange{{Chat: "chat", Agent: "bob"}}}, Job{Kind: "read"}); err != nil {
 		t.Fatal(err)
 	}
 	place := Place{"c", "canary-address"}
@@ -47,12 +47,12 @@ func fill(t *testing.T, s *Store) (canaries []string) {
 	return canaries
 }
 
-// findCanaries returns the canaries that stored contains in any usual encoding.
+// findCanaries returns the canaries that stored contains as text, in hex or in base64.
 func findCanaries(stored []byte, canaries []string) (found []string) {
 	stored = bytes.ToLower(stored)
 	for _, c := range canaries {
 		forms := []string{c, hex.EncodeToString([]byte(c))}
-		for shift := range 3 { // where a base64 group begins
+		for shift := range 3 { // the position in a base64 group
 			b := base64.RawStdEncoding.EncodeToString([]byte("xxx"[:shift] + c))
 			forms = append(forms, b[4:len(b)-4])
 		}
@@ -65,7 +65,7 @@ func findCanaries(stored []byte, canaries []string) (found []string) {
 	return found
 }
 
-func TestNothingPersonalIsInTheBytesOfTheFile(t *testing.T) {
+func TestTheSQLiteFileContainsNoPersonalData(t *testing.T) {
 	t.Parallel()
 	address := newDatabase(t, "sqlite")
 	s := openAt(t, address, Options{})
@@ -84,45 +84,56 @@ func TestNothingPersonalIsInTheBytesOfTheFile(t *testing.T) {
 	if found := findCanaries(read(), canaries); len(found) > 0 {
 		t.Errorf("found %v", found)
 	}
-	// And the search finds what is there.
+	// findCanaries finds a canary in each encoding.
 	for _, form := range []string{"canary-ref", hex.EncodeToString([]byte("canary-ref")), base64.StdEncoding.EncodeToString([]byte("x: canary-ref."))} {
 		exec(t, s, `INSERT INTO probe (id, filler) VALUES ($1, $2)`, time.Now().UnixNano(), []byte(form))
 		if len(findCanaries(read(), canaries)) == 0 {
 			t.Errorf("%q was not found", form)
 		}
 		s.Close()
-		os.Remove(strings.TrimPrefix(address, "sqlite:"))
+		for _, file := range []string{"", ".head"} {
+			os.Remove(strings.TrimPrefix(address, "sqlite:") + file)
+		}
 		s = openAt(t, address, Options{})
 		exec(t, s, `DELETE FROM probe`)
 	}
 }
 
-func TestNothingPersonalIsInTheRowsOfPostgreSQL(t *testing.T) {
+func TestPostgreSQLRowsContainNoPersonalData(t *testing.T) {
 	t.Parallel()
 	s := openAt(t, newDatabase(t, "postgres"), Options{})
 	canaries := fill(t, s)
-	var all strings.Builder
-	for _, table := range []string{"deliveries", "chat_changes", "cards", "posts", "browsers", "audit", "river_job"} {
-		rows, err := s.engine.Query(t.Context(), "SELECT t::text FROM "+table+" t")
+	texts := func(query string) (all []string) {
+		t.Helper()
+		rows, err := s.engine.Query(t.Context(), query)
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer rows.Close()
 		for rows.Next() {
-			var row string
-			if err := rows.Scan(&row); err != nil {
+			var text string
+			if err := rows.Scan(&text); err != nil {
 				t.Fatal(err)
 			}
-			all.WriteString(row)
+			all = append(all, text)
 		}
 		if rows.Err() != nil {
 			t.Fatal(rows.Err())
 		}
+		return all
 	}
-	if all.Len() == 0 {
-		t.Error("there are no rows")
+	read := map[string]int{} // rows
+	for _, table := range texts("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'") {
+		rows := texts("SELECT t::text FROM " + table + " t") // bytes are hex
+		read[table] = len(rows)
+		if found := findCanaries([]byte(strings.Join(rows, "\n")), canaries); len(found) > 0 {
+			t.Errorf("found %v in %s", found, table)
+		}
 	}
-	if found := findCanaries([]byte(all.String()), canaries); len(found) > 0 {
-		t.Errorf("found %v", found)
+	for _, table := range []string{"deliveries", "chat_changes", "cards", "posts", "browsers", "sessions", "accounts", "limits", "river_job"} {
+		if read[table] == 0 {
+			t.Errorf("the table %s has no rows to look at", table)
+		}
 	}
 }
 
@@ -141,7 +152,7 @@ func TestAnOldSecretStillOpensAndIsNotUsedAgain(t *testing.T) {
 		if err != nil || string(c.Detail) != "canary-detail" {
 			t.Fatalf("Card = %+v, %v", c, err)
 		}
-		// The place is still the same place, in every call.
+		// Every call still finds the place.
 		place := Place{"c", "canary-address"}
 		if _, err := s.LeasePost(ctx, "card", place, time.Now().Add(time.Hour)); err != nil {
 			t.Error(err)
@@ -160,16 +171,62 @@ func TestAnOldSecretStillOpensAndIsNotUsedAgain(t *testing.T) {
 		s.Close()
 
 		s = open(Options{Secret: secretB})
+		if all, err := s.Accounts(ctx, "oidc:bob"); err != nil || len(all) != 1 || all[0].Name != "canary-name" {
+			t.Errorf("Accounts = %+v, %v; their names are encrypted again with the new secret", all, err)
+		}
 		if c, err := s.Card(ctx, "card"); err != nil || string(c.Detail) != "new detail" {
 			t.Errorf("Card = %+v, %v", c, err)
 		}
 		if _, err := s.Delivery(ctx, onlyDelivery(t, s)); !errors.Is(err, seal.ErrOpen) {
-			t.Errorf("sealed with a secret that is gone: %v", err)
+			t.Errorf("sealed with a removed secret: %v", err)
 		}
 	})
 }
 
-func TestWhatWasSealedForOneThingDoesNotOpenForAnother(t *testing.T) {
+func TestAWrongSecretIsNoticed(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		check := func(when string, o Options, want error) {
+			t.Helper()
+			for _, o := range []Options{o, {Secret: o.Secret, OldSecret: o.OldSecret, Look: true}} {
+				s := open(o)
+				if err := s.CheckSecret(t.Context()); !errors.Is(err, want) {
+					t.Errorf("%s, %+v: CheckSecret = %v, want %v", when, o, err, want)
+				}
+				s.Close()
+			}
+		}
+		check("empty", Options{Secret: secretB}, nil)
+		s := open(Options{Secret: secretA})
+		fill(t, s)
+		s.Close()
+		check("same secret", Options{Secret: secretA}, nil)
+		check("another secret", Options{Secret: secretB}, ErrSecret)
+		check("with the old secret", Options{Secret: secretB, OldSecret: secretA}, nil)
+		s = open(Options{Secret: secretB, OldSecret: secretA})
+		exec(t, s, `DELETE FROM cards`)
+		exec(t, s, `DELETE FROM deliveries`)
+		s.Close()
+		check("accounts encrypted again", Options{Secret: secretB}, nil)
+		check("only accounts, former secret", Options{Secret: secretA}, ErrSecret)
+	})
+}
+
+func TestALookChangesNothing(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s := open(Options{})
+		exec(t, s, `DELETE FROM goose_db_version WHERE version_id > 1`)
+		s.Close()
+		s = open(Options{Look: true})
+		if err := s.CheckSecret(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := number(t, s, `SELECT count(*) FROM goose_db_version WHERE version_id > 1`); n != 0 {
+			t.Errorf("%d migrations ran", n)
+		}
+	})
+}
+
+func TestASealedValueOpensOnlyInItsPlace(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		fill(t, s)

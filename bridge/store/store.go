@@ -1,12 +1,11 @@
-// Package store keeps everything the bridge must remember: deliveries with the chat
-// changes that they make, cards, posts, sweeps, waits for visitors, remembered browsers,
-// sessions and accounts of agents, what is left of limits, the audit trail, receipts of
-// erasures, and jobs. It lives in a SQLite file or in a PostgreSQL database, and nothing
-// above it knows which.
+// Package store keeps everything the bridge must remember in a SQLite file or a PostgreSQL
+// database: deliveries, chat changes, cards, posts, sweeps, waits for visitors, remembered
+// browsers, sessions and accounts of agents, used-up limits, the audit log, receipts of
+// erasures, jobs, and failures. Its callers do not know which database it is. Read change.go first.
 //
-// All writes go through one committer, so that writers who arrive at the same
-// time share one commit, and a call that returned nil has reached the disk.
-// What could identify or act for a person is sealed before it is written.
+// All writes go through one committer. Writes that arrive at the same time share one
+// commit, and when a call has returned nil, its data is on the disk. Data that identifies a
+// person, or that could be used to act for them, is encrypted before it is written.
 package store
 
 import (
@@ -15,7 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"cobrowse-bridge/bridge/store/engine"
@@ -25,70 +24,98 @@ import (
 )
 
 var (
-	// ErrNotFound means that the store has no such thing.
+	// ErrNotFound means that the store has no row with the given id or key.
 	ErrNotFound = errors.New("not found")
-	// ErrConflict means that somebody else changed the card first, or that the
-	// chat has one already.
+	// ErrConflict means that another request changed the card first, or that the
+	// chat has a card already.
 	ErrConflict = errors.New("card was changed meanwhile")
-	// ErrTaken means that a door belongs to another browser, or an account to
-	// another agent.
-	ErrTaken = errors.New("belongs to somebody else")
-	// ErrSpent means that a limit allows no more for now; see SpentError.
-	ErrSpent = errors.New("limit is spent")
-	// ErrLeased means that another worker has it: a post, a sweep, or a delivery.
-	ErrLeased = errors.New("another worker has it")
+	// ErrTaken means that a door belongs to another browser, or an account to another agent.
+	ErrTaken = errors.New("belongs to another browser or agent")
+	// ErrSpent means that a limit allows no more acts now; see SpentError.
+	ErrSpent = errors.New("limit is used up")
+	// ErrLeased means that another worker holds the post, the sweep or the delivery.
+	ErrLeased = errors.New("held by another worker")
 	// ErrInUse means that another process has the SQLite file open.
 	ErrInUse = engine.ErrInUse
 
-	// ErrSealed means that something was sealed with a secret that the store was
-	// not opened with.
+	// ErrSealed means that a value was sealed with a secret other than Options.Secret
+	// and Options.OldSecret.
 	ErrSealed = seal.ErrOpen
+
+	// ErrSecret means that the database was written with another secret than Options.Secret
+	// and Options.OldSecret.
+	ErrSecret = errors.New("the stored data was encrypted with another secret")
 
 	errClosed = errors.New("store is closed")
 )
 
-var engines = map[string]func(context.Context, string, engine.Config) (engine.Engine, error){
-	"sqlite":     sqlite.Open,
-	"postgres":   postgres.Open,
-	"postgresql": postgres.Open,
+// NewDatabase is the log message when Open has made the tables. Its attribute "database" is the
+// file or the database.
+const NewDatabase = engine.NewDatabase
+
+// A kind is one kind of database.
+type kind struct {
+	open  func(context.Context, string, engine.Config) (engine.Engine, error)
+	check func(string) (secrets []string, err error)
+}
+
+var kinds = map[string]kind{
+	"sqlite":     {sqlite.Open, sqlite.Check},
+	"postgres":   {postgres.Open, postgres.Check},
+	"postgresql": {postgres.Open, postgres.Check},
+}
+
+// CheckAddress returns what is wrong with the address of a store, or nil. The text follows the name
+// of the setting. secrets are the passwords in the address; some may be empty.
+func CheckAddress(url string) (secrets []string, err error) {
+	scheme, _, _ := strings.Cut(url, ":")
+	k, ok := kinds[scheme]
+	if !ok {
+		return nil, errors.New("must be sqlite:FILE or postgres://USER@HOST/DATABASE")
+	}
+	return k.check(url)
 }
 
 // Options say how to open a store.
 type Options struct {
-	// Secret seals what is stored about people: 32 bytes.
+	// Secret seals what is stored about people. It has 32 bytes.
 	Secret []byte
-	// OldSecret is the secret before the last change of it, so that what it
-	// sealed still opens; nil means none.
+	// OldSecret is the previous secret: values that it sealed can still be opened. Nil means none.
 	OldSecret []byte
-	// Log receives what cannot be returned; nil drops it.
+	// Log receives errors that no call can return; nil drops them.
 	Log *slog.Logger
-	// Beside opens the store beside the bridge that works with it, which may be
-	// running or not: to look and to mend, and not to Work.
+	// Beside is for a command that reads or repairs the store while the bridge may be
+	// running. Such a store must not Work.
 	Beside bool
+	// Look is like Beside, but the tables are neither created nor migrated. Of the methods
+	// only CheckSecret and Close may be called.
+	Look bool
 }
 
-// A Store is open until Close. All methods may be called from many goroutines at
-// once.
+// A Store is an open database. Its methods are safe for concurrent use until Close.
 type Store struct {
 	engine    engine.Engine
 	sealer    *seal.Sealer
 	log       *slog.Logger
 	committer *committer
-	committed atomic.Int64 // when the last commit succeeded, in µs; 0 after a failure
-	rekeying  bool         // there is an old secret
+	pulse     pulse
+	head      AuditHead // the last that was read or written
+	headRead  time.Time
+	checking  sync.Mutex
+	checked   time.Time // by Purge; guarded by checking
+	rekeying  bool      // there is an old secret
 }
 
-// Open opens the store at url, "sqlite:path" or "postgres://…", and brings its
-// tables up to date. SQLite refuses a second process with ErrInUse, unless it is
-// to be Beside the first and the tables need no change. No error holds the URL's
-// password.
+// Open opens the store at url, "sqlite:path" or "postgres://…", and migrates its tables.
+// If another process has the SQLite file open, it fails with ErrInUse, unless o.Beside is
+// set and the tables need no migration. No error contains the URL's password.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	scheme, _, _ := strings.Cut(url, ":")
-	open, ok := engines[scheme]
+	k, ok := kinds[scheme]
 	if !ok {
-		return nil, errors.New("store: want an address that begins with sqlite: or postgres://")
+		return nil, errors.New("store: the address must begin with sqlite: or postgres://")
 	}
-	return openEngine(ctx, o, func(c engine.Config) (engine.Engine, error) { return open(ctx, url, c) })
+	return openEngine(ctx, o, func(c engine.Config) (engine.Engine, error) { return k.open(ctx, url, c) })
 }
 
 func openEngine(ctx context.Context, o Options, open func(engine.Config) (engine.Engine, error)) (*Store, error) {
@@ -100,14 +127,68 @@ func openEngine(ctx context.Context, o Options, open func(engine.Config) (engine
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if s.engine, err = open(engine.Config{Log: warnings(s.log), Insert: s.insertConfig(), Beside: o.Beside}); err != nil {
+	if s.engine, err = open(engine.Config{Log: warnings(s.log), Insert: s.insertConfig(), Beside: o.Beside || o.Look, Look: o.Look}); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	s.committer = newCommitter(s.commit)
+	s.committer = newCommitter(s.commit, o.Beside || o.Look)
+	if !o.Beside && !o.Look {
+		err := s.noteEarlier(ctx)
+		if err == nil && s.rekeying {
+			err = s.resealAccounts(ctx)
+		}
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	return s, nil
 }
 
-// Close ends the store. Work must have returned before.
+// CheckSecret returns ErrSecret if there is encrypted data, and neither the secret nor the
+// old secret belongs to it. It looks at the newest card, the newest unfinished delivery and some accounts: after a change of
+// the secret, older data may have been encrypted with a secret that is gone. If there are no
+// tables yet, it returns nil.
+func (s *Store) CheckSecret(ctx context.Context) error {
+	if err := s.scan(ctx, func(engine.Rows) error { return nil }, queryAuditHead); err != nil {
+		return nil //nolint:nilerr // there are no tables, or the database fails, which its next use reports
+	}
+	found, known := false, false
+	for _, query := range []string{queryNewestCard, queryNewestDelivery, queryAccountNames} {
+		err := s.scan(ctx, func(rows engine.Rows) error {
+			var id string
+			var sealed []byte
+			if err := rows.Scan(&id, &sealed); err != nil {
+				return err
+			}
+			found = true
+			known = known || s.sealer.Knows(sealed)
+			return nil
+		}, query, "")
+		if err != nil {
+			return fmt.Errorf("store: check the secret: %w", err)
+		}
+	}
+	if found && !known {
+		return fmt.Errorf("store: %w", ErrSecret)
+	}
+	return nil
+}
+
+// scan runs a query and calls row for each row.
+func (s *Store) scan(ctx context.Context, row func(engine.Rows) error, query string, args ...any) error {
+	rows, err := s.engine.Query(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Close closes the database. Work must have returned before.
 func (s *Store) Close() error {
 	s.committer.close()
 	if err := s.engine.Close(); err != nil {
@@ -116,27 +197,64 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Ready reports whether the store can write. It writes only if nothing else
-// did during the last second.
+// probeWait is how long Ready waits for its test write.
+const probeWait = 2 * time.Second
+
+// Ready returns an error if the store cannot write, or fails often. It makes a test write,
+// unless a write succeeded during the last second.
 func (s *Store) Ready(ctx context.Context) error {
-	if at := s.committed.Load(); at != 0 && time.Since(time.UnixMicro(at)) < time.Second {
-		return nil
+	sure, err := s.pulse.fault()
+	if err == nil && !sure {
+		ctx, cancel := context.WithTimeoutCause(ctx, probeWait, ErrBusy)
+		defer cancel()
+		err = s.write(ctx, &write{do: probe})
 	}
-	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-		// Larger than a page, so that a full disk is noticed.
-		if _, err := tx.Exec(ctx, queryProbe, time.Now().UnixNano(), make([]byte, 8<<10)); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, queryProbed)
-		return err
-	}})
 	if err != nil {
 		return fmt.Errorf("store: cannot write: %w", err)
 	}
 	return nil
 }
 
-// Times are stored in microseconds; the zero time is 0.
+// checkEvery is how often Purge checks the whole database.
+const checkEvery = 24 * time.Hour
+
+// check reads the whole database, and makes the store not ready if it is damaged.
+func (s *Store) check(ctx context.Context) error {
+	s.checking.Lock()
+	defer s.checking.Unlock()
+	if time.Since(s.checked) < checkEvery {
+		return nil
+	}
+	began := time.Now()
+	err := s.engine.Check(ctx)
+	if errors.Is(err, engine.ErrLost) {
+		s.end(err)
+		return nil // logged
+	}
+	if err == nil {
+		s.checked = time.Now()
+		s.log.InfoContext(ctx, "database checked", "took", s.checked.Sub(began).String())
+	}
+	return err
+}
+
+// probe changes nothing, and needs the same locks as a delivery.
+func probe(ctx context.Context, tx engine.Tx) error {
+	// Larger than a database page, so that it fails if the disk is full.
+	if _, err := tx.Exec(ctx, queryProbe, time.Now().UnixNano(), make([]byte, 8<<10)); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, queryProbed); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, queryDeleteDelivery, ""); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, queryDeleteJob, -1)
+	return err
+}
+
+// micros returns t as it is stored, in microseconds since 1970. The zero time is 0.
 func micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

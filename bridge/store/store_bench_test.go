@@ -23,15 +23,15 @@ const (
 	perRound = 2000
 )
 
-func accept(s *Store, prefix string) func(int) error {
+func deliver(s *Store, prefix string) func(int) error {
 	return func(i int) error {
-		_, err := s.Accept(context.Background(), Delivery{Connector: "c", Key: fmt.Sprint(prefix, i), Body: kilobyte}, Job{Kind: "read"})
+		_, err := s.StoreDelivery(context.Background(), Delivery{Connector: "c", Key: fmt.Sprint(prefix, i), Body: kilobyte}, Job{Kind: "read"})
 		return err
 	}
 }
 
-// rate returns how many calls of f are done in a second, 64 at a time. Each
-// measurement has numbers of its own.
+// rate returns a function that measures how many calls of f finish in a second, 64 at a time.
+// Each measurement uses new values of i.
 func rate(b *testing.B, f func(i int) error) func() float64 {
 	first := 0
 	return func() float64 {
@@ -43,11 +43,11 @@ func rate(b *testing.B, f func(i int) error) func() float64 {
 
 func BenchmarkP6OverRawGroup(b *testing.B) {
 	raw := openAt(b, newDatabase(b, "sqlite"), Options{})
-	floor := rate(b, func(i int) error {
+	baseline := rate(b, func(i int) error {
 		id := fmt.Sprint(i)
 		return raw.write(context.Background(), &write{delivery: &deliveryRow{id: id, connector: "c", key: id, body: kilobyte}})
 	})
-	benchtest.Rates(b, "P6", floor, rate(b, accept(openAt(b, newDatabase(b, "sqlite"), Options{}), "")))
+	benchtest.Rates(b, "P6", baseline, rate(b, deliver(openAt(b, newDatabase(b, "sqlite"), Options{}), "")))
 }
 
 func BenchmarkP7OverBareRiver(b *testing.B) {
@@ -57,12 +57,12 @@ func BenchmarkP7OverBareRiver(b *testing.B) {
 			b.Fatal(err)
 		}
 		bare := benchtest.BareSQLite(b, strings.TrimPrefix(address, "sqlite:"))
-		floor := rate(b, func(i int) error { return bare(fmt.Sprint(i), kilobyte) })
-		benchtest.Rates(b, "P7-sqlite", floor, rate(b, accept(openAt(b, newDatabase(b, "sqlite"), Options{}), "")))
+		baseline := rate(b, func(i int) error { return bare(fmt.Sprint(i), kilobyte) })
+		benchtest.Rates(b, "P7-sqlite", baseline, rate(b, deliver(openAt(b, newDatabase(b, "sqlite"), Options{}), "")))
 	})
 	b.Run("PostgreSQL", func(b *testing.B) {
-		floor := rate(b, barePostgres(b))
-		benchtest.Rates(b, "P7", floor, rate(b, accept(openAt(b, newDatabase(b, "postgres"), Options{}), "")))
+		baseline := rate(b, barePostgres(b))
+		benchtest.Rates(b, "P7", baseline, rate(b, deliver(openAt(b, newDatabase(b, "postgres"), Options{}), "")))
 	})
 }
 
@@ -104,7 +104,7 @@ func BenchmarkP8CrowdOverAlone(b *testing.B) {
 			percentile := func(goroutines, n, percent int) func() time.Duration {
 				return func() time.Duration {
 					round++
-					each, _ := benchtest.Parallel(b, goroutines, n, accept(s, fmt.Sprint(round, "-")))
+					each, _ := benchtest.Parallel(b, goroutines, n, deliver(s, fmt.Sprint(round, "-")))
 					return benchtest.Percentile(each, percent)
 				}
 			}
@@ -113,7 +113,7 @@ func BenchmarkP8CrowdOverAlone(b *testing.B) {
 	}
 }
 
-// BenchmarkStart measures from Accept until the job starts.
+// BenchmarkStart measures from StoreDelivery until the job starts.
 func BenchmarkStart(b *testing.B) {
 	for _, name := range []string{"sqlite", "postgres"} {
 		b.Run(name, func(b *testing.B) {
@@ -125,8 +125,8 @@ func BenchmarkStart(b *testing.B) {
 			}()
 			var all []time.Duration
 			for round := 0; b.Loop(); round++ {
-				accept := accept(s, fmt.Sprint(round, "-"))
-				each, _ := benchtest.Parallel(b, 1, 50, func(i int) error { err := accept(i); <-started; return err })
+				deliver := deliver(s, fmt.Sprint(round, "-"))
+				each, _ := benchtest.Parallel(b, 1, 50, func(i int) error { err := deliver(i); <-started; return err })
 				all = append(all, each...)
 			}
 			b.ReportMetric(float64(benchtest.Percentile(all, 50).Microseconds()), "µs-p50")
@@ -139,11 +139,11 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// BenchmarkP12Growth compares the costs at a million pending deliveries, jobs
-// and cards with those at a thousand.
+// BenchmarkP12Growth compares the costs with a million pending deliveries, jobs and cards to those
+// with a thousand.
 func BenchmarkP12Growth(b *testing.B) {
 	if testing.Short() {
-		b.Skip("a million rows take a while")
+		b.Skip("a million rows take long")
 	}
 	few := openAt(b, newDatabase(b, "sqlite"), Options{})
 	many := openAt(b, newDatabase(b, "sqlite"), Options{})
@@ -157,7 +157,7 @@ func BenchmarkP12Growth(b *testing.B) {
 		}
 	}
 	insert := func(s *Store) func() time.Duration {
-		return typical(func(int) error { round++; return accept(s, "new-")(round) })
+		return typical(func(int) error { round++; return deliver(s, "new-")(round) })
 	}
 	claim := func(s *Store) func() time.Duration { return typical(func(int) error { return claimJob(s) }) }
 	card := func(s *Store) func() time.Duration {
@@ -173,8 +173,7 @@ func handleOf(i int) (h [32]byte) {
 	return h
 }
 
-// pend adds deliveries, available jobs and cards numbered from one number to
-// another.
+// pend adds deliveries, available jobs and cards with the numbers from (inclusive) to (exclusive).
 func pend(b *testing.B, s *Store, from, to int) {
 	numbers := fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d) `, from, to-1)
 	if from >= to {
@@ -197,7 +196,7 @@ func pend(b *testing.B, s *Store, from, to int) {
 }
 
 // claimJob takes one job as River's SQLite driver does
-// (riversqlite v0.47.0, dbsqlc JobGetAvailable).
+// (riversqlite v0.51.2, dbsqlc JobGetAvailable) without FetchOnlyKnownKinds.
 func claimJob(s *Store) error {
 	return s.engine.Write(context.Background(), func(ctx context.Context, tx engine.Tx) error {
 		var id int64

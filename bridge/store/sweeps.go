@@ -7,29 +7,28 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// A Sweep is one look through all that is open at a chat service. It belongs to one
-// process at a time, and what it finds is remembered until a later one, which came
-// to its end, does not.
+// A Sweep is one run through the list of open chats at a chat service. Only one process runs
+// a sweep at a time. The store remembers the keys that it finds, until a later sweep runs to
+// the end of the list without finding them.
 type Sweep struct {
 	Connector string
-	// Since is when the last sweep began that came to its end; what this one finds
-	// may be as old. Zero means that there was none.
+	// Since is when the last complete sweep began; news that this one finds may be as
+	// old. Zero means that there was none.
 	Since time.Time
 	round int64
 }
 
-// keptRounds is for how many sweeps that broke off something is remembered which
-// they did not come to. It bounds what there is of a list that never ends well.
+// keptRounds is after how many incomplete sweeps a key is forgotten that none of them found.
+// It limits how many keys are kept if no sweep ever runs to the end.
 const keptRounds = 20
 
-// SweepDue is when a sweep is due: so long after the last one ended, and not while
-// somebody is at it. Its zero value is at once.
+// SweepDue returns the time at which the next sweep is due: every after the last one ended,
+// and not while another process runs one. The zero time means at once.
 func (s *Store) SweepDue(ctx context.Context, connector string, every time.Duration) (time.Time, error) {
 	var ended, held int64
 	err := s.engine.QueryRow(ctx, querySweepDue, connector).Scan(&ended, &held)
@@ -46,15 +45,15 @@ func (s *Store) SweepDue(ctx context.Context, connector string, every time.Durat
 	return due, nil
 }
 
-// TakeSweep begins a sweep that is due. It is this process's until the given time,
-// unless KeepSweep says otherwise: if the process dies, another begins anew then. It
-// is ErrLeased if none is due.
-func (s *Store) TakeSweep(ctx context.Context, connector string, every time.Duration, until time.Time) (Sweep, error) {
+// StartSweep begins a sweep if one is due, and fails with ErrLeased otherwise. The caller has
+// the sweep until the given time, or a later one from ExtendSweep. After that another process
+// may begin a sweep.
+func (s *Store) StartSweep(ctx context.Context, connector string, every time.Duration, until time.Time) (Sweep, error) {
 	sweep := Sweep{Connector: connector}
 	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
 		now := time.Now()
 		var whole int64
-		err := tx.QueryRow(ctx, queryTakeSweep, connector, micros(until), micros(now), micros(now.Add(-every))).Scan(&sweep.round, &whole)
+		err := tx.QueryRow(ctx, queryStartSweep, connector, micros(until), micros(now), micros(now.Add(-every))).Scan(&sweep.round, &whole)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrLeased
 		}
@@ -62,32 +61,33 @@ func (s *Store) TakeSweep(ctx context.Context, connector string, every time.Dura
 		return err
 	}})
 	if err != nil {
-		return Sweep{}, fmt.Errorf("store: take sweep: %w", err)
+		return Sweep{}, fmt.Errorf("store: start sweep: %w", err)
 	}
 	return sweep, nil
 }
 
-// KeepSweep goes on with a sweep until the given time. It is ErrLeased if another
-// process began one meanwhile.
-func (s *Store) KeepSweep(ctx context.Context, sweep Sweep, until time.Time) error {
+// ExtendSweep lets the caller continue a sweep until the given time. It fails with ErrLeased
+// if another process began a sweep in the meantime.
+func (s *Store) ExtendSweep(ctx context.Context, sweep Sweep, until time.Time) error {
 	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-		n, err := tx.Exec(ctx, queryKeepSweep, sweep.Connector, sweep.round, micros(until))
+		n, err := tx.Exec(ctx, queryExtendSweep, sweep.Connector, sweep.round, micros(until))
 		if err == nil && n == 0 {
 			return ErrLeased
 		}
 		return err
 	}})
 	if err != nil {
-		return fmt.Errorf("store: keep sweep: %w", err)
+		return fmt.Errorf("store: extend sweep: %w", err)
 	}
 	return nil
 }
 
-// NotFoundBefore gives the indexes of those deliveries whose keys are known to no
-// sweep, and notes of the others that they are still there.
-func (s *Store) NotFoundBefore(ctx context.Context, sweep Sweep, all []Delivery) (unknown []int, err error) {
-	err = s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-		unknown = nil // a shared commit that failed is tried again
+// NewlyFound returns the indexes of the deliveries whose keys the store does not know. It
+// marks the keys of the others as found again by this sweep.
+func (s *Store) NewlyFound(ctx context.Context, sweep Sweep, all []Delivery) ([]int, error) {
+	var unknown []int // not a result: if ctx ends, the write may still set it
+	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+		unknown = nil // a failed shared commit runs this again
 		for i, d := range all {
 			now, before := s.found(sweep.Connector, d.Key)
 			n, err := tx.Exec(ctx, queryFoundAgain, sweep.Connector, now, sweep.round, now)
@@ -109,44 +109,32 @@ func (s *Store) NotFoundBefore(ctx context.Context, sweep Sweep, all []Delivery)
 	return unknown, nil
 }
 
-// Beginnings of the keys of deliveries that sweeps found.
-const (
-	foundKey     = "found/"
-	foundLateKey = "found/late/"
-)
+// FoundKey is the prefix of the keys of deliveries that sweeps found. The keys of other
+// deliveries must not begin with it.
+const FoundKey = "found/"
 
-// AcceptFound stores what a sweep found, with its job, and remembers it in the same
-// transaction. Its key may be anything: a keyed hash of it is kept. Late says that it
-// may be old.
-func (s *Store) AcceptFound(ctx context.Context, sweep Sweep, d Delivery, late bool, j Job) error {
+// StoreFound stores a delivery that a sweep found with its job, and remembers its key, in one
+// transaction. Only a keyed hash of d.Key is stored. late says that the news may be old.
+func (s *Store) StoreFound(ctx context.Context, sweep Sweep, d Delivery, late bool, j Job) error {
 	what, _ := s.found(sweep.Connector, d.Key)
-	prefix := foundKey
-	if late {
-		prefix = foundLateKey
-	}
-	d.Connector, d.Known = sweep.Connector, d.Key
-	d.Key = fmt.Sprintf("%s%s/%d", prefix, hex.EncodeToString(what[:12]), sweep.round)
-	if _, err := s.Accept(ctx, d, j); err != nil {
+	d.Connector, d.SweepKey, d.Found, d.FoundLate = sweep.Connector, d.Key, true, late
+	d.Key = fmt.Sprintf(FoundKey+"%s/%d", hex.EncodeToString(what[:12]), sweep.round)
+	if _, err := s.StoreDelivery(ctx, d, j); err != nil {
 		return fmt.Errorf("store: sweep: %w", err)
 	}
 	return nil
 }
 
-// Found reports whether a sweep found what a delivery tells, and whether that may be
-// old.
-func (d Delivery) Found() (found, late bool) {
-	return strings.HasPrefix(d.Key, foundKey), strings.HasPrefix(d.Key, foundLateKey)
-}
-
-// EndSweep ends a sweep. One that came to its end forgets what it did not find. No
-// other begins before the given time, whatever is due.
-func (s *Store) EndSweep(ctx context.Context, sweep Sweep, whole bool, rest time.Time) error {
+// EndSweep ends a sweep. complete says that it ran to the end of the list; the store then
+// forgets the keys that it did not find. No other sweep begins before backoff, even if one is
+// due.
+func (s *Store) EndSweep(ctx context.Context, sweep Sweep, complete bool, backoff time.Time) error {
 	forget := sweep.round
-	if !whole {
+	if !complete {
 		forget -= keptRounds
 	}
 	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-		n, err := tx.Exec(ctx, queryEndSweep, sweep.Connector, sweep.round, micros(rest), time.Now().UnixMicro(), whole)
+		n, err := tx.Exec(ctx, queryEndSweep, sweep.Connector, sweep.round, micros(backoff), time.Now().UnixMicro(), complete)
 		if err == nil && n == 0 {
 			return ErrLeased
 		}
@@ -161,7 +149,7 @@ func (s *Store) EndSweep(ctx context.Context, sweep Sweep, whole bool, rest time
 	return nil
 }
 
-// found is what is kept of a key, and was under the secret before.
+// found returns the keyed hashes of a key with the present secret and with the old one.
 func (s *Store) found(connector, key string) (now, before []byte) {
 	return s.sealer.Sums("found", connector, key)
 }

@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// A BrokenAuditError says where the audit trail is no longer what was written.
+// A BrokenAuditError says that the audit log was changed by something other than the bridge.
 type BrokenAuditError struct {
 	// Seq is the first record that is wrong or missing.
 	Seq    int64
@@ -17,33 +17,33 @@ type BrokenAuditError struct {
 }
 
 func (e *BrokenAuditError) Error() string {
-	return fmt.Sprintf("audit trail is broken at record %d: %s", e.Seq, e.Reason)
+	return fmt.Sprintf("audit log is broken at record %d: %s. It was changed outside the bridge, or the database or the head is not the right one. Keep a copy of the database, and compare it with your last export", e.Seq, e.Reason)
 }
 
-// An AuditSpan is what was verified: the records from First to Head.Seq.
+// An AuditSpan is the range of verified records, from First to Head.Seq.
 type AuditSpan struct {
-	// First is the record after those that were trimmed; 1 if none were.
+	// First is the Seq of the oldest record that was not trimmed.
 	First int64
 	Head  AuditHead
 }
 
-// Records is how many records the span has.
+// Records returns the number of records in the span.
 func (s AuditSpan) Records() int64 { return s.Head.Seq - s.First + 1 }
 
-// VerifyAudit checks every record, the chain between them, and both its ends:
-// that what was erased or trimmed was so by the bridge. A head that was kept
-// elsewhere shows in addition whether the end was cut off or the whole trail
-// rewritten; a zero one is not looked at, and one from before what was trimmed
-// is an error. What was changed is a *BrokenAuditError.
-func (s *Store) VerifyAudit(ctx context.Context, known AuditHead) (AuditSpan, error) {
+// VerifyAudit checks every record and the chain between them, and that a later record lists
+// each one that was erased or trimmed. If the log was changed otherwise, it fails with a
+// *BrokenAuditError. given is a head that was kept elsewhere; with it VerifyAudit also finds
+// out whether records were removed from the end, or the whole log was rewritten. A zero given
+// is ignored; one from before the trimmed records is an error.
+func (s *Store) VerifyAudit(ctx context.Context, given AuditHead) (AuditSpan, error) {
 	for {
 		first, err := s.auditFirst(ctx)
 		if err != nil {
 			return AuditSpan{}, err
 		}
-		span, err := s.verifyAudit(ctx, known)
+		span, err := s.verifyAudit(ctx, given)
 		if _, broken := errors.AsType[*BrokenAuditError](err); broken {
-			// The trail may have been trimmed meanwhile.
+			// If the log was trimmed in the meantime, verify it again.
 			if now, err := s.auditFirst(ctx); err != nil {
 				return AuditSpan{}, err
 			} else if now != first {
@@ -65,50 +65,50 @@ func (s *Store) auditFirst(ctx context.Context) (seq int64, err error) {
 	return part[0].Seq, nil
 }
 
-func (s *Store) verifyAudit(ctx context.Context, known AuditHead) (AuditSpan, error) {
+func (s *Store) verifyAudit(ctx context.Context, given AuditHead) (AuditSpan, error) {
 	none := AuditSpan{}
 	head, err := s.AuditHead(ctx)
 	if err != nil {
 		return none, err
 	}
-	v := verifier{again: func(seq int64) (Record, error) { return s.record(ctx, seq) }, erased: map[int64]bool{}}
+	v := verifier{reread: func(seq int64) (Record, error) { return s.record(ctx, seq) }, erased: map[int64]bool{}}
 	for r, err := range s.Audit(ctx, -1) {
 		if err != nil {
 			return none, err
 		}
-		if err := v.take(r); err != nil {
+		if err := v.check(r); err != nil {
 			return none, err
 		}
 		switch {
-		case known.Seq == v.last.Seq && known != v.last:
-			return none, &BrokenAuditError{v.last.Seq, "the record is not the one that the known head names"}
+		case given.Seq == v.last.Seq && given != v.last:
+			return none, &BrokenAuditError{v.last.Seq, "the record does not match the given head"}
 		case head.Seq == v.last.Seq && head != v.last:
-			return none, &BrokenAuditError{v.last.Seq, "the record is not the one that the stored head names"}
+			return none, &BrokenAuditError{v.last.Seq, "the record does not match the stored head"}
 		}
 	}
 	if err := v.end(); err != nil {
 		return none, err
 	}
-	if expect := max(head.Seq, known.Seq); v.last.Seq < expect {
-		return none, &BrokenAuditError{v.last.Seq + 1, fmt.Sprintf("the trail ends before it, but went on to record %d", expect)}
+	if expect := max(head.Seq, given.Seq); v.last.Seq < expect {
+		return none, &BrokenAuditError{v.last.Seq + 1, fmt.Sprintf("the record is missing, with those up to %d", expect)}
 	}
 	switch {
-	case known.Seq > 0 && known.Seq < v.anchor.Seq:
-		return none, fmt.Errorf("the known head names record %d, and the trail was trimmed through record %d: keep a newer head", known.Seq, v.anchor.Seq)
-	case known.Seq > 0 && known.Seq == v.anchor.Seq && known != v.anchor:
-		return none, &BrokenAuditError{known.Seq, "the record that was trimmed is not the one that the known head names"}
+	case given.Seq > 0 && given.Seq < v.anchor.Seq:
+		return none, fmt.Errorf("the given head is record %d, but records up to %d were deleted because of their age: use a newer head", given.Seq, v.anchor.Seq)
+	case given.Seq > 0 && given.Seq == v.anchor.Seq && given != v.anchor:
+		return none, &BrokenAuditError{given.Seq, "the last trimmed record does not match the given head"}
 	}
-	// The trail may have grown meanwhile, but never beyond its head.
+	// Records may have been added in the meantime, but the head moves with them.
 	if head, err = s.AuditHead(ctx); err != nil {
 		return none, err
 	}
 	if v.last.Seq > head.Seq {
-		return none, &BrokenAuditError{head.Seq + 1, "the record was appended by something else than the bridge"}
+		return none, &BrokenAuditError{head.Seq + 1, "the record was not appended by the bridge"}
 	}
 	return AuditSpan{First: v.anchor.Seq + 1, Head: v.last}, nil
 }
 
-// record reads one record again. One that is gone meanwhile counts as erased.
+// record reads one record again. A record that was trimmed in the meantime counts as erased.
 func (s *Store) record(ctx context.Context, seq int64) (Record, error) {
 	part, err := s.auditPart(ctx, queryAudit, seq-1, 1)
 	if err != nil {
@@ -120,16 +120,16 @@ func (s *Store) record(ctx context.Context, seq int64) (Record, error) {
 	return part[0], nil
 }
 
-// A verifier takes the records of a trail in order.
+// A verifier checks the records of the audit log in order.
 type verifier struct {
-	again  func(seq int64) (Record, error)
+	reread func(seq int64) (Record, error)
 	last   AuditHead
-	anchor AuditHead // the record before the first that is left
-	cut    bool      // and no record has said yet that it was trimmed
-	erased map[int64]bool
+	anchor AuditHead      // the record before the oldest one
+	cut    bool           // records are missing at the start, and no record read so far lists them as trimmed
+	erased map[int64]bool // erased records; true until a later record lists them
 }
 
-func (v *verifier) take(r Record) error {
+func (v *verifier) check(r Record) error {
 	if v.last == (AuditHead{}) && r.Seq > 1 {
 		v.anchor, v.cut = AuditHead{r.Seq - 1, r.Prev}, true
 		v.last = v.anchor
@@ -140,7 +140,7 @@ func (v *verifier) take(r Record) error {
 	case r.Prev != v.last.Hash:
 		return &BrokenAuditError{r.Seq, "the record does not follow the one before it"}
 	case r.Erased && r.Visitor+r.Chat+r.Detail != "":
-		return &BrokenAuditError{r.Seq, "the record counts as erased and still names somebody"}
+		return &BrokenAuditError{r.Seq, "the record is marked as erased but contains personal data"}
 	case r.Hash != r.sum(), !r.Erased && r.Commitment != r.commitment():
 		return &BrokenAuditError{r.Seq, "the record was changed"}
 	}
@@ -151,7 +151,7 @@ func (v *verifier) take(r Record) error {
 	}
 	switch r.Action {
 	case ActionErased:
-		return v.takeErasure(r)
+		return v.checkErasure(r)
 	case ActionTrimmed:
 		var t Trim
 		if json.Unmarshal([]byte(r.Detail), &t) == nil && t.Through == v.anchor.Seq && t.Hash == hex.EncodeToString(v.anchor.Hash[:]) {
@@ -161,10 +161,10 @@ func (v *verifier) take(r Record) error {
 	return nil
 }
 
-func (v *verifier) takeErasure(r Record) error {
+func (v *verifier) checkErasure(r Record) error {
 	var e Erasure
 	if json.Unmarshal([]byte(r.Detail), &e) != nil {
-		return nil // it names nothing, and so allows nothing
+		return nil // it lists no records
 	}
 	for _, seq := range e.Records {
 		if seq <= v.anchor.Seq || seq >= r.Seq {
@@ -177,13 +177,13 @@ func (v *verifier) takeErasure(r Record) error {
 		if _, twice := v.erased[seq]; twice {
 			continue
 		}
-		// It was whole when it was read, which may have been just before.
-		now, err := v.again(seq)
+		// The record was not erased when it was read, but may have been erased since.
+		now, err := v.reread(seq)
 		if err != nil {
 			return err
 		}
 		if !now.Erased {
-			return &BrokenAuditError{seq, fmt.Sprintf("the record was erased, as record %d says, and names somebody again", r.Seq)}
+			return &BrokenAuditError{seq, fmt.Sprintf("record %d lists the record as erased, but it contains personal data", r.Seq)}
 		}
 	}
 	return nil
@@ -191,16 +191,16 @@ func (v *verifier) takeErasure(r Record) error {
 
 func (v *verifier) end() error {
 	if v.cut {
-		return &BrokenAuditError{1, fmt.Sprintf("the record is missing, with those up to %d, and no record says that they were trimmed", v.anchor.Seq)}
+		return &BrokenAuditError{1, fmt.Sprintf("the record is missing, with those up to %d, and no later record lists them as trimmed", v.anchor.Seq)}
 	}
-	var unnamed []int64
+	var unlisted []int64
 	for seq, open := range v.erased {
 		if open {
-			unnamed = append(unnamed, seq)
+			unlisted = append(unlisted, seq)
 		}
 	}
-	if len(unnamed) > 0 {
-		return &BrokenAuditError{slices.Min(unnamed), "the record was erased, and no record says so"}
+	if len(unlisted) > 0 {
+		return &BrokenAuditError{slices.Min(unlisted), "the record was erased, and no later record lists it as erased"}
 	}
 	return nil
 }

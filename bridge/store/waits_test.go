@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestEachWaitIsTakenByOneReplica(t *testing.T) {
+func TestEachWaitIsLeasedByOneReplica(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		stores := []*Store{open(Options{Secret: secretA})}
 		if strings.HasSuffix(t.Name(), "postgres") {
@@ -25,31 +25,31 @@ func TestEachWaitIsTakenByOneReplica(t *testing.T) {
 			}
 		}
 		var mu sync.Mutex
-		taken := map[string]int{}
+		leased := map[string]int{}
 		var all sync.WaitGroup
 		for i := range 8 {
 			all.Go(func() {
 				for range n / 10 {
-					waits, err := stores[i%2].TakeWaits(t.Context(), now.Add(time.Minute), 10)
+					waits, err := stores[i%2].LeaseWaits(t.Context(), now.Add(time.Minute), 10)
 					if err != nil {
 						t.Error(err)
 						return
 					}
 					mu.Lock()
 					for _, w := range waits {
-						taken[w.Card]++
+						leased[w.Card]++
 					}
 					mu.Unlock()
 				}
 			})
 		}
 		all.Wait()
-		if len(taken) != n {
-			t.Errorf("%d of %d waits were taken", len(taken), n)
+		if len(leased) != n {
+			t.Errorf("%d of %d waits were leased", len(leased), n)
 		}
-		for card, times := range taken {
+		for card, times := range leased {
 			if times != 1 {
-				t.Errorf("%s was taken %d times", card, times)
+				t.Errorf("%s was leased %d times", card, times)
 			}
 		}
 		if due, err := stores[0].WaitsDue(t.Context()); due || err != nil {
@@ -70,7 +70,7 @@ func TestAWaitEndsWithItsChange(t *testing.T) {
 		if err := s.Commit(t.Context(), Change{EndWaits: []Wait{{Card: "c1"}, {Card: "c2", Agent: "a"}, {Card: "c3", Agent: "b"}}}); err != nil {
 			t.Fatal(err)
 		}
-		left, err := s.TakeWaits(t.Context(), time.Now().Add(time.Minute), 10)
+		left, err := s.LeaseWaits(t.Context(), time.Now().Add(time.Minute), 10)
 		if err != nil || len(left) != 1 || left[0].Card != "c3" {
 			t.Errorf("left: %+v, %v", left, err)
 		}

@@ -16,29 +16,28 @@ import (
 type agentsCommand struct {
 	List       agentsList       `cmd:"" help:"List who is signed in, the newest first."`
 	SignOut    agentsSignOut    `cmd:"" help:"End the sign-ins of an agent, at once and in all replicas."`
-	Disconnect agentsDisconnect `cmd:"" help:"Take a chat account from the agent that it is connected to, for another to claim."`
+	Disconnect agentsDisconnect `cmd:"" help:"Disconnect a chat account from its agent, so that another agent can connect it."`
 }
 
-// What there is to know where the bridge itself signs nobody in.
+// Answers where the bridge has no list of sign-ins.
 const (
-	remembered = "nobody signs in (BRIDGE_SIGNIN is link): the browser of each agent is remembered for 12 hours by a hash, and cannot be listed; `bridge agents sign-out ID` forgets that of an agent such as rocketchat:a1"
-	atTheProxy = "the proxy in front signs agents in (BRIDGE_SIGNIN is header), and it alone knows who is signed in: look, and sign out, there"
+	noSignIns    = "agents do not sign in (BRIDGE_SIGNIN is link), so there is no list"
+	nameOne      = "--all works only where agents sign in. With BRIDGE_SIGNIN=link, forget the browser of one agent, such as `bridge agents sign-out rocketchat:a1`"
+	proxySignsIn = "the proxy signs agents in (BRIDGE_SIGNIN is header): list sign-ins and sign agents out at the proxy"
 )
 
 type agentsList struct {
-	JSON bool `name:"json" help:"Answer in JSON, a sign-in a line."`
+	JSON bool `name:"json" help:"Print JSON, one sign-in per line."`
 }
 
-// Run lists the sessions there are.
+// Run lists the sign-ins.
 func (c agentsList) Run(ctx context.Context, s streams) error {
-	return beside(ctx, s, func(config *config, db *store.Store) error {
+	return withStore(ctx, s, func(config *config, db *store.Store) error {
 		switch config.signIn.by {
 		case byLink:
-			fmt.Fprintln(s.err, "bridge:", remembered)
-			return nil
+			return c.noList(s, noSignIns)
 		case byHeader:
-			fmt.Fprintln(s.err, "bridge:", atTheProxy)
-			return nil
+			return c.noList(s, proxySignsIn)
 		}
 		all, err := signin.Sessions(ctx, db.AgentSessions())
 		if err != nil {
@@ -57,13 +56,26 @@ func (c agentsList) Run(ctx context.Context, s streams) error {
 		if len(all) == 0 {
 			fmt.Fprintln(table, "Nobody is signed in.")
 		} else {
-			fmt.Fprintln(table, "ID\tNAME\tE-MAIL\tBEGAN\tSEEN")
+			fmt.Fprintln(table, "ID\tNAME\tE-MAIL\tSIGNED IN\tLAST SEEN")
 		}
 		for _, session := range all {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", session.ID, oneLine(session.Name), session.Email, when(session.Began), when(session.Seen))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", session.ID, oneLine(session.Name), session.Email, formatTime(session.Began), formatTime(session.Seen))
 		}
 		return table.Flush()
 	})
+}
+
+// noList says why there is no list. With --json an empty output would mean that nobody is signed in,
+// so there the reason is the output, and the exit status is 1.
+func (c agentsList) noList(s streams, why string) error {
+	if !c.JSON {
+		_, err := fmt.Fprintln(s.err, "bridge:", why)
+		return err
+	}
+	if err := json.NewEncoder(s.out).Encode(map[string]string{"problem": why}); err != nil {
+		return err
+	}
+	return exitStatus(1)
 }
 
 // A listedSession is a line of `agents list --json`.
@@ -76,29 +88,36 @@ type listedSession struct {
 }
 
 type agentsSignOut struct {
-	ID  string `arg:"" optional:"" help:"Id of the agent, as agents list shows it."`
-	All bool   `help:"Sign everybody out."`
+	ID  string `arg:"" optional:"" help:"Id of the agent, such as oidc:login.example.org/1234. With BRIDGE_SIGNIN=link: of the chat account, such as rocketchat:a1."`
+	All bool   `help:"Sign all agents out."`
 }
 
-// Run ends sessions or, where nobody signs in, forgets a browser.
+// Run ends sign-ins. With BRIDGE_SIGNIN=link it forgets the agent's browser.
 func (c agentsSignOut) Run(ctx context.Context, s streams) error {
 	if c.All == (c.ID != "") {
-		return errors.New("name the agent to sign out, or say --all")
+		return errors.New("name one agent to sign out, or use --all")
 	}
-	return beside(ctx, s, func(config *config, db *store.Store) error {
+	return withStore(ctx, s, func(config *config, db *store.Store) error {
 		switch {
 		case config.signIn.by == byHeader:
-			return errors.New(atTheProxy)
+			return errors.New(proxySignsIn)
 		case config.signIn.by == byLink && c.All:
-			return errors.New(remembered)
+			return errors.New(nameOne)
 		case config.signIn.by == byLink:
-			if err := signedOut(ctx, db, c.ID); err != nil {
+			known, err := db.Remembers(ctx, c.ID)
+			switch {
+			case err != nil:
+				return err
+			case !known:
+				return fmt.Errorf("no browser of %s is remembered", c.ID)
+			}
+			if err := auditSignOut(ctx, db, c.ID); err != nil {
 				return err
 			}
 			if err := db.Forget(ctx, c.ID); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintln(s.out, "forgot the browser of", c.ID)
+			_, err = fmt.Fprintln(s.out, "forgot the browser of", c.ID)
 			return err
 		}
 		sessions := db.AgentSessions()
@@ -119,10 +138,10 @@ func (c agentsSignOut) Run(ctx context.Context, s streams) error {
 			_, err := fmt.Fprintln(s.out, "Nobody is signed in.")
 			return err
 		case len(ids) == 0:
-			return fmt.Errorf("%q is not signed in: `bridge agents list` shows who is", c.ID)
+			return fmt.Errorf("%q is not signed in: `bridge agents list` shows the agents who are", c.ID)
 		}
 		for _, id := range ids {
-			if err := signedOut(ctx, db, id); err != nil {
+			if err := auditSignOut(ctx, db, id); err != nil {
 				return err
 			}
 			n, err := signin.SignOut(ctx, sessions, id)
@@ -131,13 +150,14 @@ func (c agentsSignOut) Run(ctx context.Context, s streams) error {
 			}
 			fmt.Fprintf(s.out, "signed out %s (browsers: %d)\n", id, n)
 		}
-		_, err = fmt.Fprintln(s.out, "Whom the sign-in service and the policy still let in can sign in again.")
+		_, err = fmt.Fprintln(s.out, "An agent can sign in again. To prevent that, remove them at the identity provider, or from the groups in BRIDGE_OIDC_GROUPS.")
 		return err
 	})
 }
 
-// signedOut records that an operator signs an agent out, before it is done.
-func signedOut(ctx context.Context, db *store.Store, id string) error {
+// auditSignOut writes to the audit log that an operator signs an agent out. It is
+// called before the sign-out.
+func auditSignOut(ctx context.Context, db *store.Store, id string) error {
 	return db.Commit(ctx, store.Change{Audit: []store.Entry{{Action: "signed out", Agent: operator(), Detail: id}}})
 }
 
@@ -145,12 +165,12 @@ type agentsDisconnect struct {
 	Account string `arg:"" help:"Id of the account in the chat service, such as slack:T1/U2."`
 }
 
-// Run undoes what an agent, or an e-mail address, connected.
+// Run disconnects the account, whether its agent or an e-mail address connected it.
 func (c agentsDisconnect) Run(ctx context.Context, s streams) error {
-	return beside(ctx, s, func(_ *config, db *store.Store) error {
+	return withStore(ctx, s, func(_ *config, db *store.Store) error {
 		account, err := db.Account(ctx, c.Account)
 		if errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("account %q is nobody's: `bridge audit list --action connected` shows those that are", c.Account)
+			return fmt.Errorf("account %q is not connected to an agent: `bridge audit list --action connected` shows which accounts were", c.Account)
 		}
 		if err != nil {
 			return err

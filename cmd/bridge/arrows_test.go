@@ -2,66 +2,87 @@ package main
 
 import (
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// arrows are who may import whom of us. A package that is not here imports
-// nothing of ours.
+// arrows lists for each package of this module the other packages of it that it may
+// import. Each package must be listed.
 var arrows = map[string][]string{
-	"cmd/bridge":                           {"bridge", "bridge/policy", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "connectors", "connectors/chatvisor", "connectors/chatvisor/chatvisortest", "connectors/demo", "connectors/rocketchat", "connectors/slack", "connectors/slack/slacktest", "upscope", "upscope/upscopetest"},
-	"connectors":                           {"bridge", "bridge/settings", "connectors/chatvisor", "connectors/rest", "connectors/rocketchat", "connectors/slack"},
-	"connectors/chatvisor":                 {"bridge", "bridge/settings", "connectors/rest"},
-	"connectors/rocketchat":                {"bridge", "bridge/settings", "connectors/rest"},
-	"connectors/slack":                     {"bridge", "bridge/settings", "connectors/rest"},
-	"connectors/demo":                      {"bridge", "connectors/rest"},
-	"connectors/connectortest":             {"bridge"},
-	"bridge":                               {"bridge/policy", "bridge/signin", "bridge/store", "templates", "upscope"},
-	"bridge/policy":                        {"upscope"},
+	"cmd/bridge":                           {"bridge", "bridge/card", "bridge/chat", "bridge/erase", "bridge/policy", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "connectors", "connectors/chatvisor", "connectors/chatvisor/chatvisortest", "connectors/chatvisor/commands", "connectors/chatvisor/rules", "connectors/demo", "connectors/rest", "connectors/rocketchat", "connectors/slack", "connectors/slack/slacktest", "upscope", "upscope/upscopetest"},
+	"connectors":                           {"bridge/chat", "bridge/settings", "connectors/chatvisor", "connectors/rest", "connectors/rocketchat", "connectors/slack"},
+	"connectors/chatvisor":                 {"bridge/cache", "bridge/chat", "bridge/netaddr", "bridge/settings", "connectors/chatvisor/api", "connectors/chatvisor/rules", "connectors/rest"},
+	"connectors/rocketchat":                {"bridge/chat", "bridge/settings", "connectors/rest"},
+	"connectors/slack":                     {"bridge/cache", "bridge/chat", "bridge/netaddr", "bridge/settings", "connectors/rest"},
+	"connectors/demo":                      {"bridge/chat", "connectors/rest"},
+	"connectors/connectortest":             {"bridge/chat"},
+	"bridge":                               {"bridge/book", "bridge/chat", "bridge/desk", "bridge/door", "bridge/erase", "bridge/hook", "bridge/match", "bridge/policy", "bridge/signin", "bridge/store", "bridge/web", "bridge/work", "templates", "upscope"},
+	"bridge/desk":                          {"bridge/book", "bridge/card", "bridge/chat", "bridge/door", "bridge/erase", "bridge/match", "bridge/policy", "bridge/signin", "bridge/store", "bridge/web", "bridge/work", "templates", "upscope"},
+	"bridge/door":                          {"bridge/book", "bridge/card", "bridge/chat", "bridge/match", "bridge/policy", "bridge/signin", "bridge/store", "bridge/web", "bridge/work", "templates", "upscope"},
+	"bridge/work":                          {"bridge/book", "bridge/card", "bridge/chat", "bridge/erase", "bridge/match", "bridge/policy", "bridge/store", "bridge/web", "templates", "upscope"},
+	"bridge/erase":                         {"bridge/book", "bridge/card", "bridge/store", "upscope"},
+	"bridge/hook":                          {"bridge/book", "bridge/chat", "bridge/store", "bridge/web"},
+	"bridge/match":                         {"bridge/cache", "bridge/card", "bridge/chat", "bridge/store", "bridge/web", "templates", "upscope"},
+	"bridge/book":                          {"bridge/card", "bridge/chat", "bridge/store", "bridge/web"},
+	"bridge/web":                           {"bridge/cache", "bridge/chat", "bridge/netaddr", "bridge/policy", "bridge/signin", "bridge/store", "templates", "upscope"},
+	"bridge/card":                          {"bridge/chat", "bridge/store", "templates", "upscope"},
+	"bridge/cache":                         nil,
+	"connectors/rest":                      {"bridge/netaddr"},
+	"bridge/policy":                        {"bridge/settings/yamlfile", "upscope"},
+	"bridge/settings":                      {"bridge/netaddr"},
+	"bridge/signin":                        {"bridge/netaddr"},
+	"connectors/chatvisor/api":             {"bridge/chat", "connectors/chatvisor/rules", "connectors/rest"},
+	"connectors/chatvisor/commands":        {"bridge/chat", "bridge/settings", "bridge/settings/yamlfile", "connectors/chatvisor", "connectors/chatvisor/api", "connectors/chatvisor/rules"},
+	"connectors/chatvisor/rules":           {"bridge/chat", "bridge/settings/yamlfile"},
 	"bridge/store":                         {"bridge/store/engine", "bridge/store/postgres", "bridge/store/seal", "bridge/store/sqlite"},
 	"bridge/store/postgres":                {"bridge/store/engine"},
 	"bridge/store/sqlite":                  {"bridge/store/engine"},
 	"upscope/upscopetest":                  {"upscope"},
-	"bridge/settings":                      nil,
-	"bridge/signin":                        nil,
+	"bridge/chat":                          nil,
+	"bridge/netaddr":                       nil,
+	"bridge/settings/yamlfile":             nil,
 	"bridge/signin/signintest":             nil,
 	"bridge/benchtest":                     nil,
 	"bridge/browsertest":                   nil,
 	"bridge/benchtest/table":               nil,
 	"bridge/store/engine":                  nil,
 	"bridge/store/seal":                    nil,
-	"connectors/rest":                      nil,
 	"templates":                            nil,
 	"upscope":                              nil,
 	"connectors/chatvisor/chatvisortest":   nil,
+	"connectors/chatvisor/wholetest":       nil,
 	"connectors/rocketchat/rocketchattest": nil,
 	"connectors/slack/slacktest":           nil,
 }
 
-// modules are the outside modules that may be used, and where. Tests may use
-// what they like.
+// modules lists for each outside module the packages that may import it. Tests may
+// import any module.
 var modules = map[string][]string{
-	"github.com/alecthomas/kong":           {"cmd/bridge", "connectors/chatvisor"},
+	"github.com/alecthomas/kong":           {"cmd/bridge", "connectors/chatvisor/commands"},
 	"github.com/alexedwards/scs/v2":        {"bridge/signin"},
 	"github.com/coreos/go-oidc/v3":         {"bridge/signin"},
-	"github.com/gofrs/flock":               {"bridge/store/sqlite", "connectors/chatvisor"},
-	"github.com/google/uuid":               {"bridge", "bridge/store"},
-	"github.com/gorilla/mux":               {"bridge"},
+	"github.com/chromedp/chromedp":         {"bridge/browsertest"},
+	"github.com/go-jose/go-jose/v4":        {"bridge/signin"},
+	"github.com/gofrs/flock":               {"bridge/store/sqlite", "connectors/chatvisor/commands"},
+	"github.com/google/uuid":               {"bridge/book", "bridge/store"},
+	"github.com/gorilla/mux":               {"bridge", "bridge/desk", "bridge/door", "bridge/hook", "bridge/web", "bridge/work"},
 	"github.com/gorilla/websocket":         {"connectors/slack", "connectors/slack/slacktest"},
 	"github.com/jackc/pgx/v5":              {"bridge/store/postgres"},
 	"github.com/kelseyhightower/envconfig": {"bridge/settings"},
-	"github.com/patrickmn/go-cache":        {"bridge"},
+	"github.com/patrickmn/go-cache":        {"bridge/cache"},
 	"github.com/pressly/goose/v3":          {"bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
-	"github.com/prometheus/client_golang":  {"bridge"},
+	"github.com/prometheus/client_golang":  {"bridge/web"},
 	"github.com/riverqueue/river":          {"bridge/benchtest", "bridge/store", "bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
 	"github.com/slack-go/slack":            {"connectors/slack"},
-	"github.com/sony/gobreaker/v2":         {"bridge"},
-	"github.com/tidwall/gjson":             {"connectors/chatvisor"},
-	"go.yaml.in/yaml/v3":                   {"bridge/policy", "connectors/chatvisor"},
+	"github.com/sony/gobreaker/v2":         {"connectors/rest"},
+	"github.com/tidwall/gjson":             {"connectors/chatvisor", "connectors/chatvisor/api", "connectors/chatvisor/commands", "connectors/chatvisor/rules"},
+	"go.yaml.in/yaml/v3":                   {"bridge/policy", "bridge/settings/yamlfile", "connectors/chatvisor/commands", "connectors/chatvisor/rules"},
+	"golang.org/x/net":                     {"bridge/netaddr"},
 	"golang.org/x/oauth2":                  {"bridge/signin"},
-	"golang.org/x/sync":                    {"bridge", "bridge/signin", "cmd/bridge", "connectors/chatvisor"},
-	"golang.org/x/time":                    {"bridge"},
+	"golang.org/x/sync":                    {"bridge", "bridge/cache", "bridge/hook", "bridge/signin", "bridge/work", "cmd/bridge", "connectors/chatvisor"},
+	"golang.org/x/time":                    {"bridge/web"},
 	"modernc.org/sqlite":                   {"bridge/store/sqlite"},
 }
 
@@ -77,9 +98,9 @@ func TestImportsFollowTheArrows(t *testing.T) {
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
 		from := strings.TrimPrefix(fields[0], ours)
-		permitted, known := arrows[from]
-		if !known {
-			t.Errorf("package %s is not in the picture", from)
+		permitted, listed := arrows[from]
+		if !listed {
+			t.Errorf("package %s is not in arrows", from)
 		}
 		for _, to := range fields[1:] {
 			if mine, ok := strings.CutPrefix(to, ours); ok {
@@ -102,16 +123,46 @@ func TestImportsFollowTheArrows(t *testing.T) {
 	for from, all := range arrows {
 		for _, to := range all {
 			if !used[from+to] {
-				t.Errorf("the picture has an arrow from %s to %s that nobody uses", from, to)
+				t.Errorf("arrows allows %s to import %s, but it does not", from, to)
 			}
 		}
 	}
 	for module, all := range modules {
 		for _, from := range all {
 			if !used[module+from] {
-				t.Errorf("%s may be used in %s, and is not", module, from)
+				t.Errorf("modules allows %s in %s, but it is not imported there", module, from)
 			}
 		}
+	}
+}
+
+// Tests of a connector compile without the engine and its databases. Only wholetest
+// links them: it tests the whole way from a delivery to a card.
+func TestTestsOfConnectorsDoNotLinkTheEngine(t *testing.T) {
+	t.Parallel()
+	const whole = "connectors/chatvisor/wholetest"
+	engine := regexp.MustCompile(`/(river|riverqueue|pgx|sqlite|client_golang)(/|$)|^` + ours + `bridge(/store)?$`)
+	// The test binary of a package is listed as the package "<path>.test".
+	out, err := exec.Command("go", "list", "-test", "-f", `{{.ImportPath}} {{join .Deps " "}}`, ours+"connectors/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tested := 0
+	for line := range strings.Lines(string(out)) {
+		names := strings.Fields(line)
+		path, isTest := strings.CutSuffix(names[0], ".test")
+		if !isTest || path == ours+whole {
+			continue
+		}
+		tested++
+		for _, dep := range names[1:] {
+			if engine.MatchString(dep) {
+				t.Errorf("the tests of %s link %s", path, dep)
+			}
+		}
+	}
+	if tested < 8 {
+		t.Errorf("only %d packages were checked", tested)
 	}
 }
 

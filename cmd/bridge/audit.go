@@ -18,38 +18,41 @@ import (
 )
 
 type auditCommand struct {
-	List   auditList   `cmd:"" help:"List who watched whom, the newest last."`
-	Export auditExport `cmd:"" help:"Write every record as a line of JSON."`
-	Verify auditVerify `cmd:"" help:"Check that no record was changed, dropped or added."`
+	List   auditList   `cmd:"" help:"List the records of the audit log, the newest last."`
+	Export auditExport `cmd:"" help:"Print the records as JSON, one per line."`
+	Verify auditVerify `cmd:"" help:"Check that no record was changed, removed or added."`
 }
 
 type auditList struct {
 	Agent   string `help:"Only records of this agent, such as rocketchat:a1."`
-	Visitor string `help:"Only records about the visitor with this short id."`
+	Visitor string `aliases:"customer" help:"Only records about the customer with this short id of Upscope."`
 	Card    string `help:"Only records about this card."`
-	Action  string `help:"Only records with this action, such as watching."`
+	Action  string `help:"Only records with this action: ${actions}."`
 	Since   string `help:"Only records from this time on: 2026-11-21, 2026-11-21T15:04:05Z, or an age such as 36h or 7d."`
 	Until   string `help:"Only records before this time, written as for --since."`
-	Limit   int    `default:"100" help:"At most so many of the newest records; 0 means all."`
+	Limit   int    `default:"100" help:"Print at most this many records, the newest; 0 prints all."`
 }
 
-// Run lists the newest records that fit.
+// Run lists the newest records that match.
 func (c auditList) Run(ctx context.Context, s streams) error {
 	f := store.AuditFilter{Agent: c.Agent, Visitor: c.Visitor, Card: c.Card, Action: c.Action}
+	if c.Action != "" && !slices.Contains(store.Actions, c.Action) {
+		return fmt.Errorf("--action is %q: use one of %s", c.Action, strings.Join(store.Actions, ", "))
+	}
 	var err error
-	if f.Since, err = moment("since", c.Since); err != nil {
+	if f.Since, err = parseTime("since", c.Since); err != nil {
 		return err
 	}
-	if f.Until, err = moment("until", c.Until); err != nil {
+	if f.Until, err = parseTime("until", c.Until); err != nil {
 		return err
 	}
-	return beside(ctx, s, func(_ *config, db *store.Store) error {
+	return withStore(ctx, s, func(_ *config, db *store.Store) error {
 		var found []store.Record
 		for r, err := range db.AuditBack(ctx, math.MaxInt64) {
 			if err != nil {
 				return err
 			}
-			if f.Past(r) {
+			if f.NoneBefore(r) {
 				break
 			}
 			if !f.Fits(r) {
@@ -60,25 +63,25 @@ func (c auditList) Run(ctx context.Context, s streams) error {
 			}
 		}
 		if len(found) == 0 {
-			_, err := fmt.Fprintln(s.out, "No record fits.")
+			_, err := fmt.Fprintln(s.out, "No matching records.")
 			return err
 		}
 		slices.Reverse(found)
 		table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "SEQ\tTIME\tACTION\tAGENT\tVISITOR\tCONNECTOR\tCHAT\tCARD\tDETAIL")
+		fmt.Fprintln(table, "SEQ\tTIME\tACTION\tAGENT\tCUSTOMER\tCONNECTOR\tCHAT\tCARD\tDETAIL")
 		for _, r := range found {
 			visitor, chat := r.Visitor, r.Chat
 			if r.Erased {
 				visitor, chat = "(erased)", "(erased)"
 			}
-			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Seq, when(r.At), r.Action, r.Agent, visitor, r.Connector, chat, r.Card, oneLine(r.Detail))
+			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Seq, formatTime(r.At), r.Action, r.Agent, visitor, r.Connector, chat, r.Card, oneLine(r.Detail))
 		}
 		return table.Flush()
 	})
 }
 
-// moment reads a date, a time or an age.
-func moment(flag, text string) (time.Time, error) {
+// parseTime reads a date, a time or an age. An empty text is the zero time.
+func parseTime(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -97,12 +100,12 @@ func moment(flag, text string) (time.Time, error) {
 }
 
 type auditExport struct {
-	After int64 `help:"Only records after the one with this number: where the export before ended."`
+	After int64 `placeholder:"SEQ" help:"Only records after this number, such as the last number of the previous export."`
 }
 
-// Run writes the records as they are read.
+// Run prints each record as soon as it is read.
 func (c auditExport) Run(ctx context.Context, s streams) error {
-	return beside(ctx, s, func(_ *config, db *store.Store) error {
+	return withStore(ctx, s, func(_ *config, db *store.Store) error {
 		out := bufio.NewWriter(s.out)
 		lines := json.NewEncoder(out)
 		lines.SetEscapeHTML(false)
@@ -119,24 +122,24 @@ func (c auditExport) Run(ctx context.Context, s streams) error {
 }
 
 type auditVerify struct {
-	Head string `placeholder:"SEQ:HASH" help:"A head that was kept elsewhere, to see that the end was not cut off since."`
+	Head string `placeholder:"SEQ:HASH" help:"Head that an earlier verify printed: checks that no record was removed from the end since then."`
 }
 
-// Run verifies the trail. Its exit status is 1 if the trail is broken.
+// Run verifies the audit log. The exit status is 1 if the chain is broken.
 func (c auditVerify) Run(ctx context.Context, s streams) error {
-	known, err := parseHead(c.Head)
+	earlier, err := parseHead(c.Head)
 	if err != nil {
 		return err
 	}
-	return beside(ctx, s, func(_ *config, db *store.Store) error {
-		span, err := db.VerifyAudit(ctx, known)
+	return withStore(ctx, s, func(_ *config, db *store.Store) error {
+		span, err := db.VerifyAudit(ctx, earlier)
 		if err != nil {
 			return err
 		}
 		if span.First > 1 {
-			fmt.Fprintf(s.out, "records 1 to %d were trimmed\n", span.First-1)
+			fmt.Fprintf(s.out, "Records 1 to %d were deleted because of their age (BRIDGE_KEEP_AUDIT).\n", span.First-1)
 		}
-		_, err = fmt.Fprintf(s.out, "%d records are whole; the head is\n%d:%x\n", span.Records(), span.Head.Seq, span.Head.Hash)
+		_, err = fmt.Fprintf(s.out, "Verified %s. Head:\n%d:%x\n", count(span.Records(), "record", "records"), span.Head.Seq, span.Head.Hash)
 		return err
 	})
 }
@@ -148,9 +151,11 @@ func parseHead(text string) (h store.AuditHead, err error) {
 	seq, hash, _ := strings.Cut(text, ":")
 	h.Seq, err = strconv.ParseInt(seq, 10, 64)
 	sum, e := hex.DecodeString(hash)
-	if err != nil || e != nil || len(sum) != len(h.Hash) || h.Seq < 1 {
+	wrong := err != nil || e != nil || len(sum) != len(h.Hash) || h.Seq < 0
+	copy(h.Hash[:], sum)
+	// The head of an empty log is the zero AuditHead: every log continues it.
+	if wrong || h.Seq == 0 && h != (store.AuditHead{}) {
 		return store.AuditHead{}, errors.New("--head must be SEQ:HASH, as `bridge audit verify` prints it")
 	}
-	copy(h.Hash[:], sum)
 	return h, nil
 }

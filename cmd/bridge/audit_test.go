@@ -17,7 +17,7 @@ func FuzzHead(f *testing.F) {
 		}
 		again, err := parseHead(fmt.Sprintf("%d:%x", head.Seq, head.Hash))
 		if err != nil || again != head || head.Seq < 1 {
-			t.Errorf("%q is %v, which reads back as %v, %v", text, head, again, err)
+			t.Errorf("%q parses as %v; printed and parsed again it is %v, %v", text, head, again, err)
 		}
 	})
 }
@@ -31,12 +31,12 @@ func TestATimeIsADateOrAnAge(t *testing.T) {
 		"36h":                       time.Now().Add(-36 * time.Hour),
 		"7d":                        time.Now().AddDate(0, 0, -7),
 	} {
-		if got, err := moment("since", text); err != nil || got.Sub(want).Abs() > time.Minute {
+		if got, err := parseTime("since", text); err != nil || got.Sub(want).Abs() > time.Minute {
 			t.Errorf("%s is %v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"yesterday", "-7d", "-3h", "21.11.2026", "d"} {
-		if got, err := moment("since", text); err == nil {
+		if got, err := parseTime("since", text); err == nil {
 			t.Errorf("%s is %v", text, got)
 		}
 	}

@@ -16,8 +16,8 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// collect makes marks of the secrets that came to be during the run.
-func (r *canaryRun) collect() {
+// collectSecrets adds the secrets that the run made to the marks.
+func (r *canaryRun) collectSecrets() {
 	addresses := regexp.MustCompile(`/w/([A-Za-z0-9_-]{43})`)
 	handles := map[string]bool{}
 	for _, q := range r.chat.Requests() {
@@ -43,15 +43,15 @@ func (r *canaryRun) collect() {
 	}
 }
 
-func (r *canaryRun) nothingIn(place, text string) {
+func (r *canaryRun) searchText(place, text string) {
 	r.Helper()
-	names := found(text, r.marks)
+	names := foundMarks(text, r.marks)
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		r.Errorf("%s holds %s", place, name)
+		r.Errorf("%s contains %s", place, name)
 		only := slices.DeleteFunc(slices.Clone(r.marks), func(m mark) bool { return m.name != name })
 		for line := range strings.Lines(text) {
-			if found(line, only) != nil {
+			if foundMarks(line, only) != nil {
 				r.Logf("%.1000q", line)
 				break
 			}
@@ -59,8 +59,8 @@ func (r *canaryRun) nothingIn(place, text string) {
 	}
 }
 
-// database searches the files of the database.
-func (r *canaryRun) database() {
+// searchDatabase searches the files of the database.
+func (r *canaryRun) searchDatabase() {
 	r.Helper()
 	file := strings.TrimPrefix(r.env["BRIDGE_DATABASE"], "sqlite:")
 	files, err := filepath.Glob(file + "*")
@@ -72,13 +72,13 @@ func (r *canaryRun) database() {
 		if err != nil {
 			r.Fatal(err)
 		}
-		r.nothingIn(filepath.Base(name), string(content))
+		r.searchText(filepath.Base(name), string(content))
 	}
 }
 
-// upstreams searches what was sent to the services. Handles may be in the text
-// that Rocket.Chat shows to an agent, and nowhere else.
-func (r *canaryRun) upstreams() {
+// searchRequests searches the requests to the services. Handles may only be in the
+// text that Rocket.Chat shows to an agent.
+func (r *canaryRun) searchRequests() {
 	for _, q := range r.chat.Requests() {
 		place := q.Method + " " + q.Path
 		body := q.Body
@@ -92,29 +92,29 @@ func (r *canaryRun) upstreams() {
 				r.Fatalf("%s: %s", place, body)
 			}
 			text, _ := sent.Message["msg"].(string)
-			r.nothingIn(place+" (text)", doorAddress.ReplaceAllString(text+sent.Text, "[door]"))
+			r.searchText(place+" (text)", doorAddress.ReplaceAllString(text+sent.Text, "[door]"))
 			delete(sent.Message, "msg")
 			delete(sent.Rest, "text")
 			sent.Rest["message"] = sent.Message
 			rest, _ := json.Marshal(sent.Rest) // it came as JSON
 			body = string(rest)
 		}
-		r.nothingIn(place, q.Query+" "+body)
+		r.searchText(place, q.Query+" "+body)
 	}
-	// Upscope is asked for the visitor by the page key.
-	known := r.marks
-	r.marks = slices.DeleteFunc(slices.Clone(known), func(m mark) bool { return m.name == "the page key" })
+	// The search at Upscope contains the page key.
+	all := r.marks
+	r.marks = slices.DeleteFunc(slices.Clone(all), func(m mark) bool { return m.name == "the page key" })
 	for _, c := range r.upscope.Calls() {
-		r.nothingIn("Upscope's "+string(c.Endpoint), c.RequestURI)
+		r.searchText("Upscope's "+string(c.Endpoint), c.RequestURI)
 	}
 	for _, w := range r.upscope.Watches() {
-		r.nothingIn("a request for a watch link", string(w.Raw))
+		r.searchText("a request for a watch link", string(w.Raw))
 	}
-	r.marks = known
+	r.marks = all
 }
 
-// otherCommands searches what check and starts that fail print.
-func (r *canaryRun) otherCommands() {
+// searchOtherCommands searches the output of other commands and of failing starts.
+func (r *canaryRun) searchOtherCommands() {
 	password := "database/pass word%" + rand.Text()
 	r.marks = append(r.marks, mark{"the database's password", password})
 	escaped := url.QueryEscape(password)
@@ -137,10 +137,11 @@ func (r *canaryRun) otherCommands() {
 		{"check", []string{"BRIDGE_LOG_LEVEL=" + r.poster, "ROCKETCHAT_URL=" + r.chatURL + "/?token=" + escaped, "BRIDGE_ORIGIN=https://u:" + escaped + "@x"}, 2},
 		{"serve", []string{"ROCKETCHAT_WEBHOOK_SECRET=" + r.webhook[:10], "BRIDGE_SIGNIN=" + r.reader}, 2},
 		{"serve", []string{"BRIDGE_LISTEN=" + taken.Addr().String()}, 1},
-		{"serve", []string{"BRIDGE_DATABASE=sqlite:/proc/" + rand.Text() + "/bridge.db"}, 1},
+		{"serve", []string{"BRIDGE_DATABASE=sqlite:/proc/" + rand.Text() + "/bridge.db"}, 2},
+		{"serve", []string{"BRIDGE_DATABASE=sqlite:/proc/" + rand.Text() + ".db"}, 1},
 		{"serve", []string{"BRIDGE_DATABASE=postgres://bridge:" + escaped + "@127.0.0.1:1/bridge"}, 1},
 		{"serve", []string{"BRIDGE_DATABASE=postgres://bridge@127.0.0.1:1/bridge?connect_timeout=1&password=" + escaped}, 1},
-		{"serve", []string{"BRIDGE_DATABASE=postgres://bridge:" + escaped + "@127.0.0.1:1/bridge?sslmode=" + escaped}, 1},
+		{"serve", []string{"BRIDGE_DATABASE=postgres://bridge:" + escaped + "@127.0.0.1:1/bridge?sslmode=" + escaped}, 2},
 		{"serve", []string{"BRIDGE_DATABASE=postgres://bridge:" + password + "@127.0.0.1:1/bridge"}, 2},
 		{"deliveries list", []string{"BRIDGE_DATABASE=postgres://bridge:" + escaped + "@127.0.0.1:1/bridge"}, 1},
 		{"audit verify", []string{"BRIDGE_DATABASE=postgres://bridge:" + escaped + "@127.0.0.1:1/bridge"}, 1},
@@ -152,18 +153,18 @@ func (r *canaryRun) otherCommands() {
 		{"healthcheck", []string{"BRIDGE_LISTEN=" + r.reader}, 1},
 	} {
 		p := start(r, with(r.env, c.changes...), strings.Fields(c.args)...)
-		if status := p.wait(patience); status != c.status {
+		if status := p.wait(maxWait); status != c.status {
 			r.Errorf("%s ended with %d, want %d: %s%s", c.args, status, c.status, p.out, p.err)
 		}
-		r.nothingIn(c.args, p.out.String()+p.err.String())
+		r.searchText(c.args, p.out.String()+p.err.String())
 	}
 	for _, f := range []upscopetest.Fault{{Status: 401, Code: quoting}, {Status: 500, Body: quoting}, {Status: 200, Body: quoting}} {
 		r.upscope.Fail(upscopetest.Usage, f, 1)
 		r.chat.Fail("me", rocketchattest.Fault{Status: 401, Body: `{"error":"` + r.person.token + `"}`}, 2)
 		p := start(r, r.env, "check")
-		if status := p.wait(patience); status != 1 {
+		if status := p.wait(maxWait); status != 1 {
 			r.Errorf("check ended with %d: %s", status, p.out)
 		}
-		r.nothingIn("check", p.out.String()+p.err.String())
+		r.searchText("check", p.out.String()+p.err.String())
 	}
 }

@@ -23,39 +23,39 @@ func TestPromise10NoSecretOfASignInAnywhere(t *testing.T) {
 	r.marks = append(r.marks, mark{"BRIDGE_OIDC_CLIENT_SECRET", r.client})
 	r.start()
 
-	// The ordinary way: in, to the screen, to every page of the desk, and out.
+	// An agent signs in, watches, opens every page of the desk and signs out.
 	door, _, ada := r.card()
-	r.signsIn(ada, door).want(t, http.StatusOK, "Is this your account?")
+	r.signIn(ada, door).want(t, http.StatusOK, "Is this your account?")
 	ada.press(door, url.Values{"connect": {"1"}}).want(t, http.StatusOK, "Ann Silva")
 	first := ada.follow(door).Header.Get("Location")
 	if again := r.watch(ada, door).Header.Get("Location"); first == "" || again != first {
-		t.Error("a press within three seconds leads elsewhere") // the program kept the link for it
+		t.Error("a second press within three seconds got another link") // the program keeps the link for it
 	}
 	for _, page := range []string{"/", "/desk/audit", "/desk/operations", "/desk/erase", "/desk/audit/export"} {
 		ada.follow(page).want(t, http.StatusOK)
 	}
 	ada.press("/signout", nil).want(t, http.StatusOK)
-	r.signsIn(ada, "/signin").want(t, http.StatusOK, "Ada Lovelace")
+	r.signIn(ada, "/signin").want(t, http.StatusOK, "Ada Lovelace")
 	other := r.newBrowser(ada.address)
-	r.signsIn(other, door).want(t, http.StatusOK, "Co-browse with")
+	r.signIn(other, door).want(t, http.StatusOK, "Co-browse with")
 	other.follow(door).wantWatch(t)
 
-	// What an issuer can do wrong.
+	// Faults of an issuer.
 	for _, fault := range []signintest.Fault{
 		signintest.Deny, signintest.OtherState, signintest.OtherIss, signintest.WrongIssuer, signintest.WrongAudience, signintest.WrongNonce,
 		signintest.WrongHash, signintest.WrongKey, signintest.NoSubject, signintest.Expired, signintest.Future, signintest.OtherPerson,
-		signintest.UserinfoFailing, signintest.NotOK, signintest.KeysFailing, signintest.Failing,
+		signintest.UserinfoFailing, signintest.UserinfoTokenRevoked, signintest.KeysFailing, signintest.AllFailing,
 	} {
 		issuer.Break(fault)
-		r.signsIn(r.newBrowser(ada.address), "/signin")
+		r.signIn(r.newBrowser(ada.address), "/signin")
 	}
 	issuer.Break()
-	// A callback that is used twice, and some that nobody asked for.
+	// A callback that is used twice, and one with an error, for no sign-in of this browser.
 	codes := issuer.Secrets()
 	for _, q := range []url.Values{{"state": {"x"}, "code": {codes[1]}}, {"error": {r.client}, "state": {codes[1]}}} {
 		ada.follow("/signin/callback?" + q.Encode())
 	}
-	r.aSessionEndsByCommand(ada)
+	r.signOutByCommand(ada)
 
 	for _, secret := range issuer.Secrets() {
 		r.marks = append(r.marks, mark{"a code or token of the issuer", secret})
@@ -71,23 +71,23 @@ func TestPromise10NoSecretOfASignInAnywhere(t *testing.T) {
 	}
 	r.searchAll()
 
-	// Her address is hers to see, and the operator's.
+	// The agent and operators may see her e-mail address; nothing else may contain it.
 	r.marks = []mark{{"the agent's e-mail", "ada@corp.example"}}
-	r.nothingIn("the log", r.program.err.String())
-	r.database()
-	r.upstreams()
+	r.searchText("the log", r.program.err.String())
+	r.searchDatabase()
+	r.searchRequests()
 }
 
-// signsIn is that of the browser, whose cookies are secrets at every step.
-func (r *canaryRun) signsIn(b *browser, path string) answer {
+// signIn signs in as browser.signIn does, and keeps the cookies of every step as secrets.
+func (r *canaryRun) signIn(b *browser, path string) answer {
 	r.Helper()
-	a := b.signsIn(path)
-	r.cookies = append(r.cookies, b.every...)
-	b.every = nil
+	a := b.signIn(path)
+	r.cookies = append(r.cookies, b.setCookies...)
+	b.setCookies = nil
 	return a
 }
 
-func (r *canaryRun) aSessionEndsByCommand(b *browser) {
+func (r *canaryRun) signOutByCommand(b *browser) {
 	r.Helper()
 	list := r.command(r, r.env, 0, "agents", "list")
 	id := ""
@@ -98,7 +98,7 @@ func (r *canaryRun) aSessionEndsByCommand(b *browser) {
 	}
 	printed := list + r.command(r, r.env, 0, "agents", "list", "--json") + r.command(r, r.env, 0, "agents", "sign-out", id)
 	if a := b.follow("/"); a.StatusCode != http.StatusSeeOther {
-		r.Errorf("signed out, and answered %d", a.StatusCode)
+		r.Errorf("after the sign-out the answer is %d, want a redirect", a.StatusCode)
 	}
-	r.heard.add(answer{&http.Response{Status: "printed"}, printed})
+	r.answers.add(answer{&http.Response{Status: "printed"}, printed})
 }

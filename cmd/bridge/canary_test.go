@@ -16,15 +16,15 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// A canary run is one bridge, everything that it meets, and everything that it
-// said to anybody.
+// A canaryRun is one bridge with its services, the secrets that it knows, and all of
+// its answers.
 type canaryRun struct {
 	*testing.T
 	*services
 	env     map[string]string
 	program *program
 	browser *browser
-	heard   *transcript
+	answers *transcript
 	visitor string // short id
 	person  struct{ token, email, ip, words string }
 	agents  int
@@ -37,52 +37,52 @@ func TestPromise10NoSecretAnywhere(t *testing.T) {
 	r := newCanaryRun(t)
 	r.start()
 	r.chatFromStartToEnd()
-	r.whatUpscopeMayAnswer()
-	r.whatRocketChatMayAnswer()
-	r.whatStrangersSend()
-	r.aSessionWithARecording()
-	r.aPlanThatIsUsedUp()
-	r.collect()
+	r.upscopeFailures()
+	r.rocketChatFailures()
+	r.requestsOfStrangers()
+	r.sessionWithARecording()
+	r.planUsedUp()
+	r.collectSecrets()
 
-	// The search sees what is there.
+	// The search finds a secret that was planted.
 	planted := mark{"planted", "PLANTED/" + rand.Text()}
 	r.browser.do(http.MethodPost, "/hooks/rocketchat", http.Header{"X-Rocketchat-Livechat-Token": {r.webhook}},
 		strings.NewReader(`{"type":"`+planted.value+`"}`)).want(t, http.StatusOK)
-	eventually(t, "what was planted in the log is found there", patience, func() bool {
-		return found(r.program.err.String(), []mark{planted}) != nil
+	eventually(t, "the planted secret is found in the log", maxWait, func() bool {
+		return foundMarks(r.program.err.String(), []mark{planted}) != nil
 	})
 
 	r.searchAll()
 	t.Logf("%d secrets; searched %d bytes of log, %d of answers, %d requests to Rocket.Chat, %d to Upscope",
-		len(r.marks), len(r.program.err.String()), len(r.heard.String()), len(r.chat.Requests()), len(r.upscope.Calls()))
+		len(r.marks), len(r.program.err.String()), len(r.answers.String()), len(r.chat.Requests()), len(r.upscope.Calls()))
 }
 
-// searchAll looks for marks in all there is, and makes the program crash so that
-// there is more.
+// searchAll looks for the marks in everything that the program wrote or sent. It also
+// makes the program crash, and searches the stack traces.
 func (r *canaryRun) searchAll() {
-	r.nothingIn("the metrics", r.metrics(r, r.program))
+	r.searchText("the metrics", r.metrics(r, r.program))
 
-	// A crash that prints every stack, after which the database has its WAL.
+	// SIGQUIT prints the stack of every goroutine, and leaves the database's WAL.
 	r.program.signal(syscall.SIGQUIT)
-	r.program.wait(patience)
+	r.program.wait(maxWait)
 	if !strings.Contains(r.program.err.String(), "goroutine ") {
-		r.Error("there was no crash")
+		r.Error("SIGQUIT printed no stack traces")
 	}
-	r.nothingIn("the log", r.program.err.String())
-	r.nothingIn("what the program printed", r.program.out.String())
-	r.nothingIn("the answers", r.heard.String())
-	r.database()
-	r.upstreams()
-	r.otherCommands()
+	r.searchText("the log", r.program.err.String())
+	r.searchText("what the program printed", r.program.out.String())
+	r.searchText("the answers", r.answers.String())
+	r.searchDatabase()
+	r.searchRequests()
+	r.searchOtherCommands()
 
 	p, _ := startServe(r, r.env)
 	p.terminate()
-	r.nothingIn("the log after the crash", p.err.String())
-	r.database()
+	r.searchText("the log after the crash", p.err.String())
+	r.searchDatabase()
 }
 
 func newCanaryRun(t *testing.T) *canaryRun {
-	r := &canaryRun{T: t, services: newServices(t), heard: &transcript{}}
+	r := &canaryRun{T: t, services: newServices(t), answers: &transcript{}}
 	r.person.token, r.person.email = "visitor-token-"+rand.Text(), "canary+"+strings.ToLower(rand.Text())+"@example.org"
 	r.person.ip, r.person.words = "2001:db8::ca4a:7e57", "my card number is "+rand.Text()
 	r.visitor = r.upscope.Come(upscope.Visitor{
@@ -108,13 +108,13 @@ func (r *canaryRun) start() {
 
 func (r *canaryRun) newBrowser(address string) *browser {
 	b := newBrowser(r.T, address)
-	b.heard = r.heard
+	b.answers = r.answers
 	return b
 }
 
-func (r *canaryRun) opens() (room string) {
-	room = r.chat.OpenChat(rocketchattest.Visitor{
-		ID: rand.Text(), Username: "guest-7", Name: "Ann", Token: r.person.token, Email: r.person.email, Fields: keyed(),
+func (r *canaryRun) openChat() (room string) {
+	room = r.chat.StartChat(rocketchattest.Visitor{
+		ID: rand.Text(), Username: "guest-7", Name: "Ann", Token: r.person.token, Email: r.person.email, Fields: pageKeyFields(),
 	})
 	r.chat.Say(room, "", r.person.words)
 	return room
@@ -126,35 +126,35 @@ func (r *canaryRun) card() (door, room string, b *browser) {
 	r.agents++
 	name := fmt.Sprintf("agent%d", r.agents)
 	r.chat.AddUser(rocketchattest.User{ID: name + "Id", Username: name, Name: "Agent", Roles: []string{"livechat-agent"}})
-	room = r.opens()
+	room = r.openChat()
 	r.chat.Take(room, name)
 	b = r.newBrowser(r.browser.address)
-	b.tells(r.services, "LivechatSessionTaken", room)
-	eventually(r, name+" has a card", patience, func() bool { return len(r.chat.Posts(name)) > 0 })
+	b.deliverEvent(r.services, "LivechatSessionTaken", room)
+	eventually(r, name+" has a card", maxWait, func() bool { return len(r.chat.Posts(name)) > 0 })
 	return r.door(r, name), room, b
 }
 
 func (r *canaryRun) watch(b *browser, door string) answer {
 	r.Helper()
 	a := b.press(door, url.Values{"visitor": {r.visitor}})
-	r.cookies = append(r.cookies, b.every...)
-	b.every = nil
+	r.cookies = append(r.cookies, b.setCookies...)
+	b.setCookies = nil
 	return a
 }
 
-// chatFromStartToEnd sends every event there is, and uses the door as agents and
-// others do.
+// chatFromStartToEnd sends every kind of event, and uses the door as agents, link
+// previews and strangers do.
 func (r *canaryRun) chatFromStartToEnd() {
 	t, b := r.T, r.browser
-	room := r.opens()
-	b.tells(r.services, "LivechatSessionStart", room)
+	room := r.openChat()
+	b.deliverEvent(r.services, "LivechatSessionStart", room)
 	r.chat.Queue(room)
-	b.tells(r.services, "LivechatSessionQueued", room)
+	b.deliverEvent(r.services, "LivechatSessionQueued", room)
 	r.chat.Take(room, "bob")
 	for _, event := range []string{"LivechatSessionTaken", "Message", "LeadCapture", "LivechatEdit", "LivechatOfflineMessage", "test"} {
-		b.tells(r.services, event, room)
+		b.deliverEvent(r.services, event, room)
 	}
-	eventually(t, "bob has a card", patience, func() bool { return len(r.chat.Posts("bob")) > 0 })
+	eventually(t, "bob has a card", maxWait, func() bool { return len(r.chat.Posts("bob")) > 0 })
 	bobs := r.door(t, "bob")
 	b.follow(bobs).want(t, http.StatusOK, "Ann Silva")
 	b.do(http.MethodHead, bobs, nil, nil).want(t, http.StatusOK)
@@ -164,20 +164,20 @@ func (r *canaryRun) chatFromStartToEnd() {
 	thief := r.newBrowser(b.address)
 	thief.follow(bobs).want(t, http.StatusForbidden)
 	thief.press(bobs+"/renew", nil).want(t, http.StatusOK)
-	eventually(t, "bob has a fresh door", patience, func() bool { return r.door(t, "bob") != bobs })
+	eventually(t, "bob has a new link", maxWait, func() bool { return r.door(t, "bob") != bobs })
 	b.follow(bobs).want(t, http.StatusGone)
 	r.chat.Forward(room, "eve")
-	b.tells(r.services, "LivechatSessionForwarded", room)
-	eventually(t, "eve has a card", patience, func() bool { return len(r.chat.Posts("eve")) > 0 })
+	b.deliverEvent(r.services, "LivechatSessionForwarded", room)
+	eventually(t, "eve has a card", maxWait, func() bool { return len(r.chat.Posts("eve")) > 0 })
 	eves := r.door(t, "eve")
 	r.chat.CloseChat(room)
-	b.tells(r.services, "LivechatSession", room)
-	eventually(t, "the card is closed", patience, func() bool { return strings.Contains(r.chat.Posts("eve")[0].Text, "Chat closed") })
+	b.deliverEvent(r.services, "LivechatSession", room)
+	eventually(t, "the card is closed", maxWait, func() bool { return strings.Contains(r.chat.Posts("eve")[0].Text, "Chat closed") })
 	b.press(eves, url.Values{"visitor": {r.visitor}}).want(t, http.StatusGone)
 }
 
-// whatUpscopeMayAnswer has Upscope fail in ways that quote secrets.
-func (r *canaryRun) whatUpscopeMayAnswer() {
+// upscopeFailures makes Upscope fail in ways that quote secrets.
+func (r *canaryRun) upscopeFailures() {
 	t := r.T
 	quoting := r.quoting()
 	foreign := "https://evil.example/session/" + rand.Text()
@@ -209,44 +209,44 @@ func (r *canaryRun) whatUpscopeMayAnswer() {
 	r.upscope.Heal()
 }
 
-// quoting is an answer of Upscope that repeats what it knows.
+// quoting is an answer of Upscope that repeats the secrets it has.
 func (r *canaryRun) quoting() string {
 	return "you sent " + r.secrets.upscope + " for " + r.person.email + " at " + r.person.ip
 }
 
-// aPlanThatIsUsedUp comes last: for a minute nobody asks for a watch link again.
-func (r *canaryRun) aPlanThatIsUsedUp() {
+// planUsedUp must run last: the bridge then makes no watch link for a minute.
+func (r *canaryRun) planUsedUp() {
 	door, _, b := r.card()
 	r.upscope.Fail(upscopetest.Watch, upscopetest.Fault{Status: 402, Body: r.quoting()}, 1)
 	r.watch(b, door).want(r, http.StatusPaymentRequired)
 }
 
-// whatRocketChatMayAnswer has Rocket.Chat fail in ways that quote secrets.
-func (r *canaryRun) whatRocketChatMayAnswer() {
+// rocketChatFailures makes Rocket.Chat fail in ways that quote secrets.
+func (r *canaryRun) rocketChatFailures() {
 	t := r.T
 	quoting := `{"success":false,"error":"no ` + r.person.token + ` or ` + r.person.email + `"}`
 	for _, route := range []string{"rooms.info", "users.info", "livechat/visitors.info", "im.create", "chat.sendMessage"} {
 		for _, f := range []rocketchattest.Fault{{Status: 500, Body: quoting}, {Status: 401, Body: quoting}, {Cut: true}, {Status: 200, Body: quoting}} {
 			r.chat.Fail(route, f, 1)
-			room := r.opens()
+			room := r.openChat()
 			r.chat.Take(room, "bob")
 			before := len(r.chat.Requests())
-			r.browser.tells(r.services, "LivechatSessionTaken", room)
-			eventually(t, route+" is asked", patience, func() bool {
+			r.browser.deliverEvent(r.services, "LivechatSessionTaken", room)
+			eventually(t, route+" is asked", maxWait, func() bool {
 				return slices.ContainsFunc(r.chat.Requests()[before:], func(q rocketchattest.Request) bool { return strings.HasSuffix(q.Path, "/"+route) })
 			})
 		}
 	}
-	// One that hangs, while an agent presses: the press goes on without it.
+	// A call hangs while an agent presses: the press does not wait for it.
 	door, _, b := r.card()
 	r.chat.Fail("rooms.info", rocketchattest.Fault{Hang: true}, 1)
 	r.watch(b, door)
 }
 
-// whatStrangersSend is what arrives at a public address.
-func (r *canaryRun) whatStrangersSend() {
+// requestsOfStrangers sends requests that any public address receives.
+func (r *canaryRun) requestsOfStrangers() {
 	t, b := r.T, r.browser
-	room := r.opens()
+	room := r.openChat()
 	body, header := r.chat.Event("LivechatSessionTaken", room)
 	post := func(status int, token string, body []byte) {
 		t.Helper()
@@ -269,9 +269,9 @@ func (r *canaryRun) whatStrangersSend() {
 	b.do(http.MethodGet, "/healthz", nil, nil).want(t, http.StatusOK)
 }
 
-// aSessionWithARecording has Upscope tell of a session's recording whenever its
-// visitor is read.
-func (r *canaryRun) aSessionWithARecording() {
+// sessionWithARecording makes Upscope return the address of a recording each time that
+// the visitor is read.
+func (r *canaryRun) sessionWithARecording() {
 	t := r.T
 	door, _, b := r.card()
 	r.watch(b, door).wantWatch(t)
@@ -283,7 +283,7 @@ func (r *canaryRun) aSessionWithARecording() {
 	r.upscope.End(id, 5, "was helpful")
 	r.marks = append(r.marks, mark{"secret_video_url", upscopetest.SecretVideoURL(id)}, mark{"part of secret_video_url", "CANARY-SECRET-VIDEO"})
 	before := r.upscope.Requests()[upscopetest.Visitor]
-	eventually(t, "the visitor is read again", patience, func() bool {
+	eventually(t, "the visitor is read again", maxWait, func() bool {
 		door, _, b := r.card()
 		b.follow(door).want(t, http.StatusOK)
 		return r.upscope.Requests()[upscopetest.Visitor] > before

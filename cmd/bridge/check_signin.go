@@ -9,25 +9,38 @@ import (
 	"cobrowse-bridge/bridge/signin"
 )
 
-// googleIssuer knows everybody with a Google account, whoever employs them:
-// developers.google.com/identity/openid-connect/openid-connect
-const googleIssuer = "https://accounts.google.com"
+// publicIssuers sign in everyone with an account that anyone can have, of any employer or none:
+// developers.google.com/identity/openid-connect/openid-connect,
+// docs.gitlab.com/integration/openid_connect_provider, and the tenant of personal accounts in
+// learn.microsoft.com/entra/identity-platform/id-token-claims-reference, claim tid.
+var publicIssuers = map[string]string{
+	"https://accounts.google.com": "a Google account",
+	"https://gitlab.com":          "a GitLab account",
+	"https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0": "a personal Microsoft account",
+}
 
-// whoMay says in plain words whom the settings let in, and to what.
-func (c *config) whoMay() []finding {
-	all := []finding{c.whoAsks()}
-	rules := finding{About: "BRIDGE_POLICY_FILE", OK: "The policy file is sound; `bridge policy explain` says what it lets an agent do."}
+// accessFindings returns who can sign in, and whether a policy file says what they may do.
+func (c *config) accessFindings() []finding {
+	all := []finding{c.signInFinding()}
+	rules := finding{About: "BRIDGE_POLICY_FILE", OK: "The policy file is valid. `bridge policy explain` shows what it lets an agent do."}
 	if c.policy.Path() == "" && c.signIn.by != byLink {
-		rules.OK = "There is no policy file: everybody who signs in may watch the visitors of their own cards, stop sessions and look codes up, and nobody may operate, audit or erase on the desk."
+		rules.OK = "There is no policy file: every agent who signs in may watch the customers of their own cards, stop sessions and look up customers by code. No agent may open other agents' cards, see failed deliveries, read the audit log or erase people. A policy file can allow it."
 	}
 	if c.policy.Path() != "" || c.signIn.by != byLink {
 		all = append(all, rules)
 	}
+	names := []string{"desk"}
+	for _, k := range c.connectors {
+		names = append(names, k.Name)
+	}
+	for _, part := range c.policy.Current().WithoutEffect(names, c.signIn.by != byLink) {
+		all = append(all, finding{About: "BRIDGE_POLICY_FILE", Problem: part, Remedy: "Correct or remove this part of the policy file, or change BRIDGE_CONNECTORS or BRIDGE_SIGNIN."})
+	}
 	return all
 }
 
-// whoAsks says how it is known who is asking.
-func (c *config) whoAsks() finding {
+// signInFinding returns how agents sign in.
+func (c *config) signInFinding() finding {
 	f := finding{About: "BRIDGE_SIGNIN"}
 	switch s := c.signIn; {
 	case s.by == byHeader:
@@ -35,33 +48,37 @@ func (c *config) whoAsks() finding {
 		for _, p := range c.proxies {
 			addresses = append(addresses, p.String())
 		}
-		f.OK = fmt.Sprintf("Agents are whom %s names in %s. Whatever runs there must set or remove each of these headers in every request, and no agent may reach the bridge past it.",
+		f.OK = fmt.Sprintf("The proxy at %s signs agents in, by the headers %s. It must set or remove each of these headers in every request. Agents must not be able to reach the bridge without the proxy.",
 			strings.Join(addresses, ", "), strings.Join(s.headers, ", "))
 	case s.by == byOIDC && len(s.oidc.Domains)+len(s.oidc.Groups) > 0:
-		f.OK = fmt.Sprintf("Agents sign in at %s, and need %s.", s.oidc.Issuer, s.needed())
-	case s.by == byOIDC && s.oidc.Issuer == googleIssuer && c.policy.Path() == "":
-		f.Problem = "Anybody with a Google account may sign in: neither domain nor group nor policy keeps strangers out."
+		f.OK = fmt.Sprintf("Agents sign in at %s, and need %s.", s.oidc.Issuer, s.requirements())
+	case s.by == byOIDC && publicIssuers[s.oidc.Issuer] != "" && c.policy.Current().AllowsEveryone():
+		f.Problem = "Anyone with " + publicIssuers[s.oidc.Issuer] + " can sign in, and there is no policy file that says who may do what."
+		if c.policy.Path() != "" {
+			f.Problem = "Anyone with " + publicIssuers[s.oidc.Issuer] + " can sign in, and the policy file has a rule without who, which allows something to everyone."
+		}
 		f.Remedy = "Name your own domains in BRIDGE_OIDC_DOMAINS."
 	case s.by == byOIDC:
-		f.OK = fmt.Sprintf("Agents sign in at %s, and everybody with an account there may.", s.oidc.Issuer)
+		f.OK = fmt.Sprintf("Agents sign in at %s. Anyone with an account there can sign in.", s.oidc.Issuer)
 	default:
-		f.OK = "In link mode nobody signs in: whoever holds a card's link and presses its button first is taken for its agent."
+		f.OK = "Agents do not sign in (BRIDGE_SIGNIN is link): the first person who has a card's link and presses its button counts as its agent."
 	}
 	return f
 }
 
-func (s signInConfig) needed() string {
+// requirements lists what an agent needs to sign in.
+func (s signInConfig) requirements() string {
 	var all []string
 	if domains := s.oidc.Domains; len(domains) > 0 {
 		all = append(all, "a verified e-mail address at "+strings.Join(domains, " or "))
 	}
 	if groups := s.oidc.Groups; len(groups) > 0 {
-		all = append(all, "to be in "+strings.Join(groups, " or "))
+		all = append(all, "membership in the group "+strings.Join(groups, " or "))
 	}
 	return strings.Join(all, ", and ")
 }
 
-// checkIssuer asks the issuer what it is like.
+// checkIssuer reads the issuer's configuration and compares clocks with it.
 func (c *config) checkIssuer(ctx context.Context) finding {
 	o, err := c.newOIDC(nil)
 	if err == nil {
@@ -71,13 +88,16 @@ func (c *config) checkIssuer(ctx context.Context) finding {
 	callback := c.origin.JoinPath("signin/callback").String()
 	switch {
 	case err == nil:
-		f.OK = fmt.Sprintf("The sign-in service answers. The redirect address to register there is %s.", callback)
+		f.OK = fmt.Sprintf("The identity provider answers. The redirect address to register there is %s.", callback)
 	case errors.Is(err, signin.ErrClock):
-		f.Problem = "Nobody can sign in: " + err.Error() + "."
+		f.Problem = "Agents cannot sign in: " + err.Error() + "."
 		f.Remedy = "Set the clock of this machine, for instance with NTP."
+	case errors.Is(err, signin.ErrUserinfo):
+		f.Problem = "The bridge does not notice when an agent loses access, and has only the claims of the ID token: " + err.Error() + "."
+		f.Remedy = "Check userinfo_endpoint in " + strings.TrimSuffix(c.signIn.oidc.Issuer, "/") + "/.well-known/openid-configuration: it must be the address of the userinfo endpoint."
 	default:
-		f.Problem = "Nobody can sign in: " + err.Error() + "."
-		f.Remedy = "Check BRIDGE_OIDC_ISSUER, whose /.well-known/openid-configuration has to answer, and that this machine reaches it. Who is signed in stays so."
+		f.Problem = "Agents cannot sign in: " + err.Error() + "."
+		f.Remedy = "Check BRIDGE_OIDC_ISSUER, and that this machine can reach its /.well-known/openid-configuration. Agents who are signed in stay signed in."
 	}
 	return f
 }

@@ -18,16 +18,20 @@ func TestCheckAsksTheSignInService(t *testing.T) {
 		status int
 		says   []string
 	}{
-		{"all is sound", func(*signintest.Issuer, map[string]string) {}, 0, []string{
-			"ok       The sign-in service answers. The redirect address to register there is https://bridge.example.org/signin/callback.",
-			"/realm, and everybody with an account there may.", "ok       There is no policy file",
+		{"the sign-in works", func(*signintest.Issuer, map[string]string) {}, 0, []string{
+			"ok       The identity provider answers. The redirect address to register there is https://bridge.example.org/signin/callback.",
+			"/realm. Anyone with an account there can sign in.", "ok       There is no policy file",
 		}},
-		{"it is down", func(i *signintest.Issuer, _ map[string]string) { i.Break(signintest.Failing) }, 1, []string{
-			"problem  Nobody can sign in: the sign-in service does not work: ask what it is like: answered 500.", "Check BRIDGE_OIDC_ISSUER", "Who is signed in stays so.",
+		{"it is down", func(i *signintest.Issuer, _ map[string]string) { i.Break(signintest.AllFailing) }, 1, []string{
+			"problem  Agents cannot sign in: the identity provider failed: its configuration (/.well-known/openid-configuration) cannot be read: HTTP status 500.", "Check BRIDGE_OIDC_ISSUER", "Agents who are signed in stay signed in.",
 		}},
-		{"it has no keys", func(i *signintest.Issuer, _ map[string]string) { i.Break(signintest.KeysFailing) }, 1, []string{"ask for its keys: answered 500."}},
-		{"it goes by another name", func(_ *signintest.Issuer, env map[string]string) { env["BRIDGE_OIDC_ISSUER"] += "/" }, 1, []string{
-			"problem  Nobody can sign in: the sign-in service does not work: it calls itself ", "the setting must say the same, to the letter.",
+		{"it has no keys", func(i *signintest.Issuer, _ map[string]string) { i.Break(signintest.KeysFailing) }, 1, []string{"its keys cannot be read: HTTP status 500."}},
+		{"its userinfo is a page for people", func(i *signintest.Issuer, _ map[string]string) { i.Break(signintest.UserinfoHTML) }, 1, []string{
+			"problem  The bridge does not notice when an agent loses access", "userinfo cannot be used: the answer is not the expected JSON.", "Check userinfo_endpoint in http://",
+		}},
+		{"its userinfo is missing", func(i *signintest.Issuer, _ map[string]string) { i.Break(signintest.UserinfoMissing) }, 1, []string{"userinfo cannot be used: HTTP status 404."}},
+		{"it has another issuer address", func(_ *signintest.Issuer, env map[string]string) { env["BRIDGE_OIDC_ISSUER"] += "/" }, 1, []string{
+			"problem  Agents cannot sign in: the identity provider failed: its issuer is ", "the setting must be exactly the same.",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -35,9 +39,9 @@ func TestCheckAsksTheSignInService(t *testing.T) {
 			s := newServices(t)
 			issuer, env := s.issuer(t, s.env(t), "")
 			c.spoil(issuer, env)
-			says(t, env, c.status, c.says...)
+			checkSays(t, env, c.status, c.says...)
 			if n := issuer.Requests("authorize") + issuer.Requests("token"); n != 0 {
-				t.Errorf("check signs somebody in: %d requests", n)
+				t.Errorf("check began a sign-in: %d requests", n)
 			}
 		})
 	}
@@ -56,25 +60,25 @@ func TestCheckComparesClocksWithTheSignInService(t *testing.T) {
 	}))
 	defer ahead.Close()
 	env["BRIDGE_OIDC_ISSUER"] = ahead.URL + "/realm"
-	says(t, env, 1, "problem  Nobody can sign in: the clocks of the bridge and the sign-in service differ by ", "Set the clock of this machine")
+	checkSays(t, env, 1, "problem  Agents cannot sign in: the clocks of the bridge and the identity provider differ by ", "Set the clock of this machine")
 }
 
-func TestCheckSaysWhoseWordIsTaken(t *testing.T) {
+func TestCheckNamesTheTrustedProxy(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
-	says(t, with(s.env(t), "BRIDGE_SIGNIN=header", "BRIDGE_TRUSTED_PROXIES=10.0.0.7"), 0, "ok       Agents are whom 10.0.0.7/32 names in X-Forwarded-User, ")
+	checkSays(t, with(s.env(t), "BRIDGE_SIGNIN=header", "BRIDGE_TRUSTED_PROXIES=10.0.0.7"), 0, "ok       The proxy at 10.0.0.7/32 signs agents in, by the headers X-Forwarded-User, ")
 }
 
-// says runs check to its end.
-func says(t *testing.T, env map[string]string, status int, texts ...string) {
+// checkSays runs check and compares its exit status and its output.
+func checkSays(t *testing.T, env map[string]string, status int, texts ...string) {
 	t.Helper()
 	p := start(t, env, "check")
-	if got := p.wait(patience); got != status {
+	if got := p.wait(maxWait); got != status {
 		t.Errorf("exit status %d, want %d:\n%s", got, status, p.out)
 	}
 	for _, text := range texts {
 		if !strings.Contains(p.out.String(), text) {
-			t.Errorf("does not say %q:\n%s", text, p.out)
+			t.Errorf("the output has no %q:\n%s", text, p.out)
 		}
 	}
 }

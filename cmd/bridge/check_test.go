@@ -16,24 +16,24 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 		status int
 		says   []string
 	}{
-		{"all is sound", func(*services, map[string]string) {}, 0, []string{
-			"ok       The settings are sound.", "ok       Upscope answers; visitors online now: 1.",
+		{"there are no problems", func(*services, map[string]string) {}, 0, []string{
+			"ok       The settings are valid.", "ok       Upscope answers. Customers online now: 1.",
 			"answers.", "ok       The server keeps the poster out of livechat rooms.",
-			"whoever holds a card's link and presses its button first is taken for its agent",
+			"the first person who has a card's link and presses its button counts as its agent",
 		}},
 		{"the poster sees livechat rooms", func(s *services, _ map[string]string) {
 			s.chat.AddUser(rocketchattest.User{ID: "posterId", Username: "cobrowse", Token: s.poster, Roles: []string{"bot", "livechat-manager"}})
-		}, 1, []string{"problem  THE POSTER SEES LIVECHAT ROOMS", "Take every role but bot from the poster"}},
+		}, 1, []string{"problem  The poster sees livechat rooms", "Remove every role except bot from the poster"}},
 		{"the field for the page key is missing", func(_ *services, env map[string]string) {
 			env["ROCKETCHAT_FIELD"] = "cobrowse_key"
-		}, 1, []string{"problem  The custom field cobrowse_key does not exist.", "or name another one in ROCKETCHAT_FIELD"}},
+		}, 1, []string{"problem  The custom field cobrowse_key does not exist.", "or set ROCKETCHAT_FIELD to another field"}},
 		{"the field is one of rooms", func(s *services, _ map[string]string) {
 			s.chat.AddField("upscope_code", "room")
-		}, 1, []string{"problem  The custom field upscope_code is not of scope Visitor."}},
+		}, 1, []string{"problem  The custom field upscope_code does not have the scope Visitor."}},
 		{"Upscope's key is wrong", func(_ *services, env map[string]string) {
 			env["UPSCOPE_API_KEY"] = "a-public-key-of-the-page-script"
 		}, 1, []string{"problem  Upscope does not accept UPSCOPE_API_KEY: invalid_api_key.", "Make a new secret REST key", "answers."}},
-		{"Upscope wants to be paid", func(s *services, _ map[string]string) {
+		{"the subscription has expired", func(s *services, _ map[string]string) {
 			s.upscope.Fail(upscopetest.Any, upscopetest.Fault{Status: 401, Code: "subscription_expired"}, -1)
 		}, 1, []string{"subscription_expired", "Renew the Upscope subscription."}},
 		{"Upscope refuses without a reason", func(s *services, _ map[string]string) {
@@ -41,8 +41,8 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 		}, 1, []string{"problem  Upscope does not accept UPSCOPE_API_KEY.\n", "Make a new secret REST key"}},
 		{"Upscope is down", func(s *services, _ map[string]string) {
 			s.upscope.Fail(upscopetest.Any, upscopetest.Fault{Status: 503}, -1)
-		}, 1, []string{"problem  Upscope cannot be asked", "Check UPSCOPE_URL"}},
-		{"nothing answers for Rocket.Chat", func(_ *services, env map[string]string) {
+		}, 1, []string{"problem  The request to Upscope failed", "Check UPSCOPE_URL"}},
+		{"Rocket.Chat does not answer", func(_ *services, env map[string]string) {
 			env["ROCKETCHAT_URL"] = "http://127.0.0.1:1"
 		}, 1, []string{"problem  Rocket.Chat cannot be reached", "Set ROCKETCHAT_URL to the workspace's address"}},
 		{"the reader's token is wrong", func(_ *services, env map[string]string) {
@@ -51,10 +51,10 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 		{"the channel for cards is public", func(s *services, env map[string]string) {
 			s.chat.AddRoom(rocketchattest.Room{Type: "c", Name: "support-agents", Members: []string{"bob", "cobrowse"}})
 			env["ROCKETCHAT_SHOW"], env["BRIDGE_SIGNIN"], env["BRIDGE_TRUSTED_PROXIES"] = "rocketchat:#support-agents", "header", "127.0.0.1"
-		}, 1, []string{"ok       Cards can be shown in the channel #support-agents.", "problem  #support-agents is a public channel", "Make it private"}},
+		}, 1, []string{"ok       Cards can be shown in the channel #support-agents.", "problem  ROCKETCHAT_SHOW: #support-agents is a public channel", "Make it private"}},
 		{"the settings are unusable", func(_ *services, env map[string]string) {
 			env["ROCKETCHAT_POSTER_ID"] = "readerId"
-		}, 2, []string{"problem  ROCKETCHAT_POSTER_ID is the reader as well"}},
+		}, 2, []string{"problem  ROCKETCHAT_POSTER_ID must not be the reader"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -63,12 +63,12 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 			env := s.env(t)
 			c.spoil(s, env)
 			p := start(t, env, "check")
-			if status := p.wait(patience); status != c.status {
+			if status := p.wait(maxWait); status != c.status {
 				t.Errorf("exit status %d, want %d", status, c.status)
 			}
 			for _, text := range c.says {
 				if !strings.Contains(p.out.String(), text) {
-					t.Errorf("does not say %q:\n%s", text, p.out)
+					t.Errorf("the output has no %q:\n%s", text, p.out)
 				}
 			}
 			problems := strings.Count(p.out.String(), "problem  ")
@@ -76,11 +76,11 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 				t.Errorf("%d problems:\n%s", problems, p.out)
 			}
 			if c.status == 2 && (len(s.upscope.Calls()) > 0 || len(s.chat.Requests()) > 0) {
-				t.Error("services were asked with unusable settings")
+				t.Error("check called services although the settings are unusable")
 			}
 
 			p = start(t, env, "check", "--json")
-			if status := p.wait(patience); status != c.status {
+			if status := p.wait(maxWait); status != c.status {
 				t.Errorf("exit status %d with --json, want %d", status, c.status)
 			}
 			var answer struct {
@@ -108,7 +108,7 @@ func TestCheckChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
 	p := start(t, s.env(t), "check")
-	if status := p.wait(patience); status != 0 {
+	if status := p.wait(maxWait); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
 	for _, r := range s.chat.Requests() {

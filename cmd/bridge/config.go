@@ -8,58 +8,60 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors"
+	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/upscope"
 )
 
 // bridgeSettings are the variables of the bridge itself.
 type bridgeSettings struct {
 	Origin         string `split_words:"true" need:"yes" desc:"public https address of the bridge, without a path"`
-	Listen         string `split_words:"true" default:":8080" desc:"address to listen on"`
-	MetricsListen  string `split_words:"true" default:"127.0.0.1:9090" desc:"address to serve metrics on, which asks for no password; off for none"`
+	Listen         string `split_words:"true" default:":8080" desc:"address to listen on, in plain HTTP; :8080 is on all network interfaces"`
+	MetricsListen  string `split_words:"true" default:"127.0.0.1:9090" desc:"address to serve metrics on, without a password; off: no metrics"`
 	Database       string `split_words:"true" default:"sqlite:bridge.db" desc:"sqlite:FILE, or postgres://… for several replicas"`
-	Secret         string `split_words:"true" need:"yes" desc:"32 random bytes in base64; seals what is stored"`
-	SecretOld      string `split_words:"true" desc:"the secret before, still opening what it sealed"`
-	Connectors     string `split_words:"true" need:"yes" desc:"comma list of chat services, such as rocketchat"`
-	Signin         string `split_words:"true" default:"link" desc:"who is asking: link (nobody signs in, and a card goes only to the agent it is for), oidc, or header"`
-	LinkLife       string `split_words:"true" default:"30m" desc:"how long a card's address works after the card was last shown, where nobody signs in"`
-	CardLife       string `split_words:"true" default:"8h" desc:"the same where agents sign in"`
-	LinkEmail      string `split_words:"true" default:"false" desc:"connect chat accounts to who signs in with the same confirmed e-mail address, without asking"`
-	SessionIdle    string `split_words:"true" default:"8h" desc:"how long a sign-in lasts unused (oidc)"`
-	SessionLife    string `split_words:"true" default:"12h" desc:"how long a sign-in lasts (oidc)"`
-	PolicyFile     string `split_words:"true" desc:"YAML file that says who may do what; empty: who signs in may watch, stop and look up"`
+	Secret         string `split_words:"true" need:"yes" desc:"32 random bytes in base64, as openssl rand -base64 32 makes them, to encrypt the stored data"`
+	SecretOld      string `split_words:"true" desc:"previous BRIDGE_SECRET, to read data that it encrypted"`
+	Connectors     string `split_words:"true" need:"yes" desc:"comma-separated chat services, such as rocketchat"`
+	Signin         string `split_words:"true" default:"link" desc:"how agents sign in: oidc, header (a proxy signs them in), or link (no sign-in, to try the bridge)"`
+	LinkLife       string `split_words:"true" default:"30m" desc:"how long a card's link works after the card was last shown; only with BRIDGE_SIGNIN=link"`
+	CardLife       string `split_words:"true" default:"8h" desc:"how long a card's link works after the card was last shown; only with BRIDGE_SIGNIN=oidc or header"`
+	LinkEmail      string `split_words:"true" default:"false" desc:"connect a chat account to the agent who signs in with the same verified e-mail address, without asking; only with BRIDGE_SIGNIN=oidc or header"`
+	SessionIdle    string `split_words:"true" default:"8h" desc:"a sign-in ends after this time without use; only with BRIDGE_SIGNIN=oidc"`
+	SessionLife    string `split_words:"true" default:"12h" desc:"a sign-in ends after this time in any case; only with BRIDGE_SIGNIN=oidc"`
+	PolicyFile     string `split_words:"true" desc:"YAML file that says who may do what; empty: agents who sign in may watch, stop and look up"`
 	KeepCards      string `split_words:"true" default:"30d" desc:"how long a card is kept after its last change"`
-	KeepAudit      string `split_words:"true" default:"400d" desc:"how long the record of who watched whom is kept"`
-	KeepFailed     string `split_words:"true" default:"14d" desc:"how long deliveries that failed are kept for a retry"`
-	MatchEmail     string `split_words:"true" default:"false" desc:"let agents choose visitors by the e-mail address typed in the chat"`
-	Sites          string `split_words:"true" desc:"host names of your own pages; visitors on others are shown with a warning"`
-	TrustedProxies string `split_words:"true" desc:"proxies in front that may say where a request comes from and, with header, from whom"`
+	KeepAudit      string `split_words:"true" default:"400d" desc:"how long the audit log is kept"`
+	KeepFailed     string `split_words:"true" default:"14d" desc:"how long failed deliveries are kept for a retry"`
+	MatchEmail     string `split_words:"true" default:"false" desc:"search customers by e-mail address too; the agent has to confirm each match"`
+	Sites          string `split_words:"true" desc:"comma-separated host names of your own pages; customers on other pages are shown with a warning"`
+	TrustedProxies string `split_words:"true" desc:"comma-separated IP addresses or networks of your proxies; the bridge believes their X-Forwarded-For and, with BRIDGE_SIGNIN=header, the headers that name the agent"`
 	LogLevel       string `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat      string `split_words:"true" default:"json" desc:"json or text"`
 }
 
-// upscopeSettings are the variables of the way to Upscope.
+// upscopeSettings are the variables of the Upscope client.
 type upscopeSettings struct {
-	APIKey     string `split_words:"true" need:"yes" desc:"secret REST key"`
+	APIKey     string `split_words:"true" need:"yes" desc:"secret REST key from Upscope's dashboard, not the public key of the page script"`
 	URL        string `split_words:"true" default:"https://api.upscope.io" desc:"address of the REST API"`
 	Version    string `split_words:"true" default:"v1.3" desc:"version of the REST API"`
-	WatchHosts string `split_words:"true" desc:"hosts, with their subdomains, that a watch link may lead to, and those that the watch page redirects to: browsers apply form-action to every redirect, and otherwise stay on the co-browse page without a message though a link was made; empty: those of Upscope's brands"`
+	WatchHosts string `split_words:"true" desc:"comma-separated hosts, with their subdomains, of watch links and of the pages to which they redirect; empty: the hosts of Upscope's brands. A value replaces this list, so name them too; see deploy/README.md"`
 }
 
 const day = 24 * time.Hour
 
-// switchedOff is the value of a setting whose default is not wanted: an empty one
-// counts as not set.
+// switchedOff is the value of a setting that has a default and is not wanted. An empty
+// value would give the default.
 const switchedOff = "off"
 
-// config is what the environment says, checked.
+// config has the checked settings.
 type config struct {
 	origin     *url.URL
 	listen     string
@@ -78,12 +80,12 @@ type config struct {
 	upscope    *upscope.Client
 	eraser     *upscope.Eraser
 	watchHosts upscope.Hosts
-	connectors []bridge.Connector
+	connectors []chat.Connector
 	log        *slog.Logger
 }
 
-// readConfig reads the environment. All faults are found at once; with any,
-// there is no config. Logs go to w, without the secrets.
+// readConfig reads the settings from the environment. It returns all faults at once,
+// and a nil config if there is any. The config's log writes to w, without the secrets.
 func readConfig(w io.Writer) (*config, []settings.Fault) {
 	var (
 		r settings.Reader
@@ -98,9 +100,9 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	r.Group("BRIDGE_HEADER", &h)
 	r.Group("UPSCOPE", &u)
 	c.origin = r.Origin("BRIDGE_ORIGIN", b.Origin)
-	c.listen = r.Listen("BRIDGE_LISTEN", b.Listen)
+	c.listen = r.Listen("BRIDGE_LISTEN", b.Listen, ":8080 or 127.0.0.1:8080")
 	if b.MetricsListen != switchedOff {
-		c.metrics = r.Listen("BRIDGE_METRICS_LISTEN", b.MetricsListen)
+		c.metrics = r.Listen("BRIDGE_METRICS_LISTEN", b.MetricsListen, "127.0.0.1:9090, or "+switchedOff)
 	}
 	c.database = database(&r, b.Database)
 	c.secret = r.Key("BRIDGE_SECRET", b.Secret)
@@ -117,16 +119,19 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	c.proxies = r.Prefixes("BRIDGE_TRUSTED_PROXIES", b.TrustedProxies)
 	c.readSignIn(&r, b, o, h)
 	c.policy = policyFile(&r, b.PolicyFile)
-	level := r.OneOf("BRIDGE_LOG_LEVEL", strings.ToLower(b.LogLevel), "debug", "info", "warn", "error")
+	level := r.OneOf("BRIDGE_LOG_LEVEL", b.LogLevel, "debug", "info", "warn", "error")
 	format := r.OneOf("BRIDGE_LOG_FORMAT", b.LogFormat, "json", "text")
 	key := r.Secret("UPSCOPE_API_KEY", u.APIKey)
 	api := r.URL("UPSCOPE_URL", u.URL)
 
-	clean := bridge.Redact(w)
+	clean := bridge.NewRedactor(w)
 	c.log = newLog(clean, level, format)
-	c.connectors = connectors.Open(&r, "BRIDGE_CONNECTORS", settings.List(b.Connectors), c.signIn.by != byLink, c.log)
+	c.connectors = connectors.Open(&r, "BRIDGE_CONNECTORS", settings.List(b.Connectors), c.signIn.by != byLink, c.matchEmail, c.log)
 	r.Unknown(append(connectors.Prefixes(), "BRIDGE_", "UPSCOPE_")...)
-	clean.Hide(r.Secrets()...)
+	clean.AddSecrets(r.Secrets()...)
+	if ignored := r.Ignored(); len(ignored) > 0 {
+		c.log.Debug("variables of the platform ignored", "names", ignored)
+	}
 
 	var err error
 	hosts := u.WatchHosts
@@ -134,12 +139,12 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 		hosts = upscope.DefaultWatchHosts
 	}
 	if c.watchHosts, err = upscope.ParseHosts(hosts); err != nil {
-		r.Fault("UPSCOPE_WATCH_HOSTS", "must be a comma list of host names")
+		r.AddFault("UPSCOPE_WATCH_HOSTS", "must be comma-separated host names with at least one dot, without https:// and without an empty entry, such as "+upscope.DefaultWatchHosts)
 	}
 	if key != "" && api != nil {
 		c.upscope, c.eraser = client(&r, upscope.Config{
 			URL: api.String(), Version: u.Version, Key: key,
-			Transport: bridge.Upstream("upscope", upscope.NewTransport(), c.log),
+			Transport: rest.Upstream("upscope", upscope.NewTransport(), c.log),
 		})
 	}
 	if faults := r.Faults(); len(faults) > 0 {
@@ -148,48 +153,40 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	return &c, nil
 }
 
-// client makes the ways to Upscope. Each setting is tried alone first, so that a
-// fault names its variable.
+// client makes the Upscope client and eraser. It first tries each setting alone, so
+// that a fault names its variable.
 func client(r *settings.Reader, c upscope.Config) (*upscope.Client, *upscope.Eraser) {
 	for _, alone := range []struct {
-		variable string
+		variable, problem string
 		upscope.Config
 	}{
-		{"UPSCOPE_API_KEY", upscope.Config{Key: c.Key}},
-		{"UPSCOPE_URL", upscope.Config{Key: "any", URL: c.URL}},
-		{"UPSCOPE_VERSION", upscope.Config{Key: "any", Version: c.Version}},
+		{"UPSCOPE_API_KEY", "contains a space or another character that no key has: copy it again", upscope.Config{Key: c.Key}},
+		{"UPSCOPE_URL", "is not the address of a REST API, such as " + upscope.DefaultURL, upscope.Config{Key: "any", URL: c.URL}},
+		{"UPSCOPE_VERSION", "must be v1.2 or a later v1, such as " + upscope.DefaultVersion, upscope.Config{Key: "any", Version: c.Version}},
 	} {
 		if _, err := upscope.New(alone.Config); err != nil {
-			r.Fault(alone.variable, "does not fit: "+strings.TrimPrefix(err.Error(), "upscope: "))
+			r.AddFault(alone.variable, alone.problem)
 		}
 	}
 	made, err := upscope.New(c)
 	eraser, e := upscope.NewEraser(c)
 	if err := errors.Join(err, e); err != nil && len(r.Faults()) == 0 {
-		r.Fault("UPSCOPE_…", "does not fit together: "+err.Error())
+		r.AddFault("UPSCOPE_URL", "is not valid together with UPSCOPE_API_KEY and UPSCOPE_VERSION: "+err.Error())
 	}
 	return made, eraser
 }
 
-// database checks the address of the store, which may hold a password and is
-// therefore a secret as a whole.
+// database checks the address of the store and hides its passwords from the log.
 func database(r *settings.Reader, value string) string {
-	scheme, rest, _ := strings.Cut(value, ":")
-	switch {
-	case scheme == "sqlite" && rest != "":
-		return value
-	case scheme == "postgres" || scheme == "postgresql":
-		if u, err := url.Parse(value); err == nil && u.Host != "" {
-			password, _ := u.User.Password()
-			r.Hide(password)
-			for _, name := range []string{"password", "sslpassword"} { // pgx takes them here as well
-				r.Hide(u.Query().Get(name))
-			}
-			return value
-		}
+	secrets, err := store.CheckAddress(value)
+	if err != nil {
+		r.AddFault("BRIDGE_DATABASE", err.Error())
+		return ""
 	}
-	r.Fault("BRIDGE_DATABASE", "must be sqlite:FILE or postgres://USER@HOST/DATABASE")
-	return ""
+	for _, s := range secrets {
+		r.RedactInLogs(s)
+	}
+	return value
 }
 
 func newLog(w io.Writer, level, format string) *slog.Logger {
@@ -204,7 +201,27 @@ func newLog(w io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &options))
 }
 
-// printVariables lists every variable there is.
+// indented breaks a text into lines of at most width characters, indented by four spaces.
+func indented(text string, width int) string {
+	var b strings.Builder
+	used := width
+	for word := range strings.FieldsSeq(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case b.Len() > 0 && used+1+n <= width:
+			b.WriteString(" " + word)
+			used += 1 + n
+			continue
+		case b.Len() > 0:
+			b.WriteByte('\n')
+		}
+		b.WriteString("    " + word)
+		used = 4 + n
+	}
+	return b.String()
+}
+
+// printVariables lists every setting.
 func printVariables(w io.Writer) error {
 	all := settings.Variables("BRIDGE", &bridgeSettings{})
 	all = append(all, settings.Variables("BRIDGE_OIDC", &oidcSettings{})...)
@@ -213,19 +230,19 @@ func printVariables(w io.Writer) error {
 	for _, name := range connectors.Names() {
 		all = append(all, connectors.Variables(name)...)
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tDEFAULT\tREQUIRED\tMEANING")
 	for _, v := range all {
-		needed := "no"
+		fmt.Fprint(w, v.Name)
 		if v.Needed {
-			needed = "yes"
+			fmt.Fprint(w, "  required")
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.Name, v.Default, needed, v.Meaning)
+		if v.Default != "" {
+			fmt.Fprint(w, "  default: "+v.Default)
+		}
+		fmt.Fprintf(w, "\n%s\n", indented(v.Meaning, 80))
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprint(w, "\nEach may be given as NAME_FILE instead: the path of a file with the value.\n"+
-		"A second Rocket.Chat named rocketchat-emea has variables that begin with ROCKETCHAT_EMEA_.\n")
+	_, err := fmt.Fprint(w, "\nThe settings of a chat service are required only if BRIDGE_CONNECTORS names it.\n"+
+		"Instead of each NAME you can set NAME_FILE to the path of a file that contains the value.\n"+
+		"BRIDGE_POLICY_FILE is the path of the policy file itself.\n"+
+		"The settings of a second Rocket.Chat, named rocketchat-emea, begin with ROCKETCHAT_EMEA_.\n")
 	return err
 }

@@ -9,31 +9,47 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/store"
 )
 
 type deliveriesCommand struct {
-	List  deliveriesList  `cmd:"" help:"List the deliveries that failed or wait."`
-	Show  deliveriesShow  `cmd:"" help:"Show one delivery and each attempt that failed."`
-	Retry deliveriesRetry `cmd:"" help:"Send deliveries through again."`
+	List    deliveriesList    `cmd:"" help:"List the deliveries, cards and other work that failed or wait."`
+	Show    deliveriesShow    `cmd:"" help:"Show one delivery and its failed attempts."`
+	Retry   deliveriesRetry   `cmd:"" help:"Retry what failed."`
+	Dismiss deliveriesDismiss `cmd:"" help:"Remove failures from the list that will not be retried."`
 }
 
 type deliveriesList struct {
-	JSON bool `name:"json" help:"Answer in JSON, a delivery a line."`
+	JSON bool `name:"json" help:"Print JSON, one line for each."`
 }
 
-// Run lists what is not handled, the oldest first.
+// Run lists the deliveries that are not handled, the oldest first, and then everything else
+// that failed.
 func (c deliveriesList) Run(ctx context.Context, s streams) error {
-	return beside(ctx, s, func(_ *config, db *store.Store) error {
+	return withStore(ctx, s, func(_ *config, db *store.Store) error {
 		print, flush := tableOf(s.out)
 		if c.JSON {
 			print, flush = linesOf(s.out)
 		}
-		for b, err := range db.Backlog(ctx) {
+		delivery := map[string]bool{}
+		for b, err := range db.UnfinishedDeliveries(ctx) {
 			if err != nil {
 				return err
 			}
-			if err := print(b); err != nil {
+			delivery[b.ID] = true
+			if err := print(listed(b)); err != nil {
+				return err
+			}
+		}
+		for f, err := range db.Failures(ctx) {
+			if err != nil {
+				return err
+			}
+			if delivery[f.Subject] {
+				continue
+			}
+			if err := print(listedFailure(f)); err != nil {
 				return err
 			}
 		}
@@ -41,54 +57,73 @@ func (c deliveriesList) Run(ctx context.Context, s streams) error {
 	})
 }
 
-func linesOf(w io.Writer) (print func(store.Backlog) error, flush func() error) {
+func linesOf(w io.Writer) (print func(listedWork) error, flush func() error) {
 	lines := json.NewEncoder(w)
-	return func(b store.Backlog) error { return lines.Encode(listed(b)) }, func() error { return nil }
+	return func(l listedWork) error { return lines.Encode(l) }, func() error { return nil }
 }
 
-func tableOf(w io.Writer) (print func(store.Backlog) error, flush func() error) {
+func tableOf(w io.Writer) (print func(listedWork) error, flush func() error) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	begun := false
-	print = func(b store.Backlog) error {
+	print = func(l listedWork) error {
 		if !begun {
 			begun = true
-			fmt.Fprintln(table, "ID\tCONNECTOR\tRECEIVED\tATTEMPTS\tSTATE\tKEY\tLAST ERROR")
+			fmt.Fprintln(table, "ID\tWHAT\tCONNECTOR\tSINCE\tATTEMPTS\tSTATE\tKEY\tLAST ERROR")
 		}
-		_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", b.ID, b.Connector, when(b.Received), b.Attempts, b.State, oneLine(b.Key), lastError(b))
+		_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", l.ID, l.What, l.Connector, formatTime(l.Since), l.Attempts, l.State, oneLine(l.Key), l.LastError)
 		return err
 	}
 	return print, func() error {
 		if !begun {
-			fmt.Fprintln(table, "No delivery failed or waits.")
+			fmt.Fprintln(table, "No delivery waits, and nothing failed.")
 		}
 		return table.Flush()
 	}
 }
 
-// A listedDelivery is a line of `deliveries list --json`.
-type listedDelivery struct {
-	ID        string     `json:"id"`
-	Connector string     `json:"connector"`
-	Key       string     `json:"key"`
-	Received  time.Time  `json:"received"`
+// A listedWork is a line of `deliveries list --json`.
+type listedWork struct {
+	ID        string `json:"id"`
+	What      string `json:"what"`
+	Connector string `json:"connector"`
+	Key       string `json:"key,omitempty"`
+	// Since is when a delivery was received, or when other work failed first.
+	Since     time.Time  `json:"since"`
 	Attempts  int        `json:"attempts"`
 	State     string     `json:"state"`
 	Next      *time.Time `json:"next,omitempty"`
 	LastError string     `json:"last_error,omitempty"`
 }
 
-func listed(b store.Backlog) listedDelivery {
-	l := listedDelivery{
-		ID: b.ID, Connector: b.Connector, Key: b.Key, Received: b.Received, Attempts: b.Attempts, State: b.State, LastError: lastError(b),
+func listed(b store.DeliveryStatus) listedWork {
+	return listedWork{
+		ID: b.ID, What: "delivery", Connector: b.Connector, Key: b.Key, Since: b.Received, Attempts: b.Attempts, State: b.State,
+		Next: optional(b.Next), LastError: lastError(b),
 	}
-	if !b.Next.IsZero() {
-		next := b.Next.UTC()
-		l.Next = &next
+}
+
+func listedFailure(f store.Failure) listedWork {
+	what, connector := bridge.NameFailure(f)
+	l := listedWork{
+		ID: f.ID(), What: what, Connector: connector, Since: f.First, Attempts: f.Attempts,
+		State: store.DeliveryFailed, Next: optional(f.Next), LastError: oneLine(f.Cause),
+	}
+	if l.Next != nil {
+		l.State = store.DeliveryWaiting
 	}
 	return l
 }
 
-func lastError(b store.Backlog) string {
+// optional returns nil for the zero time.
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func lastError(b store.DeliveryStatus) string {
 	if len(b.Errors) == 0 {
 		return ""
 	}
@@ -97,37 +132,40 @@ func lastError(b store.Backlog) string {
 
 type deliveriesShow struct {
 	ID   string `arg:"" help:"Id of the delivery, as deliveries list shows it."`
-	Body bool   `help:"Show what was delivered too, which may be about a person. The audit trail records it."`
+	Body bool   `help:"Show the content too. It may contain personal data, so this is written to the audit log."`
 }
 
 // Run shows one delivery.
 func (c deliveriesShow) Run(ctx context.Context, s streams) error {
-	return beside(ctx, s, func(config *config, db *store.Store) error {
-		b, err := db.BacklogOf(ctx, c.ID)
+	return withStore(ctx, s, func(config *config, db *store.Store) error {
+		b, err := db.DeliveryStatus(ctx, c.ID)
+		if errors.Is(err, store.ErrNotFound) && isListed(ctx, db, c.ID) {
+			return fmt.Errorf("%s is not a delivery: `bridge deliveries list` has all that is stored about it", c.ID)
+		}
 		if err != nil {
 			return explainDelivery(config, c.ID, err)
 		}
 		table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(table, "id\t%s\nconnector\t%s\nkey\t%s\nreceived\t%s\nstate\t%s\nattempts\t%d\n",
-			b.ID, b.Connector, b.Key, when(b.Received), b.State, b.Attempts)
+			b.ID, b.Connector, b.Key, formatTime(b.Received), b.State, b.Attempts)
 		if !b.Next.IsZero() {
-			fmt.Fprintf(table, "next attempt\t%s\n", when(b.Next))
+			fmt.Fprintf(table, "next attempt\t%s\n", formatTime(b.Next))
 		}
 		if !b.Finished.IsZero() {
-			fmt.Fprintf(table, "handled\t%s\n", when(b.Finished))
+			fmt.Fprintf(table, "handled\t%s\n", formatTime(b.Finished))
 		}
 		for _, a := range b.Errors {
-			fmt.Fprintf(table, "attempt %d\t%s\t%s\n", a.Number, when(a.At), oneLine(a.Error))
+			fmt.Fprintf(table, "attempt %d\t%s\t%s\n", a.Number, formatTime(a.At), oneLine(a.Error))
 		}
 		if err := table.Flush(); err != nil || !c.Body {
 			return err
 		}
 		if b.State == store.DeliveryDone {
-			return fmt.Errorf("delivery %s was handled, and its content is gone", c.ID)
+			return fmt.Errorf("delivery %s was handled, and its content was deleted", c.ID)
 		}
-		// First the record, then the look.
-		seen := store.Entry{Action: "delivery shown", Agent: operator(), Connector: b.Connector, Detail: c.ID}
-		if err := db.Commit(ctx, store.Change{Audit: []store.Entry{seen}}); err != nil {
+		// The audit entry is written before the content is shown.
+		entry := store.Entry{Action: "delivery shown", Agent: operator(), Connector: b.Connector, Detail: c.ID}
+		if err := db.Commit(ctx, store.Change{Audit: []store.Entry{entry}}); err != nil {
 			return err
 		}
 		d, err := db.Delivery(ctx, c.ID)
@@ -140,61 +178,86 @@ func (c deliveriesShow) Run(ctx context.Context, s streams) error {
 }
 
 type deliveriesRetry struct {
-	IDs       []string `arg:"" optional:"" name:"id" help:"Ids of deliveries, as deliveries list shows them."`
-	AllFailed bool     `help:"Retry every delivery that failed."`
+	IDs       []string `arg:"" optional:"" name:"id" help:"Ids, as deliveries list shows them."`
+	AllFailed bool     `help:"Retry everything that failed and is not retried automatically."`
 }
 
-// Run makes the jobs of deliveries start at once, in the bridge that runs or that
-// is started next.
+// Run makes the jobs due now. The running bridge does them, or the next one that starts.
 func (c deliveriesRetry) Run(ctx context.Context, s streams) error {
 	if c.AllFailed == (len(c.IDs) > 0) {
-		return errors.New("name the deliveries to retry, or say --all-failed")
+		return errors.New("name what to retry, or use --all-failed")
 	}
-	return beside(ctx, s, func(config *config, db *store.Store) error {
-		ids := c.IDs
+	return withStore(ctx, s, func(config *config, db *store.Store) error {
 		if c.AllFailed {
-			for b, err := range db.Backlog(ctx) {
-				if err != nil {
-					return err
-				}
-				if b.State == store.DeliveryFailed {
-					ids = append(ids, b.ID)
-				}
+			n, err := db.RetryAll(ctx, operator())
+			if n > 0 || err == nil {
+				fmt.Fprintf(s.out, "Retried: %d.\n", n)
 			}
+			return err
 		}
-		if len(ids) == 0 {
-			fmt.Fprintln(s.out, "No delivery failed.")
-		}
-		failed := false
-		for _, id := range ids {
-			if err := db.Retry(ctx, id, operator()); err != nil {
-				failed = true
-				fmt.Fprintln(s.err, "bridge:", explainDelivery(config, id, err))
-				continue
-			}
-			fmt.Fprintln(s.out, "retried", id)
-		}
-		if failed {
-			return exit(1)
-		}
-		return nil
+		return eachID(config, s, c.IDs, "retried", func(id string) error { return db.Retry(ctx, id, operator()) })
 	})
 }
 
-// explainDelivery says why a delivery is not to be had.
+type deliveriesDismiss struct {
+	IDs []string `arg:"" name:"id" help:"Ids, as deliveries list shows them."`
+}
+
+// Run removes failures, and the content of the deliveries among them.
+func (c deliveriesDismiss) Run(ctx context.Context, s streams) error {
+	return withStore(ctx, s, func(config *config, db *store.Store) error {
+		return eachID(config, s, c.IDs, "dismissed", func(id string) error { return db.Dismiss(ctx, id, operator()) })
+	})
+}
+
+// eachID calls do for each id, and prints what was done or why not.
+func eachID(config *config, s streams, ids []string, done string, do func(id string) error) error {
+	failed := false
+	for _, id := range ids {
+		if err := do(id); err != nil {
+			failed = true
+			fmt.Fprintln(s.err, "bridge:", explainDelivery(config, id, err))
+			continue
+		}
+		fmt.Fprintln(s.out, done, id)
+	}
+	if failed {
+		return exitStatus(1)
+	}
+	return nil
+}
+
+// isListed reports whether `bridge deliveries list` has the id.
+func isListed(ctx context.Context, db *store.Store, id string) bool {
+	for f, err := range db.Failures(ctx) {
+		if err != nil {
+			return false
+		}
+		if f.ID() == id {
+			return true
+		}
+	}
+	return false
+}
+
+// explainDelivery turns an error of the store into a sentence about the delivery.
 func explainDelivery(c *config, id string, err error) error {
-	came := store.Came(id)
+	received := store.DeliveryTime(id)
 	switch {
 	case errors.Is(err, store.ErrDone):
-		return fmt.Errorf("delivery %s was handled: there is nothing to retry", id)
+		return fmt.Errorf("delivery %s was handled: there is nothing to retry or to dismiss", id)
+	case errors.Is(err, store.ErrNotFailed):
+		return fmt.Errorf("delivery %s has not failed: it waits for its first attempt, or is being handled", id)
+	case errors.Is(err, store.ErrNoRetry):
+		return fmt.Errorf("%s cannot be retried: fix the cause, then dismiss it", id)
 	case errors.Is(err, store.ErrLeased):
-		return fmt.Errorf("delivery %s is being handled just now", id)
+		return fmt.Errorf("%s is retried automatically: there is nothing to retry or to dismiss", id)
 	case !errors.Is(err, store.ErrNotFound):
 		return err
-	case came.IsZero():
-		return fmt.Errorf("%q is not the id of a delivery: `bridge deliveries list` shows them", id)
-	case time.Since(came) > c.retention.Failed:
-		return fmt.Errorf("delivery %s came %s and has been removed: BRIDGE_KEEP_FAILED keeps what failed for %v", id, when(came), days(c.retention.Failed))
+	case received.IsZero():
+		return fmt.Errorf("nothing that failed has the id %q: `bridge deliveries list` shows the ids", id)
+	case time.Since(received) > c.retention.Failed:
+		return fmt.Errorf("delivery %s was received %s and has been deleted: failed deliveries are kept for %v (BRIDGE_KEEP_FAILED)", id, formatTime(received), days(c.retention.Failed))
 	}
-	return fmt.Errorf("there is no delivery %s: it was handled and removed, erased, or never came here", id)
+	return fmt.Errorf("%s not found: it has not failed, or it was handled and deleted, or erased", id)
 }

@@ -19,6 +19,7 @@ import (
 	"syscall"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/signin/signintest"
@@ -33,25 +34,25 @@ import (
 )
 
 type demoCommand struct {
-	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Loopback address to listen on; port 0 takes a free one."`
+	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address on this machine to listen on; port 0 takes a free port. The default is ${default}."`
 }
 
-// Run shows the bridge between a help desk and an Upscope that exist in memory
-// only, until ctx ends. What the bridge stores goes to a folder that is removed.
+// Run serves the demo until ctx ends: the real bridge between a help desk and an
+// Upscope in memory. The store is in a temporary folder, which is removed at the end.
 func (c demoCommand) Run(ctx context.Context, s streams) (err error) {
 	refuse := func(sentence string, args ...any) error {
 		fmt.Fprintf(s.err, "bridge: "+sentence+"\n", args...)
-		return exit(1)
+		return exitStatus(1)
 	}
-	address, ok := loopback(c.Listen)
+	address, ok := listenAddress(c.Listen)
 	if !ok {
-		return refuse("the demo listens on this machine only: --listen takes 127.0.0.1:PORT, not %s.", c.Listen)
+		return refuse("--listen must be 127.0.0.1:PORT, with a port up to 65535, not %s: the demo listens on this machine only.", c.Listen)
 	}
 	var listen net.ListenConfig
 	listener, err := listen.Listen(ctx, "tcp4", address.String())
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return refuse("another program listens on %s. Take a free port with: bridge demo --listen 127.0.0.1:0", address)
+		return refuse("another program listens on %s. Use a free port with: bridge demo --listen 127.0.0.1:0", address)
 	case err != nil:
 		return refuse("cannot listen on %s: %v.", address, err)
 	}
@@ -63,30 +64,30 @@ func (c demoCommand) Run(ctx context.Context, s streams) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 
-	clean := bridge.Redact(s.err)
-	log := slog.New(uninvited{Handler: newLog(clean, "warn", "text").Handler()})
+	clean := bridge.NewRedactor(s.err)
+	log := slog.New(dropExpected{Handler: newLog(clean, "warn", "text").Handler()})
 	d, err := newDemo(ctx, listener.Addr().String(), folder, log)
 	if err != nil {
 		return err
 	}
-	clean.Hide(d.secrets...)
-	fmt.Fprintf(s.out, "The demo is ready. Open %s in a browser.\nNothing leaves this machine and nothing is kept. Stop it with Ctrl-C.\n", d.origin)
+	clean.AddSecrets(d.secrets...)
+	fmt.Fprintf(s.out, "The demo is ready. Open %s in a browser.\nThe demo connects to no other machine and stores nothing permanently. Stop it with Ctrl-C.\n", d.origin)
 	err = serve(ctx, listener, d, log, d.endStreams, d.run)
 	return errors.Join(err, d.store.Close())
 }
 
-// loopback reads an address to listen on, which has to be one that nobody else
-// can reach. Watch links can lead to IPv4 loopback only.
-func loopback(listen string) (address netip.AddrPort, ok bool) {
-	if port, named := strings.CutPrefix(listen, "localhost:"); named {
+// listenAddress reads an address to listen on. Only IPv4 loopback is ok: other machines
+// cannot reach it, and upscope.ParseHosts admits no IPv6 addresses.
+func listenAddress(listen string) (address netip.AddrPort, ok bool) {
+	if port, found := strings.CutPrefix(listen, "localhost:"); found {
 		listen = "127.0.0.1:" + port
 	}
 	address, err := netip.ParseAddrPort(listen)
 	return address, err == nil && address.Addr().Is4() && address.Addr().IsLoopback()
 }
 
-// demoSite is everything behind the demo's one address: the bridge, the help
-// desk's page, Slack, Chatvisor, Upscope, and the sign-in service.
+// demoSite serves everything at the demo's one address: the bridge, the help desk's
+// page, and stand-ins for Slack, Chatvisor, Upscope and the identity provider.
 type demoSite struct {
 	origin  *url.URL
 	mux     *http.ServeMux
@@ -97,14 +98,14 @@ type demoSite struct {
 	secrets []string
 }
 
-// Paths of the stand-ins. The bridge has all others.
+// Paths of the help desk and the stand-ins. All other paths are the bridge's.
 const (
 	deskPath    = "/demo"
 	upscopePath = "/stand-in/upscope"
 	signInPath  = "/stand-in/sign-in"
 )
 
-// demoPolicy makes Robin, who leads, somebody who may do all there is.
+// demoPolicy lets Robin, who is in the group leads, do everything.
 const demoPolicy = `rules:
   - name: leads
     who: {groups: [leads]}
@@ -121,7 +122,7 @@ func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *dem
 		Key: key, WatchBase: d.origin.JoinPath(upscopePath).String(),
 		OnEnd: func(session string) {
 			if _, err := fake.SendWebhook(ctx, http.DefaultClient, session, upscopetest.Bare); err != nil {
-				log.WarnContext(ctx, "end of session not told", "err", err)
+				log.WarnContext(ctx, "end of session not sent to the bridge", "err", err)
 			}
 		},
 	})
@@ -178,7 +179,7 @@ func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *dem
 	if err == nil {
 		d.bridge, err = bridge.New(bridge.Config{
 			Origin: d.origin, Secret: secret, Store: d.store, Upscope: visitors, WatchHosts: hosts,
-			Connectors: []bridge.Connector{chats, slack, chatvisor}, OIDC: oidc, Policy: policy.Fixed(rules), LinkEmail: true, Version: version, Log: log,
+			Connectors: []chat.Connector{chats, slack, chatvisor}, OIDC: oidc, Policy: policy.Fixed(rules), LinkEmail: true, Version: version, Log: log,
 		})
 	}
 	if err != nil {
@@ -192,10 +193,10 @@ func newDemo(ctx context.Context, host, folder string, log *slog.Logger) (_ *dem
 	return d, nil
 }
 
-// front is the agents' desk for whoever follows a link to it, and leads whoever
-// typed the address to the demo.
+// front serves /: the agents' desk to a browser that followed a link, and a redirect to
+// the demo's page if the address was typed.
 func (d *demoSite) front(w http.ResponseWriter, r *http.Request) {
-	site := r.Header.Get("Sec-Fetch-Site") // browsers without it do send a referrer
+	site := r.Header.Get("Sec-Fetch-Site") // a browser without this header sends a referrer for links
 	if site == "none" || site == "" && r.Referer() == "" {
 		http.Redirect(w, r, deskPath+"/", http.StatusFound)
 		return
@@ -203,8 +204,8 @@ func (d *demoSite) front(w http.ResponseWriter, r *http.Request) {
 	d.bridge.ServeHTTP(w, r)
 }
 
-// ServeHTTP serves one host name, as browsers tell sites apart by it; another
-// that leads here, such as localhost, is led on.
+// ServeHTTP serves one host name, because a site is its host name to a browser.
+// Requests with another name, such as localhost, are redirected to it.
 func (d *demoSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Host == d.origin.Host:
@@ -228,21 +229,21 @@ func (d *demoSite) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// standIn is Upscope in memory as the demo's page reaches it.
+// standIn is Upscope in memory, and knows which visitors are being watched.
 type standIn struct {
 	*upscopetest.Server
-	changed func() // is told when a session begins or ends
+	changed func() // called when a session begins or ends
 
 	mu      sync.Mutex
 	watched map[string]bool // by the visitor's id
 }
 
-// ServeHTTP keeps track of who is watched.
+// ServeHTTP answers as Upscope and updates watched.
 func (u *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	seen := &statusWriter{ResponseWriter: w}
-	u.Server.ServeHTTP(seen, r)
+	answer := &statusWriter{ResponseWriter: w}
+	u.Server.ServeHTTP(answer, r)
 	session, ended := strings.CutSuffix(r.URL.Path, "/end")
-	if !strings.HasPrefix(session, "/session/") || r.Method == http.MethodHead || seen.status >= 400 {
+	if !strings.HasPrefix(session, "/session/") || r.Method == http.MethodHead || answer.status >= 400 {
 		return
 	}
 	for _, link := range u.Watches() {
@@ -255,36 +256,39 @@ func (u *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u.changed()
 }
 
+// Watched reports whether an agent watches the visitor.
 func (u *standIn) Watched(id string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.watched[id]
 }
 
+// Arrive adds a visitor with this browser and returns the short id.
 func (u *standIn) Arrive(b demo.Browser) string {
 	id := u.Come(upscope.Visitor{
 		Name: b.Name, LastURL: b.Page, LocationCity: b.City, LocationCountryName: b.Country,
 		BrowserName: b.Software, DeviceName: b.Device, Identities: []string{b.IntegrationID},
 	})
-	u.SetIntegrationIDs(id, named(b)...)
+	u.SetIntegrationIDs(id, integrationIDs(b)...)
 	if b.Code != "" {
 		u.SetLookupCode(id, b.Code)
 	}
 	return id
 }
 
-// named are the integration ids of a browser. The one at the shop is that of a
-// customer of Chatvisor as well.
-func named(b demo.Browser) []string {
+// integrationIDs are the integration ids of a browser. The browser with a lookup code
+// is Ann's at the shop, and has her id at Chatvisor too.
+func integrationIDs(b demo.Browser) []string {
 	if b.Code == "" {
 		return []string{b.IntegrationID}
 	}
 	return []string{b.IntegrationID, "chatvisor:" + annsID}
 }
 
+// Reset replaces the browser's visitor by a new one and returns the new short id.
 func (u *standIn) Reset(id string, b demo.Browser) string {
 	fresh := u.Server.Reset(id)
-	u.SetIntegrationIDs(fresh, named(b)...)
+	u.SetIntegrationIDs(fresh, integrationIDs(b)...)
 	u.SetIdentities(fresh, b.IntegrationID)
 	if b.Code != "" {
 		u.SetLookupCode(fresh, b.Code)
@@ -292,11 +296,13 @@ func (u *standIn) Reset(id string, b demo.Browser) string {
 	return fresh
 }
 
-func (u *standIn) Identify(id string, integrationIDs, identities []string) {
-	u.SetIntegrationIDs(id, integrationIDs...)
+// Identify replaces the visitor's integration ids and identities.
+func (u *standIn) Identify(id string, integrations, identities []string) {
+	u.SetIntegrationIDs(id, integrations...)
 	u.SetIdentities(id, identities...)
 }
 
+// SetDown makes all calls fail with 503, or lets them succeed again.
 func (u *standIn) SetDown(down bool) {
 	u.Heal()
 	if down {
@@ -315,17 +321,17 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// uninvited drops log lines about failures of Upscope. The demo's fails only
-// because somebody pressed a button for it, and they see what comes of it.
-type uninvited struct {
+// dropExpected drops log lines about failures of Upscope, which in the demo fails only after a press
+// of the button for it, and the page shows the effect. It also drops the line about the new database.
+type dropExpected struct {
 	slog.Handler
 	drop bool
 }
 
-func (h uninvited) Handle(ctx context.Context, r slog.Record) error {
-	drop := h.drop
+func (h dropExpected) Handle(ctx context.Context, r slog.Record) error {
+	drop := h.drop || r.Message == store.NewDatabase
 	r.Attrs(func(a slog.Attr) bool {
-		drop = drop || invited(a)
+		drop = drop || isUpscopeFailure(a)
 		return !drop
 	})
 	if drop {
@@ -334,15 +340,15 @@ func (h uninvited) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
-func (h uninvited) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return uninvited{h.Handler.WithAttrs(attrs), h.drop || slices.ContainsFunc(attrs, invited)}
+func (h dropExpected) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return dropExpected{h.Handler.WithAttrs(attrs), h.drop || slices.ContainsFunc(attrs, isUpscopeFailure)}
 }
 
-func (h uninvited) WithGroup(name string) slog.Handler {
-	return uninvited{h.Handler.WithGroup(name), h.drop}
+func (h dropExpected) WithGroup(name string) slog.Handler {
+	return dropExpected{h.Handler.WithGroup(name), h.drop}
 }
 
-func invited(a slog.Attr) bool {
+func isUpscopeFailure(a slog.Attr) bool {
 	err, ok := a.Value.Any().(error)
 	return ok && (errors.Is(err, upscope.ErrOverPlan) || errors.Is(err, upscope.ErrUpstream))
 }

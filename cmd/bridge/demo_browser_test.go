@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"cobrowse-bridge/bridge/browsertest"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -18,53 +18,24 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// chromium starts a browser, or skips the test where there is none.
+// chromium opens a tab of Chromium, or skips the test if it is not installed.
 func chromium(t *testing.T) context.Context {
 	t.Helper()
-	var path string
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Skip("no Chromium on this machine (apt-get install chromium)")
-	}
-	opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox, // tests often run as root in a container
-		chromedp.DisableGPU,
-		chromedp.NoFirstRun,
-		chromedp.Flag("disable-dev-shm-usage", true),
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true),
-		chromedp.WSURLReadTimeout(time.Minute),
-	)
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("start %s: %v", path, err)
-	}
-	return ctx
+	return browsertest.SharedTab(t)
 }
 
 func steps(t *testing.T, ctx context.Context, what string, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
 }
 
-// shoot writes pictures of a page into the folder that BRIDGE_TEST_SCREENSHOTS
-// names: light, dark, and light on a phone.
-func shoot(t *testing.T, ctx context.Context, name string) {
+// screenshot writes PNGs of a page, light and dark, wide and as on a phone, into the
+// folder that BRIDGE_TEST_SCREENSHOTS names.
+func screenshot(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
 	folder := os.Getenv("BRIDGE_TEST_SCREENSHOTS")
 	if folder == "" {
@@ -86,7 +57,7 @@ func shoot(t *testing.T, ctx context.Context, name string) {
 			t.Fatal(err)
 		}
 		steps(t, ctx, "set the width", chromedp.EmulateViewport(look.width, 844))
-		limited, cancel := context.WithTimeout(ctx, 20*time.Second)
+		limited, cancel := context.WithTimeout(ctx, 3*time.Minute)
 		png, err := chromedp.Run(limited, chromedp.FullScreenshot(100))
 		cancel()
 		if err != nil {
@@ -99,8 +70,8 @@ func shoot(t *testing.T, ctx context.Context, name string) {
 	steps(t, ctx, "set the width", chromedp.EmulateViewport(1280, 844))
 }
 
-// pressInNewTab presses a link that opens a tab, and returns that tab once it leads
-// to an address with this path in it.
+// pressInNewTab clicks a link that opens a tab, waits until the tab's address contains
+// path, and returns the tab.
 func pressInNewTab(t *testing.T, ctx context.Context, link, path string) context.Context {
 	t.Helper()
 	opened := chromedp.WaitNewTarget(ctx, func(i *target.Info) bool { return strings.Contains(i.URL, path) })
@@ -108,7 +79,7 @@ func pressInNewTab(t *testing.T, ctx context.Context, link, path string) context
 	var id target.ID
 	select {
 	case id = <-opened:
-	case <-time.After(20 * time.Second):
+	case <-time.After(3 * time.Minute):
 		t.Fatalf("no tab at %s opened", path)
 	}
 	tab, cancel := chromedp.NewContext(ctx, chromedp.WithTargetID(id))
@@ -120,50 +91,50 @@ func pressInNewTab(t *testing.T, ctx context.Context, link, path string) context
 	return tab
 }
 
-// TestDemoInARealBrowser also takes the pictures; see shoot.
+// TestDemoInARealBrowser plays the demo, and takes the screenshots.
 func TestDemoInARealBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser")
 	}
 	ctx := chromium(t)
-	temporary(t)
+	useTempFolder(t)
 	origin, _ := startDemo(t)
 	css := func(selector string) chromedp.CSS { return chromedp.CSS(selector) }
 
 	steps(t, ctx, "open the demo", chromedp.EmulateViewport(1280, 844), chromedp.Navigate(origin))
-	shoot(t, ctx, "1-begin")
+	screenshot(t, ctx, "1-begin")
 	steps(t, ctx, "start a chat, and see the card without reloading",
 		chromedp.Click(css("#start")), chromedp.WaitVisible(css(".card a.button")))
-	shoot(t, ctx, "2-card")
+	screenshot(t, ctx, "2-card")
 
 	session := pressInNewTab(t, ctx, ".card a.button", signInPath)
 	steps(t, session, "be asked to sign in", chromedp.WaitVisible(css("form button[value=robin]")))
-	shoot(t, session, "3-sign-in")
-	steps(t, session, "sign in as Robin, and be at the door", chromedp.Click(css("form button[value=robin]")), chromedp.WaitVisible(css(".door .button")))
-	shoot(t, session, "16-door-after-sign-in")
+	screenshot(t, session, "3-sign-in")
+	steps(t, session, "sign in as Robin, and see the co-browse page", chromedp.Click(css("form button[value=robin]")), chromedp.WaitVisible(css(".door .button")))
+	screenshot(t, session, "16-door-after-sign-in")
 	steps(t, session, "go on", chromedp.Click(css(".door form .button")), chromedp.WaitVisible(css(".live")))
 	heading, err := chromedp.Run(session, chromedp.Text(css("h1")))
 	if err != nil || heading != "You are watching Ann Lee on https://lampandleaf.example/checkout" {
 		t.Errorf("the session is headed %q, error %v", heading, err)
 	}
-	shoot(t, session, "4-session")
+	screenshot(t, session, "4-session")
 
-	// A tab in the background draws nothing.
+	// Chromium does not draw tabs in the background.
 	if _, err := chromedp.Call(ctx, page.BringToFront, cdp.Empty{}); err != nil {
 		t.Fatal(err)
 	}
-	steps(t, ctx, "see on the demo's page that all is done, without reloading",
+	steps(t, ctx, "see on the demo's page that all steps are done, without reloading",
 		chromedp.WaitVisible(css("#shop.watched")), chromedp.WaitNotPresent(css(".steps .now")),
-		chromedp.Poll[chromedp.Void](`document.querySelector(".card h4").textContent.match(/^(Co-browsing|Live) with/) !== null`))
-	shoot(t, ctx, "5-watched")
+		chromedp.Poll[chromedp.Void](`document.querySelector(".card h4").textContent.match(/^(Waiting for|Session with) /) !== null`))
+	screenshot(t, ctx, "5-watched")
 	again := pressInNewTab(t, ctx, ".card a.button", upscopePath)
-	steps(t, again, "be there with one click", chromedp.WaitVisible(css(".live")))
+	steps(t, again, "see the screen after one click", chromedp.WaitVisible(css(".live")))
 	desk := pressInNewTab(t, ctx, `a[href="/"]`, "/")
 	steps(t, desk, "see the desk", chromedp.WaitVisible(css(`nav[aria-label="Pages"] a[href="/desk/erase"]`)))
-	shoot(t, desk, "10-desk")
+	screenshot(t, desk, "10-desk")
 	for i, page := range []string{"/desk/operations", "/desk/audit", "/desk/erase"} {
 		steps(t, desk, "see "+page, chromedp.Click(css(`nav[aria-label="Pages"] a[href="`+page+`"]`)), chromedp.WaitVisible(css(`a[href="`+page+`"][aria-current]`)))
-		shoot(t, desk, fmt.Sprintf("%d-%s", 11+i, filepath.Base(page)))
+		screenshot(t, desk, fmt.Sprintf("%d-%s", 11+i, filepath.Base(page)))
 	}
 	steps(t, desk, "sign out", chromedp.Click(css(`form[action="/signout"] button`)), chromedp.WaitVisible(css(".notice")))
 	if _, err := chromedp.Call(ctx, page.BringToFront, cdp.Empty{}); err != nil {
@@ -177,26 +148,26 @@ func TestDemoInARealBrowser(t *testing.T) {
 		t.Errorf("the message reads %q after the hand-over, error %v", typed, err)
 	}
 	steps(t, ctx, "see Sam's inbox", chromedp.Click(css("#inbox-sam")), chromedp.WaitVisible(css(".card a.button")))
-	shoot(t, ctx, "6-sam")
+	screenshot(t, ctx, "6-sam")
 	sams := pressInNewTab(t, ctx, ".card a.button", signInPath)
 	steps(t, sams, "sign in as Sam, and be asked whether the account is theirs",
 		chromedp.WaitVisible(css("form button[value=sam]")), chromedp.Click(css("form button[value=sam]")), chromedp.WaitVisible(css(".connect .button")))
-	shoot(t, sams, "14-connect")
-	steps(t, sams, "say yes, and see the door", chromedp.Click(css(".connect .button:not(.quiet)")), chromedp.WaitVisible(css(".facts, dl")), chromedp.WaitNotPresent(css(".connect")))
-	shoot(t, sams, "15-door")
+	screenshot(t, sams, "14-connect")
+	steps(t, sams, "say yes, and see the co-browse page", chromedp.Click(css(".connect .button:not(.quiet)")), chromedp.WaitVisible(css(".facts, dl")), chromedp.WaitNotPresent(css(".connect")))
+	screenshot(t, sams, "15-door")
 	if _, err := chromedp.Call(ctx, page.BringToFront, cdp.Empty{}); err != nil {
 		t.Fatal(err)
 	}
 	steps(t, ctx, "see a scene", chromedp.Click(css("#scene-two")),
 		chromedp.WaitVisible(css(`#scene-two[aria-pressed="true"]`)), chromedp.Click(css("#inbox-robin")),
 		chromedp.WaitVisible(css("#inbox-robin[aria-current]")),
-		chromedp.Poll[chromedp.Void](`[...document.querySelectorAll(".card h4")].some(h => h.textContent === "Several visitors match")`))
-	shoot(t, ctx, "7-several")
+		chromedp.Poll[chromedp.Void](`[...document.querySelectorAll(".card h4")].some(h => h.textContent === "2 customers match")`))
+	screenshot(t, ctx, "7-several")
 	steps(t, ctx, "see the customer gone", chromedp.Click(css("#scene-offline")), chromedp.WaitVisible(css(".away")))
-	shoot(t, ctx, "8-offline")
+	screenshot(t, ctx, "8-offline")
 
 	steps(t, ctx, "look at it on a small phone", chromedp.EmulateViewport(320, 844))
 	if width, err := chromedp.Run(ctx, chromedp.Evaluate[int64](`document.documentElement.scrollWidth`)); err != nil || width > 320 {
-		t.Errorf("the page is %d px wide on a screen of 320, error %v", width, err)
+		t.Errorf("the page is %d px wide on a screen of 320 px, error %v", width, err)
 	}
 }

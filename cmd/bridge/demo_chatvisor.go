@@ -10,13 +10,14 @@ import (
 	"strings"
 	"sync"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/chatvisor"
 	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
+	"cobrowse-bridge/connectors/chatvisor/rules"
 )
 
-// chatvisorPath is where the stand-in for Chatvisor is. annsID is the customer there,
-// whom her page names to Upscope as well.
+// chatvisorPath is the path of the stand-in for Chatvisor. annsID is Ann's id there;
+// her page gives it to Upscope too.
 const (
 	chatvisorPath = "/stand-in/chatvisor"
 	annsID        = "ann"
@@ -27,9 +28,9 @@ var chatvisorHTML string
 
 var chatvisorPage = template.Must(template.New("chatvisor").Parse(chatvisorHTML))
 
-// talk is a tenant of Chatvisor with one customer, and the page on which one plays
-// her.
-type talk struct {
+// chatvisorSite is a tenant of Chatvisor with one customer, Ann, and the page on which
+// the user of the demo plays her.
+type chatvisorSite struct {
 	*chatvisortest.Service
 	hook string // the address of the webhooks, which holds the secret
 	log  *slog.Logger
@@ -39,16 +40,16 @@ type talk struct {
 	done     bool
 }
 
-// addChatvisor puts a tenant of Chatvisor beside the help desk. Its cards go to
-// Slack, since customers read what stands in its conversations.
-func (d *demoSite) addChatvisor(log *slog.Logger) (bridge.Connector, error) {
+// addChatvisor adds the stand-in for Chatvisor. Its cards go to Slack, because customers
+// can read its conversations.
+func (d *demoSite) addChatvisor(log *slog.Logger) (chat.Connector, error) {
 	token, secret := rand.Text(), rand.Text()
-	t := &talk{Service: chatvisortest.New(token), hook: d.origin.JoinPath("hooks/chatvisor", secret).String(), log: log}
+	t := &chatvisorSite{Service: chatvisortest.New(token), hook: d.origin.JoinPath("hooks/chatvisor", secret).String(), log: log}
 	t.Site = d.origin.JoinPath(chatvisorPath).String()
 	t.AddCustomer(chatvisortest.Customer{ID: annsID, Name: "Ann"})
-	rules, err := chatvisor.ParseRules("the demo's rules", []byte(t.Rules()+"\nagent_url_hosts: [\""+d.origin.Host+"\"]\n"))
+	read, err := rules.Parse("the demo's rules", []byte(t.Rules()+"\nagent_url_hosts: [\""+d.origin.Host+"\"]\n"))
 	if err != nil {
-		return bridge.Connector{}, err
+		return chat.Connector{}, err
 	}
 	d.secrets = append(d.secrets, token, secret)
 	api := chatvisorPath + "/api"
@@ -57,22 +58,22 @@ func (d *demoSite) addChatvisor(log *slog.Logger) (bridge.Connector, error) {
 	d.mux.HandleFunc("GET "+chatvisorPath+"/enter/", t.page)
 	d.mux.Handle("POST "+chatvisorPath+"/{$}", http.NewCrossOriginProtection().Handler(http.HandlerFunc(t.act)))
 	conn, err := chatvisor.New(chatvisor.Config{
-		Name: "chatvisor", URL: d.origin.JoinPath(api, chatvisortest.Prefix), Token: token, Secrets: []string{secret}, Rules: rules, Log: log,
+		Name: "chatvisor", URL: d.origin.JoinPath(api, chatvisortest.Prefix), Token: token, Secrets: []string{secret}, Rules: read, Log: log,
 	})
-	conn.ShowAt = bridge.Place{Connector: "slack", Address: slackChannel}
+	conn.ShowAt = chat.Place{Connector: "slack", Address: slackChannel}
 	return conn, err
 }
 
-func (t *talk) page(w http.ResponseWriter, r *http.Request) {
+func (t *chatvisorSite) page(w http.ResponseWriter, r *http.Request) {
 	t.mu.Lock()
 	view := struct {
-		Messages      []string
-		Done, Entered bool
+		Messages     []string
+		Done, Opened bool
 	}{t.messages, t.done, strings.Contains(r.URL.Path, "/enter/")}
 	t.mu.Unlock()
 	var b bytes.Buffer
 	if err := chatvisorPage.Execute(&b, view); err != nil {
-		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
+		http.Error(w, "The page could not be shown.", http.StatusInternalServerError)
 		return
 	}
 	h := w.Header()
@@ -83,8 +84,8 @@ func (t *talk) page(w http.ResponseWriter, r *http.Request) {
 	_, _ = b.WriteTo(w)
 }
 
-// act is what the customer writes, or that an agent is done.
-func (t *talk) act(w http.ResponseWriter, r *http.Request) {
+// act handles the page's forms: the customer writes, or an agent ends the conversation.
+func (t *chatvisorSite) act(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
 	t.mu.Lock()
 	var hooks []chatvisortest.Hook
@@ -100,7 +101,7 @@ func (t *talk) act(w http.ResponseWriter, r *http.Request) {
 	}
 	t.mu.Unlock()
 	if err := chatvisortest.Call(r.Context(), http.DefaultClient, t.hook, hooks...); err != nil {
-		t.log.WarnContext(r.Context(), "webhooks of the stand-in for Chatvisor were not taken", "err", err)
+		t.log.WarnContext(r.Context(), "webhooks of the stand-in for Chatvisor not accepted", "err", err)
 	}
 	http.Redirect(w, r, chatvisorPath+"/", http.StatusSeeOther)
 }

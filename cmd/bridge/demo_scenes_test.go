@@ -13,14 +13,14 @@ import (
 )
 
 func TestDemoShowsWhatGoesWrong(t *testing.T) {
-	temporary(t)
+	useTempFolder(t)
 	for _, c := range []struct {
 		scene, card string
 		status      int
 		page        string
 	}{
-		{"two", "Several visitors match", http.StatusOK, "Which visitor"},
-		{"offline", "Ann is offline", http.StatusOK, "Look again"},
+		{"two", "2 customers match", http.StatusOK, "Which customer"},
+		{"offline", "Ann is offline", http.StatusOK, "Check again"},
 	} {
 		t.Run(c.scene, func(t *testing.T) {
 			origin, _ := startDemo(t)
@@ -34,15 +34,15 @@ func TestDemoShowsWhatGoesWrong(t *testing.T) {
 	}
 }
 
-// Whatever was played before, there is a customer and a card to press.
+// Before each scene the demo prepares a customer and a card, whatever its state was.
 func TestDemoShowsWhatGoesWrongAtUpscope(t *testing.T) {
-	temporary(t)
+	useTempFolder(t)
 	for _, before := range []struct {
 		name, do, scene, card, then string
 	}{
 		{name: "nothing has happened yet"},
 		{"there is a chat", "start", "", "Co-browse with Ann", ""},
-		{"the chat is over", "start", "", "Co-browse with Ann", "close"},
+		{"the chat was closed", "start", "", "Co-browse with Ann", "close"},
 		{"the tab was closed during the chat", "start", "", "Co-browse with Ann", "leave"},
 		{"the tab was closed", "leave", "", "", ""},
 		{"the customer was offline", "scene", "offline", "Ann is offline", ""},
@@ -53,8 +53,8 @@ func TestDemoShowsWhatGoesWrongAtUpscope(t *testing.T) {
 			name, hint, page string
 			status           int
 		}{
-			{"plan", "Upscope now refuses new sessions. Press Co-browse", "plan is used up", http.StatusPaymentRequired},
-			{"down", "Upscope now fails every request. Press Co-browse", "isn’t answering", http.StatusServiceUnavailable},
+			{"plan", "Upscope now refuses new sessions. Press Co-browse", "Your company’s sessions are used up", http.StatusPaymentRequired},
+			{"down", "Upscope now fails every request. Press Co-browse", "does not answer", http.StatusServiceUnavailable},
 		} {
 			t.Run(scene.name+" after "+before.name, func(t *testing.T) {
 				origin, _ := startDemo(t)
@@ -89,7 +89,7 @@ func TestDemoShowsWhatGoesWrongAtUpscope(t *testing.T) {
 }
 
 func TestDemoCardFollowsACustomerWhoComesBack(t *testing.T) {
-	temporary(t)
+	useTempFolder(t)
 	origin, _ := startDemo(t)
 	agent := newAgentBrowser(t)
 	agent.do(http.MethodPost, origin+"/demo/", demoForm("do", "scene", "scene", "offline"))
@@ -105,10 +105,10 @@ func TestDemoCardFollowsACustomerWhoComesBack(t *testing.T) {
 	}
 }
 
-// Sam's account in the chat is not known to be that of the Sam who signs in, so
-// Sam is asked, once. The desk shows what each may see.
+// The bridge does not know that Sam's chat account belongs to the Sam who signs in, so it
+// asks once. The desk shows each agent only what the policy allows.
 func TestDemoShowsWhoMayDoWhat(t *testing.T) {
-	temporary(t)
+	useTempFolder(t)
 	origin, _ := startDemo(t)
 	robin, sam := newAgentBrowser(t), newAgentBrowser(t)
 	robin.do(http.MethodPost, origin+"/demo/", demoForm("do", "start", "name", "Ann"))
@@ -117,7 +117,7 @@ func TestDemoShowsWhoMayDoWhat(t *testing.T) {
 	if status, session, _ := robin.do(http.MethodGet, robins, nil); status != http.StatusSeeOther || !strings.Contains(session, "/session/") {
 		t.Fatalf("Robin is at %s, %d", session, status)
 	}
-	if status, _, page := sam.open(robins, "sam"); status != http.StatusForbidden || !strings.Contains(page, "somebody else’s") {
+	if status, _, page := sam.open(robins, "sam"); status != http.StatusForbidden || !strings.Contains(page, "belongs to another agent") {
 		t.Errorf("Sam at Robin's door: %d:\n%s", status, page)
 	}
 
@@ -147,7 +147,7 @@ func TestDemoShowsWhoMayDoWhat(t *testing.T) {
 		{robin, "/signin", http.StatusOK, "Your chat accounts"},
 		{robin, "/desk/operations", http.StatusOK, "demo"},
 		{robin, "/desk/audit", http.StatusOK, "watching"},
-		{robin, "/desk/erase", http.StatusOK, "Erase"},
+		{robin, "/desk/erase", http.StatusOK, "Delete a person’s data"},
 		{sam, "/desk/audit", http.StatusForbidden, ""},
 		{sam, "/desk/operations", http.StatusForbidden, ""},
 		{sam, "/desk/erase", http.StatusForbidden, ""},
@@ -162,14 +162,14 @@ func TestDemoShowsWhoMayDoWhat(t *testing.T) {
 	}
 }
 
-func TestDemoLogsWhatNobodyAskedFor(t *testing.T) {
+func TestDemoDropsOnlyUpscopeFailuresFromItsLog(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	log := slog.New(uninvited{Handler: newLog(&b, "warn", "text").Handler()})
+	log := slog.New(dropExpected{Handler: newLog(&b, "warn", "text").Handler()})
 	log.Error("request failed", "err", fmt.Errorf("watch: %w", upscope.ErrOverPlan))
 	log.With("err", upscope.ErrUpstream).WithGroup("g").Warn("job failed", "job", "answer")
 	if b.Len() > 0 {
-		t.Errorf("the scenes are logged:\n%s", &b)
+		t.Errorf("failures of Upscope are logged:\n%s", &b)
 	}
 	log.With("err", errors.New("disk full")).Error("commit failed")
 	log.Error("request failed", "err", upscope.ErrUntrustedTarget)

@@ -10,25 +10,25 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// The customer's side of the demo runs the script that operators put into their
-// pages. A card comes only if Upscope and the chat were told the same key.
+// The shop of the demo runs the script that operators put into their pages. A card
+// appears only if the page gave the same key to Upscope and to the chat.
 func TestDemoRunsTheScriptForPages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser")
 	}
 	ctx := chromium(t)
-	temporary(t)
+	useTempFolder(t)
 	origin, _ := startDemo(t)
 	agent := newAgentBrowser(t)
 	status, _, body := agent.do(http.MethodGet, origin+"/demo/page.js", nil)
 	if status != http.StatusOK || body != string(rocketchat.PageScript()) {
-		t.Errorf("the demo's script is another one: %d, %d bytes", status, len(body))
+		t.Errorf("the demo's script differs: %d, %d bytes", status, len(body))
 	}
-	told := func() (key string) {
+	sharedKey := func() (key string) {
 		t.Helper()
-		steps(t, ctx, "see what the widgets are told", chromedp.Poll[chromedp.Void](
+		steps(t, ctx, "see the key that the page gives to both", chromedp.Poll[chromedp.Void](
 			`[...document.querySelectorAll("#log p")].filter(p => /^Upscope: this|upscope_key is/.test(p.textContent)).length === 2`))
-		steps(t, ctx, "let it arrive", chromedp.Evaluate[chromedp.Void](`work.then(() => {})`, chromedp.EvalAwaitPromise))
+		steps(t, ctx, "wait until it was sent", chromedp.Evaluate[chromedp.Void](`work.then(() => {})`, chromedp.EvalAwaitPromise))
 		log, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.getElementById("log").textContent`))
 		if err != nil {
 			t.Fatal(err)
@@ -38,7 +38,7 @@ func TestDemoRunsTheScriptForPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.Count(log, key) != 2 {
-			t.Errorf("the key %s is not what both were told: %s", key, log)
+			t.Errorf("the page did not give the key %s to both: %s", key, log)
 		}
 		return key
 	}
@@ -56,12 +56,12 @@ func TestDemoRunsTheScriptForPages(t *testing.T) {
 		})
 	}
 	steps(t, ctx, "open the shop", chromedp.EmulateViewport(1280, 844), chromedp.Navigate(origin+"/demo/shop"))
-	ann := told()
-	shoot(t, ctx, "9-shop")
+	ann := sharedKey()
+	screenshot(t, ctx, "9-shop")
 	chat(1)
 	steps(t, ctx, "log out", chromedp.Evaluate[chromedp.Void](`document.getElementById("log").replaceChildren()`),
 		chromedp.Click(chromedp.CSS("#forget")))
-	if bob := told(); bob == ann {
+	if bob := sharedKey(); bob == ann {
 		t.Error("the next customer has the same key")
 	}
 	chat(2)

@@ -6,23 +6,23 @@ import (
 	"log/slog"
 	"net/http"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/demo"
 	"cobrowse-bridge/connectors/slack"
 	"cobrowse-bridge/connectors/slack/slacktest"
 )
 
-// slackPath is where the stand-in for Slack is, and slackChannel the channel there.
+// slackPath is the path of the stand-in for Slack, and slackChannel its channel.
 const (
 	slackPath    = "/stand-in/slack"
 	slackChannel = "C1SUPPORT"
 )
 
-// addSlack puts a workspace beside the help desk, in which the same two agents
-// are: to the bridge it is the real thing.
-func (d *demoSite) addSlack(log *slog.Logger) (bridge.Connector, error) {
+// addSlack adds the stand-in for Slack, a workspace with the same two agents. The
+// bridge uses its real Slack connector.
+func (d *demoSite) addSlack(log *slog.Logger) (chat.Connector, error) {
 	w := slacktest.New(func(format string, args ...any) {
-		log.Warn("the stand-in for Slack was asked what Slack would refuse", "what", fmt.Sprintf(format, args...))
+		log.Warn("call refused by the stand-in for Slack", "reason", fmt.Sprintf(format, args...))
 	})
 	w.TeamName, w.AppName, w.Secret, w.BotToken = "Lamp & Leaf", "Co-browse", rand.Text(), "xoxb-"+rand.Text()
 	w.Scopes = append(w.Scopes, "users:read.email")

@@ -6,21 +6,21 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// The same customer, found from Slack by the code that she reads out.
-func TestDemoShowsSlackBesideTheHelpDesk(t *testing.T) {
+// In Slack an agent finds the same customer by the code that she reads out.
+func TestDemoShowsSlack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser")
 	}
 	ctx := chromium(t)
-	temporary(t)
+	useTempFolder(t)
 	origin, _ := startDemo(t)
 	css := func(selector string) chromedp.CSS { return chromedp.CSS(selector) }
 
 	steps(t, ctx, "open the demo, and from there Slack", chromedp.EmulateViewport(1280, 844), chromedp.Navigate(origin), chromedp.WaitVisible(css(".readout b")))
 	slack := pressInNewTab(t, ctx, "#slack a", slackPath)
-	steps(t, slack, "ask for the customer whose code it is",
+	steps(t, slack, "ask for the customer by her code",
 		chromedp.SendKeys(css("#text"), "/cobrowse 4821"), chromedp.Click(css("#send")), chromedp.WaitVisible(css("#talk > li.private a.button")))
-	shoot(t, slack, "17-slack")
+	screenshot(t, slack, "17-slack")
 	door := pressInNewTab(t, slack, "#talk > li.private a.button", signInPath)
 	steps(t, door, "sign in, and see who it is", chromedp.WaitVisible(css("form button[value=robin]")), chromedp.Click(css("form button[value=robin]")), chromedp.WaitVisible(css(".door .button")))
 	steps(t, door, "go on", chromedp.Click(css(".door form .button")), chromedp.WaitVisible(css(".live")))

@@ -14,16 +14,16 @@ import (
 	"time"
 )
 
-// startDemo runs the command on a free port and returns its address, and a
-// function that tells it to stop and returns its exit status.
+// startDemo runs the demo on a free port. It returns the demo's address, and a function
+// that stops it and returns its exit status.
 func startDemo(t *testing.T) (origin string, stop func() int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	out, in := io.Pipe()
-	var complaints strings.Builder
+	var stderr strings.Builder
 	status := make(chan int, 1)
 	go func() {
-		status <- run(ctx, []string{"demo", "--listen", "127.0.0.1:0"}, streams{in, &complaints})
+		status <- run(ctx, []string{"demo", "--listen", "127.0.0.1:0"}, streams{in, &stderr})
 		in.Close()
 	}()
 	lines := bufio.NewScanner(out)
@@ -33,7 +33,7 @@ func startDemo(t *testing.T) (origin string, stop func() int) {
 		}
 	}
 	if origin == "" {
-		t.Fatalf("the demo did not start: exit status %d, %s", <-status, &complaints)
+		t.Fatalf("the demo did not start: exit status %d, %s", <-status, &stderr)
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
 	ended := false
@@ -44,8 +44,8 @@ func startDemo(t *testing.T) (origin string, stop func() int) {
 		ended = true
 		cancel()
 		code := <-status
-		if s := complaints.String(); strings.Contains(s, "panic") || strings.Contains(s, "level=ERROR") {
-			t.Errorf("the demo complains:\n%s", s)
+		if s := stderr.String(); strings.Contains(s, "panic") || strings.Contains(s, "level=ERROR") {
+			t.Errorf("the demo logged an error:\n%s", s)
 		}
 		return code
 	}
@@ -53,7 +53,7 @@ func startDemo(t *testing.T) (origin string, stop func() int) {
 	return origin, stop
 }
 
-// demoState is what the demo tells programs about itself.
+// demoState is the JSON of /demo/state.
 type demoState struct {
 	Agents []struct {
 		ID    string
@@ -75,11 +75,10 @@ func (s demoState) card(agent string) (title, address string) {
 	return "", ""
 }
 
-// await reads the demo's state at once and after each change, until it is what
-// is waited for.
+// await reads the demo's state at once and after each change, until done returns true.
 func await(t *testing.T, origin, what string, done func(demoState) bool) demoState {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	get := func(path string) io.ReadCloser {
 		t.Helper()
@@ -111,7 +110,7 @@ func await(t *testing.T, origin, what string, done func(demoState) bool) demoSta
 			return s
 		}
 	}
-	t.Fatalf("%s did not come about; the state is %+v", what, s)
+	t.Fatalf("waited for %s; the state is %+v", what, s)
 	return s
 }
 
@@ -127,7 +126,7 @@ func awaitCard(t *testing.T, origin, agent, title string) (door string) {
 	return door
 }
 
-// agentBrowser speaks as an agent's browser does, one request at a time.
+// agentBrowser sends requests as an agent's browser does, one at a time.
 type agentBrowser struct {
 	t      *testing.T
 	client *http.Client
@@ -149,7 +148,7 @@ func (b agentBrowser) do(method, address string, form url.Values) (status int, l
 	return b.send(method, address, form, "none")
 }
 
-// send is do with Sec-Fetch-Site, which forms have of their own.
+// send is do with a value for Sec-Fetch-Site. Requests with a form have same-origin.
 func (b agentBrowser) send(method, address string, form url.Values, site string) (status int, location, body string) {
 	b.t.Helper()
 	req, err := http.NewRequestWithContext(b.t.Context(), method, address, strings.NewReader(form.Encode()))
@@ -177,8 +176,8 @@ func (b agentBrowser) send(method, address string, form url.Values, site string)
 	return resp.StatusCode, resp.Header.Get("Location"), string(text)
 }
 
-// open follows redirects as a browser does, until there is a page or they lead to
-// Upscope. Whom the sign-in service asks for, that one it is told.
+// open follows redirects as a browser does, to a page or to Upscope. If the sign-in
+// service asks who signs in, it answers who.
 func (b agentBrowser) open(address, who string) (status int, at, body string) {
 	b.t.Helper()
 	method, form, site := http.MethodGet, url.Values(nil), "none"
@@ -191,12 +190,12 @@ func (b agentBrowser) open(address, who string) (status int, at, body string) {
 		case location != "":
 			address = b.resolve(address, location)
 		case who != "" && strings.Contains(body, "Who are you?"):
-			method, form, site = http.MethodPost, url.Values{"sub": {who}}, "same-origin" // also of where the answer leads
+			method, form, site = http.MethodPost, url.Values{"sub": {who}}, "same-origin" // for the redirects of the answer too
 		default:
 			return status, address, body
 		}
 	}
-	b.t.Fatalf("redirected without end, at last to %s", address)
+	b.t.Fatalf("too many redirects, the last one to %s", address)
 	return 0, "", ""
 }
 
@@ -232,22 +231,23 @@ func demoForm(pairs ...string) url.Values {
 	return form
 }
 
-// temporary makes folders for the time of the test only, and says what is in there.
-func temporary(t *testing.T) (left func() []os.DirEntry) {
+// useTempFolder makes os.MkdirTemp use a folder of the test, and returns a function that
+// lists it.
+func useTempFolder(t *testing.T) (entries func() []os.DirEntry) {
 	t.Helper()
 	folder := t.TempDir()
 	t.Setenv("TMPDIR", folder)
 	return func() []os.DirEntry {
-		entries, err := os.ReadDir(folder)
+		all, err := os.ReadDir(folder)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return entries
+		return all
 	}
 }
 
 func TestDemoLeadsFromAChatToTheCustomersPage(t *testing.T) {
-	left := temporary(t)
+	entries := useTempFolder(t)
 	origin, stop := startDemo(t)
 	agent := newAgentBrowser(t)
 
@@ -262,10 +262,10 @@ func TestDemoLeadsFromAChatToTheCustomersPage(t *testing.T) {
 	if status != http.StatusOK || !strings.Contains(at, signInPath) || !strings.Contains(page, "Sign in as Robin") {
 		t.Fatalf("the first press leads to %s, %d:\n%s", at, status, page)
 	}
-	// The sign-in leads back to the door, and from now on one click does it.
+	// The sign-in leads back to the co-browse page. From now on one click is enough.
 	status, at, page = agent.open(door, "robin")
 	if status != http.StatusOK || !strings.Contains(page, "Co-browse with") {
-		t.Fatalf("Robin, signed in, is at %s, %d:\n%s", at, status, page)
+		t.Fatalf("after the sign-in Robin is at %s, %d:\n%s", at, status, page)
 	}
 	status, session, page := agent.do(http.MethodGet, door, nil)
 	if status != http.StatusSeeOther || !strings.Contains(session, upscopePath+"/session/") {
@@ -275,16 +275,16 @@ func TestDemoLeadsFromAChatToTheCustomersPage(t *testing.T) {
 	if status != http.StatusOK || !strings.Contains(page, "You are watching Ann Lee on https://lampandleaf.example/checkout") {
 		t.Errorf("the session answers %d:\n%s", status, page)
 	}
-	await(t, origin, "a card that says it was opened, and a customer who is watched", func(s demoState) bool {
+	await(t, origin, "a card that shows the session, and a customer who is watched", func(s demoState) bool {
 		title, _ := s.card("robin")
-		return (title == "Co-browsing with Ann" || title == "Live with Ann") && s.Customer.Watched
+		return (title == "Waiting for Ann" || title == "Session with Ann is running") && s.Customer.Watched
 	})
 	if status, _, page := agent.do(http.MethodPost, session+"/end", nil); status >= 400 {
 		t.Fatalf("ending the session answers %d:\n%s", status, page)
 	}
 	await(t, origin, "a card that is the record of the session", func(s demoState) bool {
 		title, _ := s.card("robin")
-		return title == "Co-browsing with Ann is over" && !s.Customer.Watched
+		return title == "Session with Ann has ended" && !s.Customer.Watched
 	})
 
 	status, session, page = agent.send(http.MethodGet, door, nil, "same-origin") // a click in the demo's chat
@@ -304,47 +304,47 @@ func TestDemoLeadsFromAChatToTheCustomersPage(t *testing.T) {
 		return title == "Chat closed" && address == ""
 	})
 
-	if len(left()) == 0 {
-		t.Error("the demo keeps no folder while it runs, so that its removal is not tested")
+	if len(entries()) == 0 {
+		t.Error("the demo has no folder while it runs, so this does not test its removal")
 	}
 	if code := stop(); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
-	for _, e := range left() {
-		t.Errorf("%s is left behind", e.Name())
+	for _, e := range entries() {
+		t.Errorf("%s was not removed", e.Name())
 	}
 }
 
 func TestDemoListensOnThisMachineOnly(t *testing.T) {
 	t.Parallel()
 	for _, listen := range []string{"0.0.0.0:8080", ":8080", "[::]:8080", "[::1]:8080", "192.0.2.1:8080", "8080", "demo.example:8080"} {
-		var out, complaints strings.Builder
-		if code := run(t.Context(), []string{"demo", "--listen", listen}, streams{&out, &complaints}); code != 1 {
+		var out, stderr strings.Builder
+		if code := run(t.Context(), []string{"demo", "--listen", listen}, streams{&out, &stderr}); code != 1 {
 			t.Errorf("--listen %s: exit status %d, want 1", listen, code)
 		}
-		if s := complaints.String(); !strings.Contains(s, "this machine only") || out.Len() > 0 {
+		if s := stderr.String(); !strings.Contains(s, "this machine only") || out.Len() > 0 {
 			t.Errorf("--listen %s: says %q and %q", listen, &out, s)
 		}
 	}
 	for _, listen := range []string{"127.0.0.1:8080", "localhost:8080", "127.0.0.2:0"} {
-		if _, ok := loopback(listen); !ok {
+		if _, ok := listenAddress(listen); !ok {
 			t.Errorf("--listen %s is refused", listen)
 		}
 	}
 }
 
 func TestDemoSaysThatItsPortIsTaken(t *testing.T) {
-	temporary(t)
+	useTempFolder(t)
 	origin, _ := startDemo(t)
-	var out, complaints strings.Builder
-	code := run(t.Context(), []string{"demo", "--listen", strings.TrimPrefix(origin, "http://")}, streams{&out, &complaints})
-	if s := complaints.String(); code != 1 || !strings.Contains(s, "another program listens") || !strings.Contains(s, "--listen 127.0.0.1:0") {
+	var out, stderr strings.Builder
+	code := run(t.Context(), []string{"demo", "--listen", strings.TrimPrefix(origin, "http://")}, streams{&out, &stderr})
+	if s := stderr.String(); code != 1 || !strings.Contains(s, "another program listens") || !strings.Contains(s, "--listen 127.0.0.1:0") {
 		t.Errorf("exit status %d, says %q", code, s)
 	}
 }
 
-func TestDemoLeadsOtherNamesOfThisMachineToItsOwn(t *testing.T) {
-	temporary(t)
+func TestDemoRedirectsOtherHostNames(t *testing.T) {
+	useTempFolder(t)
 	origin, _ := startDemo(t)
 	for method, want := range map[string]int{http.MethodGet: http.StatusFound, http.MethodPost: http.StatusMisdirectedRequest} {
 		req, err := http.NewRequestWithContext(t.Context(), method, origin+"/demo/", nil)

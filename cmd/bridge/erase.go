@@ -6,99 +6,116 @@ import (
 	"fmt"
 	"io"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/card"
+	"cobrowse-bridge/bridge/erase"
 	"cobrowse-bridge/bridge/store"
 )
 
 type eraseCommand struct {
-	Visitor       string `xor:"who" placeholder:"ID" help:"Upscope's short id of the visitor."`
-	UniqueID      string `xor:"who" name:"unique-id" placeholder:"ID" help:"The id that your site gives the visitor."`
-	IntegrationID string `xor:"who" name:"integration-id" placeholder:"ID" help:"The id that the page script gives the visitor, such as rocketchat:KEY."`
-	Receipt       string `xor:"who" placeholder:"ID" help:"Erase nobody, and say how far the erasure with this receipt is."`
-	Upscope       bool   `help:"Remove the visitor from Upscope too, as soon as they are not online."`
-	Yes           bool   `help:"Do it. Without this, only say what there is."`
+	Visitor       string `xor:"who" aliases:"customer" placeholder:"ID" help:"Upscope's short id of the customer."`
+	UniqueID      string `xor:"who" name:"unique-id" placeholder:"ID" help:"The id that your site gives the customer."`
+	IntegrationID string `xor:"who" name:"integration-id" placeholder:"ID" help:"The id that the page script gives the customer, such as rocketchat:KEY."`
+	Receipt       string `xor:"who" placeholder:"ID" help:"Erase nobody; show the progress of the erasure with this receipt."`
+	Upscope       bool   `help:"Remove the customer from Upscope too, as soon as they are offline."`
+	Yes           bool   `help:"Erase. Without this flag the command only counts what it would erase."`
 }
 
-// Run removes a person, or says what there is of them, or how far an erasure is.
+// Run erases a person, counts the data about them, or shows an erasure's progress.
 func (c eraseCommand) Run(ctx context.Context, s streams) error {
 	person := c.person()
 	if person.ID == "" && c.Receipt == "" {
-		return errors.New("say who: --visitor, --unique-id or --integration-id; or --receipt for how far an erasure is")
+		return errors.New("name the person with --visitor, --unique-id or --integration-id, or an erasure with --receipt")
 	}
 	if c.Receipt == "" {
-		if err := person.Valid(); err != nil {
-			return err
+		if err := person.Check(); err != nil {
+			return fmt.Errorf("%s: %w", c.flag(), err)
 		}
 	}
-	return beside(ctx, s, func(config *config, db *store.Store) error {
+	return withStore(ctx, s, func(config *config, db *store.Store) error {
 		if c.Receipt != "" {
 			return showReceipt(ctx, db, s.out, c.Receipt)
 		}
 		err := c.erase(ctx, config, db, person, s.out)
 		if errors.Is(err, store.ErrSealed) {
-			return fmt.Errorf("%w: set BRIDGE_SECRET_OLD to the secret before, or wait until what it sealed is gone (BRIDGE_KEEP_CARDS)", err)
+			return fmt.Errorf("%w: set BRIDGE_SECRET_OLD to the previous secret, or wait until the data that it encrypted is deleted (BRIDGE_KEEP_CARDS, BRIDGE_KEEP_FAILED)", err)
 		}
 		return err
 	})
 }
 
-func (c eraseCommand) erase(ctx context.Context, config *config, db *store.Store, person bridge.Person, w io.Writer) error {
-	eraser, err := bridge.NewEraser(db, config.secret, config.secretOld)
+func (c eraseCommand) erase(ctx context.Context, config *config, db *store.Store, person card.Person, w io.Writer) error {
+	eraser, err := erase.NewEraser(db, config.secret, config.secretOld)
 	if err != nil {
 		return err
 	}
 	if !c.Yes {
-		n, err := eraser.Look(ctx, person)
+		n, err := eraser.Count(ctx, person)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "There are %d cards, %d deliveries, %d jobs and %d audit records about this person.\n", n.Cards, n.Deliveries, n.Jobs, n.Records)
-		fmt.Fprintln(w, "Nothing was removed: say --yes to remove them.")
-		return exit(1)
+		if n == (store.Removed{}) {
+			fmt.Fprintln(w, "The bridge has no data about this person. To remove them from Upscope, use --upscope --yes.")
+			return nil
+		}
+		fmt.Fprintf(w, "The bridge has %s, %s, %s and %s about this person.\n",
+			count(n.Cards, "card", "cards"), count(n.Deliveries, "delivery", "deliveries"), count(n.Jobs, "job", "jobs"), count(n.Records, "audit record", "audit records"))
+		fmt.Fprintln(w, "Nothing was erased. Use --yes to erase them.")
+		return exitStatus(1)
 	}
 	r, err := eraser.Erase(ctx, person, operator(), c.Upscope)
 	if !r.Changed.IsZero() {
-		printReceipt(w, r) // also of what was done before it failed
+		printReceipt(w, r) // after a failure too: part of the data may be erased
 	}
 	return err
 }
 
-func (c eraseCommand) person() bridge.Person {
+// flag returns the flag that names the person.
+func (c eraseCommand) flag() string {
 	switch {
 	case c.UniqueID != "":
-		return bridge.Person{Kind: bridge.ByUniqueID, ID: c.UniqueID}
+		return "--unique-id"
 	case c.IntegrationID != "":
-		return bridge.Person{Kind: bridge.ByIntegrationID, ID: c.IntegrationID}
+		return "--integration-id"
 	}
-	return bridge.Person{Kind: bridge.ByShortID, ID: c.Visitor}
+	return "--visitor"
+}
+
+func (c eraseCommand) person() card.Person {
+	switch {
+	case c.UniqueID != "":
+		return card.Person{Kind: card.ByUniqueID, ID: c.UniqueID}
+	case c.IntegrationID != "":
+		return card.Person{Kind: card.ByIntegrationID, ID: c.IntegrationID}
+	}
+	return card.Person{Kind: card.ByShortID, ID: c.Visitor}
 }
 
 func showReceipt(ctx context.Context, db *store.Store, w io.Writer, id string) error {
 	r, err := db.Receipt(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("there is no receipt %q: receipts are kept as long as the audit trail", id)
+		return fmt.Errorf("receipt %q not found: receipts are kept as long as the audit log (BRIDGE_KEEP_AUDIT)", id)
 	}
 	if err != nil {
 		return err
 	}
 	printReceipt(w, r)
 	if r.State == store.ErasureFailed {
-		return exit(1)
+		return exitStatus(1)
 	}
 	return nil
 }
 
 func printReceipt(w io.Writer, r store.Receipt) {
-	fmt.Fprintf(w, "receipt  %s\nasked    %s\nstate    %s\nremoved  %s\n", r.ID, when(r.Created), r.State, counted(r.Removed))
+	fmt.Fprintf(w, "receipt    %s\nrequested  %s\nstate      %s\nremoved    %s\n", r.ID, formatTime(r.Created), r.State, formatRemoved(r.Removed))
 	if r.Removed.Visitors > 0 {
-		fmt.Fprintf(w, "upscope  %d visitors\n", r.Removed.Visitors)
+		fmt.Fprintf(w, "upscope    %d customers removed\n", r.Removed.Visitors)
 	}
 	if r.Note != "" {
-		fmt.Fprintf(w, "note     %s\n", r.Note)
+		fmt.Fprintf(w, "note       %s\n", r.Note)
 	}
 }
 
-func counted(n store.Removed) string {
-	return fmt.Sprintf("%d cards, %d posts, %d waits, %d deliveries, %d jobs, %d audit records (kept without who it was)",
+func formatRemoved(n store.Removed) string {
+	return fmt.Sprintf("%d cards, %d messages with cards, %d requests to be told that the person is back, %d deliveries, %d jobs, personal data in %d audit records (the records stay)",
 		n.Cards, n.Posts, n.Waits, n.Deliveries, n.Jobs, n.Records)
 }

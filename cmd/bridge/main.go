@@ -8,37 +8,39 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
-	"cobrowse-bridge/connectors/chatvisor"
+	"cobrowse-bridge/bridge/store"
+	chatvisorcommands "cobrowse-bridge/connectors/chatvisor/commands"
 
 	"github.com/alecthomas/kong"
 )
 
 // commands is the whole command line.
 type commands struct {
-	Serve       serveCommand       `cmd:"" help:"Run the bridge. Settings come from the environment; see env."`
-	Demo        demoCommand        `cmd:"" help:"Show the whole product on this machine: no settings, nothing kept."`
-	Check       checkCommand       `cmd:"" help:"Check the settings and say what is wrong with them."`
-	Deliveries  deliveriesCommand  `cmd:"" help:"List what came in and failed or waits, and send it through again."`
-	Agents      agentsCommand      `cmd:"" help:"List who is signed in, sign agents out, and disconnect their chat accounts."`
-	Policy      policyCommand      `cmd:"" help:"Check a policy file, and say what it lets an agent do."`
-	Audit       auditCommand       `cmd:"" help:"List, export and verify the record of who watched whom."`
-	Erase       eraseCommand       `cmd:"" help:"Remove a person from the store, and from Upscope when asked."`
-	Chatvisor   chatvisor.Command  `cmd:"" help:"Take steps in Chatvisor that nobody takes but an operator, by hand."`
-	Env         envCommand         `cmd:"" help:"List every setting: name, default, whether it is required, meaning."`
-	Healthcheck healthcheckCommand `cmd:"" help:"Exit 0 if the bridge on this machine is ready, for images without a shell."`
-	Version     versionCommand     `cmd:"" help:"Print version, commit and Go version."`
+	Serve       serveCommand              `cmd:"" help:"Run the bridge. Settings are environment variables: see bridge env."`
+	Demo        demoCommand               `cmd:"" help:"Try the whole product on this machine. Needs no settings; stores nothing permanently."`
+	Check       checkCommand              `cmd:"" help:"Check the settings and the services that the bridge needs."`
+	Deliveries  deliveriesCommand         `cmd:"" help:"List deliveries that failed or are waiting, and retry them."`
+	Agents      agentsCommand             `cmd:"" help:"List who is signed in, sign agents out, and disconnect their chat accounts."`
+	Policy      policyCommand             `cmd:"" help:"Check a policy file, and show what it lets an agent do."`
+	Audit       auditCommand              `cmd:"" help:"List, export and verify the audit log."`
+	Erase       eraseCommand              `cmd:"" help:"Erase a person from the store and, with --upscope, from Upscope."`
+	Chatvisor   chatvisorcommands.Command `cmd:"" help:"Run Chatvisor tasks by hand; the bridge never runs them by itself."`
+	Env         envCommand                `cmd:"" help:"List every setting: name, default, whether it is required, meaning."`
+	Healthcheck healthcheckCommand        `cmd:"" help:"Exit with 0 if the bridge on this machine is ready. For health checks of containers."`
+	Version     versionCommand            `cmd:"" help:"Print version, commit and Go version."`
 }
 
-// streams are where a command writes. Everything a person or program asked for
-// goes to out; logs and complaints go to err.
+// streams are where a command writes: its output to out, logs and errors to err.
 type streams struct{ out, err io.Writer }
 
-// exit is an error that sets the exit status. What it has to say was said.
-type exit int
+// exitStatus is an error that only sets the exit status. The message was printed before.
+type exitStatus int
 
-func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -47,40 +49,68 @@ func main() {
 	os.Exit(status)
 }
 
-// run is the program without its process. It returns the exit status.
+// run runs one command line and returns the exit status. Tests call it in place of main.
 func run(ctx context.Context, args []string, s streams) (status int) {
 	var c commands
 	parser, err := kong.New(&c,
 		kong.Name("bridge"),
 		kong.Description("Joins customer chats to Upscope co-browsing sessions."),
 		kong.Writers(s.out, s.err),
-		kong.UsageOnError(),
-		kong.Exit(func(code int) { panic(exit(code)) }),
+		kong.Exit(func(code int) { panic(exitStatus(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(s),
+		kong.Vars{"actions": strings.Join(store.Actions, ", ")},
 	)
 	if err != nil {
 		panic(err)
 	}
 	defer func() {
-		// kong ends help and usage by exiting.
+		// kong exits after it has printed help or usage; kong.Exit above panics instead.
 		if p := recover(); p != nil {
-			code, ok := p.(exit)
+			code, ok := p.(exitStatus)
 			if !ok {
 				panic(p)
 			}
 			status = int(code)
 		}
 	}()
+	if len(args) > 0 && args[0] == "help" {
+		args = append(slices.Clone(args[1:]), "--help")
+	}
 	command, err := parser.Parse(args)
-	parser.FatalIfErrorf(err)
+	if err != nil {
+		return wrongUsage(s.err, args, err)
+	}
 	err = command.Run()
-	if code, ok := errors.AsType[exit](err); ok {
+	if code, ok := errors.AsType[exitStatus](err); ok {
 		return int(code)
+	}
+	if wrong, ok := errors.AsType[*chatvisorcommands.SettingsError](err); ok {
+		printFaults(s.err, wrong.Faults)
+		return 2
 	}
 	if err != nil {
 		fmt.Fprintln(s.err, "bridge:", err)
 		return 1
 	}
 	return 0
+}
+
+// wrongUsage says what is wrong with a command line and which help to read. It returns the exit
+// status.
+func wrongUsage(w io.Writer, args []string, err error) int {
+	help := []string{"bridge"}
+	if wrong, ok := errors.AsType[*kong.ParseError](err); ok {
+		for _, step := range wrong.Context.Path {
+			if step.Command != nil {
+				help = append(help, step.Command.Name)
+			}
+		}
+	}
+	problem := err.Error()
+	if len(args) == 0 {
+		problem = "a command is missing"
+	}
+	fmt.Fprintf(w, "bridge: %s\n`%s --help` shows how to use it.\n", problem, strings.Join(help, " "))
+	return 2
 }

@@ -13,12 +13,11 @@ import (
 	"testing"
 )
 
-// A mark is a secret that has to be found nowhere.
+// A mark is a secret that the searches must not find.
 type mark struct{ name, value string }
 
-// forms are all the ways in which a text may stand in another: as it is, and as
-// JSON, URLs, HTML, hex and base64 write it, wherever in their groups of three
-// bytes it begins.
+// forms returns the mark as it is, and as JSON, URLs, HTML, Go, hex and base64 encode
+// it. Base64 has three forms, since the mark can begin at each byte of a group of three.
 func (m mark) forms() []string {
 	raw := []byte(m.value)
 	quoted, _ := json.Marshal(m.value) // a string can always be marshalled
@@ -33,7 +32,7 @@ func (m mark) forms() []string {
 	}
 	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for before := range 3 {
-			// What the neighbours have a part in is cut off at both ends.
+			// Characters that neighbouring bytes change are cut off at both ends.
 			text := encoding.EncodeToString(append(make([]byte, before), raw...))
 			text = text[(before*8+5)/6:]
 			if (before+len(raw))%3 != 0 {
@@ -46,8 +45,8 @@ func (m mark) forms() []string {
 	return slices.Compact(all)
 }
 
-// found names the marks that a text holds, in whatever form.
-func found(text string, marks []mark) (names []string) {
+// foundMarks returns the names of the marks that a text contains in any form.
+func foundMarks(text string, marks []mark) (names []string) {
 	for _, m := range marks {
 		if slices.ContainsFunc(m.forms(), func(form string) bool { return strings.Contains(text, form) }) {
 			names = append(names, m.name)
@@ -81,13 +80,13 @@ func TestTheSearchForSecretsFindsThemInEveryForm(t *testing.T) {
 		for before := range 4 {
 			for after := range 4 {
 				text := "noise " + f(strings.Repeat("a", before)+m.value+strings.Repeat("z", after)) + " noise"
-				if len(found(text, []mark{m})) != 1 {
+				if len(foundMarks(text, []mark{m})) != 1 {
 					t.Errorf("%s, between %d and %d bytes: not found in %s", name, before, after, text)
 				}
 			}
 		}
 	}
-	if names := found(strings.Repeat("nothing of the kind ", 1000), []mark{m}); names != nil {
-		t.Errorf("found %v where nothing is", names)
+	if names := foundMarks(strings.Repeat("nothing of the kind ", 1000), []mark{m}); names != nil {
+		t.Errorf("found %v in a text without marks", names)
 	}
 }

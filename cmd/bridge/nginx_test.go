@@ -8,12 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
 
-// aroundServer is what nginx needs besides the document's example to run as
-// anybody, and in a folder of its own.
+// aroundServer is the rest of nginx's configuration around the document's example. With
+// it any user can run nginx, in a folder of its own.
 const aroundServer = `
 daemon off;
 master_process off;
@@ -31,11 +32,10 @@ http {
 }
 `
 
-// The document's example, between browsers and a bridge, with as much of
-// oauth2-proxy as nginx asks it for: /oauth2/auth, which answers 202 with
-// X-Auth-Request headers or 401, as
-// https://oauth2-proxy.github.io/oauth2-proxy/features/endpoints says.
-func TestTheDocumentsProxySignsPeopleIn(t *testing.T) {
+// This runs the nginx example of deploy/signin.md between browsers and a bridge. A fake
+// oauth2-proxy answers /oauth2/auth with 202 and X-Auth-Request headers, or with 401:
+// oauth2-proxy.github.io/oauth2-proxy/features/endpoints
+func TestTheNginxExampleSignsAgentsIn(t *testing.T) {
 	t.Parallel()
 	path, err := exec.LookPath("nginx")
 	if err != nil {
@@ -56,6 +56,7 @@ func TestTheDocumentsProxySignsPeopleIn(t *testing.T) {
 		default:
 			w.Header().Set("X-Auth-Request-User", who.Value)
 			w.Header().Set("X-Auth-Request-Preferred-Username", "Ada Lovelace")
+			w.Header().Set("X-Auth-Request-Groups", strings.Repeat("5f2a0c1e-7d1b-4a6e-9c3f-1234567890ab,", 400))
 			w.WriteHeader(http.StatusAccepted)
 		}
 	}))
@@ -65,7 +66,7 @@ func TestTheDocumentsProxySignsPeopleIn(t *testing.T) {
 	})
 
 	b := newBrowser(t, address)
-	door, _ := s.ready(t, b) // webhooks come through, without a sign-in
+	door, _ := s.chatWithCard(t, b) // webhooks come through, without a sign-in
 	stranger := b.follow(door)
 	if to := stranger.Header.Get("Location"); stranger.StatusCode != http.StatusFound || !strings.Contains(to, "/oauth2/sign_in?rd=") || !strings.HasSuffix(to, door) {
 		t.Errorf("a stranger is answered %d to %q", stranger.StatusCode, to)
@@ -73,7 +74,7 @@ func TestTheDocumentsProxySignsPeopleIn(t *testing.T) {
 	b.follow("/oauth2/sign_in?rd="+door).want(t, http.StatusOK, "the sign-in page, for "+door)
 	b.follow("/oauth2/auth").want(t, http.StatusNotFound)
 
-	// Whatever a browser says of itself, the proxy says otherwise, or nothing.
+	// The proxy replaces or removes the headers with which a browser claims to be eve.
 	b.cookies["_oauth2_proxy"] = "ada"
 	claims := navigation("cross-site")
 	for _, name := range []string{"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username"} {
@@ -84,13 +85,15 @@ func TestTheDocumentsProxySignsPeopleIn(t *testing.T) {
 		a := b.do(http.MethodGet, door, header, nil)
 		a.want(t, http.StatusOK, "Is this your account?", "Ada Lovelace")
 		if strings.Contains(a.body, "eve@") {
-			t.Errorf("the browser was believed: %s", a.body)
+			t.Errorf("the bridge took the identity from the browser's headers: %s", a.body)
 		}
 	}
+	b.cookies["of-another-site"] = strings.Repeat("x", 12<<10)
 	b.follow("/").want(t, http.StatusOK, "Your chat accounts", "header:ada")
 }
 
-// startNginx runs the server of deploy/signin.md, with other addresses behind it.
+// startNginx runs nginx with the example of deploy/signin.md. behind replaces addresses
+// of the example.
 func startNginx(t *testing.T, path string, behind map[string]string) (address string) {
 	t.Helper()
 	document, err := os.ReadFile("../../deploy/signin.md")
@@ -100,12 +103,12 @@ func startNginx(t *testing.T, path string, behind map[string]string) (address st
 	_, rest, _ := strings.Cut(string(document), "```nginx\n")
 	server, _, ok := strings.Cut(rest, "```")
 	if !ok {
-		t.Fatal("deploy/signin.md has no example for nginx")
+		t.Fatal("deploy/signin.md has no nginx example")
 	}
 	for from, to := range behind {
 		server = strings.ReplaceAll(server, from, to)
 	}
-	// It listens where nothing did a moment ago.
+	// nginx cannot choose a free port, so the test looks for one.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -115,23 +118,24 @@ func startNginx(t *testing.T, path string, behind map[string]string) (address st
 	folder := t.TempDir()
 	conf := filepath.Join(folder, "nginx.conf")
 	server = strings.Replace(server, "listen 443 ssl;", "listen "+address+";", 1)
+	server = regexp.MustCompile(`(?m)^ *ssl_certificate.*\n`).ReplaceAllString(server, "")
 	if err := os.WriteFile(conf, fmt.Appendf(nil, aroundServer, folder, server), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	said := newOutput()
+	stderr := newOutput()
 	cmd := exec.Command(path, "-p", folder, "-c", conf, "-e", "stderr")
-	cmd.Stderr = said
+	cmd.Stderr = stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it keeps nothing
+		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("nginx said\n%s", said)
+			t.Logf("nginx wrote\n%s", stderr)
 		}
 	})
-	eventually(t, saying(func() string { return "nginx listens: " + said.String() }), patience, func() bool {
+	eventually(t, lazyText(func() string { return "nginx listens: " + stderr.String() }), maxWait, func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()

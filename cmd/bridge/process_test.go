@@ -14,23 +14,25 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"cobrowse-bridge/bridge/browsertest"
 )
 
-// TestMain runs the tests or, called by the name of the program, the program:
-// tests start it as a process of its own without building it first.
+// TestMain runs the tests. If the test binary is started with the name bridge, it runs
+// the program instead, so tests can start it as a process without building it first.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "bridge" {
 		main()
 	}
-	// These tests wait for processes most of the time, so more of them fit beside each
-	// other than there are processors. What the command line says goes before.
-	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+	// These tests mostly wait for processes, so more of them run in parallel than there
+	// are processors. A flag on the command line overrides this.
+	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0))); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	os.Exit(browsertest.Main{M: m}.Run())
 }
 
-// A program is a bridge that runs as a process of its own.
+// A program is a bridge that runs as a process.
 type program struct {
 	t       testing.TB
 	env     map[string]string
@@ -42,9 +44,8 @@ type program struct {
 	status  int // once ended is closed; -1 after a signal
 }
 
-// patience is how long anything may take that takes milliseconds on a machine
-// with nothing else to do.
-const patience = 30 * time.Second
+// maxWait is the time limit for steps that take milliseconds on an idle machine.
+const maxWait = 3 * time.Minute
 
 // start runs the program with these variables and no others. It is killed when
 // the test ends.
@@ -64,12 +65,12 @@ func start(t testing.TB, env map[string]string, args ...string) *program {
 	}
 	p.process = cmd.Process
 	go func() {
-		_ = cmd.Wait() // the status says it all
+		_ = cmd.Wait() // the exit status has the result
 		p.status = cmd.ProcessState.ExitCode()
 		close(p.ended)
 	}()
 	t.Cleanup(func() {
-		_ = p.process.Kill() // fails if it ended, which is as well
+		_ = p.process.Kill() // fails if the process has ended, which is fine
 		<-p.ended
 		if t.Failed() && !p.killed {
 			t.Logf("bridge %s ended with %d and wrote\n%s%s", strings.Join(args, " "), p.status, p.out, p.err)
@@ -78,7 +79,7 @@ func start(t testing.TB, env map[string]string, args ...string) *program {
 	return p
 }
 
-// serve starts `bridge serve` and waits for its ready line.
+// startServe starts `bridge serve` and waits for its ready line.
 func startServe(t testing.TB, env map[string]string) (p *program, address string) {
 	t.Helper()
 	p = start(t, env, "serve")
@@ -92,9 +93,9 @@ func (p *program) ready() string {
 	select {
 	case <-p.out.line:
 	case <-p.ended:
-		p.t.Fatalf("the bridge ended with %d instead of being ready", p.status)
-	case <-time.After(patience):
-		p.t.Fatal("the bridge does not get ready")
+		p.t.Fatalf("the bridge ended with %d before it was ready", p.status)
+	case <-time.After(maxWait):
+		p.t.Fatal("the bridge did not become ready")
 	}
 	_, rest, _ := strings.Cut(p.out.String(), "bridge is ready on ")
 	address, _, _ := strings.Cut(rest, " ")
@@ -108,7 +109,7 @@ func (p *program) signal(s os.Signal) {
 	}
 }
 
-// wait gives the exit status of a program that ends by itself.
+// wait waits for the program to end by itself and returns its exit status.
 func (p *program) wait(within time.Duration) (status int) {
 	p.t.Helper()
 	select {
@@ -120,23 +121,24 @@ func (p *program) wait(within time.Duration) (status int) {
 	return 0
 }
 
-// terminate has the program end as a supervisor does.
+// terminate ends the program with SIGTERM. It waits longer than a supervisor, because the
+// machine may be busy; TestSIGTERMEndsTheProgramWithinItsTimeLimit checks the limits.
 func (p *program) terminate() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
-	if status := p.wait(10 * time.Second); status != 0 {
+	if status := p.wait(30 * time.Second); status != 0 {
 		p.t.Errorf("SIGTERM ended the bridge with %d", status)
 	}
 }
 
-// kill ends the program as a power cut does.
+// kill ends the program with SIGKILL.
 func (p *program) kill() {
 	p.killed = true
-	_ = p.process.Kill() // fails if it ended, which is as well
+	_ = p.process.Kill() // fails if the process has ended, which is fine
 	<-p.ended
 }
 
-// output keeps what a program writes. line is closed at the first whole line.
+// output keeps the output of a program. line is closed after the first whole line.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -162,22 +164,22 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// eventually looks again and again until something is so.
-func eventually(t testing.TB, what any, within time.Duration, so func() bool) {
+// eventually calls done every 5 ms until it returns true, and fails after the time within.
+func eventually(t testing.TB, what any, within time.Duration, done func() bool) {
 	t.Helper()
 	deadline := time.After(within)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for !so() {
+	for !done() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("after %v still not: %v", within, what)
+			t.Fatalf("still waiting after %v for: %v", within, what)
 		}
 	}
 }
 
-// with is env with some variables changed; an empty value removes one.
+// with returns a copy of env with some variables changed. An empty value removes one.
 func with(env map[string]string, changes ...string) map[string]string {
 	env = maps.Clone(env)
 	for _, change := range changes {
@@ -189,7 +191,7 @@ func with(env map[string]string, changes ...string) map[string]string {
 	return env
 }
 
-// saying is a text that is put together when it is wanted.
-type saying func() string
+// lazyText is a text that is made when it is printed.
+type lazyText func() string
 
-func (s saying) String() string { return s() }
+func (s lazyText) String() string { return s() }

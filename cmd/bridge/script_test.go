@@ -12,11 +12,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-var update = flag.Bool("update", false, "write the scripts' golden files anew")
+var update = flag.Bool("update", false, "rewrite the scripts' golden files")
 
-// TestScripts runs the command as people do. Each script begins with sound
-// settings, and changes them. `exits N COMMAND…` runs a command that has to end
-// with that status.
+// TestScripts runs the commands as operators do. Each script begins with valid settings
+// and changes them. `exits N COMMAND…` runs a command and checks its exit status.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()
@@ -32,7 +31,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", programs+string(os.PathListSeparator)+e.Getenv("PATH"))
-			for name, value := range sound {
+			for name, value := range validSettings {
 				e.Setenv(name, value)
 			}
 			return nil
@@ -41,8 +40,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// sound settings, with values that a fault must not quote.
-var sound = map[string]string{
+// validSettings have values that a fault must not quote.
+var validSettings = map[string]string{
 	"BRIDGE_ORIGIN":             "https://bridge.example.org",
 	"BRIDGE_SECRET":             "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 	"BRIDGE_CONNECTORS":         "rocketchat",

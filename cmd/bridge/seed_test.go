@@ -8,15 +8,17 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"cobrowse-bridge/bridge/store"
 )
 
-// seed fills the script's database as a bridge would have left it: a delivery
-// that failed for good (its id is $FAILED), one that waits ($WAITING), one that
-// was handled ($DONE), and who watched whom: Ann twice and Carl once.
+// seed fills the script's database as a bridge does: with a delivery that failed (its id
+// is $FAILED), one that waits ($WAITING), one that was handled ($DONE), two cards that
+// could not be shown ($CARD, $LOST), a sweep that failed, and an audit log in which agents
+// watched Ann twice and Carl once.
 func seed(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 0 {
 		ts.Fatalf("usage: seed")
@@ -28,16 +30,23 @@ func seed(ts *testscript.TestScript, neg bool, args []string) {
 	db, err := store.Open(ctx, "sqlite:"+filepath.Join(ts.Getenv("WORK"), "bridge.db"), store.Options{Secret: key})
 	ts.Check(err)
 	for _, name := range []string{"FAILED", "WAITING", "DONE"} {
-		_, err := db.Accept(ctx, store.Delivery{Connector: "rocketchat", Key: "key-" + name, Body: []byte(`{"room":"room-of-` + name + `"}`)}, store.Job{Queue: "rocketchat", Kind: "answer"})
+		_, err := db.StoreDelivery(ctx, store.Delivery{Connector: "rocketchat", Key: "key-" + name, Body: []byte(`{"room":"room-of-` + name + `"}`)}, store.Job{Queue: "rocketchat", Kind: "answer"})
 		ts.Check(err)
 	}
 	ids := map[string]string{}
-	for b, err := range db.Backlog(ctx) {
+	for b, err := range db.UnfinishedDeliveries(ctx) {
 		ts.Check(err)
 		name := strings.TrimPrefix(b.Key, "key-")
 		ids[b.ID] = name
 		ts.Setenv(name, b.ID)
 	}
+	for i, name := range []string{"CARD", "LOST"} {
+		id := fmt.Sprintf("019b0000-0000-7000-8000-%012d", i)
+		ids[id] = name
+		ts.Setenv(name, id)
+		ts.Check(db.Commit(ctx, store.Change{Jobs: []store.Job{{Queue: "rocketchat", Kind: "show", Subject: id}}}))
+	}
+	ts.Check(db.Note(ctx, store.Failure{Queue: "rocketchat", Kind: "sweep", Next: time.Now().Add(time.Hour), Cause: "the workspace does not answer"}))
 	handled := 0
 	ts.Check(db.Work(ctx, map[string]int{"rocketchat": 1}, func(ctx context.Context, j store.Job) error {
 		if handled++; handled == len(ids) {
@@ -46,6 +55,8 @@ func seed(ts *testscript.TestScript, neg bool, args []string) {
 		switch ids[j.Subject] {
 		case "FAILED":
 			return store.Cancel(errors.New("the workspace says\n403"))
+		case "CARD", "LOST":
+			return store.Cancel(errors.New("the channel is archived"))
 		case "WAITING":
 			return errors.New("the workspace does not answer")
 		}
@@ -58,7 +69,7 @@ func seed(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(db.Close())
 }
 
-// tamper changes the script's database behind the bridge's back.
+// tamper runs SQL on the script's database.
 func tamper(ts *testscript.TestScript, neg bool, args []string) {
 	db, err := sql.Open("sqlite", filepath.Join(ts.Getenv("WORK"), "bridge.db"))
 	ts.Check(err)

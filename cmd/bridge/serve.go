@@ -14,6 +14,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/store"
 
 	"golang.org/x/sync/errgroup"
@@ -23,27 +24,33 @@ type serveCommand struct{}
 
 // Run serves until ctx ends.
 func (serveCommand) Run(ctx context.Context, s streams) error {
-	hangUps := make(chan os.Signal, 1)
-	signal.Notify(hangUps, syscall.SIGHUP) // which would end a program that does not listen
-	defer signal.Stop(hangUps)
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP) // from here on SIGHUP does not end the program
+	defer signal.Stop(reload)
 	c, faults := readConfig(s.err)
 	if c == nil {
-		complain(s.err, faults)
-		return exit(2)
+		printFaults(s.err, faults)
+		return exitStatus(2)
 	}
-	slog.SetDefault(c.log) // for net/http, which would write past the redaction
+	slog.SetDefault(c.log) // net/http logs here; c.log redacts secrets
 	db, err := store.Open(ctx, c.database, store.Options{Secret: c.secret, OldSecret: c.secretOld, Log: c.log})
 	if err != nil && ctx.Err() != nil {
-		return nil // told to stop before it was ready
+		return nil // it was stopped before it was ready
 	}
 	if err != nil {
 		return err
+	}
+	if err := db.CheckSecret(ctx); errors.Is(err, store.ErrSecret) {
+		printFaults(s.err, []settings.Fault{secretFault})
+		return errors.Join(db.Close(), exitStatus(2))
+	} else if err != nil {
+		return errors.Join(err, db.Close())
 	}
 	b, err := newBridge(c, db)
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	public, metrics, err := takePorts(ctx, c)
+	public, metrics, err := openListeners(ctx, c)
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
@@ -55,11 +62,11 @@ func (serveCommand) Run(ctx context.Context, s streams) error {
 	err = serve(ctx, public, b, c.log, b.EndStreams, func(ctx context.Context) error {
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error {
-			warn(ctx, c)
+			logProblems(ctx, c)
 			return nil
 		})
 		group.Go(func() error {
-			reloadOn(ctx, hangUps, c.policy, c.log)
+			reloadPolicyOn(ctx, reload, c.policy, c.log)
 			return nil
 		})
 		if metrics != nil {
@@ -76,20 +83,24 @@ func newBridge(c *config, db *store.Store) (*bridge.Bridge, error) {
 	if err != nil {
 		return nil, err
 	}
+	header, err := c.newHeader()
+	if err != nil {
+		return nil, err
+	}
 	return bridge.New(bridge.Config{
 		Origin: c.origin, Secret: c.secret, OldSecret: c.secretOld, Store: db, Upscope: c.upscope, Eraser: c.eraser, WatchHosts: c.watchHosts,
-		Connectors: c.connectors, OIDC: oidc, Header: c.signIn.header, Policy: c.policy, LinkEmail: c.signIn.linkEmail,
+		Connectors: c.connectors, OIDC: oidc, Header: header, Policy: c.policy, LinkEmail: c.signIn.linkEmail,
 		LinkLife: c.linkLife, CardLife: c.cardLife, Retention: c.retention, MatchEmail: c.matchEmail, Sites: c.sites,
 		TrustedProxies: c.proxies, Version: version, Log: c.log,
 	})
 }
 
-// takePorts listens where the settings say. There is no listener for metrics that are switched off.
-func takePorts(ctx context.Context, c *config) (public, metrics net.Listener, err error) {
+// openListeners listens on the addresses of the settings. metrics is nil if metrics are off.
+func openListeners(ctx context.Context, c *config) (public, metrics net.Listener, err error) {
 	var l net.ListenConfig
 	public, err = l.Listen(ctx, "tcp", c.listen)
 	if err != nil {
-		return nil, nil, fmt.Errorf("listen on BRIDGE_LISTEN: %w", err)
+		return nil, nil, cannotListen("BRIDGE_LISTEN", c.listen, err, "stop the other program, perhaps another bridge, or set another address")
 	}
 	if c.metrics == "" {
 		return public, nil, nil
@@ -97,12 +108,20 @@ func takePorts(ctx context.Context, c *config) (public, metrics net.Listener, er
 	metrics, err = l.Listen(ctx, "tcp", c.metrics)
 	if err != nil {
 		public.Close()
-		return nil, nil, fmt.Errorf("listen on BRIDGE_METRICS_LISTEN: %w; name another address there, or %s", err, switchedOff)
+		return nil, nil, cannotListen("BRIDGE_METRICS_LISTEN", c.metrics, err, "stop the other program, perhaps another bridge, or set another address or "+switchedOff)
 	}
 	return public, metrics, nil
 }
 
-// serveMetrics answers those who ask for metrics, and nothing else, until ctx ends.
+// cannotListen says why the bridge cannot listen on the address of a setting.
+func cannotListen(setting, address string, err error, remedy string) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		err = errno // without the address, which the sentence has already
+	}
+	return fmt.Errorf("cannot listen on %s (%s): %w; %s", address, setting, err, remedy)
+}
+
+// serveMetrics serves GET /metrics on l until ctx ends.
 func serveMetrics(ctx context.Context, l net.Listener, metrics http.Handler) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
@@ -115,8 +134,8 @@ func serveMetrics(ctx context.Context, l net.Listener, metrics http.Handler) err
 	return err
 }
 
-// reloadOn has the policy file read at once at each signal, until ctx ends.
-func reloadOn(ctx context.Context, signals <-chan os.Signal, file *policy.File, log *slog.Logger) {
+// reloadPolicyOn reads the policy file at each signal, until ctx ends.
+func reloadPolicyOn(ctx context.Context, signals <-chan os.Signal, file *policy.File, log *slog.Logger) {
 	for {
 		select {
 		case <-signals:
@@ -126,38 +145,37 @@ func reloadOn(ctx context.Context, signals <-chan os.Signal, file *policy.File, 
 		changed, err := file.Reload()
 		switch {
 		case file.Path() == "":
-			log.WarnContext(ctx, "told to read the policy file, and there is none")
+			log.InfoContext(ctx, "no policy file to reload", "setting", "BRIDGE_POLICY_FILE")
 		case err != nil:
-			log.ErrorContext(ctx, "policy file is wrong, the policy of before goes on", "err", err)
+			log.ErrorContext(ctx, "policy not reloaded", "err", err, "effect", "previous policy stays in use")
 		case changed:
 			log.InfoContext(ctx, "policy reloaded", "file", file.Path())
 		default:
-			log.InfoContext(ctx, "policy file is what the policy was made of", "file", file.Path())
+			log.InfoContext(ctx, "policy unchanged", "file", file.Path())
 		}
 	}
 }
 
-// warn logs what bridge check finds, since not everybody runs it: some of it, such
-// as a user who may write where customers read, nothing else would tell.
-func warn(ctx context.Context, c *config) {
-	for _, f := range ask(ctx, c) {
+// logProblems logs the problems that bridge check would find, for operators who do
+// not run it. Some have no other sign, such as a user who may write where customers read.
+func logProblems(ctx context.Context, c *config) {
+	for _, f := range checkServices(ctx, c) {
 		if f.Problem != "" && ctx.Err() == nil {
-			c.log.WarnContext(ctx, "check found a problem", "about", f.About, "problem", f.Problem, "remedy", f.Remedy)
+			c.log.WarnContext(ctx, "problem found at start", "about", f.About, "problem", f.Problem, "remedy", f.Remedy)
 		}
 	}
 }
 
-// drain is how long requests may take to end once the program is told to stop,
-// and stop how long anything may: supervisors kill after ten seconds.
+// Times after the program is told to stop: requests may run for drainTime, and
+// everything ends after stopTime. Supervisors kill a program after ten seconds.
 const (
-	drain = 8 * time.Second
-	stop  = 8500 * time.Millisecond
+	drainTime = 8 * time.Second
+	stopTime  = 8500 * time.Millisecond
 )
 
-// serve answers requests and does the work they bring until ctx ends. Then it
-// takes no more, calls stopping so that answers without an end come to one, and
-// waits for what is running, though not for ever: whoever is still sending is cut
-// off, and a job that hangs runs again at the next start.
+// serve answers requests and runs work until ctx ends. Then it accepts no more requests, calls
+// stopping to end streamed answers, and waits for running requests and jobs up to the times above.
+// A job that does not end runs again after the next start.
 func serve(ctx context.Context, listener net.Listener, h http.Handler, log *slog.Logger, stopping func(), work func(context.Context) error) error {
 	server := newServer(h)
 	server.RegisterOnShutdown(stopping)
@@ -171,17 +189,17 @@ func serve(ctx context.Context, listener net.Listener, h http.Handler, log *slog
 	group.Go(func() error {
 		err := work(ctx)
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return nil // it was told to stop before it had quite begun
+			return nil // it was stopped while it started
 		}
 		return err
 	})
 	group.Go(func() error {
 		<-ctx.Done()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
 		err := server.Shutdown(ctx)
 		if errors.Is(err, context.DeadlineExceeded) {
-			log.WarnContext(ctx, "requests that did not end were cut off")
+			log.WarnContext(ctx, "requests not finished, connections closed")
 			return server.Close()
 		}
 		return err
@@ -196,13 +214,14 @@ func serve(ctx context.Context, listener net.Listener, h http.Handler, log *slog
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(stop):
-		log.WarnContext(ctx, "jobs that did not end are left for the next start")
+	case <-time.After(stopTime):
+		log.WarnContext(ctx, "jobs not finished, they run again after the next start")
 		return nil
 	}
 }
 
-// newServer has limits for everything a stranger can draw out or blow up.
+// newServer limits the time and the header size of each request. Browsers also send the cookies of
+// other sites of the same domain, and proxies add long lists of groups.
 func newServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -210,6 +229,6 @@ func newServer(h http.Handler) *http.Server {
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    32 << 10,
 	}
 }

@@ -26,18 +26,18 @@ func TestServeLeadsFromATakenChatToTheVisitorsScreen(t *testing.T) {
 	p, address := startServe(t, s.env(t))
 	bob := newBrowser(t, address)
 
-	room := s.opens(keyed())
+	room := s.openChat(pageKeyFields())
 	s.chat.Take(room, "bob")
-	bob.tells(s, "LivechatSessionTaken", room)
-	eventually(t, "bob has a card", patience, func() bool { return len(s.chat.Posts("bob")) > 0 })
+	bob.deliverEvent(s, "LivechatSessionTaken", room)
+	eventually(t, "bob has a card", maxWait, func() bool { return len(s.chat.Posts("bob")) > 0 })
 	door := s.door(t, "bob")
 	bob.follow(door).want(t, http.StatusOK, "Ann Silva", "Lisbon, Portugal")
 	if n := s.upscope.Minted(); n != 0 {
-		t.Fatalf("%d watch links before a press", n)
+		t.Fatalf("there are %d watch links before a press", n)
 	}
 	bob.press(door, url.Values{"visitor": {ann}}).wantWatch(t)
-	eventually(t, "the card says that bob watches", patience, func() bool {
-		return strings.Contains(s.chat.Posts("bob")[0].Text, "Co-browsing with Ann")
+	eventually(t, "the card shows the session", maxWait, func() bool {
+		return strings.Contains(s.chat.Posts("bob")[0].Text, "Waiting for Ann")
 	})
 	if n := len(s.chat.Posts("bob")); n != 1 {
 		t.Errorf("bob has %d direct messages", n)
@@ -52,7 +52,7 @@ func TestServeLeadsFromATakenChatToTheVisitorsScreen(t *testing.T) {
 	}
 	for line := range strings.Lines(p.err.String()) {
 		if !json.Valid([]byte(line)) {
-			t.Errorf("a line of the log is no JSON: %s", line)
+			t.Errorf("a line of the log is not JSON: %s", line)
 		}
 	}
 }
@@ -63,12 +63,12 @@ func TestSIGTERMAnswersWhatWasAccepted(t *testing.T) {
 	ann := s.ann()
 	p, address := startServe(t, s.env(t))
 	bob := newBrowser(t, address)
-	room := s.opens(keyed())
+	room := s.openChat(pageKeyFields())
 	s.chat.Take(room, "bob")
-	bob.tells(s, "LivechatSessionTaken", room)
-	eventually(t, "bob has a card", patience, func() bool { return len(s.chat.Posts("bob")) > 0 })
+	bob.deliverEvent(s, "LivechatSessionTaken", room)
+	eventually(t, "bob has a card", maxWait, func() bool { return len(s.chat.Posts("bob")) > 0 })
 
-	// A press that waits for Upscope.
+	// A press is waiting for Upscope.
 	met, goOn := make(chan struct{}), make(chan struct{})
 	s.upscope.Fail(upscopetest.Watch, upscopetest.Fault{Met: func() { close(met); <-goOn }}, 1)
 	type result struct {
@@ -77,15 +77,15 @@ func TestSIGTERMAnswersWhatWasAccepted(t *testing.T) {
 	}
 	pressed := make(chan result, 1)
 	door := s.door(t, "bob")
-	bob.loads(door)
+	bob.loadPage(door)
 	go func() {
-		a, err := bob.send(http.MethodPost, door, ofForm(), strings.NewReader(url.Values{"visitor": {ann}}.Encode()))
+		a, err := bob.send(http.MethodPost, door, formHeader(), strings.NewReader(url.Values{"visitor": {ann}}.Encode()))
 		pressed <- result{a, err}
 	}()
 	<-met
 
-	// A delivery of which half has arrived.
-	second := s.opens(keyed())
+	// Half of a delivery has arrived.
+	second := s.openChat(pageKeyFields())
 	s.chat.Take(second, "bob")
 	body, header := s.chat.Event("LivechatSessionTaken", second)
 	conn, err := net.Dial("tcp", address)
@@ -105,7 +105,7 @@ func TestSIGTERMAnswersWhatWasAccepted(t *testing.T) {
 
 	began := time.Now()
 	p.signal(syscall.SIGTERM)
-	eventually(t, "no new connection is taken", patience, func() bool {
+	eventually(t, "new connections are refused", maxWait, func() bool {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
 			c.Close()
@@ -128,22 +128,25 @@ func TestSIGTERMAnswersWhatWasAccepted(t *testing.T) {
 	}
 	t.Logf("ended after %v", time.Since(began))
 
-	// What was answered 200 is done after the next start.
+	// The delivery was answered 200, so it is handled after the next start.
 	p, _ = startServe(t, p.env)
-	eventually(t, "the second chat has its card", patience, func() bool { return s.postsByRoom("bob")[second] == 1 })
+	eventually(t, "the second chat has its card", maxWait, func() bool { return s.postsByRoom("bob")[second] == 1 })
 	p.terminate()
 }
 
-func TestSIGTERMWaitsForNobodyForLong(t *testing.T) {
+func TestSIGTERMEndsTheProgramWithinItsTimeLimit(t *testing.T) {
+	if most := 9 * time.Second; drainTime > most {
+		t.Errorf("requests may run for %v, and supervisors kill after ten seconds", drainTime)
+	}
 	for name, hold := range map[string]func(t *testing.T, s *services, address string){
 		"a Rocket.Chat that never answers": func(t *testing.T, s *services, address string) {
 			s.chat.Fail("rooms.info", rocketchattest.Fault{Hang: true}, 100)
-			room := s.opens(keyed())
+			room := s.openChat(pageKeyFields())
 			s.chat.Take(room, "bob")
-			newBrowser(t, address).tells(s, "LivechatSessionTaken", room)
-			eventually(t, "a job waits for Rocket.Chat", patience, func() bool { return len(s.chat.Requests()) > 0 })
+			newBrowser(t, address).deliverEvent(s, "LivechatSessionTaken", room)
+			eventually(t, "a job waits for Rocket.Chat", maxWait, func() bool { return len(s.chat.Requests()) > 0 })
 		},
-		"a sender who never ends": func(t *testing.T, _ *services, address string) {
+		"a request whose body never ends": func(t *testing.T, _ *services, address string) {
 			conn, err := net.Dial("tcp", address)
 			if err != nil {
 				t.Fatal(err)
@@ -167,7 +170,7 @@ func TestSIGTERMWaitsForNobodyForLong(t *testing.T) {
 	}
 }
 
-func TestSIGTERMIsObeyedAtAnyMoment(t *testing.T) {
+func TestSIGTERMWorksDuringTheStart(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
 	env := s.env(t)
@@ -176,20 +179,20 @@ func TestSIGTERMIsObeyedAtAnyMoment(t *testing.T) {
 		t.Helper()
 		p.terminate()
 		if p.err.String() != "" {
-			t.Errorf("it complains: %s", p.err)
+			t.Errorf("it wrote to the log: %s", p.err)
 		}
 	}
 	for range 10 {
 		file := filepath.Join(t.TempDir(), "bridge.db")
 		env["BRIDGE_DATABASE"] = "sqlite:" + file
 		p := start(t, env, "serve")
-		eventually(t, "it makes its tables", patience, func() bool {
+		eventually(t, "it makes its tables", maxWait, func() bool {
 			_, err := os.Stat(file)
 			return err == nil
 		})
 		ends(p)
 		p, _ = startServe(t, env)
-		ends(p) // at once, before it has looked for work
+		ends(p) // at once, before it looks for jobs
 	}
 }
 
@@ -199,11 +202,11 @@ func TestASecondBridgeOnOneFileIsRefused(t *testing.T) {
 	env := s.env(t)
 	first, address := startServe(t, env)
 	second := start(t, env, "serve")
-	if status := second.wait(patience); status != 1 {
+	if status := second.wait(maxWait); status != 1 {
 		t.Errorf("the second ended with %d", status)
 	}
-	if said := second.err.String(); !strings.Contains(said, "in use by another process: stop the other bridge") || strings.Count(said, "\n") != 1 {
-		t.Errorf("the second says %q", said)
+	if text := second.err.String(); !strings.Contains(text, "in use by another process: stop the other bridge") || strings.Count(text, "\n") != 1 {
+		t.Errorf("the second wrote %q", text)
 	}
 	if second.out.String() != "" {
 		t.Errorf("the second printed %q", second.out)
@@ -212,12 +215,41 @@ func TestASecondBridgeOnOneFileIsRefused(t *testing.T) {
 	first.terminate()
 }
 
+func TestAnOriginMayHaveAnInternationalName(t *testing.T) {
+	t.Parallel()
+	s := newServices(t)
+	s.ann()
+	p, address := startServe(t, with(s.env(t), "BRIDGE_ORIGIN=https://Brücke.example"))
+	bob := newBrowser(t, address)
+	room := s.openChat(pageKeyFields())
+	s.chat.Take(room, "bob")
+	bob.deliverEvent(s, "LivechatSessionTaken", room)
+	eventually(t, "bob has a card", maxWait, func() bool { return len(s.chat.Posts("bob")) > 0 })
+	_, path, ok := strings.Cut(s.chat.Posts("bob")[0].Text, "https://xn--brcke-lva.example/w/")
+	if !ok || len(path) < 43 {
+		t.Fatalf("the card reads %q", s.chat.Posts("bob")[0].Text)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/w/"+path[:43], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host, r.Header = "xn--brcke-lva.example", navigation("cross-site")
+	res, err := bob.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK || !strings.Contains(p.out.String(), " for https://xn--brcke-lva.example\n") {
+		t.Errorf("answered %d; %s", res.StatusCode, p.out)
+	}
+}
+
 func TestHealthcheckAsksTheBridgeOfThisMachine(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
 	_, address := startServe(t, s.env(t))
 	healthy := start(t, map[string]string{"BRIDGE_LISTEN": address}, "healthcheck")
-	if status := healthy.wait(patience); status != 0 || healthy.out.String() != "ready\n" {
+	if status := healthy.wait(maxWait); status != 0 || healthy.out.String() != "ready\n" {
 		t.Errorf("ended with %d, %q %q", status, healthy.out, healthy.err)
 	}
 }

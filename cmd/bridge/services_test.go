@@ -20,8 +20,8 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// What the settings of a test hold. They carry what has to be escaped, in URLs,
-// JSON or HTML, wherever the services allow it.
+// secrets are the secrets in a test's settings. They contain characters that URLs, JSON
+// or HTML escape, where the services allow that.
 type secrets struct {
 	upscope, webhook, reader, poster, client string
 	bridge                                   []byte
@@ -42,8 +42,7 @@ const (
 	pageKey = "7b0c5e62-a4f1-4c1f-9d3e-2d9f1c6b1a77"
 )
 
-// services are the Upscope and the Rocket.Chat that a bridge works with, on
-// loopback.
+// services are an Upscope and a Rocket.Chat on loopback.
 type services struct {
 	secrets
 	upscope    *upscopetest.Server
@@ -81,7 +80,7 @@ func listen(t testing.TB, h http.Handler) (address string) {
 	return server.URL
 }
 
-// env is a sound configuration for these services, with a database of its own.
+// env returns valid settings for these services, with a new database.
 func (s *services) env(t testing.TB) map[string]string {
 	return map[string]string{
 		"BRIDGE_ORIGIN": origin, "BRIDGE_LISTEN": "127.0.0.1:0", "BRIDGE_METRICS_LISTEN": "off", "BRIDGE_LOG_LEVEL": "debug",
@@ -94,7 +93,7 @@ func (s *services) env(t testing.TB) map[string]string {
 	}
 }
 
-// ann is a visitor at Upscope who is online with the page key.
+// ann adds a visitor to Upscope who is online with the page key.
 func (s *services) ann() (shortID string) {
 	id := s.upscope.Come(upscope.Visitor{
 		Name: "Ann Silva", UniqueID: "cust-77", Identities: []string{"rocketchat:" + pageKey},
@@ -104,18 +103,19 @@ func (s *services) ann() (shortID string) {
 	return id
 }
 
-// opens begins a chat of a visitor whose page has told Rocket.Chat these fields.
-func (s *services) opens(fields map[string]string) (room string) {
-	return s.chat.OpenChat(rocketchattest.Visitor{
+// openChat begins a chat of a visitor. The visitor's page gave these custom fields to
+// Rocket.Chat.
+func (s *services) openChat(fields map[string]string) (room string) {
+	return s.chat.StartChat(rocketchattest.Visitor{
 		ID: rand.Text(), Username: "guest-7", Name: "Ann", Token: "visitor-" + rand.Text(), Email: "ann@example.org", Fields: fields,
 	})
 }
 
-func keyed() map[string]string { return map[string]string{"upscope_key": pageKey} }
+func pageKeyFields() map[string]string { return map[string]string{"upscope_key": pageKey} }
 
 var doorAddress = regexp.MustCompile(regexp.QuoteMeta(origin) + `(/w/[A-Za-z0-9_-]{43})`)
 
-// door is the path of the door in an agent's latest direct message.
+// door returns the path of the card's link in an agent's latest direct message.
 func (s *services) door(t testing.TB, username string) string {
 	t.Helper()
 	posts := s.chat.Posts(username)
@@ -124,20 +124,20 @@ func (s *services) door(t testing.TB, username string) string {
 	}
 	m := doorAddress.FindStringSubmatch(posts[len(posts)-1].Text)
 	if m == nil {
-		t.Fatalf("no door in %q", posts[len(posts)-1].Text)
+		t.Fatalf("no link in %q", posts[len(posts)-1].Text)
 	}
 	return m[1]
 }
 
-// A browser speaks to one bridge. It keeps cookies and sends fetch metadata as
+// A browser sends requests to one bridge. It keeps cookies and sends fetch metadata as
 // Chromium does.
 type browser struct {
-	t       testing.TB
-	address string
-	client  *http.Client
-	cookies map[string]string
-	every   []string    // values of cookies, as they came
-	heard   *transcript // everything that was answered; may be nil
+	t          testing.TB
+	address    string
+	client     *http.Client
+	cookies    map[string]string
+	setCookies []string    // values of all cookies that were set
+	answers    *transcript // may be nil
 }
 
 func newBrowser(t testing.TB, address string) *browser {
@@ -146,12 +146,12 @@ func newBrowser(t testing.TB, address string) *browser {
 	return b
 }
 
-// newClient follows no redirect, and gives up in time for a test to say so.
+// newClient follows no redirects. Its timeout ends before the test's.
 func newClient() *http.Client {
 	return &http.Client{
 		Transport:     &http.Transport{MaxIdleConnsPerHost: 64},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Timeout:       patience,
+		Timeout:       maxWait,
 	}
 }
 
@@ -183,15 +183,15 @@ func (b *browser) send(method, path string, header http.Header, body io.Reader) 
 	}
 	for _, c := range res.Cookies() {
 		if b.cookies[c.Name] = c.Value; c.Value != "" {
-			b.every = append(b.every, c.Value)
+			b.setCookies = append(b.setCookies, c.Value)
 		}
 	}
 	a := answer{res, string(text)}
-	b.heard.add(a)
+	b.answers.add(a)
 	return a, nil
 }
 
-// do sends a request that has to be answered.
+// do sends a request, and fails the test if there is no answer.
 func (b *browser) do(method, path string, header http.Header, body io.Reader) answer {
 	b.t.Helper()
 	a, err := b.send(method, path, header, body)
@@ -209,45 +209,46 @@ func navigation(site string) http.Header {
 	}
 }
 
-// follow is a person following a link in the chat.
+// follow opens a link as a person's click in the chat does.
 func (b *browser) follow(path string) answer {
 	b.t.Helper()
 	return b.do(http.MethodGet, path, navigation("cross-site"), nil)
 }
 
-// loads opens a page by no click of a person, so that it shows itself.
-func (b *browser) loads(path string) answer {
+// loadPage opens a page as a restored tab does, without a click. The co-browse page is
+// then shown instead of a redirect to the screen.
+func (b *browser) loadPage(path string) answer {
 	b.t.Helper()
 	header := navigation("none")
 	header.Del("Sec-Fetch-User")
 	return b.do(http.MethodGet, path, header, nil)
 }
 
-// press is a person pressing a button on a page, which the browser has loaded before.
+// press sends a form as a person's press of a button does. The page is loaded first.
 func (b *browser) press(path string, form url.Values) answer {
 	b.t.Helper()
 	if b.cookies["__Host-browser"] == "" {
-		b.loads(path)
+		b.loadPage(path)
 	}
-	return b.do(http.MethodPost, path, ofForm(), strings.NewReader(form.Encode()))
+	return b.do(http.MethodPost, path, formHeader(), strings.NewReader(form.Encode()))
 }
 
-// ofForm is what a browser sends with a form whose button a person pressed.
-func ofForm() http.Header {
+// formHeader has the headers that a browser sends with a form after a person's press.
+func formHeader() http.Header {
 	header := navigation("same-origin")
 	header.Set("Origin", origin)
 	header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return header
 }
 
-// tells delivers an event of a room as the workspace would.
-func (b *browser) tells(s *services, event, room string) {
+// deliverEvent sends an event of a room as the workspace does.
+func (b *browser) deliverEvent(s *services, event, room string) {
 	b.t.Helper()
 	body, header := s.chat.Event(event, room)
 	a := b.do(http.MethodPost, "/hooks/rocketchat", header, bytes.NewReader(body))
 	a.want(b.t, http.StatusOK)
 	if a.body != "" {
-		b.t.Errorf("%s was answered %q, which the visitor can read", event, a.body)
+		b.t.Errorf("%s was answered with the text %q, which the visitor can read", event, a.body)
 	}
 }
 
@@ -258,12 +259,12 @@ func (a answer) want(t testing.TB, status int, texts ...string) {
 	}
 	for _, text := range texts {
 		if !strings.Contains(a.body, text) {
-			t.Errorf("the page does not say %q: %s", text, a.body)
+			t.Errorf("the page has no %q: %s", text, a.body)
 		}
 	}
 }
 
-// wantWatch checks the one answer that may hold a watch link.
+// wantWatch checks the redirect to a watch link, the only answer that may contain one.
 func (a answer) wantWatch(t testing.TB) string {
 	t.Helper()
 	location := a.Header.Get("Location")
@@ -276,8 +277,8 @@ func (a answer) wantWatch(t testing.TB) string {
 	return location
 }
 
-// transcript is what a bridge answered, without the two headers that are meant
-// for the one browser that pressed: where the redirect leads, and its cookie.
+// transcript has the answers of a bridge, without two headers that are secrets of the
+// browser: Location of a redirect, and Set-Cookie.
 type transcript struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -305,7 +306,7 @@ func (h *transcript) String() string {
 	return h.text.String()
 }
 
-// roomOf is the room that a card leads to.
+// roomOf finds the room in a card's text.
 var roomOf = regexp.MustCompile(`/live/(room[0-9]+)`)
 
 // postsByRoom counts an agent's direct messages by the room they are about.

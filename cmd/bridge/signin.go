@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,29 +14,31 @@ import (
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/connectors"
 )
 
 // oidcSettings are the variables of BRIDGE_SIGNIN=oidc.
 type oidcSettings struct {
-	Issuer       string `split_words:"true" desc:"address of the OpenID issuer, to the letter (oidc, needed)"`
-	ClientID     string `split_words:"true" desc:"what the issuer calls the bridge (oidc, needed)"`
-	ClientSecret string `split_words:"true" desc:"the client's secret at the issuer (oidc, needed)"`
-	Scopes       string `split_words:"true" default:"profile,email" desc:"comma list of the scopes to ask for besides openid (oidc)"`
-	Domains      string `split_words:"true" desc:"comma list of domains, of one of which an agent needs a verified e-mail address; empty: none needed (oidc)"`
-	Groups       string `split_words:"true" desc:"comma list of groups, in one of which an agent needs to be; empty: none needed (oidc)"`
+	Issuer       string `split_words:"true" desc:"address of your identity provider, exactly as it writes its issuer; required with BRIDGE_SIGNIN=oidc"`
+	ClientID     string `split_words:"true" desc:"client id of the bridge at the identity provider; required with BRIDGE_SIGNIN=oidc"`
+	ClientSecret string `split_words:"true" desc:"client secret of the bridge at the identity provider; required with BRIDGE_SIGNIN=oidc"`
+	Scopes       string `split_words:"true" default:"profile,email" desc:"comma-separated scopes to request in addition to openid; only with BRIDGE_SIGNIN=oidc"`
+	Audiences    string `split_words:"true" desc:"for providers such as Oracle IDCS: comma-separated ids of other clients that an ID token without azp may name as its audience besides the bridge; only with BRIDGE_SIGNIN=oidc"`
+	Domains      string `split_words:"true" desc:"comma-separated domains; an agent needs a verified e-mail address at one of them; empty: not needed; only with BRIDGE_SIGNIN=oidc"`
+	Groups       string `split_words:"true" desc:"comma-separated groups; an agent must be in one of them; empty: not needed; only with BRIDGE_SIGNIN=oidc"`
 }
 
 // headerSettings are the variables of BRIDGE_SIGNIN=header. The defaults are what
 // oauth2-proxy sends: oauth2-proxy.github.io/oauth2-proxy/configuration/overview,
 // --pass-user-headers.
 type headerSettings struct {
-	User   string `split_words:"true" default:"X-Forwarded-User" desc:"header with the agent's id (header)"`
-	Email  string `split_words:"true" default:"X-Forwarded-Email" desc:"header with a verified e-mail address; off for none (header)"`
-	Name   string `split_words:"true" default:"X-Forwarded-Preferred-Username" desc:"header with the agent's name; off for none (header)"`
-	Groups string `split_words:"true" default:"X-Forwarded-Groups" desc:"header with a comma list of groups; off for none (header)"`
+	User   string `split_words:"true" default:"X-Forwarded-User" desc:"header with the agent's id; required, only with BRIDGE_SIGNIN=header"`
+	Email  string `split_words:"true" default:"X-Forwarded-Email" desc:"header with a verified e-mail address; off: no such header; only with BRIDGE_SIGNIN=header"`
+	Name   string `split_words:"true" default:"X-Forwarded-Preferred-Username" desc:"header with the agent's name; off: no such header; only with BRIDGE_SIGNIN=header"`
+	Groups string `split_words:"true" default:"X-Forwarded-Groups" desc:"header with comma-separated groups; off: no such header; only with BRIDGE_SIGNIN=header"`
 }
 
-// The ways to know who is asking, as BRIDGE_SIGNIN names them.
+// The values of BRIDGE_SIGNIN.
 const (
 	byLink   = "link"
 	byOIDC   = "oidc"
@@ -49,13 +50,12 @@ type signInConfig struct {
 	by        string
 	linkEmail bool
 	oidc      *signin.OIDCConfig // without the store
-	header    *signin.Header
-	headers   []string // that header reads
+	header    *signin.HeaderConfig
+	headers   []string // names of the headers that header reads
 }
 
-// readSignIn reads the settings of the way to sign in that is chosen, and
-// complains about those of another: whoever set them believes that they do
-// something.
+// readSignIn reads the settings of the chosen way to sign in. A setting of another
+// way is a fault, because it would have no effect.
 func (c *config) readSignIn(r *settings.Reader, b bridgeSettings, o oidcSettings, h headerSettings) {
 	by := r.OneOf("BRIDGE_SIGNIN", b.Signin, byLink, byOIDC, byHeader)
 	c.signIn.by = by
@@ -64,8 +64,8 @@ func (c *config) readSignIn(r *settings.Reader, b bridgeSettings, o oidcSettings
 	life := r.Duration("BRIDGE_SESSION_LIFE", b.SessionLife, 10*time.Minute, 30*day)
 	only := func(variables []string, modes ...string) {
 		for _, v := range variables {
-			if by != "" && !slices.Contains(modes, by) && isSet(v) {
-				r.Fault(v, "is set, and BRIDGE_SIGNIN is "+by+": remove it, or set BRIDGE_SIGNIN to "+strings.Join(modes, " or "))
+			if by != "" && !slices.Contains(modes, by) && settings.IsSet(v) {
+				r.AddFault(v, "has no effect with BRIDGE_SIGNIN="+by+": remove it, or set BRIDGE_SIGNIN to "+strings.Join(modes, " or "))
 			}
 		}
 	}
@@ -83,10 +83,6 @@ func (c *config) readSignIn(r *settings.Reader, b bridgeSettings, o oidcSettings
 	}
 }
 
-func isSet(variable string) bool {
-	return strings.TrimSpace(os.Getenv(variable)) != "" || os.Getenv(variable+"_FILE") != ""
-}
-
 func names(prefix string, spec any) (all []string) {
 	for _, v := range settings.Variables(prefix, spec) {
 		all = append(all, v.Name)
@@ -94,51 +90,62 @@ func names(prefix string, spec any) (all []string) {
 	return all
 }
 
-// scopeForm is that of a scope: RFC 6749, 3.3.
+// scopeForm is the form of a scope: RFC 6749, 3.3.
 var scopeForm = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+$`)
 
 func (c *config) readOIDC(r *settings.Reader, o oidcSettings) *signin.OIDCConfig {
-	for _, needed := range [][2]string{
-		{"BRIDGE_OIDC_ISSUER", o.Issuer}, {"BRIDGE_OIDC_CLIENT_ID", o.ClientID}, {"BRIDGE_OIDC_CLIENT_SECRET", o.ClientSecret},
+	for _, needed := range [][3]string{
+		{"BRIDGE_OIDC_ISSUER", o.Issuer, "the address of your identity provider, as it writes its issuer"},
+		{"BRIDGE_OIDC_CLIENT_ID", o.ClientID, "the client id of the bridge at your identity provider"},
+		{"BRIDGE_OIDC_CLIENT_SECRET", o.ClientSecret, "the client secret of the bridge at your identity provider"},
 	} {
 		if needed[1] == "" {
-			r.Fault(needed[0], "is not set, and BRIDGE_SIGNIN is oidc")
+			r.AddFault(needed[0], "is not set, and is required with BRIDGE_SIGNIN=oidc. Set it to "+needed[2]+", see deploy/signin.md")
 		}
 	}
 	read := &signin.OIDCConfig{
 		ClientID: o.ClientID, ClientSecret: r.Secret("BRIDGE_OIDC_CLIENT_SECRET", o.ClientSecret),
 		Scopes: settings.List(strings.ReplaceAll(o.Scopes, " ", ",")), Groups: settings.List(o.Groups),
-		Domains: r.Hosts("BRIDGE_OIDC_DOMAINS", o.Domains),
-		Origin:  c.origin, Secret: c.secret, OldSecret: c.secretOld, Sessions: store.AgentSessions{},
+		Audiences: settings.List(o.Audiences),
+		Origin:    c.origin, Secret: c.secret, OldSecret: c.secretOld, Sessions: store.AgentSessionStore{},
+	}
+	if strings.ContainsAny(o.Domains, "@*") {
+		r.AddFault("BRIDGE_OIDC_DOMAINS", "must be comma-separated domains without @ and *, such as example.org: name each subdomain")
+	} else {
+		read.Domains = r.Hosts("BRIDGE_OIDC_DOMAINS", o.Domains)
 	}
 	if r.URL("BRIDGE_OIDC_ISSUER", o.Issuer) != nil {
-		read.Issuer = o.Issuer // to the letter, which a URL would change
+		read.Issuer = o.Issuer // as it was set: URL.String may write it differently
 	}
 	for _, scope := range read.Scopes {
 		if !scopeForm.MatchString(scope) {
-			r.Fault("BRIDGE_OIDC_SCOPES", "must be a comma list of scopes, such as profile,email,groups")
+			r.AddFault("BRIDGE_OIDC_SCOPES", "must be comma-separated scopes, such as profile,email,groups")
 			break
 		}
 	}
-	// Domains are tried alone first, so that their fault names the variable.
+	// The domains are first tried alone, so that a fault names their variable.
 	alone := signin.OIDCConfig{
 		Issuer: "https://issuer.example", ClientID: "any", ClientSecret: "any", Domains: read.Domains,
-		Origin: &url.URL{Scheme: "https", Host: "bridge.example"}, Secret: make([]byte, 32), Sessions: store.AgentSessions{},
+		Origin: &url.URL{Scheme: "https", Host: "bridge.example"}, Secret: make([]byte, 32), Sessions: store.AgentSessionStore{},
 	}
-	if _, err := signin.NewOIDC(alone); err != nil {
-		r.Fault("BRIDGE_OIDC_DOMAINS", "must be a comma list of domains of e-mail addresses, such as corp.example.org")
+	if _, err := signin.NewOIDC(alone); err != nil && len(read.Domains) > 0 {
+		r.AddFault("BRIDGE_OIDC_DOMAINS", "must be comma-separated domains of e-mail addresses, such as corp.example.org")
 	} else if _, err := signin.NewOIDC(*read); err != nil && len(r.Faults()) == 0 {
-		r.Fault("BRIDGE_OIDC_…", "does not fit together: "+err.Error())
+		r.AddFault("BRIDGE_OIDC_ISSUER", "and the other BRIDGE_OIDC_ settings are not valid together: "+err.Error())
 	}
 	return read
 }
 
 func (c *config) readHeader(r *settings.Reader, h headerSettings) {
-	if len(c.proxies) == 0 && !isSet("BRIDGE_TRUSTED_PROXIES") {
-		r.Fault("BRIDGE_TRUSTED_PROXIES", "is not set, and BRIDGE_SIGNIN is header: name the address of the proxy that signs people in")
+	if len(c.proxies) == 0 && !settings.IsSet("BRIDGE_TRUSTED_PROXIES") {
+		r.AddFault("BRIDGE_TRUSTED_PROXIES", "is not set, and is required with BRIDGE_SIGNIN=header: set the IP address of the proxy that signs agents in")
 	}
 	var read, used []string
-	for _, name := range []string{h.User, h.Email, h.Name, h.Groups} {
+	for i, name := range []string{h.User, h.Email, h.Name, h.Groups} {
+		if name == switchedOff && i == 0 {
+			r.AddFault("BRIDGE_HEADER_USER", "is required and cannot be off")
+			return
+		}
 		if name == switchedOff {
 			name = ""
 		} else {
@@ -162,19 +169,28 @@ func (c *config) readHeader(r *settings.Reader, h headerSettings) {
 		if _, err := signin.NewHeader(alone.HeaderConfig); err != nil {
 			faulty = true
 			if alone.variable != "BRIDGE_TRUSTED_PROXIES" || len(c.proxies) > 0 {
-				r.Fault(alone.variable, "does not fit: "+err.Error())
+				r.AddFault(alone.variable, "is not valid: "+err.Error())
 			}
 		}
 	}
-	made, err := signin.NewHeader(config)
-	if err != nil && !faulty {
-		r.Fault("BRIDGE_HEADER_…", "does not fit together: "+err.Error())
+	if _, err := signin.NewHeader(config); err != nil && !faulty {
+		r.AddFault("BRIDGE_HEADER_USER", "and the other BRIDGE_HEADER_ settings are not valid together: "+err.Error())
 	}
-	c.signIn.header, c.signIn.headers = made, used
+	c.signIn.header, c.signIn.headers = &config, used
 }
 
-// newOIDC makes the sign-in with an issuer, which keeps its sessions in db. It is
-// nil where nobody signs in so. With no db it can only check the issuer.
+// newHeader makes the sign-in by a proxy's headers. It returns nil if BRIDGE_SIGNIN is not header.
+func (c *config) newHeader() (*signin.Header, error) {
+	if c.signIn.header == nil {
+		return nil, nil
+	}
+	h := *c.signIn.header
+	h.Log = c.log
+	return signin.NewHeader(h)
+}
+
+// newOIDC makes the sign-in with OpenID Connect, which keeps its sessions in db. It
+// returns nil if BRIDGE_SIGNIN is not oidc. With a nil db it can only check the issuer.
 func (c *config) newOIDC(db *store.Store) (*signin.OIDC, error) {
 	if c.signIn.oidc == nil {
 		return nil, nil
@@ -187,24 +203,24 @@ func (c *config) newOIDC(db *store.Store) (*signin.OIDC, error) {
 	return signin.NewOIDC(o)
 }
 
-// policyFile opens the policy. What is wrong with it is told line by line.
+// policyFile opens the policy file. Each fault in the file is a fault of its own.
 func policyFile(r *settings.Reader, path string) *policy.File {
 	if path == "" {
 		return policy.Fixed(policy.Default)
 	}
-	file, err := policy.Open(path)
+	file, err := policy.Open(path, connectors.Names()...)
 	if cannot, ok := errors.AsType[*fs.PathError](err); ok {
-		r.Fault("BRIDGE_POLICY_FILE", "names a file that cannot be read: "+cannot.Err.Error())
+		r.AddFault("BRIDGE_POLICY_FILE", "names a file that cannot be read: "+cannot.Err.Error())
 		return nil
 	}
-	for _, line := range linesOfFault(err) {
-		r.Fault("BRIDGE_POLICY_FILE", "is wrong: "+line)
+	for _, line := range errorLines(err) {
+		r.AddFault("BRIDGE_POLICY_FILE", "has a fault: "+line)
 	}
 	return file
 }
 
-// linesOfFault are the faults that an error is made of.
-func linesOfFault(err error) []string {
+// errorLines returns the lines of an error's text, and none for a nil error.
+func errorLines(err error) []string {
 	if err == nil {
 		return nil
 	}

@@ -16,14 +16,13 @@ import (
 	"cobrowse-bridge/bridge/store"
 )
 
-// people are who can sign in.
+// people are the users of the sign-in service.
 var people = []signintest.User{
 	{Sub: "ada", Name: "Ada Lovelace", Email: "ada@corp.example", Groups: []string{"agents", "leads"}},
 	{Sub: "eve", Name: "Eve", Email: "eve@corp.example", Groups: []string{"agents"}},
 }
 
-// signInto signs somebody in to the script's database, as the settings of the
-// script say, in a browser of their own.
+// signInto signs a user in, in a new browser, with the script's settings and database.
 func signInto(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: signin SUBJECT")
@@ -37,7 +36,7 @@ func signInto(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	issuer := signintest.New(signintest.Config{
 		URL: ts.Getenv("BRIDGE_OIDC_ISSUER"), ClientID: ts.Getenv("BRIDGE_OIDC_CLIENT_ID"), ClientSecret: ts.Getenv("BRIDGE_OIDC_CLIENT_SECRET"),
-		Redirect: at.JoinPath("signin/callback").String(), Users: people, Auto: args[0],
+		Redirect: at.JoinPath("signin/callback").String(), Users: people, SignedIn: args[0],
 	})
 	oidc, err := signin.NewOIDC(signin.OIDCConfig{
 		Issuer: ts.Getenv("BRIDGE_OIDC_ISSUER"), ClientID: ts.Getenv("BRIDGE_OIDC_CLIENT_ID"), ClientSecret: ts.Getenv("BRIDGE_OIDC_CLIENT_SECRET"),

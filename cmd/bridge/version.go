@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -17,7 +21,7 @@ var version = "dev"
 
 type versionCommand struct{}
 
-// Run prints what was built, from what, with what.
+// Run prints the version, the commit and the Go version.
 func (versionCommand) Run(s streams) error {
 	commit := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -37,32 +41,49 @@ type healthcheckCommand struct{}
 func (healthcheckCommand) Run(ctx context.Context, s streams) error {
 	var r settings.Reader
 	var b bridgeSettings
-	r.Group("BRIDGE", &b) // only the address matters here, whatever else is wrong
-	listen := b.Listen
+	r.Group("BRIDGE", &b) // faults in other settings do not matter here
+	if _, _, err := net.SplitHostPort(b.Listen); err != nil {
+		return errors.New("BRIDGE_LISTEN must be an address such as :8080 or 127.0.0.1:8080")
+	}
+	answer, err := askReady(ctx, b.Listen)
+	if err != nil {
+		fmt.Fprintf(s.err, "bridge: no answer on %s (BRIDGE_LISTEN): %v. Is `bridge serve` running with the same BRIDGE_LISTEN?\n", b.Listen, err)
+		return exitStatus(1)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		var why struct {
+			Store string `json:"store"`
+		}
+		if json.NewDecoder(io.LimitReader(answer.Body, 64<<10)).Decode(&why) != nil || why.Store == "" {
+			fmt.Fprintln(s.err, "bridge: not ready:", answer.Status)
+		} else {
+			fmt.Fprintf(s.err, "bridge: not ready: the database is %s, see the log of `bridge serve`\n", oneLine(why.Store))
+		}
+		return exitStatus(1)
+	}
+	fmt.Fprintln(s.out, "ready")
+	return nil
+}
+
+// askReady asks the bridge that listens on an address of this machine whether it is ready.
+func askReady(ctx context.Context, listen string) (*http.Response, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return fmt.Errorf("BRIDGE_LISTEN is no address to listen on")
+		return nil, err
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	direct := &http.Client{Transport: &http.Transport{}} // a proxy would answer for somebody else
+	// The client ignores HTTP_PROXY, since the bridge runs on this machine.
+	direct := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	answer, err := direct.Do(request)
-	if err != nil {
-		fmt.Fprintln(s.err, "bridge: nothing answers on", listen)
-		return exit(1)
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		fmt.Fprintln(s.err, "bridge: not ready:", answer.Status)
-		return exit(1)
-	}
-	fmt.Fprintln(s.out, "ready")
-	return nil
+	return answer, err
 }

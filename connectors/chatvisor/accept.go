@@ -14,86 +14,104 @@ import (
 	"strings"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/connectors/chatvisor/rules"
 	"cobrowse-bridge/connectors/rest"
 
 	"github.com/tidwall/gjson"
 )
 
 const (
-	// maxBody is the largest body in bytes. Nothing else bounds how many events a list
-	// holds.
+	// maxBody is the largest accepted body in bytes. It is the only limit on the number
+	// of events in a list.
 	maxBody = 256 << 10
-	// maxNotes is how many things are said of one body.
+	// maxNotes is the largest number of notes about one body.
 	maxNotes = 5
 
-	// glance is how long equal events are one. There is no delivery id, and the same
-	// body means the same thing only for a moment. A repeat that comes later is taken
-	// once more, finds its card as it should be, and changes nothing.
-	glance = 30 * time.Second
+	// repeatWindow divides time into blocks; equal events in one block count as one. No
+	// delivery id is documented, and an equal body may later be a new event. A repeat in a
+	// later block is handled again, and changes nothing on the card.
+	repeatWindow = 30 * time.Second
 )
 
-var accepted = bridge.Receipt{Answer: []byte("{}"), AnswerType: "application/json"}
+// acknowledged is the receipt of an ignored event. All receipts have its answer.
+var acknowledged = chat.Receipt{Answer: []byte("{}"), AnswerType: "application/json"}
 
-// A kept event is what the bridge stores of one: no word that anybody wrote but a
-// lookup code.
-type kept struct {
+// A storedEvent is what the bridge stores of an event. It contains no text that people
+// wrote, except a lookup code.
+type storedEvent struct {
 	Event        string `json:"event,omitempty"`
 	Customer     string `json:"customer,omitempty"`
 	Conversation string `json:"conversation,omitempty"`
 	Done         bool   `json:"done,omitempty"`
 	Code         string `json:"code,omitempty"`
 	URL          string `json:"url,omitempty"`
-	// Misfit says what is wrong with a body and how it looks, and Rules by which file: such an
-	// event is kept for the operator alone.
-	Misfit string `json:"misfit,omitempty"`
-	Rules  string `json:"rules,omitempty"`
-	// Key is that of an event in a list.
+	// Mismatch says how a body differs from the mapping, and which fields it has. Rules is
+	// the fingerprint of the file with that mapping. The event is stored for the operator.
+	Mismatch string `json:"misfit,omitempty"`
+	Rules    string `json:"rules,omitempty"`
+	// Key is the delivery key of an event in a list.
 	Key string `json:"key,omitempty"`
-	// List are the events of a list, in its order; there is nothing else of one.
-	List []kept `json:"list,omitempty"`
+	// List has the events of a list in their order. All other fields are empty then.
+	List []storedEvent `json:"list,omitempty"`
 
-	standing string // see slots.standing
+	sweepKey string // from the function sweepKey
 }
 
-// accept takes what was sent to /hooks/{name}/{secret}/{event}. Whoever does not
-// know the secret is told that there is no such place. Whoever does is answered
-// 200 whatever they send: how the vendor takes an error is not documented, and it
-// might switch the webhook off.
-func (c *connector) accept(r *http.Request, body []byte) (bridge.Receipt, error) {
-	tail, _ := strings.CutPrefix(r.URL.Path, "/hooks/"+c.name+"/")
-	secret, event, _ := strings.Cut(tail, "/")
+// permit checks the secret in the path and the client's address before the body is
+// read. A sender with a wrong secret gets the answer for an unknown path.
+func (c *connector) permit(r *http.Request) error {
+	secret, _ := c.hookPath(r)
 	switch {
-	case !c.knows(secret):
-		return bridge.Receipt{}, bridge.ErrNoRoute
-	case !c.rules.admits(r):
-		return bridge.Receipt{}, bridge.ErrForged
-	case c.rules.signature != nil && !c.rules.signature.proves(c.signatureSecret, r.Header, body, c.now()):
-		return bridge.Receipt{}, bridge.ErrForged
-	case !slices.Contains([]string{eventConversation, eventStatus, eventMessage, eventSubscriber, eventAuto}, event):
-		return bridge.Receipt{}, bridge.ErrNoRoute
-	case event == eventSubscriber:
-		return accepted, nil // of no interest; older versions of the product send it
+	case !c.isSecret(secret):
+		return fmt.Errorf("%w: the secret in the address is not that of %s", chat.ErrNoRoute, c.api.Env("HOOK_SECRET"))
+	case !c.addressAllowed(r):
+		return fmt.Errorf("%w: the sender's address is not in webhook.allow_cidrs", chat.ErrForged)
 	}
-	return c.receipt(event, r.Header, body)
+	return nil
 }
 
-func (c *connector) receipt(event string, h http.Header, body []byte) (bridge.Receipt, error) {
-	answer := accepted
+// hookPath splits a path of the form /hooks/{name}/{secret}/{event}.
+func (c *connector) hookPath(r *http.Request) (secret, event string) {
+	tail, _ := strings.CutPrefix(r.URL.Path, "/hooks/"+c.name+"/")
+	secret, event, _ = strings.Cut(tail, "/")
+	return secret, event
+}
+
+// accept turns a delivery into a receipt. Every body for a known event is answered 200
+// if the secret is valid, even if the body is ignored: the vendor does not document how
+// it handles errors, and might switch the webhook off.
+func (c *connector) accept(r *http.Request, body []byte) (chat.Receipt, error) {
+	if err := c.permit(r); err != nil {
+		return chat.Receipt{}, err
+	}
+	_, event := c.hookPath(r)
+	switch {
+	case !slices.Contains([]string{rules.NewConversation, rules.StatusChange, rules.NewMessage, rules.NewSubscriber, rules.Auto}, event):
+		return chat.Receipt{}, chat.ErrNoRoute
+	case event == rules.NewSubscriber:
+		return acknowledged, nil // older versions of the product send it; no card follows
+	}
+	return c.receiptOf(event, r.Header, body)
+}
+
+func (c *connector) receiptOf(event string, h http.Header, body []byte) (chat.Receipt, error) {
+	answer := acknowledged
 	parsed, err := parse(body)
 	if err != nil {
-		answer.Note = fmt.Sprintf("a body of %d bytes for %s was left out: %v", len(body), event, err)
+		answer.Note = fmt.Sprintf("body of %d bytes for %s ignored: %v", len(body), event, err)
 		return answer, nil
 	}
 	bodies := []gjson.Result{parsed}
 	if parsed.IsArray() {
 		bodies = parsed.Array()
 	}
-	var events []kept
+	var events []storedEvent
 	var notes []string
 	at := c.now()
 	for i, one := range bodies {
-		k, note := c.event(event, one, at.Add(inList(i)))
+		k, note := c.readEvent(event, one, at.Add(listOffset(i)))
 		if note != "" && len(notes) < maxNotes && !slices.Contains(notes, note) {
 			notes = append(notes, note)
 		}
@@ -101,26 +119,26 @@ func (c *connector) receipt(event string, h http.Header, body []byte) (bridge.Re
 			events = append(events, k)
 		}
 	}
-	events = news(events)
-	if id := h.Get(c.rules.deliveryHeader); c.rules.deliveryHeader != "" && id != "" && len(events) == 1 && events[0].Misfit == "" {
-		events[0].Key = c.print(events[0].Event, "delivery", id)
+	events = dropOutdated(events)
+	if id := h.Get(c.rules.DeliveryHeader); c.rules.DeliveryHeader != "" && id != "" && len(events) == 1 && events[0].Mismatch == "" {
+		events[0].Key = c.fingerprint(events[0].Event, "delivery", id)
 	}
 	answer.Note = strings.Join(notes, "; ")
 	if len(events) == 0 {
 		return answer, nil
 	}
-	if len(events) == 1 && c.sweeps() {
-		answer.Known = events[0].standing
+	if len(events) == 1 && c.canSweep() {
+		answer.SweepKey = events[0].sweepKey
 	}
 	answer.Changes = changes(events)
-	answer.Key, answer.Body, err = pack(events)
+	answer.Key, answer.Body, err = encodeDelivery(events)
 	return answer, err
 }
 
-var errShape = errors.New("it is neither an object nor a list of objects")
+var errNotObject = errors.New("it is neither an object nor a list of objects")
 
-// parse admits one JSON object, or a list, behind a byte order mark or none (RFC 8259,
-// section 8.1).
+// parse reads one JSON object or a list. It ignores a byte order mark, as RFC 8259,
+// section 8.1, allows.
 func parse(body []byte) (gjson.Result, error) {
 	body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	if err := rest.Decode(body, new(json.RawMessage)); err != nil {
@@ -128,181 +146,155 @@ func parse(body []byte) (gjson.Result, error) {
 	}
 	r := gjson.ParseBytes(body)
 	if !r.IsObject() && !r.IsArray() {
-		return gjson.Result{}, errShape
+		return gjson.Result{}, errNotObject
 	}
 	return r, nil
 }
 
-// event reads one event. Of what does not fit, the names and types of what is there
-// are kept, for the operator who has to mend the mapping.
-func (c *connector) event(event string, body gjson.Result, at time.Time) (kept, string) {
+// readEvent reads one event, and may return a note for the log. Of a body that does not
+// match the mapping it stores field names and types, so that the operator can correct it.
+func (c *connector) readEvent(event string, body gjson.Result, at time.Time) (storedEvent, string) {
 	switch {
 	case !body.IsObject():
-		return kept{}, "something that is no object was left out"
+		return storedEvent{}, "list item that is not an object ignored"
 	case len(body.Map()) == 0:
-		return kept{}, "an object with nothing in it was left out"
+		return storedEvent{}, "empty object ignored"
 	}
 	var note string
-	if event == eventAuto {
-		event = c.rules.guess(body)
-		note = "an event without a name was taken for " + event
+	if event == rules.Auto {
+		event = c.rules.Guess(body)
+		note = "event without a name handled as " + event
 	}
-	s, wrong := c.rules.bodies[event].read(body)
-	if wrong == "" && event == eventStatus && s.status == "" {
-		wrong = "without a status"
+	s, fault := c.rules.Bodies[event].Read(body)
+	if fault == "" && event == rules.StatusChange && s.Status == "" {
+		fault = "no status"
 	}
 	switch {
-	case wrong != "":
-		return c.misfit(event, wrong, body)
-	case s.author != "" && !c.rules.isCustomer(s.author):
-		return kept{}, note // what agents write says nothing
-	case event == eventConversation && c.rules.isDone(s.status):
-		return kept{}, note // nothing begins that is over
+	case fault != "":
+		return c.mismatch(event, fault, body)
+	case s.Author != "" && !c.rules.IsCustomer(s.Author):
+		return storedEvent{}, note // a message of an agent
+	case event == rules.NewConversation && c.rules.IsDone(s.Status):
+		return storedEvent{}, note // the conversation has ended already
 	}
-	return c.keep(event, s, at), note
+	return c.stored(event, s, at), note
 }
 
-// misfit is an event that does not fit, once for each kind of event, each thing that
-// is wrong and each file: one is enough to mend the mapping by.
-func (c *connector) misfit(event, wrong string, body gjson.Result) (kept, string) {
-	k := kept{
-		Event: event, Misfit: fmt.Sprintf("%s %s was left out; a body looks like %s", event, wrong, skeleton(body)),
-		Rules: c.rules.print, Key: c.print(event, "misfit", wrong, c.rules.print),
+// mismatch returns the event to store for a body that does not match the mapping. Its
+// key is the same for the same kind of event, fault and file, so one of each is stored.
+func (c *connector) mismatch(event, fault string, body gjson.Result) (storedEvent, string) {
+	k := storedEvent{
+		Event: event, Mismatch: fmt.Sprintf("%s ignored: %s; fields of the body: %s", event, fault, rules.Skeleton(body)),
+		Rules: c.rules.Fingerprint, Key: c.fingerprint(event, "misfit", fault, c.rules.Fingerprint),
 	}
-	return k, k.Misfit
+	return k, k.Mismatch
 }
 
-// keep leaves of an event what may be stored.
-func (c *connector) keep(event string, s slots, at time.Time) kept {
-	k := kept{Event: event, Customer: s.customer, Conversation: s.conversation}
-	k.Done = event != eventMessage && c.rules.isDone(s.status)
-	if !k.Done && event != eventStatus { // which begins nothing
-		k.standing = s.standing()
+// stored returns what may be stored of an event.
+func (c *connector) stored(event string, s rules.Slots, at time.Time) storedEvent {
+	k := storedEvent{Event: event, Customer: s.Customer, Conversation: s.Conversation}
+	k.Done = event != rules.NewMessage && c.rules.IsDone(s.Status)
+	if !k.Done && event != rules.StatusChange { // a change of status begins no conversation
+		k.sweepKey = sweepKey(s)
 	}
-	if !k.Done && slices.Contains(c.rules.join, joinCode) {
-		k.Code = c.rules.lookupCode(s.text)
+	if !k.Done && slices.Contains(c.rules.Join, rules.JoinCode) {
+		k.Code = c.rules.LookupCode(s.Text)
 	}
-	if c.rules.showURL && chatURL(s.agentURL, c.rules.chatHosts) {
-		k.URL = s.agentURL
+	if c.rules.ShowURL && allowedURL(s.AgentURL, c.rules.ChatHosts) {
+		k.URL = s.AgentURL
 	}
 	k.Key = c.key(k, s, at)
 	return k
 }
 
-// key is made of the event's meaning and of a print of the text: what a customer
-// writes just after the end of a conversation begins another, and is no repeat of
-// what they wrote before it. An end is never taken for a repeat: an agent is done, the
-// customer says thanks, the agent is done again, and both ends may have one body. One
-// that is repeated finds the card closed, as a rule, and changes nothing.
-func (c *connector) key(k kept, s slots, at time.Time) string {
-	if s.delivery != "" {
-		return c.print(k.Event, "delivery", s.delivery)
+// key returns the delivery key of an event: a fingerprint of its meaning and its text.
+// The text is part of it because a customer who writes just after the end of a
+// conversation begins another one. An end is never a repeat: the agent ends the
+// conversation, the customer says thanks, the agent ends it again, and both bodies may
+// be equal. An end that was sent twice usually finds the card closed.
+func (c *connector) key(k storedEvent, s rules.Slots, at time.Time) string {
+	if s.Delivery != "" {
+		return c.fingerprint(k.Event, "delivery", s.Delivery)
 	}
-	when := s.occurred
+	when := s.Occurred
 	switch {
 	case when != "":
 	case k.Done:
 		when = at.UTC().Format(time.RFC3339Nano)
 	default:
-		when = at.UTC().Truncate(glance).Format(time.RFC3339)
+		when = at.UTC().Truncate(repeatWindow).Format(time.RFC3339)
 	}
-	return c.print(k.Event, k.Customer, k.Conversation, s.status, s.text, when)
+	return c.fingerprint(k.Event, k.Customer, k.Conversation, s.Status, s.Text, when)
 }
 
-// print is keyed, so that it does not give away a short text.
-func (c *connector) print(event string, parts ...string) string {
-	mac := hmac.New(sha256.New, c.printKey[:])
+// fingerprint returns a keyed hash, since a plain hash of a short text can be guessed.
+func (c *connector) fingerprint(event string, parts ...string) string {
+	mac := hmac.New(sha256.New, c.fingerprintKey[:])
 	for _, p := range parts {
 		fmt.Fprintf(mac, "%d:%s", len(p), p)
 	}
 	return event + "/" + hex.EncodeToString(mac.Sum(nil)[:12])
 }
 
-// news leaves out of a list what it says twice, and what it says of a conversation
-// before it says that it is over: a card would be opened only to be closed, and the same
-// words behind the end would be taken for a repeat of those before it.
-func news(events []kept) []kept {
-	over := map[string]int{} // where the last end of a conversation is
+// dropOutdated removes repeats from a list, and the events of a conversation before its
+// last end. They would open a card only to close it, and an equal event after the end
+// would count as a repeat.
+func dropOutdated(events []storedEvent) []storedEvent {
+	lastEnd := map[string]int{} // index of the last end of each conversation
 	for i, k := range events {
 		if k.Done {
-			over[k.chat()] = i
+			lastEnd[k.chatID()] = i
 		}
 	}
-	said := map[string]bool{}
-	var left []kept
+	keys := map[string]bool{}
+	var remaining []storedEvent
 	for i, k := range events {
-		if i < over[k.chat()] || said[k.Key] {
+		if i < lastEnd[k.chatID()] || keys[k.Key] {
 			continue
 		}
-		said[k.Key] = true
-		left = append(left, k)
+		keys[k.Key] = true
+		remaining = append(remaining, k)
 	}
-	return left
+	return remaining
 }
 
-// pack makes one delivery of all events of a body.
-func pack(events []kept) (key string, body []byte, err error) {
-	all := events[0]
-	key, all.Key = all.Key, ""
+// encodeDelivery returns the key and the stored body of one delivery with all events.
+func encodeDelivery(events []storedEvent) (key string, body []byte, err error) {
+	stored := events[0]
+	key, stored.Key = stored.Key, ""
 	if len(events) > 1 {
 		h := sha256.New()
 		for _, k := range events {
 			fmt.Fprintln(h, k.Key)
 		}
-		key, all = "list/"+hex.EncodeToString(h.Sum(nil)[:12]), kept{List: events}
+		key, stored = "list/"+hex.EncodeToString(h.Sum(nil)[:12]), storedEvent{List: events}
 	}
-	body, err = json.Marshal(all)
+	body, err = json.Marshal(stored)
 	return key, body, err
 }
 
-// changes are the conversations that events end. Nothing else takes a conversation from
-// its agents: webhooks do not tell whose it is, and all cards are the team's.
-func changes(events []kept) (all []bridge.ChatChange) {
+// changes returns the conversations that the events end. Webhooks do not say which
+// agent serves a conversation, so an end is the only change.
+func changes(events []storedEvent) (all []chat.ChatChange) {
 	for _, k := range events {
 		if k.Done {
-			all = append(all, bridge.ChatChange{Chat: k.chat(), Closed: true})
+			all = append(all, chat.ChatChange{Chat: k.chatID(), Closed: true})
 		}
 	}
 	return all
 }
 
-// inList is how much later an event of a list is than the list, so that of two about
-// one customer the second counts. The store keeps times to the microsecond.
-func inList(i int) time.Duration { return time.Duration(i) * time.Microsecond }
+// listOffset returns how much later than its list the event at index i counts as
+// received, so that a later event of a customer wins. The store keeps microseconds.
+func listOffset(i int) time.Duration { return time.Duration(i) * time.Microsecond }
 
-// guess says which event a body is that came to the one address of a tenant. A
-// conversation that is unread opens a card or finds it open, so that it need not
-// be known which of the two it is.
-func (r *Rules) guess(body gjson.Result) string {
-	switch status := r.bodies[eventConversation].Status.text(body); {
-	case status == "":
-		return eventMessage
-	case strings.EqualFold(status, "UNREAD"):
-		return eventConversation
-	}
-	return eventStatus
-}
-
-func (r *Rules) isDone(status string) bool {
-	return slices.ContainsFunc(r.done, func(done string) bool { return strings.EqualFold(done, status) })
-}
-
-func (r *Rules) isCustomer(role string) bool {
-	return slices.ContainsFunc(r.customerRoles, func(ours string) bool { return strings.EqualFold(ours, role) })
-}
-
-// chatURL reports whether an address leads to one of the hosts, and to nothing
-// else on the way.
-func chatURL(address string, hosts []string) bool {
+// allowedURL reports whether an address is an https address of one of the hosts,
+// without a user name. http is allowed on this machine.
+func allowedURL(address string, hosts []string) bool {
 	u, err := url.Parse(address)
-	if err != nil || len(address) > 2048 || !visible(address) || strings.Contains(address, `\`) || u.User != nil {
+	if err != nil || len(address) > 2048 || !rules.Visible(address) || strings.Contains(address, `\`) || u.User != nil {
 		return false
 	}
 	host := strings.ToLower(u.Host)
-	return slices.Contains(hosts, host) && (u.Scheme == "https" || u.Scheme == "http" && rest.Loopback(u.Hostname()))
-}
-
-// visible reports whether s is nothing but visible ASCII.
-func visible(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+	return slices.Contains(hosts, host) && (u.Scheme == "https" || u.Scheme == "http" && netaddr.Loopback(u.Hostname()))
 }

@@ -1,14 +1,12 @@
 // Package chatvisor connects the bridge to Chatvisor, which has also been sold as
 // Xaleon and as TeamViewer Engage.
 //
-// What the vendor documents is little: how to authenticate, a list of customers,
-// and webhooks whose bodies name a customer and a status
-// (developers.chatvisor.com). Everything else comes from a file of the operator's,
-// and a step that it does not configure is not taken: no path is ever guessed.
+// The vendor documents only how to authenticate, a list of customers, and webhooks
+// whose bodies name a customer and a status (developers.chatvisor.com). The operator's
+// file configures everything else. The bridge uses no endpoint that is not configured.
 //
-// A conversation in Chatvisor is read by its customer, so that nothing is shown
-// there; cards go where the operator says. Webhooks are not signed. They are known
-// by a secret in their address, and taken as hints.
+// Customers read their conversation, so cards are shown elsewhere, at CHATVISOR_SHOW. Webhooks are
+// not signed; a secret in their address authenticates them. Read accept.go first, then read.go.
 package chatvisor
 
 import (
@@ -20,15 +18,17 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strings"
 	"sync/atomic"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/connectors/chatvisor/api"
+	"cobrowse-bridge/connectors/chatvisor/rules"
 	"cobrowse-bridge/connectors/rest"
 )
 
-// A Config is what a tenant's administrator and the bridge agreed on.
+// A Config has the settings of one tenant of Chatvisor.
 type Config struct {
 	// Name is the connector's configured name, such as "chatvisor".
 	Name string
@@ -36,55 +36,55 @@ type Config struct {
 	URL *url.URL
 	// Token is an API key of the tenant.
 	Token string
-	// TokenFile is where a newer token may be found once this one is refused; empty
-	// for nowhere.
+	// TokenFile is a file that is read again when Chatvisor refuses the token. Empty
+	// means that there is none.
 	TokenFile string
-	// Secrets are accepted in the address of the webhooks: one, or two while it is
-	// being changed.
+	// Secrets are accepted in the address of the webhooks: one, or two while the
+	// operator changes it.
 	Secrets []string
-	// SignatureSecret proves deliveries where Rules ask for a signature.
-	SignatureSecret string
-	// Rules are the operator's file; nil means DefaultRules().
-	Rules *Rules
+	// Rules are the operator's file; nil means rules.Default().
+	Rules *rules.Rules
 	// Transport carries all requests; nil means rest.NewTransport().
 	Transport http.RoundTripper
-	// Log is told what an operator may wonder about; nil discards it.
+	// Log receives log messages; nil discards them.
 	Log *slog.Logger
 
 	now func() time.Time // nil means time.Now
 }
 
-const defaultURL = "https://app.chatvisor.com/rest/v1"
+// DefaultURL is the address of the REST API that the vendor documents.
+const DefaultURL = "https://app.chatvisor.com/rest/v1"
 
-// secretForm is that of a secret that stands in an address: 22 characters hold 128
-// bits in base64.
+// secretForm matches a secret of the webhooks. It is part of an address; 22 characters
+// hold 128 bits in base64.
 var secretForm = regexp.MustCompile(`^[A-Za-z0-9_-]{22,128}$`)
 
 type connector struct {
-	name            string
-	secrets         [][32]byte
-	printKey        [32]byte
-	signatureSecret []byte
-	rules           *Rules
-	api             *api
-	customers       customers
-	now             func() time.Time
-	log             *slog.Logger
+	name           string
+	secrets        [][32]byte
+	fingerprintKey [32]byte
+	rules          *rules.Rules
+	clients        *netaddr.Clients
+	api            *api.Client
+	customers      *customers
+	now            func() time.Time
+	log            *slog.Logger
 
-	// hand takes deliveries while listen runs.
-	hand atomic.Pointer[func(context.Context, bridge.Delivery) error]
+	// deliver stores a delivery. It is nil unless listen runs.
+	deliver atomic.Pointer[func(context.Context, chat.Delivery) error]
 }
 
-// New checks the configuration, all of it, and returns the connector. It makes no
-// request. Its errors hold no value of a secret.
-func New(c Config) (bridge.Connector, error) {
+// New checks the whole configuration and returns the connector. It makes no request.
+// Its error reports every fault and contains no secret.
+func New(c Config) (chat.Connector, error) {
 	k, err := newConnector(c)
 	if err != nil {
-		return bridge.Connector{}, err
+		return chat.Connector{}, err
 	}
-	conn := bridge.Connector{
+	conn := chat.Connector{
 		Name:    c.Name,
 		Title:   "Chatvisor",
+		Permit:  k.permit,
 		Accept:  k.accept,
 		MaxBody: maxBody,
 		Read:    k.read,
@@ -92,21 +92,46 @@ func New(c Config) (bridge.Connector, error) {
 		Listen:  k.listen,
 		Page:    pageScript,
 	}
-	if k.sweeps() {
-		conn.Sweep, conn.SweepEvery = k.sweep, k.rules.sweep.interval
+	if k.canSweep() {
+		conn.Sweep, conn.SweepEvery = k.sweep, k.rules.Sweep.Interval
 	}
-	if e := k.rules.endpoints[agentChatURL]; e != nil && e.enabled {
-		conn.EnterChat, conn.ChatHosts = k.enterChat, k.rules.chatHosts
+	if e := k.rules.Endpoints[rules.AgentChatURL]; e != nil && e.Enabled {
+		conn.OpenChat, conn.ChatHosts = k.openChat, k.rules.ChatHosts
 	}
 	return conn, nil
 }
 
 func newConnector(c Config) (*connector, error) {
+	client, err := c.Client()
+	if err != nil {
+		return nil, err
+	}
+	k := &connector{
+		name:           c.Name,
+		fingerprintKey: digest("print " + c.Token),
+		rules:          client.Rules,
+		api:            client,
+		customers:      newCustomers(),
+		now:            c.now,
+		log:            cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
+	}
+	if k.now == nil {
+		k.now = time.Now
+	}
+	k.clients = netaddr.NewClients(k.rules.Proxies, "webhook.trusted_proxies in the file of CHATVISOR_CONFIG", "allow_cidrs refuses its webhooks", k.log)
+	for _, s := range c.Secrets {
+		k.secrets = append(k.secrets, digest(s))
+	}
+	return k, nil
+}
+
+// Client checks the whole configuration and returns a client of the tenant's API.
+func (c Config) Client() (*api.Client, error) {
 	if c.Rules == nil {
-		c.Rules = DefaultRules()
+		c.Rules = rules.Default()
 	}
 	if c.URL == nil {
-		c.URL, _ = url.Parse(defaultURL)
+		c.URL, _ = url.Parse(DefaultURL)
 	}
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -114,28 +139,15 @@ func newConnector(c Config) (*connector, error) {
 	if c.Transport == nil {
 		c.Transport = rest.NewTransport()
 	}
-	k := &connector{
-		name:            c.Name,
-		printKey:        digest("print " + c.Token),
-		signatureSecret: []byte(c.SignatureSecret),
-		rules:           c.Rules,
-		api:             newAPI(c),
-		now:             c.now,
-		log:             cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
-	}
-	if k.now == nil {
-		k.now = time.Now
-	}
-	for _, s := range c.Secrets {
-		k.secrets = append(k.secrets, digest(s))
-	}
-	return k, nil
+	return api.New(api.Config{
+		Name: c.Name, URL: c.URL, Token: c.Token, TokenFile: c.TokenFile, Rules: c.Rules, Transport: c.Transport,
+	}), nil
 }
 
 func (c Config) validate() error {
 	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
+	fault := func(failed bool, format string, args ...any) {
+		if failed {
 			faults = append(faults, fmt.Errorf("chatvisor: "+format, args...))
 		}
 	}
@@ -143,16 +155,10 @@ func (c Config) validate() error {
 	if err := rest.CheckBase(c.URL); err != nil {
 		faults = append(faults, fmt.Errorf("chatvisor: URL: %w", err))
 	}
-	fault(!visible(c.Token), "there is no usable token")
-	fault(len(c.Secrets) == 0 || len(c.Secrets) > 2, "one secret of the webhooks is needed, or two during a change")
+	fault(!rules.Visible(c.Token), "the token is empty or contains spaces or other characters that are not visible ASCII")
+	fault(len(c.Secrets) == 0 || len(c.Secrets) > 2, "set one webhook secret, or two while you change it")
 	for _, s := range c.Secrets {
-		fault(!secretForm.MatchString(s), "a secret of the webhooks is not made of 22 to 128 letters, digits, - and _")
+		fault(!secretForm.MatchString(s), "a webhook secret is not 22 to 128 letters, digits, - and _")
 	}
-	fault((c.Rules.signature != nil) != (c.SignatureSecret != ""), "a signature and its secret go together")
 	return errors.Join(faults...)
-}
-
-// env names a variable of this connector's configuration.
-func (c *connector) env(suffix string) string {
-	return strings.ToUpper(strings.ReplaceAll(c.name, "-", "_")) + "_" + suffix
 }

@@ -4,78 +4,64 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/connectors/chatvisor/api"
+	"cobrowse-bridge/connectors/chatvisor/rules"
 )
 
-// check makes the one call that is documented and changes nothing, shows what a
-// customer looks like so that paths can be written, and says of each step whether
-// it is taken.
-func (c *connector) check(ctx context.Context) []bridge.Finding {
-	var found []bridge.Finding
-	answer, err := c.api.do(ctx, customersPage(1))
-	switch status := refusal(err); {
+// check makes the one documented call, which changes nothing. It shows the fields of the
+// answer, so that the operator can write paths, and lists which steps are configured.
+func (c *connector) check(ctx context.Context) []chat.Finding {
+	var findings []chat.Finding
+	answer, err := c.api.Customers(ctx, 1)
+	switch status := api.StatusOf(err); {
 	case err == nil && !answer.Get("results").IsArray():
-		found = append(found, bridge.Finding{
-			Problem: fmt.Sprintf("What answers at %s is not Chatvisor: it has no list of customers.", c.env("URL")),
-			Remedy:  fmt.Sprintf("Set %s to the address of the REST API, which ends in /rest/v1 as a rule.", c.env("URL")),
+		findings = append(findings, chat.Finding{
+			Problem: fmt.Sprintf("The server at %s is not Chatvisor: its answer has no list of customers.", c.api.Env("URL")),
+			Remedy:  fmt.Sprintf("Set %s to the address of the REST API. It usually ends in /rest/v1.", c.api.Env("URL")),
 		})
 	case err == nil:
-		found = append(found, bridge.Finding{OK: "Chatvisor answers and accepts the token; a list of customers looks like " + skeleton(answer) + "."})
+		findings = append(findings, chat.Finding{OK: "Chatvisor accepts the token. Fields of the list of customers: " + rules.Skeleton(answer) + "."})
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		found = append(found, bridge.Finding{
+		findings = append(findings, chat.Finding{
 			Problem: fmt.Sprintf("Chatvisor does not accept the token: %v.", err),
-			Remedy:  fmt.Sprintf("Make an API key as an admin, in Settings under API, Keys or Developer tools, API keys, and set %s.", c.env("TOKEN")),
+			Remedy:  fmt.Sprintf("Create an API key as an admin (Settings → API → Keys, or Settings → Developer tools → API keys) and set %s.", c.api.Env("TOKEN")),
 		})
 	default:
-		found = append(found, bridge.Finding{
-			Problem: fmt.Sprintf("Chatvisor cannot be asked: %v.", err),
-			Remedy:  fmt.Sprintf("Set %s to the address of the REST API, and see that the bridge may reach it.", c.env("URL")),
+		findings = append(findings, chat.Finding{
+			Problem: fmt.Sprintf("The request to Chatvisor failed: %v.", err),
+			Remedy:  fmt.Sprintf("Set %s to the address of the REST API, and check that the bridge can reach it.", c.api.Env("URL")),
 		})
 	}
 	for _, line := range c.stepLines() {
-		found = append(found, bridge.Finding{OK: line})
+		findings = append(findings, chat.Finding{OK: line})
 	}
-	if len(c.rules.externalID.all) == 0 && slices.Contains(c.rules.join, joinExternal) {
-		found = append(found, bridge.Finding{OK: "external_id_path is not set: customers are found by " +
-			"the ids and codes that webhooks bring, and not by the site's own id."})
+	if !c.rules.ExternalID.Given() && slices.Contains(c.rules.Join, rules.JoinExternal) {
+		findings = append(findings, chat.Finding{OK: "external_id_path is not set: customers are found by " +
+			"the ids and codes in webhooks, not by the site's own id."})
 	}
-	return found
+	return findings
 }
 
-// customersPage is the one documented read (developers.chatvisor.com, "List all
-// customers").
-func customersPage(size int) request {
-	return request{
-		name: "GET /customer", method: http.MethodGet, path: "/customer", most: maxPrompt,
-		query: url.Values{"pageNumber": {"0"}, "pageSize": {strconv.Itoa(size)}},
-	}
-}
-
-// stepLines say of each step whether it is taken, and where it comes from.
+// stepLines says of each step whether it works without configuration, is configured, or is not.
 func (c *connector) stepLines() []string {
-	lines := []string{"list_customers: documented."}
-	for _, s := range steps {
-		line := s.name + ": not configured; the bridge does not " + s.does + "."
-		if e := c.rules.endpoints[s.name]; e != nil && e.enabled {
-			line = fmt.Sprintf("%s: set by you, %s %s.", s.name, e.method, e.where())
-		} else if e != nil {
-			line = s.name + ": set by you, but not enabled; the bridge does not " + s.does + "."
+	lines := []string{"list_customers: works without configuration."}
+	var off []string
+	for _, s := range rules.Steps {
+		switch e := c.rules.Endpoints[s.Name]; {
+		case e == nil:
+			off = append(off, s.Name)
+		case e.Enabled:
+			lines = append(lines, fmt.Sprintf("%s: configured, %s %s.", s.Name, e.Method, e.Where()))
+		default:
+			lines = append(lines, s.Name+": configured but not enabled; the bridge does not "+s.Does+".")
 		}
-		lines = append(lines, line)
+	}
+	if len(off) > 0 {
+		lines = append(lines, fmt.Sprintf("Optional calls that are not configured: %s. See section 6 of connectors/chatvisor/README.md.", strings.Join(off, ", ")))
 	}
 	return lines
-}
-
-// where is the endpoint's path as the file has it.
-func (e *endpoint) where() string {
-	var b strings.Builder
-	for _, s := range e.path {
-		b.WriteString("/" + s.String())
-	}
-	return b.String()
 }

@@ -12,12 +12,12 @@ import (
 	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
 )
 
-func TestCheckMakesTheOneDocumentedCallAndNamesEveryStep(t *testing.T) {
+func TestCheckMakesTheDocumentedCallAndListsEveryStep(t *testing.T) {
 	t.Parallel()
 	for file, steps := range map[string][]string{
-		"":      {"list_customers: documented.", "get_customer: not configured; the bridge does not read a customer.", "tag_customer: not configured"},
-		"odd\n": {"get_customer: set by you, GET /", "tag_customer: set by you, PUT /", "mint_token: set by you"},
-		withEndpoint("tag_customer", `{method: POST, path: "/x/{customerId}"}`): {"tag_customer: set by you, but not enabled; the bridge does not label a customer."},
+		"":            {"list_customers: works without configuration.", "calls that are not configured: get_customer, list_conversations, tag_customer"},
+		"all-steps\n": {"get_customer: configured, GET /", "tag_customer: configured, PUT /", "mint_token: configured"},
+		withEndpoint("tag_customer", `{method: POST, path: "/x/{customerId}"}`): {"tag_customer: configured but not enabled; the bridge does not label a customer."},
 	} {
 		d := newTenant(t, file)
 		d.AddCustomer(chatvisortest.Customer{ID: "c-secret"})
@@ -29,13 +29,13 @@ func TestCheckMakesTheOneDocumentedCallAndNamesEveryStep(t *testing.T) {
 			all = append(all, f.OK)
 		}
 		said := strings.Join(all, "\n")
-		for _, want := range append(steps, "looks like {page: number, results: [{customerId: text, status: text}]}") {
+		for _, want := range append(steps, "Fields of the list of customers: {page: number, results: [{customerId: text, status: text}]}") {
 			if !strings.Contains(said, want) {
-				t.Errorf("%q: said %q, not %q", file, said, want)
+				t.Errorf("%q: the findings are %q, want %q", file, said, want)
 			}
 		}
 		if paths := d.paths(); len(paths) != 1 || paths[0] != "GET /customer" || strings.Contains(said, "c-secret") {
-			t.Errorf("asked %q, said %q", paths, said)
+			t.Errorf("requests %q, findings %q", paths, said)
 		}
 	}
 }
@@ -49,9 +49,9 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	}{
 		{401, "", "does not accept the token", "CHATVISOR_TOKEN"},
 		{403, "", "does not accept the token", "Developer tools"},
-		{404, "", "cannot be asked", "CHATVISOR_URL"},
-		{302, "", "cannot be asked", "CHATVISOR_URL"},
-		{200, "<html>", "cannot be asked", "CHATVISOR_URL"},
+		{404, "", "request to Chatvisor failed", "CHATVISOR_URL"},
+		{302, "", "request to Chatvisor failed", "CHATVISOR_URL"},
+		{200, "<html>", "request to Chatvisor failed", "CHATVISOR_URL"},
 		{200, `{"page":0}`, "is not Chatvisor", "/rest/v1"},
 	} {
 		d := newTenant(t, "", func(k *Config) {
@@ -64,8 +64,8 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// environment sets variables of a tenant and reads them.
-func environment(t *testing.T, variables map[string]string) (faults []string, secrets []string) {
+// openWith sets variables of a tenant and opens its connector.
+func openWith(t *testing.T, variables map[string]string) (faults []string, secrets []string) {
 	t.Helper()
 	for name, value := range variables {
 		t.Setenv("CHATVISOR_"+name, value)
@@ -73,7 +73,7 @@ func environment(t *testing.T, variables map[string]string) (faults []string, se
 	var r settings.Reader
 	k := Open(&r, "chatvisor", "CHATVISOR", nil, slog.New(slog.DiscardHandler))
 	if (k.Accept == nil) != (len(r.Faults()) > 0) {
-		t.Errorf("a connector beside faults, or neither: %v", r.Faults())
+		t.Errorf("a connector with faults, or none without faults: %v", r.Faults())
 	}
 	for _, f := range r.Faults() {
 		faults = append(faults, f.Error())
@@ -81,7 +81,7 @@ func environment(t *testing.T, variables map[string]string) (faults []string, se
 	return faults, r.Secrets()
 }
 
-func TestSettingsAreReadAndFaultsToldTogether(t *testing.T) {
+func TestSettingsAreReadAndAllFaultsReported(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "tenant.yaml")
 	write := func(text string) string {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -91,7 +91,7 @@ func TestSettingsAreReadAndFaultsToldTogether(t *testing.T) {
 	}
 	sound := map[string]string{"TOKEN": apiToken, "HOOK_SECRET": hookSecret}
 	with := func(more map[string]string) map[string]string {
-		all := map[string]string{"URL": "", "HOOK_SECRET_OLD": "", "SIGNATURE_SECRET": "", "CONFIG": ""}
+		all := map[string]string{"URL": "", "HOOK_SECRET_OLD": "", "CONFIG": ""}
 		for _, m := range []map[string]string{sound, more} {
 			for k, v := range m {
 				all[k] = v
@@ -104,23 +104,21 @@ func TestSettingsAreReadAndFaultsToldTogether(t *testing.T) {
 		file      string
 		want      []string
 	}{
-		"the least": {nil, "", nil},
-		"two secrets and a signature": {map[string]string{"HOOK_SECRET_OLD": oldSecret, "SIGNATURE_SECRET": signatureSecret, "CONFIG": file},
-			"webhook: {signature: {header: X-Sig}}", nil},
-		"nothing": {map[string]string{"TOKEN": "", "HOOK_SECRET": ""}, "", []string{"CHATVISOR_TOKEN is not set", "CHATVISOR_HOOK_SECRET is not set"}},
+		"only required":          {nil, "", nil},
+		"two secrets and a file": {map[string]string{"HOOK_SECRET_OLD": oldSecret, "CONFIG": file}, "team: Sales", nil},
+		"nothing":                {map[string]string{"TOKEN": "", "HOOK_SECRET": ""}, "", []string{"CHATVISOR_TOKEN is not set", "CHATVISOR_HOOK_SECRET is not set"}},
 		"all wrong": {map[string]string{"URL": "http://chat.example.org", "TOKEN": "short", "HOOK_SECRET": "with/slashes-and-long-enough", "HOOK_SECRET_OLD": "seventeen-letters", "CONFIG": file},
 			"team: ''\njoin: [phone]", []string{"CHATVISOR_URL must begin with https://", "CHATVISOR_TOKEN is too short",
-				"CHATVISOR_CONFIG is wrong: tenant.yaml:1: team", "CHATVISOR_CONFIG is wrong: tenant.yaml:2: join",
+				"CHATVISOR_CONFIG has a fault: tenant.yaml:1: team", "CHATVISOR_CONFIG has a fault: tenant.yaml:2: join",
 				"CHATVISOR_HOOK_SECRET must be 22 to 128", "CHATVISOR_HOOK_SECRET_OLD must be 22 to 128"}},
-		"the same secret twice":      {map[string]string{"HOOK_SECRET_OLD": hookSecret}, "", []string{"CHATVISOR_HOOK_SECRET_OLD has the same value"}},
-		"a file that is not there":   {map[string]string{"CONFIG": file + "x"}, "", []string{"CHATVISOR_CONFIG names a file that cannot be read"}},
-		"a signature, no secret":     {map[string]string{"CONFIG": file}, "webhook: {signature: {header: X-Sig}}", []string{"CHATVISOR_SIGNATURE_SECRET is not set"}},
-		"a secret, no signature":     {map[string]string{"SIGNATURE_SECRET": signatureSecret}, "", []string{"CHATVISOR_SIGNATURE_SECRET is set, and"}},
-		"a token that holds a space": {map[string]string{"TOKEN": "with a space in the middle"}, "", []string{"CHATVISOR_TOKEN holds a space"}},
+		"the same secret twice":         {map[string]string{"HOOK_SECRET_OLD": hookSecret}, "", []string{"CHATVISOR_HOOK_SECRET_OLD has the same value"}},
+		"a file that is not there":      {map[string]string{"CONFIG": file + "x"}, "", []string{"CHATVISOR_CONFIG names a file that cannot be read"}},
+		"a signature":                   {map[string]string{"CONFIG": file}, "webhook: {signature: {header: X-Sig}}", []string{"CHATVISOR_CONFIG has a fault: tenant.yaml:1: signature is no longer supported"}},
+		"a token that contains a space": {map[string]string{"TOKEN": "with a space in the middle"}, "", []string{"CHATVISOR_TOKEN contains a space"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			write(c.file)
-			faults, secrets := environment(t, with(c.variables))
+			faults, secrets := openWith(t, with(c.variables))
 			if len(faults) != len(c.want) {
 				t.Fatalf("faults %q, want %q", faults, c.want)
 			}
@@ -128,10 +126,10 @@ func TestSettingsAreReadAndFaultsToldTogether(t *testing.T) {
 				if !strings.HasPrefix(faults[i], want) {
 					t.Errorf("fault %q, want %q", faults[i], want)
 				}
-				clean(t, "a fault", faults[i])
+				wantNoSecret(t, "a fault", faults[i])
 			}
 			if c.want == nil && len(secrets) < 2 {
-				t.Errorf("%d secrets are kept from the log", len(secrets))
+				t.Errorf("%d secrets are removed from the log", len(secrets))
 			}
 		})
 	}

@@ -5,37 +5,37 @@ import (
 	"errors"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/connectors/chatvisor/rules"
 )
 
-// listen takes up the events that came in a list with others. It begins with what
-// an operator may wonder about later: how events without a name are read, and which
-// steps are taken.
-func (c *connector) listen(ctx context.Context, deliver func(context.Context, bridge.Delivery) error) error {
-	c.hand.Store(&deliver)
-	defer c.hand.Store(nil)
-	c.log.InfoContext(ctx, "a webhook that names no event is taken by its status: UNREAD opens, another changes, none is a message", "connector", c.name)
+// listen logs how events without a name are handled and which steps are configured.
+// Until ctx ends it lets deliverEach store the events of lists.
+func (c *connector) listen(ctx context.Context, deliver func(context.Context, chat.Delivery) error) error {
+	c.deliver.Store(&deliver)
+	defer c.deliver.Store(nil)
+	c.log.DebugContext(ctx, "webhooks to /auto handled by status", "connector", c.name,
+		"unread", rules.NewConversation, "other_status", rules.StatusChange, "no_status", rules.NewMessage)
 	for _, line := range c.stepLines() {
-		c.log.InfoContext(ctx, "step", "connector", c.name, "about", line)
+		c.log.DebugContext(ctx, "step of the API", "connector", c.name, "status", line)
 	}
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// spread makes a delivery of its own of each event that came in a list. That a
-// conversation is over is pending at every moment until it is worked on: the list is
-// finished only after the deliveries of all its events are stored.
-func (c *connector) spread(ctx context.Context, list []kept, received time.Time) error {
-	hand := c.hand.Load()
-	if hand == nil {
-		return bridge.RetryAfter(errors.New("the events of a list wait until the connector listens"), time.Second)
+// deliverEach stores each event of a list as a delivery of its own. Ends stay pending
+// throughout, since the list is finished only after all its events are stored.
+func (c *connector) deliverEach(ctx context.Context, list []storedEvent, received time.Time) error {
+	deliver := c.deliver.Load()
+	if deliver == nil {
+		return chat.RetryAfter(errors.New("the events of a list wait until the connector has started"), time.Second)
 	}
 	for i, k := range list {
-		key, body, err := pack([]kept{k})
+		key, body, err := encodeDelivery([]storedEvent{k})
 		if err != nil {
 			return err
 		}
-		if err := (*hand)(ctx, bridge.Delivery{Key: key, Body: body, Received: received.Add(inList(i)), Changes: changes([]kept{k})}); err != nil {
+		if err := (*deliver)(ctx, chat.Delivery{Key: key, Body: body, Received: received.Add(listOffset(i)), Changes: changes([]storedEvent{k})}); err != nil {
 			return err
 		}
 	}

@@ -2,13 +2,12 @@ package chatvisor
 
 import _ "embed"
 
-// pageScript tells Upscope the id that the site has for its customer, which the
-// site itself tells Chatvisor by CV.user.tag. It runs on the pages of the
-// operator's site and is served as it is written.
+// pageScript runs on the pages of the operator's site. It sends Upscope the id that the
+// site has for its customer; the site sends the same id to Chatvisor by CV.user.tag.
 //
-// What it may rely on: window.CV and CVLoaded (docs.chatvisor.com, "JavaScript
-// API"), and Upscope's queue (cobrowsingapi.com/docs/sdk/web/sdk-functions, and
-// the vendor's script 2.2.119).
+// It relies on window.CV and CVLoaded (docs.chatvisor.com, "JavaScript API"), and on
+// Upscope's queue (cobrowsingapi.com/docs/sdk/web/sdk-functions, and the vendor's script
+// 2.2.119).
 //
 //go:embed page/chatvisor.js
 var pageScript []byte

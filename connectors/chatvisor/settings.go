@@ -7,94 +7,84 @@ import (
 	"path/filepath"
 	"strings"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/settings"
+	"cobrowse-bridge/connectors/chatvisor/rules"
 )
 
-// Settings are the variables of one tenant, each below its prefix: CHATVISOR_URL,
-// or CHATVISOR_EMEA_URL for the connector "chatvisor-emea".
+// Settings are the environment variables of one tenant: CHATVISOR_URL, or
+// CHATVISOR_EMEA_URL for the connector "chatvisor-emea".
 type Settings struct {
-	URL             string `split_words:"true" default:"https://app.chatvisor.com/rest/v1" desc:"address of the REST API"`
-	Token           string `split_words:"true" need:"yes" desc:"API key of the tenant, from the back-end's settings"`
-	HookSecret      string `split_words:"true" need:"yes" desc:"secret in the address of the webhooks: 22 or more letters, digits, - and _"`
-	HookSecretOld   string `split_words:"true" desc:"the secret before, accepted while it is being changed"`
-	SignatureSecret string `split_words:"true" desc:"secret of the signature, where the file asks for one"`
-	Config          string `split_words:"true" desc:"YAML file: how bodies are read, how customers are found, and which endpoints there are"`
+	URL           string `split_words:"true" default:"https://app.chatvisor.com/rest/v1" desc:"address of the REST API"`
+	Token         string `split_words:"true" need:"yes" desc:"API key of the tenant, from Chatvisor's settings"`
+	HookSecret    string `split_words:"true" need:"yes" desc:"22 to 128 letters, digits, - and _, as openssl rand -hex 24 makes them, for the address of the webhooks"`
+	HookSecretOld string `split_words:"true" desc:"previous secret, still accepted during a change"`
+	Config        string `split_words:"true" desc:"YAML file: where fields are in webhook bodies, how customers are found, which endpoints to use"`
 }
 
-// Open makes a connector from the variables below prefix. Faults go to the reader;
-// with any, the connector is not usable.
-func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, log *slog.Logger) bridge.Connector {
-	c, ok := readConfig(r, name, prefix)
+// Open makes a connector from the variables that begin with prefix. It reports faults to
+// the reader; after a fault the connector must not be used.
+func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, log *slog.Logger) chat.Connector {
+	c, ok := ReadConfig(r, name, prefix)
 	if !ok {
-		return bridge.Connector{Name: name}
+		return chat.Connector{Name: name}
 	}
 	c.Transport, c.Log = transport, log
 	k, err := New(c)
 	if err != nil {
-		r.Fault(prefix+"_URL", "and the settings beside it do not fit together: "+err.Error())
+		r.AddFault(prefix+"_URL", "and the other settings of this connector are not valid together: "+err.Error())
 	}
 	return k
 }
 
-// readConfig reports whether the settings are sound.
-func readConfig(r *settings.Reader, name, prefix string) (Config, bool) {
+// ReadConfig reads the variables that begin with prefix. It reports faults to the
+// reader, and returns false if there is one.
+func ReadConfig(r *settings.Reader, name, prefix string) (Config, bool) {
 	var s Settings
 	before := len(r.Faults())
 	r.Group(prefix, &s)
 	variable := func(suffix string) string { return prefix + "_" + suffix }
 	c := Config{
-		Name:            name,
-		URL:             r.URL(variable("URL"), s.URL),
-		Token:           r.Secret(variable("TOKEN"), s.Token),
-		TokenFile:       os.Getenv(variable("TOKEN_FILE")),
-		SignatureSecret: r.Secret(variable("SIGNATURE_SECRET"), s.SignatureSecret),
-		Rules:           readRules(r, variable("CONFIG"), s.Config),
+		Name:      name,
+		URL:       r.URL(variable("URL"), s.URL),
+		Token:     r.Secret(variable("TOKEN"), s.Token),
+		TokenFile: os.Getenv(variable("TOKEN_FILE")),
+		Rules:     readRules(r, variable("CONFIG"), s.Config),
 	}
 	for _, secret := range []struct{ variable, value string }{
 		{variable("HOOK_SECRET"), s.HookSecret},
 		{variable("HOOK_SECRET_OLD"), s.HookSecretOld},
 	} {
-		value := r.Secret(secret.variable, secret.value)
-		if value == "" {
+		if secret.value != "" && !secretForm.MatchString(secret.value) {
+			r.AddFault(secret.variable, "must be 22 to 128 letters, digits, - and _, since it is part of an address: make one with `openssl rand -hex 24`")
 			continue
 		}
-		if !secretForm.MatchString(value) {
-			r.Fault(secret.variable, "must be 22 to 128 letters, digits, - and _, since it stands in an address: make one with `openssl rand -hex 24`")
+		if value := r.Secret(secret.variable, secret.value); value != "" {
+			c.Secrets = append(c.Secrets, value)
 		}
-		c.Secrets = append(c.Secrets, value)
 	}
 	if strings.Contains(s.Token, " ") {
-		r.Fault(variable("TOKEN"), "holds a space, which no token has")
-	}
-	if c.Rules != nil {
-		switch signed := c.Rules.signature != nil; {
-		case signed && s.SignatureSecret == "":
-			r.Fault(variable("SIGNATURE_SECRET"), "is not set, and the file of "+variable("CONFIG")+" asks for a signature")
-		case !signed && s.SignatureSecret != "":
-			r.Fault(variable("SIGNATURE_SECRET"), "is set, and the file of "+variable("CONFIG")+" asks for no signature: add webhook.signature, or remove the secret")
-		}
+		r.AddFault(variable("TOKEN"), "contains a space; a token has none")
 	}
 	return c, len(r.Faults()) == before
 }
 
-// readRules reads the operator's file, and has each of its faults told with its
-// line.
-func readRules(r *settings.Reader, variable, path string) *Rules {
+// readRules reads the operator's file, and reports each fault with its line.
+func readRules(r *settings.Reader, variable, path string) *rules.Rules {
 	if path == "" {
-		return DefaultRules()
+		return rules.Default()
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		r.Fault(variable, "names a file that cannot be read")
+		r.AddFault(variable, "names a file that cannot be read: "+settings.Cause(err))
 		return nil
 	}
-	rules, err := ParseRules(filepath.Base(path), data)
+	read, err := rules.Parse(filepath.Base(path), data)
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
-			r.Fault(variable, "is wrong: "+strings.TrimSpace(line))
+			r.AddFault(variable, "has a fault: "+strings.TrimSpace(line))
 		}
 		return nil
 	}
-	return rules
+	return read
 }

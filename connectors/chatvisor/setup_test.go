@@ -11,26 +11,27 @@ import (
 	"testing"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/browsertest"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
+	"cobrowse-bridge/connectors/chatvisor/rules"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(browsertest.Main{M: m}) }
 
-// Secrets of the tests, none of which may turn up anywhere.
+// Secrets of the tests. None of them may appear in a text.
 const (
-	apiToken        = "canary-api-token-Ohs8eiquae"
-	hookSecret      = "canary-hook-secret-ieQu3aeShu"
-	oldSecret       = "canary-old-hook-secret-eiV4aing"
-	signatureSecret = "canary-signature-secret-Wah7ohph"
+	apiToken   = "canary-api-token-Ohs8eiquae"
+	hookSecret = "canary-hook-secret-ieQu3aeShu"
+	oldSecret  = "canary-old-hook-secret-eiV4aing"
 )
 
 // A tenant is a Chatvisor with a connector for it.
 type tenant struct {
 	*chatvisortest.Service
-	bridge.Connector
+	chat.Connector
 	k   *connector
 	log *logBuffer
 }
@@ -52,22 +53,22 @@ func (b *logBuffer) String() string {
 	return b.Buffer.String()
 }
 
-// newTenant joins them without a network. The rules are those of the file; "odd"
-// are those of the service, by which every step works.
+// newTenant connects them without a network. file is the operator's file; one that begins
+// with "all-steps" begins with the service's own rules, which configure every step.
 func newTenant(t testing.TB, file string, change ...func(*Config)) *tenant {
 	t.Helper()
 	s := chatvisortest.New(apiToken)
-	if rest, odd := strings.CutPrefix(file, "odd"); odd {
+	if rest, all := strings.CutPrefix(file, "all-steps"); all {
 		file = s.Rules() + rest
 	}
-	rules, err := ParseRules("chatvisor.yaml", []byte(file))
+	read, err := rules.Parse("chatvisor.yaml", []byte(file))
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &tenant{Service: s, log: new(logBuffer)}
 	base, _ := url.Parse("https://api.example.org" + chatvisortest.Prefix)
 	c := Config{
-		Name: "chatvisor", URL: base, Token: apiToken, Secrets: []string{hookSecret}, Rules: rules, Transport: inMemory(s),
+		Name: "chatvisor", URL: base, Token: apiToken, Secrets: []string{hookSecret}, Rules: read, Transport: chatvisortest.Transport(s),
 		Log: slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, f := range change {
@@ -80,55 +81,36 @@ func newTenant(t testing.TB, file string, change ...func(*Config)) *tenant {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		clean(t, "the log", d.log.String())
-		if strange := s.Strange(); len(strange) > 0 {
-			t.Errorf("guessed at: %q", strange)
+		wantNoSecret(t, "the log", d.log.String())
+		if strange := s.Unexpected(); len(strange) > 0 {
+			t.Errorf("requests to paths that are not configured: %q", strange)
 		}
 	})
 	return d
-}
-
-type handlerTransport struct{ http.Handler }
-
-func inMemory(h http.Handler) http.RoundTripper { return handlerTransport{h} }
-
-func (h handlerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	in := req.Clone(req.Context())
-	if in.Body == nil {
-		in.Body = http.NoBody
-	}
-	rec := httptest.NewRecorder()
-	h.ServeHTTP(rec, in)
-	if err := req.Context().Err(); err != nil {
-		return nil, err
-	}
-	resp := rec.Result()
-	resp.Request = req
-	return resp, nil
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// clean fails if text holds what no text may hold.
-func clean(t testing.TB, where, text string) {
+// wantNoSecret fails if text contains a secret.
+func wantNoSecret(t testing.TB, where, text string) {
 	t.Helper()
-	for _, s := range []string{apiToken, hookSecret, oldSecret, signatureSecret, "/enter/", "tok-"} {
+	for _, s := range []string{apiToken, hookSecret, oldSecret, "/enter/", "tok-"} {
 		if strings.Contains(text, s) {
-			t.Errorf("%s holds %q: %s", where, s, text)
+			t.Errorf("%s contains %q: %s", where, s, text)
 		}
 	}
 }
 
 func hookPath(secret, event string) string { return "/hooks/chatvisor/" + secret + "/" + event }
 
-// comes has a body arrive at the address of an event.
-func (d *tenant) comes(event, body string) (bridge.Receipt, error) {
-	return d.arrives(hookPath(hookSecret, event), body, nil)
+// receive sends a body to the webhook address of an event.
+func (d *tenant) receive(event, body string) (chat.Receipt, error) {
+	return d.receiveAt(hookPath(hookSecret, event), body, nil)
 }
 
-func (d *tenant) arrives(path, body string, change func(*http.Request)) (bridge.Receipt, error) {
+func (d *tenant) receiveAt(path, body string, change func(*http.Request)) (chat.Receipt, error) {
 	r := httptest.NewRequest(http.MethodPost, "https://bridge.example.org"+path, strings.NewReader(body))
 	if change != nil {
 		change(r)
@@ -136,21 +118,21 @@ func (d *tenant) arrives(path, body string, change func(*http.Request)) (bridge.
 	return d.Accept(r, []byte(body))
 }
 
-// ask takes a body all the way through Read.
-func (d *tenant) ask(t testing.TB, event, body string) bridge.Ask {
+// ask sends a body and returns the ask that Read makes of it.
+func (d *tenant) ask(t testing.TB, event, body string) chat.Ask {
 	t.Helper()
-	r, err := d.comes(event, body)
+	r, err := d.receive(event, body)
 	if err != nil || r.Key == "" {
-		t.Fatalf("%s was not taken: %+v, %v", body, r, err)
+		t.Fatalf("%s was not stored: %+v, %v", body, r, err)
 	}
-	ask, err := d.Read(t.Context(), bridge.Delivery{Key: r.Key, Body: r.Body, Received: time.Now()})
+	ask, err := d.Read(t.Context(), chat.Delivery{Key: r.Key, Body: r.Body, Received: time.Now()})
 	if err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}
 	return ask
 }
 
-// paths are "METHOD path" of what the service got, without its odd word.
+// paths returns "METHOD path" of each request, without the service's random prefix.
 func (d *tenant) paths() []string {
 	var all []string
 	for _, r := range d.Requests() {

@@ -6,74 +6,74 @@ import (
 	"fmt"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/connectors/chatvisor/api"
+	"cobrowse-bridge/connectors/chatvisor/rules"
 
 	"github.com/tidwall/gjson"
 )
 
-// sweep goes through the list of conversations, for those whose webhooks were lost.
-// How it is sorted and whether it is whole is not known: it opens cards and never
-// closes one.
-func (c *connector) sweep(ctx context.Context, found func(context.Context, []bridge.Delivery) error) error {
-	odd := false
-	e := c.rules.endpoints[listConversations]
-	for p, err := range c.pages(ctx, listConversations, c.rules.sweep.maxPages, maxPatience) {
-		if part, ok := errors.AsType[*partError](err); ok {
-			c.log.WarnContext(ctx, "the list of conversations may go on; what is there is not looked at", "connector", c.name, "why", part.why, "max_pages", c.rules.sweep.maxPages)
-			return nil
+// sweep reads the list of conversations, to find those whose webhooks were lost. The
+// vendor does not document its order, or whether it is complete, so a sweep opens cards
+// and never closes one.
+func (c *connector) sweep(ctx context.Context, found func(context.Context, []chat.Delivery) error) error {
+	warned := false
+	e := c.rules.Endpoints[rules.ListConversations]
+	for p, err := range c.api.Pages(ctx, rules.ListConversations, c.rules.Sweep.MaxPages, api.SweepWait) {
+		if incomplete, ok := errors.AsType[*api.IncompleteError](err); ok {
+			return fmt.Errorf("%w: %w (sweep.max_pages is %d)", chat.ErrIncomplete, incomplete, c.rules.Sweep.MaxPages)
 		}
 		if err != nil {
 			return err
 		}
-		var open []bridge.Delivery
-		for _, row := range p.rows {
-			d, ok, err := c.listed(row, p.asked)
+		var chats []chat.Delivery
+		for _, row := range p.Rows {
+			d, ok, err := c.deliveryOf(row, p.RequestedAt)
 			if err != nil {
 				return err
 			}
 			if d.Key != "" {
-				open = append(open, d)
+				chats = append(chats, d)
 			}
-			if !ok && !odd {
-				odd = true
-				c.log.WarnContext(ctx, "a listed conversation does not say whose or which it is, or its status", "connector", c.name, "looks", skeleton(row))
+			if !ok && !warned {
+				warned = true
+				c.log.WarnContext(ctx, "conversation in the list ignored: no customer, conversation id or status", "connector", c.name, "fields", rules.Skeleton(row))
 			}
 		}
-		if err := found(ctx, open); err != nil {
+		if err := found(ctx, chats); err != nil {
 			return err
 		}
-		if e.has("pageSize") && len(p.rows) < c.rules.sweep.pageSize {
+		if e.Has("pageSize") && len(p.Rows) < c.rules.Sweep.PageSize {
 			return nil
 		}
 	}
 	return nil
 }
 
-// listed takes a listed conversation for what its webhook would have said; it has no
-// key if the conversation is over. It reports whether it says whose and which it is,
-// and whether that is so.
-func (c *connector) listed(row gjson.Result, asked time.Time) (d bridge.Delivery, ok bool, err error) {
-	s, wrong := c.rules.bodies[eventConversation].read(row)
+// deliveryOf returns the delivery that the webhook of a listed conversation would have
+// been. Its key is empty if the conversation has ended. ok is false if the row has no
+// usable customer, conversation id or status.
+func (c *connector) deliveryOf(row gjson.Result, requestedAt time.Time) (d chat.Delivery, ok bool, err error) {
+	s, fault := c.rules.Bodies[rules.NewConversation].Read(row)
 	switch {
-	case wrong != "" || s.status == "": // and whether it is over nobody knows
+	case fault != "" || s.Status == "": // without a status it may have ended
 		return d, false, nil
-	case c.rules.isDone(s.status):
+	case c.rules.IsDone(s.Status):
 		return d, true, nil
 	}
-	// As with a webhook that names no event, only UNREAD is the customer's doing: an
-	// agent who takes up again what was done begins no other conversation. Somebody who
-	// wrote after the end, and whose conversation an agent was at before the sweep was,
-	// is found as soon as they write once more.
-	k := c.keep(c.rules.guess(row), s, asked)
-	_, body, err := pack([]kept{k})
-	return bridge.Delivery{Key: s.standing(), Body: body, Received: asked}, true, err
+	// Guess treats only UNREAD as a new conversation: an agent who reopens one begins
+	// none. A customer who wrote after the end, and whose conversation an agent opened
+	// before this sweep, is found when they write again.
+	k := c.stored(c.rules.Guess(row), s, requestedAt)
+	_, body, err := encodeDelivery([]storedEvent{k})
+	return chat.Delivery{Key: sweepKey(s), Body: body, Received: requestedAt}, true, err
 }
 
-// sweeps reports whether there is a list to go through.
-func (c *connector) sweeps() bool { return c.rules.off(listConversations, "") == "" }
+// canSweep reports whether list_conversations is configured.
+func (c *connector) canSweep() bool { return c.api.WhyOff(rules.ListConversations) == "" }
 
-// standing is equal for as long as nothing is new in an open conversation. All hooks
-// of one have the text of the customer's last message, and so has the list.
-func (s slots) standing() string {
-	return fmt.Sprintf("%d:%s%d:%s%s", len(s.customer), s.customer, len(s.conversation), s.conversation, s.text)
+// sweepKey returns a key that stays equal until the customer writes again. Webhooks and
+// the list both contain the text of the customer's last message.
+func sweepKey(s rules.Slots) string {
+	return fmt.Sprintf("%d:%s%d:%s%s", len(s.Customer), s.Customer, len(s.Conversation), s.Conversation, s.Text)
 }

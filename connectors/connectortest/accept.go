@@ -4,26 +4,26 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
 func (h Harness) accept(t *testing.T) {
-	t.Run("a forged delivery is refused and nothing is asked", func(t *testing.T) {
+	t.Run("a forged delivery is refused without a request", func(t *testing.T) {
 		var w wire
 		s := h.New(t, w.wrap)
-		for _, r := range slices.Concat(s.Forged, mutations(s.Genuine(s.Event()), s.Secrets)) {
+		for _, r := range slices.Concat(s.Forged, s.mutations(s.Genuine(s.Event()))) {
 			receipt, err := r.accept(s.Connector)
-			if !errors.Is(err, bridge.ErrForged) {
+			if !errors.Is(err, chat.ErrForged) {
 				t.Errorf("%s: got error %v, want ErrForged", r.Name, err)
 			}
 			if receipt.Key != "" || receipt.Body != nil || receipt.Answer != nil || receipt.Note != "" || receipt.Changes != nil {
-				t.Errorf("%s: got a receipt beside the error", r.Name)
+				t.Errorf("%s: got a receipt with the error", r.Name)
 			}
 		}
 		if _, err := s.Genuine(s.Event()).accept(s.Connector); err != nil {
@@ -34,12 +34,52 @@ func (h Harness) accept(t *testing.T) {
 		}
 	})
 
-	t.Run("equal events have equal keys, different events different ones", func(t *testing.T) {
+	t.Run("Permit decides without the body and without I/O", func(t *testing.T) {
+		var w wire
+		s := h.New(t, w.wrap)
+		if s.Connector.Permit == nil {
+			t.Skip("the connector has no Permit")
+		}
+		permit := func(r Request) error {
+			req, err := r.request()
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Body, req.ContentLength = unread{t}, 1<<30
+			return s.Connector.Permit(req)
+		}
+		refused := 0
+		for _, r := range slices.Concat(s.Forged, s.mutations(s.Genuine(s.Event()))) {
+			// Permit need not recognise every forged request: Accept does, see above.
+			switch err := permit(r); {
+			case errors.Is(err, chat.ErrForged), errors.Is(err, chat.ErrNoRoute):
+				refused++
+			case err != nil:
+				t.Errorf("%s: got error %v, want ErrForged or ErrNoRoute", r.Name, err)
+			}
+		}
+		if refused == 0 {
+			t.Error("Permit refuses none of the forged deliveries")
+		}
+		elsewhere := s.Genuine(s.Event())
+		elsewhere.Path = "/hooks/nobody/x"
+		if err := permit(elsewhere); !errors.Is(err, chat.ErrNoRoute) && !errors.Is(err, chat.ErrForged) {
+			t.Errorf("another path: got %v", err)
+		}
+		if err := permit(s.Genuine(s.Event())); err != nil {
+			t.Errorf("the genuine delivery is refused: %v", err)
+		}
+		if n := w.requests(); n != 0 {
+			t.Errorf("Permit made %d requests", n)
+		}
+	})
+
+	t.Run("equal events have equal keys, different events have different keys", func(t *testing.T) {
 		s := h.New(t, (&wire{}).wrap)
 		key := func(body []byte) string {
 			r, err := s.Genuine(body).accept(s.Connector)
 			if err != nil || r.Key == "" {
-				t.Fatalf("an event was not taken: key %q, error %v: %.200s", r.Key, err, body)
+				t.Fatalf("an event was not accepted: key %q, error %v: %.200s", r.Key, err, body)
 			}
 			return r.Key
 		}
@@ -47,35 +87,18 @@ func (h Harness) accept(t *testing.T) {
 		for i, body := range s.Different {
 			k := key(body)
 			if j, dup := seen[k]; dup {
-				t.Errorf("different events %d and %d have one key", j, i)
+				t.Errorf("the different events %d and %d have the same key", j, i)
 			}
 			seen[k] = i
 		}
 		for _, body := range s.Same {
 			if key(body) != key(s.Same[0]) {
-				t.Errorf("the same event got another key: %.200s", body)
+				t.Errorf("a retry has another key: %.200s", body)
 			}
 		}
 	})
 
-	t.Run("an event that closes a chat says so before it is read", func(t *testing.T) {
-		s := h.New(t, (&wire{}).wrap)
-		if s.Closing == nil {
-			t.Skip("no event of this service closes a chat")
-		}
-		body := s.Closing()
-		receipt, err := s.Genuine(body).accept(s.Connector)
-		if err != nil || receipt.Key == "" || len(receipt.Changes) != 1 || !receipt.Changes[0].Closed || receipt.Changes[0].Agent != "" {
-			t.Fatalf("got %+v, %v", receipt, err)
-		}
-		// The bridge looks for the change by the chat that Read names.
-		ask, err := s.Connector.Read(t.Context(), bridge.Delivery{Key: receipt.Key, Body: kept(receipt, body), Received: time.Now()})
-		if err != nil || ask.Chat == "" || ask.Chat != receipt.Changes[0].Chat {
-			t.Errorf("the change is about chat %q, and Read says %q, %v", receipt.Changes[0].Chat, ask.Chat, err)
-		}
-	})
-
-	t.Run("any body is survived", func(t *testing.T) {
+	t.Run("any body is handled", func(t *testing.T) {
 		s := h.New(t, (&wire{}).wrap)
 		size := s.Connector.MaxBody
 		if size == 0 {
@@ -84,7 +107,7 @@ func (h Harness) accept(t *testing.T) {
 		event := s.Event()
 		bodies := map[string][]byte{
 			"nothing": nil, "null": []byte("null"), "a list": []byte("[]"), "a number": []byte("1"),
-			"an empty object": []byte("{}"), "no UTF-8": {0xff, 0xfe, 0}, "half an event": event[:len(event)/2],
+			"an empty object": []byte("{}"), "not UTF-8": {0xff, 0xfe, 0}, "half an event": event[:len(event)/2],
 			"deep lists":   []byte(strings.Repeat("[", 100_000)),
 			"deep objects": []byte(strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000)),
 			"all spaces":   bytes.Repeat([]byte(" "), int(size)),
@@ -93,10 +116,10 @@ func (h Harness) accept(t *testing.T) {
 		for name, body := range bodies {
 			r, err := s.Genuine(body).accept(s.Connector)
 			if err == nil && r.Key != "" && len(body) < 10 {
-				t.Errorf("%s became a delivery", name)
+				t.Errorf("%s is accepted as a delivery", name)
 			}
 			if err != nil && len(err.Error()) > 300 {
-				t.Errorf("%s: the error echoes its input", name)
+				t.Errorf("%s: the error repeats its input", name)
 			}
 			if err != nil {
 				leaks(t, name, err.Error(), s.Secrets)
@@ -104,22 +127,32 @@ func (h Harness) accept(t *testing.T) {
 		}
 	})
 
-	t.Run("a path that means nothing is told so", func(t *testing.T) {
+	t.Run("an unknown path has no route", func(t *testing.T) {
 		s := h.New(t, (&wire{}).wrap)
 		r := s.Genuine(s.Event())
 		for _, path := range []string{"/nothing-of-the-kind", "/../x", "/%2e"} {
 			r := r
 			r.Path += path
-			if _, err := r.accept(s.Connector); !errors.Is(err, bridge.ErrNoRoute) && !errors.Is(err, bridge.ErrForged) {
+			if _, err := r.accept(s.Connector); !errors.Is(err, chat.ErrNoRoute) && !errors.Is(err, chat.ErrForged) {
 				t.Errorf("%s: got %v", path, err)
 			}
 		}
 	})
 }
 
-// mutations changes what carries a secret or a signature: any header whose value
-// is not plainly harmless.
-func mutations(genuine Request, secrets []string) []Request {
+// unread is a body that must not be read.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body is read")
+	return 0, io.EOF
+}
+
+func (u unread) Close() error { return nil }
+
+// mutations returns copies of a genuine request, each with a change in a header that proves the
+// sender.
+func (s Service) mutations(genuine Request) []Request {
 	var all []Request
 	with := func(name, header string, values ...string) {
 		r := Request{Name: fmt.Sprintf("%s %s", header, name), Path: genuine.Path, Body: genuine.Body, Header: genuine.Header.Clone()}
@@ -128,13 +161,14 @@ func mutations(genuine Request, secrets []string) []Request {
 	}
 	for header, values := range genuine.Header {
 		v := values[0]
-		if !slices.Contains(secrets, v) && !strings.Contains(strings.ToLower(header), "signature") {
+		if !s.proves(genuine, header) {
 			continue
 		}
-		with("left out", header)
+		with("missing", header)
 		with("empty", header, "")
 		with("doubled", header, v, v)
-		with("beside a wrong one", header, "wrong", v)
+		with("after a wrong one", header, "wrong", v)
+		with("before a wrong one", header, v, "wrong")
 		with("with a space before it", header, " x"+v)
 		with("too long", header, v+"0")
 		with("too short", header, v[:len(v)-1])
@@ -150,4 +184,21 @@ func mutations(genuine Request, secrets []string) []Request {
 	}
 	all = append(all, Request{Name: "no header at all", Path: genuine.Path, Body: genuine.Body, Header: http.Header{}})
 	return all
+}
+
+// proves reports whether a header proves the sender: it has a secret or a signature, or the
+// request is forged without it, as with the time that is signed. Proxies may repeat
+// X-Forwarded-For, so the connector's own tests cover that.
+func (s Service) proves(genuine Request, header string) bool {
+	switch {
+	case header == "X-Forwarded-For":
+		return false
+	case slices.Contains(s.Secrets, genuine.Header[header][0]), strings.Contains(strings.ToLower(header), "signature"):
+		return true
+	}
+	without := genuine
+	without.Header = genuine.Header.Clone()
+	without.Header.Del(header)
+	_, err := without.accept(s.Connector)
+	return errors.Is(err, chat.ErrForged)
 }

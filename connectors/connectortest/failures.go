@@ -13,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
 var errLost = errors.New("the connection was lost")
 
 func (h Harness) failures(t *testing.T) {
-	t.Run("no error holds a secret", func(t *testing.T) {
+	t.Run("no error contains a secret", func(t *testing.T) {
 		h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
 			for mishap, fault := range mishaps {
 				s, w, c := fresh()
@@ -56,21 +56,42 @@ func (h Harness) failures(t *testing.T) {
 					}
 					continue
 				}
-				want := h.Verdict
-				if c.verdict != nil {
-					want = c.verdict
+				if got, want := kindOf(err), kindWithoutCode(status); got != want {
+					t.Errorf("%s, request %d, %d: kind %d of error, want %d (%v)", name, n, status, got, want, err)
 				}
-				if got, want := verdict(err), want(status); got != want {
-					t.Errorf("%s, request %d, %d: verdict %d, want %d (%v)", name, n, status, got, want, err)
-				}
-				if wait, ok := bridge.RetryWait(err); ok && (wait <= 0 || wait > time.Hour) {
+				if wait, ok := chat.RetryWait(err); ok && (wait <= 0 || wait > time.Hour) {
 					t.Errorf("%s, request %d, %d: waits %v", name, n, status, wait)
 				}
 			}
 		})
 	})
 
-	t.Run("the context is obeyed", func(t *testing.T) {
+	t.Run("an unknown code is retried and named", func(t *testing.T) {
+		const code = "brand_new_word"
+		h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
+			_, w, c := fresh()
+			needed := true
+			w.at(n, func(req *http.Request) (*http.Response, error) {
+				needed = h.Optional == nil || !h.Optional(req)
+				status, body := h.refusal(code)
+				if name == "Forward" { // the receiver is another service
+					status, body = Harness{}.refusal(code)
+				}
+				return respond(req, status, "application/json", body), nil
+			})
+			switch err := c.do(t.Context()); {
+			case err == nil && needed:
+				t.Errorf("%s, request %d: no error", name, n)
+			case err == nil:
+			case !strings.Contains(err.Error(), code):
+				t.Errorf("%s, request %d: the code is not in %q", name, n, err)
+			case kindOf(err) != retried:
+				t.Errorf("%s, request %d: kind %d of error, want a retry (%v)", name, n, kindOf(err), err)
+			}
+		})
+	})
+
+	t.Run("a call ends with its context", func(t *testing.T) {
 		h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
 			_, w, c := fresh()
 			ctx, cancel := context.WithCancel(t.Context())
@@ -87,18 +108,39 @@ func (h Harness) failures(t *testing.T) {
 	})
 }
 
-func verdict(err error) Verdict {
-	if _, ok := bridge.RetryWait(err); ok {
-		return Wait
+// An errorKind says how the bridge handles an error.
+type errorKind int
+
+const (
+	retried   errorKind = iota // without a mark
+	permanent                  // marked with chat.Permanent
+	delayed                    // marked with chat.RetryAfter
+)
+
+// kindWithoutCode returns the expected kind of error for an answer with a status and without a
+// code. It is the same for every service.
+func kindWithoutCode(status int) errorKind {
+	switch status {
+	case http.StatusTooManyRequests:
+		return delayed
+	case http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusUnsupportedMediaType, http.StatusRequestHeaderFieldsTooLarge:
+		return permanent
 	}
-	if bridge.IsPermanent(err) {
-		return Permanent
-	}
-	return Retry
+	return retried
 }
 
-// each runs f for every capability and each request that it makes. fresh gives a
-// service on which that capability was not called yet.
+func kindOf(err error) errorKind {
+	if _, ok := chat.RetryWait(err); ok {
+		return delayed
+	}
+	if chat.IsPermanent(err) {
+		return permanent
+	}
+	return retried
+}
+
+// each calls f for every capability and each request that it makes. fresh returns a new
+// service on which the capability was not called yet.
 func (h Harness) each(t *testing.T, f func(name string, n int, fresh func() (Service, *wire, call))) {
 	t.Helper()
 	var probe wire
@@ -106,7 +148,7 @@ func (h Harness) each(t *testing.T, f func(name string, n int, fresh func() (Ser
 		c.ready(t)
 		probe.set(nil)
 		if err := c.do(t.Context()); err != nil {
-			t.Fatalf("%s fails by itself: %v", c.name, err)
+			t.Fatalf("%s fails without a fault: %v", c.name, err)
 		}
 		for n := 1; n <= probe.requests(); n++ {
 			f(c.name, n, func() (Service, *wire, call) {
@@ -130,7 +172,7 @@ func (c call) ready(t *testing.T) {
 	}
 }
 
-// mishaps are ways for a request to die that could carry it into an error.
+// mishaps are failures of a request that could put parts of it into an error.
 var mishaps = map[string]func(*http.Request) (*http.Response, error){
 	"the connection breaks": func(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("write %s: broken: %s", req.URL, dump(req))
@@ -143,16 +185,16 @@ var mishaps = map[string]func(*http.Request) (*http.Response, error){
 		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"success":`), broken{dump(req)}))
 		return resp, nil
 	},
-	"the service echoes what it got": func(req *http.Request) (*http.Response, error) {
+	"the service repeats the request": func(req *http.Request) (*http.Response, error) {
 		return respond(req, http.StatusInternalServerError, "text/plain", dump(req)), nil
 	},
-	"the service refuses with an echo": func(req *http.Request) (*http.Response, error) {
+	"the service refuses and repeats the request": func(req *http.Request) (*http.Response, error) {
 		return respond(req, http.StatusBadRequest, "application/json", fmt.Sprintf(`{"ok":false,"success":false,"error":%q,"message":%[1]q}`, dump(req))), nil
 	},
-	"the answer is not what it should be": func(req *http.Request) (*http.Response, error) {
+	"the answer is not JSON": func(req *http.Request) (*http.Response, error) {
 		return respond(req, http.StatusOK, "application/json", dump(req)), nil
 	},
-	"a redirect carries it on": func(req *http.Request) (*http.Response, error) {
+	"a redirect has the request in its address": func(req *http.Request) (*http.Response, error) {
 		resp := respond(req, http.StatusFound, "text/html", "")
 		resp.Header.Set("Location", "https://evil.example/?"+url.QueryEscape(dump(req)))
 		return resp, nil

@@ -5,60 +5,88 @@ import (
 	"strings"
 	"testing"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
 func (h Harness) show(t *testing.T) {
-	t.Run("shown again without a ref it is one post", func(t *testing.T) {
+	t.Run("a card shown again without a ref is one post", func(t *testing.T) {
 		s := h.New(t, (&wire{}).wrap)
-		first, err := s.Connector.Show(t.Context(), s.Place, card())
+		first, err := s.Connector.Show(t.Context(), s.Place, s.card())
 		if err != nil || first == "" {
 			t.Fatalf("Show: ref %q, error %v", first, err)
 		}
-		second, err := s.Connector.Show(t.Context(), s.Place, card())
+		second, err := s.Connector.Show(t.Context(), s.Place, s.card())
 		if err != nil || second != first {
 			t.Errorf("shown again: ref %q, error %v; want %q", second, err, first)
 		}
 		s.one(t, "Co-browse with Ann", door)
 	})
 
-	t.Run("shown with its ref it is edited", func(t *testing.T) {
+	t.Run("a card shown with its ref is edited", func(t *testing.T) {
 		s := h.New(t, (&wire{}).wrap)
-		c := card()
+		if s.Connector.CannotEdit {
+			t.Skip("the service cannot edit")
+		}
+		c := s.card()
 		ref, err := s.Connector.Show(t.Context(), s.Place, c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Ref, c.Title, c.Button = ref, "Over", bridge.Link{}
-		if again, err := s.Connector.Show(t.Context(), s.Place, c); err != nil || again != ref {
-			t.Errorf("edited: ref %q, error %v; want %q", again, err, ref)
+		// Show may return a new ref, if it replaced the post. The next edit gets that one.
+		for _, title := range []string{"Live", "Over"} {
+			c.Ref, c.Title, c.Button = ref, title, chat.Link{}
+			if ref, err = s.Connector.Show(t.Context(), s.Place, c); err != nil || ref == "" {
+				t.Fatalf("edited: ref %q, error %v", ref, err)
+			}
+			s.one(t, title)
 		}
-		s.one(t, "Over", "")
-		if text := strings.Join(s.Shown(), "\n"); strings.Contains(text, door) {
-			t.Error("the door is still on a card that has none")
+		if text := strings.Join(s.Shown(s.Place), "\n"); strings.Contains(text, door) {
+			t.Error("the post still has the link that the card no longer has")
+		}
+	})
+
+	t.Run("if posts cannot be edited, another key is another post", func(t *testing.T) {
+		s := h.New(t, (&wire{}).wrap)
+		if !s.Connector.CannotEdit || s.Connector.PostsOnce {
+			t.Skip("the service can edit, or posts once")
+		}
+		c := s.card()
+		first, err := s.Connector.Show(t.Context(), s.Place, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Key, c.Ref, c.Title, c.Button = c.ID+".2", first, "Over", chat.Link{}
+		for range 2 { // the second call is the retry after a lost answer
+			second, err := s.Connector.Show(t.Context(), s.Place, c)
+			if err != nil || second == "" || second == first {
+				t.Errorf("posted again: ref %q, error %v; the first is %q", second, err, first)
+			}
+		}
+		if shown := s.Shown(s.Place); len(shown) != 2 || !strings.Contains(shown[1], "Over") {
+			t.Errorf("the agent sees %q", shown)
 		}
 	})
 
 	t.Run("two cards are two posts", func(t *testing.T) {
 		s := h.New(t, (&wire{}).wrap)
-		other := card()
-		other.ID = "card-2"
-		for _, c := range []bridge.Card{card(), other} {
+		other := s.card()
+		other.ID, other.Key = "card-2", "card-2"
+		for _, c := range []chat.Card{s.card(), other} {
 			if _, err := s.Connector.Show(t.Context(), s.Place, c); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if n := len(s.Shown()); n != 2 {
+		if n := len(s.Shown(s.Place)); n != 2 {
 			t.Errorf("%d posts for two cards", n)
 		}
 	})
 
-	t.Run("a post whose answer was lost is joined", func(t *testing.T) {
-		// Every request is lost in turn, before and after it reached the service.
+	t.Run("a post whose answer was lost is not repeated", func(t *testing.T) {
+		// Each request is lost once, before and after it reached the service.
 		for n := 1; ; n++ {
 			var w wire
 			s := h.New(t, w.wrap)
-			if _, err := s.Connector.Show(t.Context(), s.Place, card()); err != nil {
+			if _, err := s.Connector.Show(t.Context(), s.Place, s.card()); err != nil {
 				t.Fatal(err)
 			}
 			if n > w.requests() {
@@ -78,11 +106,11 @@ func (h Harness) show(t *testing.T) {
 					}
 					return nil, errLost
 				})
-				if _, err := s.Connector.Show(t.Context(), s.Place, card()); err != nil && bridge.IsPermanent(err) {
+				if _, err := s.Connector.Show(t.Context(), s.Place, s.card()); err != nil && chat.IsPermanent(err) {
 					t.Errorf("request %d lost: %v is permanent", n, err)
 				}
 				w.set(nil)
-				if _, err := s.Connector.Show(t.Context(), s.Place, card()); err != nil {
+				if _, err := s.Connector.Show(t.Context(), s.Place, s.card()); err != nil {
 					t.Errorf("request %d lost (reached the service: %v): the next call fails: %v", n, reached, err)
 				}
 				s.one(t, "Co-browse with Ann", door)
@@ -90,9 +118,9 @@ func (h Harness) show(t *testing.T) {
 		}
 	})
 
-	t.Run("nothing is sent to where the visitor reads", func(t *testing.T) {
+	t.Run("nothing is posted where the visitor reads", func(t *testing.T) {
 		s := h.New(t, (&wire{}).wrap)
-		c := card()
+		c := s.card()
 		for _, title := range []string{"Searching", "Ready", "Over"} {
 			c.Title = title
 			ref, err := s.Connector.Show(t.Context(), s.Place, c)
@@ -110,22 +138,23 @@ func (h Harness) show(t *testing.T) {
 		}
 	})
 
-	t.Run("a place that is none is refused for good", func(t *testing.T) {
+	t.Run("an invalid place is a permanent error", func(t *testing.T) {
 		s := h.New(t, (&wire{}).wrap)
-		for _, p := range []bridge.Place{{}, {Connector: "another", Address: s.Place.Address}} {
-			if _, err := s.Connector.Show(t.Context(), p, card()); !bridge.IsPermanent(err) {
+		for _, p := range []chat.Place{{}, {Connector: "another", Address: s.Place.Address}} {
+			if _, err := s.Connector.Show(t.Context(), p, s.card()); !chat.IsPermanent(err) {
 				t.Errorf("%+v: got %v, want a permanent error", p, err)
 			}
 		}
-		if n := len(s.Shown()); n != 0 {
+		if n := len(s.Shown(s.Place)); n != 0 {
 			t.Errorf("%d posts", n)
 		}
 	})
 }
 
+// one fails unless the agent sees exactly one post, with these words.
 func (s Service) one(t *testing.T, words ...string) {
 	t.Helper()
-	shown := s.Shown()
+	shown := s.Shown(s.Place)
 	if len(shown) != 1 {
 		t.Fatalf("the agent sees %d posts, want 1: %q", len(shown), shown)
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// handleAPI serves what the connector calls, to whoever has the token.
+// handleAPI serves the API that the connector calls. It requires the token.
 func (d *HelpDesk) handleAPI(mux *http.ServeMux) {
 	for pattern, answer := range map[string]func(r *http.Request, body []byte) (status int, content any){
 		"GET /api/me":                            d.apiMe,
@@ -21,7 +21,7 @@ func (d *HelpDesk) handleAPI(mux *http.ServeMux) {
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			status, content := http.StatusUnauthorized, any(nil)
-			if d.knows(r.Header.Get("Authorization")) {
+			if d.authorized(r.Header.Get("Authorization")) {
 				body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
 				if err != nil {
 					return
@@ -35,7 +35,7 @@ func (d *HelpDesk) handleAPI(mux *http.ServeMux) {
 	}
 }
 
-func (d *HelpDesk) knows(authorization string) bool {
+func (d *HelpDesk) authorized(authorization string) bool {
 	return subtle.ConstantTimeCompare([]byte(authorization), []byte("Bearer "+d.token)) == 1
 }
 
@@ -55,7 +55,7 @@ func (d *HelpDesk) apiMe(*http.Request, []byte) (int, any) {
 func (d *HelpDesk) apiChat(r *http.Request, _ []byte) (int, any) {
 	c := d.chat(r.PathValue("chat"))
 	if c == nil {
-		return http.StatusNotFound, nil
+		return http.StatusNotFound, object{"error": codeNoChat}
 	}
 	page := d.opts.URL.JoinPath("/")
 	page.RawQuery, page.Fragment = "inbox="+c.Agent.ID, c.ID
@@ -85,8 +85,7 @@ func (d *HelpDesk) apiPost(r *http.Request, body []byte) (int, any) {
 	return http.StatusOK, object{"id": posted.ID}
 }
 
-// Run sends deliveries to Options.Hook, one after the other, until ctx ends. It
-// is called once.
+// Run sends deliveries to Options.Hook, one after the other, until ctx ends. Call it once.
 func (d *HelpDesk) Run(ctx context.Context) error {
 	defer close(d.done)
 	client := &http.Client{Timeout: deliveryTimeout}
@@ -101,8 +100,8 @@ func (d *HelpDesk) Run(ctx context.Context) error {
 	}
 }
 
-// deliver posts an event, and again if it is not taken: like any chat service,
-// it gives up after a while.
+// deliver posts an event and retries it if the bridge does not accept it. Like other chat
+// services it gives up after some attempts.
 func (d *HelpDesk) deliver(ctx context.Context, client *http.Client, e event) {
 	if d.opts.Hook == "" {
 		return
@@ -114,7 +113,7 @@ func (d *HelpDesk) deliver(ctx context.Context, client *http.Client, e event) {
 			return
 		}
 		if try == deliveryTries {
-			d.opts.Log.Warn("a delivery was given up", "delivery", e.ID, "err", err)
+			d.opts.Log.Warn("delivery not sent", "delivery", e.ID, "err", err)
 			return
 		}
 		select {

@@ -9,9 +9,9 @@ import (
 
 var shopTemplate = template.Must(template.ParseFS(files, "page/shop.html"))
 
-// handleShop serves the customer's own page, on which the very script runs that
-// an operator puts into theirs. The scripts of Upscope and of the chat beside it
-// are stand-ins, which report what they are told to browser.
+// handleShop serves a page of the shop for the customer. It runs the same script that an
+// operator puts into their pages. Its scripts of Upscope and of the chat are stand-ins, which
+// report the calls of that script to d.browser.
 func (d *HelpDesk) handleShop(mux *http.ServeMux) {
 	if d.opts.PageScript == nil {
 		return
@@ -20,7 +20,7 @@ func (d *HelpDesk) handleShop(mux *http.ServeMux) {
 		var b bytes.Buffer
 		if err := shopTemplate.Execute(&b, nil); err != nil {
 			d.opts.Log.Error("page not rendered", "err", err)
-			http.Error(w, "The page could not be made.", http.StatusInternalServerError)
+			http.Error(w, "The page could not be rendered.", http.StatusInternalServerError)
 			return
 		}
 		sendPage(w, &b)
@@ -34,9 +34,8 @@ func (d *HelpDesk) handleShop(mux *http.ServeMux) {
 	mux.Handle("POST /browser", http.NewCrossOriginProtection().Handler(http.HandlerFunc(d.browser)))
 }
 
-// browser takes what the stand-ins were told: by the widget of the chat, the
-// key, and that there is a new guest; by Upscope's, who the visitor is, and that
-// it is a new one.
+// browser handles the reports of the stand-ins: from the chat's widget a key or a new guest,
+// from Upscope's script the visitor's identities or a reset.
 func (d *HelpDesk) browser(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
 	if err := r.ParseForm(); err != nil {
@@ -70,7 +69,7 @@ func (d *HelpDesk) browser(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// ours puts the demo's name where the script says that the chat is Rocket.Chat.
+// ours replaces the script's product name, rocketchat, with demo.
 func ours(ids []string) []string {
 	out := []string{}
 	for _, id := range ids {

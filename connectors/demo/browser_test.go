@@ -9,18 +9,18 @@ import (
 	"testing"
 )
 
-// told is Upscope, and remembers who the page says that its visitor is.
-type told struct {
+// upscopeRecorder stands for Upscope and records the integration ids of its visitor.
+type upscopeRecorder struct {
 	nobody
 	ids []string
 }
 
-func (u *told) Arrive(Browser) string                       { return "V1" }
-func (u *told) Identify(_ string, ids []string, _ []string) { u.ids = ids }
-func (u *told) Reset(id string, _ Browser) (fresh string)   { return id + "'" }
+func (u *upscopeRecorder) Arrive(Browser) string                       { return "V1" }
+func (u *upscopeRecorder) Identify(_ string, ids []string, _ []string) { u.ids = ids }
+func (u *upscopeRecorder) Reset(id string, _ Browser) (fresh string)   { return id + "'" }
 
-func TestTheShopIsTheCustomersBrowser(t *testing.T) {
-	upscope := &told{}
+func TestTheShopReportsKeysAndResets(t *testing.T) {
+	upscope := &upscopeRecorder{}
 	d := NewHelpDesk(Options{URL: address(t, "http://desk.example/demo"), Visitors: upscope, PageScript: []byte("tell();")})
 	tell := func(site string, pairs ...string) int {
 		form := url.Values{}
@@ -46,10 +46,10 @@ func TestTheShopIsTheCustomersBrowser(t *testing.T) {
 	tell("same-origin", "do", "reset")
 	tell("same-origin", "do", "register", "key", "k2")
 	if d.shop.visitor != "V1'" || d.shop.key != "k2" || d.shop.chat != nil || chat.key != "k1" {
-		t.Errorf("after a log-out: %+v, the former chat has %q", d.shop, chat.key)
+		t.Errorf("after signing out: %+v, the former chat has %q", d.shop, chat.key)
 	}
 	if code := tell("cross-site", "do", "key", "key", "k3"); code != http.StatusForbidden || d.shop.key != "k2" {
-		t.Errorf("another site is answered %d", code)
+		t.Errorf("a request from another site is answered %d", code)
 	}
 	for path, want := range map[string]string{"/demo/page.js": "tell();", "/demo/shop": `<script src="page.js" defer>`} {
 		w := httptest.NewRecorder()

@@ -1,9 +1,8 @@
-// Package demo is a help desk in memory and the connector for it: the model to
-// copy for a new chat service, the fake for tests, and the chat of `bridge demo`.
+// Package demo is a help desk in memory and the connector for it. It is the model to copy for
+// a new chat service, the fake for tests, and the chat of `bridge demo`.
 //
-// The connector is connector.go alone, and it treats the help desk as it would one
-// on another continent: everything goes over HTTP, and nothing it hears is
-// believed without proof.
+// Read connector.go first: it is the whole connector. It treats the help desk as a remote
+// service: everything goes over HTTP, and every delivery must be authenticated.
 package demo
 
 import (
@@ -17,24 +16,21 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rest"
 )
 
-// A Config is what the help desk's administrator and the bridge agreed on. All
-// but Transport is required.
+// A Config is the configuration of the connector. All fields but Transport are required.
 type Config struct {
-	// Name is the connector's configured name. Deliveries come to
-	// /hooks/{Name}.
+	// Name is the connector's configured name. Deliveries come to /hooks/{Name}.
 	Name string
-	// URL is where the help desk's API begins.
+	// URL is the address of the help desk's API.
 	URL *url.URL
 	// Secret signs deliveries; it has at least 16 bytes.
 	Secret string
-	// Token lets the bridge use the API.
+	// Token authenticates the bridge at the API.
 	Token string
 	// Transport carries the requests; nil means rest.NewTransport().
 	Transport http.RoundTripper
@@ -46,16 +42,16 @@ type connector struct {
 	api    *rest.Client
 }
 
-// New checks the configuration and returns the connector. It makes no request,
-// and its errors hold neither secret nor token.
-func New(c Config) (bridge.Connector, error) {
+// New checks the configuration and returns the connector. It makes no request, and its errors
+// contain neither secret nor token.
+func New(c Config) (chat.Connector, error) {
 	switch {
 	case c.Name == "":
-		return bridge.Connector{}, errors.New("demo: the connector has no name")
+		return chat.Connector{}, errors.New("demo: the connector has no name")
 	case len(c.Secret) < 16:
-		return bridge.Connector{}, errors.New("demo: the secret is shorter than 16 bytes")
+		return chat.Connector{}, errors.New("demo: the secret is shorter than 16 bytes")
 	case c.Token == "":
-		return bridge.Connector{}, errors.New("demo: there is no token")
+		return chat.Connector{}, errors.New("demo: the token is missing")
 	}
 	api, err := rest.New(rest.Config{
 		Base:      c.URL,
@@ -63,12 +59,12 @@ func New(c Config) (bridge.Connector, error) {
 		Transport: c.Transport,
 	})
 	if err != nil {
-		return bridge.Connector{}, fmt.Errorf("demo: API: %w", err)
+		return chat.Connector{}, fmt.Errorf("demo: API: %w", err)
 	}
 	k := &connector{name: c.Name, secret: []byte(c.Secret), api: api}
-	// What a service cannot do is left nil: this one calls us, so there is no
-	// Listen, and its pages need no script of ours.
-	return bridge.Connector{
+	// Capabilities that the service does not have are nil. This one sends deliveries, so it
+	// needs no Listen, and its pages need no script.
+	return chat.Connector{
 		Name:    c.Name,
 		MaxBody: 64 << 10,
 		Accept:  k.accept,
@@ -88,8 +84,8 @@ func sign(secret, body []byte) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// An event is the body of a delivery. It says that something happened in a chat; how
-// the chat stands now is asked.
+// An event is the body of a delivery. It says that something happened in a chat. Read asks the
+// API for the present state.
 type event struct {
 	ID   string `json:"id"`
 	Type string `json:"type"`
@@ -98,132 +94,145 @@ type event struct {
 	Agent string `json:"agent,omitempty"`
 }
 
-// The types of event that take a chat from its agent.
+// The types of events that take a chat from its agent.
 const (
 	typeAssigned = "chat.assigned"
 	typeClosed   = "chat.closed"
 )
 
-// changes says whether the event takes the chat from its agent, for presses that come
-// while the API cannot be asked.
-func (e event) changes() []bridge.ChatChange {
+// changes says whether the event takes the chat from its agent. The bridge uses it for presses
+// while the API does not answer.
+func (e event) changes() []chat.ChatChange {
 	switch {
 	case e.Type == typeClosed:
-		return []bridge.ChatChange{{Chat: e.Chat, Closed: true}}
+		return []chat.ChatChange{{Chat: e.Chat, Closed: true}}
 	case e.Type == typeAssigned && id.MatchString(e.Agent):
-		return []bridge.ChatChange{{Chat: e.Chat, Agent: e.Agent}}
-	case e.Type == typeAssigned: // to whom is not said
-		return []bridge.ChatChange{{Chat: e.Chat}}
+		return []chat.ChatChange{{Chat: e.Chat, Agent: e.Agent}}
+	case e.Type == typeAssigned: // the new agent is not known
+		return []chat.ChatChange{{Chat: e.Chat}}
 	}
 	return nil
 }
 
-// kept is what is stored of a delivery: no more than Read needs.
+// kept is the body that the bridge stores for a delivery: only what Read needs.
 type kept struct {
 	Chat string `json:"chat"`
 }
 
-// id is the form of everything that goes into an address of the API. Ids come
-// from outside, and "../agents" must not be one.
+// id is the form of every id in an address of the API. Ids come from outside, so "../agents"
+// must not be one.
 var id = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
 
-// accept looks at the signature before anything else, and at the raw body: one
-// that was decoded and encoded again has other bytes. Exactly one signature
-// counts, so that nobody else in between can pick another than we do.
+// accept checks the signature first. It uses the raw body, because a decoded and encoded body
+// has other bytes. It requires exactly one signature header: with two, a proxy could check
+// another one than we do.
 //
-// An old delivery that is sent again does no harm: its key is known, and if it
-// were not, read asks how things stand now.
-func (c *connector) accept(r *http.Request, body []byte) (bridge.Receipt, error) {
+// An old delivery that is sent again does no harm: the bridge knows its key, and read returns
+// the present state.
+func (c *connector) accept(r *http.Request, body []byte) (chat.Receipt, error) {
 	if r.URL.Path != "/hooks/"+c.name {
-		return bridge.Receipt{}, bridge.ErrNoRoute
+		return chat.Receipt{}, chat.ErrNoRoute
 	}
 	given := r.Header.Values(signatureHeader)
 	if len(given) != 1 || !hmac.Equal([]byte(given[0]), []byte(sign(c.secret, body))) {
-		return bridge.Receipt{}, bridge.ErrForged
+		return chat.Receipt{}, chat.ErrForged
 	}
 	var e event
 	if err := rest.Decode(body, &e); err != nil {
-		return bridge.Receipt{}, err
+		return chat.Receipt{}, err
 	}
 	if !id.MatchString(e.ID) || !id.MatchString(e.Chat) {
-		return bridge.Receipt{Note: "a delivery without an event or a chat was left out"}, nil
+		return chat.Receipt{Note: "delivery ignored: it has no valid event id or chat id"}, nil
 	}
 	body, err := json.Marshal(kept{Chat: e.Chat})
 	if err != nil {
-		return bridge.Receipt{}, err
+		return chat.Receipt{}, err
 	}
-	return bridge.Receipt{Key: e.ID, Body: body, Changes: e.changes()}, nil
+	return chat.Receipt{Key: e.ID, Body: body, Changes: e.changes()}, nil
 }
 
-// A chat is what the API tells of a conversation, as far as we need it.
-type chat struct {
+// A chatState is the part of a chat in the API that the connector uses.
+type chatState struct {
 	Open  bool   `json:"open"`
 	URL   string `json:"url"`
 	Agent struct {
 		ID   string `json:"id"`
 		Name string `json:"name"`
-		// Email is confirmed, or else the help desk does not tell it.
+		// Email is the agent's confirmed address, or empty.
 		Email string `json:"email"`
 	} `json:"agent"`
 	Visitor struct {
 		Name string `json:"name"`
-		// Key is what the page told both this chat and Upscope.
+		// Key is the key that the page gave both this chat and Upscope.
 		Key string `json:"upscope_key"`
 	} `json:"visitor"`
 }
 
-// pageKey is the form of a page's key. Visitors can write the field, so what
-// looks different is no key.
+// pageKey is the form of a page's key. Visitors can write any text into the field, so a text of
+// another form is ignored.
 var pageKey = regexp.MustCompile(`^[A-Za-z0-9_-]{16,128}$`)
 
-// read says how the chat stands now, whatever the delivery was about:
-// deliveries come late, twice and out of order, and the answer to a question
-// does not.
-func (c *connector) read(ctx context.Context, d bridge.Delivery) (bridge.Ask, error) {
+// read asks the API for the present state of the chat. It does not use the event's own content,
+// since deliveries may arrive late, twice or in another order.
+func (c *connector) read(ctx context.Context, d chat.Delivery) (chat.Ask, error) {
 	var k kept
 	if err := json.Unmarshal(d.Body, &k); err != nil || !id.MatchString(k.Chat) {
-		return bridge.Ask{}, bridge.Permanent(errors.New("demo: delivery names no chat"))
+		return chat.Ask{}, chat.Permanent(errors.New("demo: delivery names no chat"))
 	}
 	now, err := c.chat(ctx, k.Chat)
 	if err != nil {
-		return bridge.Ask{}, err
+		return chat.Ask{}, err
 	}
 	if !now.Open {
-		return bridge.Ask{Verb: bridge.Close, Chat: k.Chat}, nil
+		return chat.Ask{Verb: chat.Close, Chat: k.Chat}, nil
 	}
-	ask := bridge.Ask{Verb: bridge.Start, Chat: k.Chat, ChatURL: now.URL, Visitor: now.Visitor.Name}
+	ask := chat.Ask{Verb: chat.Start, Chat: k.Chat, ChatURL: now.URL, Visitor: now.Visitor.Name}
 	if pageKey.MatchString(now.Visitor.Key) {
 		ask.Clues.IntegrationIDs = []string{"demo:" + now.Visitor.Key}
 	}
 	if id.MatchString(now.Agent.ID) {
-		ask.Agent = bridge.Agent{ID: now.Agent.ID, Name: now.Agent.Name, Email: now.Agent.Email}
-		ask.Place = bridge.Place{Address: now.Agent.ID}
+		ask.Agent = chat.Agent{ID: now.Agent.ID, Name: now.Agent.Name, Email: now.Agent.Email}
+		ask.Place = chat.Place{Address: now.Agent.ID}
 	}
 	return ask, nil
 }
 
-// serving is asked with an agent waiting at the door, so it is one request.
-func (c *connector) serving(ctx context.Context, chat string) (agent string, open bool, err error) {
-	if !id.MatchString(chat) {
-		return "", false, bridge.Permanent(errors.New("demo: no id of a chat"))
+// serving makes only one request, because an agent who pressed Co-browse is waiting for it.
+func (c *connector) serving(ctx context.Context, chatID string) (agent string, open bool, err error) {
+	if !id.MatchString(chatID) {
+		return "", false, chat.Permanent(errors.New("demo: not the id of a chat"))
 	}
-	now, err := c.chat(ctx, chat)
+	now, err := c.chat(ctx, chatID)
+	if errors.Is(err, errNoChat) {
+		return "", false, nil // deleted, so it is not open
+	}
 	return now.Agent.ID, now.Open, err
 }
 
-func (c *connector) chat(ctx context.Context, chatID string) (chat, error) {
-	var now chat
-	if _, err := c.api.Get(ctx, "chats/"+chatID, nil, &now); err != nil {
-		return chat{}, classify("read chat", err)
+// errNoChat means that the help desk does not have the chat.
+var errNoChat = errors.New("the chat does not exist")
+
+// codeNoChat is the API's code for that. The status 404 alone does not prove it, since a wrong
+// address of the API has it too.
+const codeNoChat = "no-such-chat"
+
+func (c *connector) chat(ctx context.Context, chatID string) (chatState, error) {
+	var now chatState
+	_, err := c.api.Get(ctx, "chats/"+rest.Segment(chatID), nil, &now)
+	if refusal, ok := errors.AsType[*rest.StatusError](err); ok && refusal.Code() == codeNoChat {
+		return chatState{}, chat.Permanent(fmt.Errorf("demo: read chat: %w", errNoChat))
+	}
+	if err != nil {
+		return chatState{}, classify("read chat", err)
 	}
 	return now, nil
 }
 
-// A message is a card in the words of the API. The help desk shows plain text,
-// so there is no markup to neutralise; where there is, this is the place.
+// A message is a card as the API expects it. The help desk shows plain text. A connector for a
+// service with markup escapes the texts here.
 type message struct {
-	// Key makes posting twice harmless: the second time, the help desk answers
-	// with the message that is there.
+	// Key makes posting twice harmless: the second time, the help desk answers with the
+	// existing message.
 	Key    string        `json:"key"`
 	Title  string        `json:"title"`
 	Lines  []messageLine `json:"lines,omitempty"`
@@ -242,14 +251,14 @@ type messageLink struct {
 	Address string `json:"address"`
 }
 
-// show puts a card among the private messages of an agent, which is the only
-// thing this connector can write to: it knows no address of a conversation.
-func (c *connector) show(ctx context.Context, p bridge.Place, card bridge.Card) (bridge.Ref, error) {
+// show posts a card as a private message to an agent, or edits it. The connector writes nowhere
+// else: it has no function that writes into a conversation.
+func (c *connector) show(ctx context.Context, p chat.Place, card chat.Card) (chat.Ref, error) {
 	if p.Connector != "" && p.Connector != c.name || !id.MatchString(p.Address) {
-		return "", bridge.Permanent(errors.New("demo: no place of this help desk"))
+		return "", chat.Permanent(errors.New("demo: not a place of this help desk"))
 	}
 	out := message{
-		Key: card.ID, Title: card.Title,
+		Key: card.Key, Title: card.Title,
 		Button: messageLink(card.Button), Chat: messageLink(card.Chat),
 	}
 	for _, l := range card.Lines {
@@ -258,9 +267,8 @@ func (c *connector) show(ctx context.Context, p bridge.Place, card bridge.Card) 
 	for _, l := range card.More {
 		out.More = append(out.More, messageLink(l))
 	}
-	// Without a Ref nothing is known to be posted, but it may be: an answer can
-	// get lost. That is what Key is for.
-	path := "agents/" + p.Address + "/messages"
+	// Without a Ref the message may still exist, if an answer was lost. Key finds it.
+	path := "agents/" + rest.Segment(p.Address) + "/messages"
 	if card.Ref != "" {
 		path += "/" + string(card.Ref)
 	}
@@ -271,14 +279,14 @@ func (c *connector) show(ctx context.Context, p bridge.Place, card bridge.Card) 
 		return "", classify("show card", err)
 	}
 	if !id.MatchString(posted.ID) {
-		return "", errors.New("demo: show card: the answer names no message")
+		return "", errors.New("demo: show card: the answer has no message id")
 	}
-	return bridge.Ref(posted.ID), nil
+	return chat.Ref(posted.ID), nil
 }
 
-// check asks for the least that proves address and token. Each finding is a
-// sentence for whoever runs `bridge check`, with what to do about it.
-func (c *connector) check(ctx context.Context) []bridge.Finding {
+// check makes one request that tests the address and the token. Each finding is a sentence for
+// the operator who runs `bridge check`, with a remedy.
+func (c *connector) check(ctx context.Context) []chat.Finding {
 	var me struct {
 		Name string `json:"name"`
 	}
@@ -286,32 +294,34 @@ func (c *connector) check(ctx context.Context) []bridge.Finding {
 	refusal, refused := errors.AsType[*rest.StatusError](err)
 	switch {
 	case err == nil && me.Name != "":
-		return []bridge.Finding{{OK: "The help desk answers and knows the token."}}
+		return []chat.Finding{{OK: "The help desk answers and accepts the token."}}
 	case refused && refusal.Status == http.StatusUnauthorized:
-		return []bridge.Finding{{Problem: "The help desk does not know the token.", Remedy: "Start the demo again: it draws a new one."}}
+		return []chat.Finding{{Problem: "The help desk does not accept the token.", Remedy: "Restart the demo, which makes a new token."}}
 	case err == nil:
-		return []bridge.Finding{{Problem: "Something else than the help desk answers.", Remedy: "Check its address."}}
+		return []chat.Finding{{Problem: "The server at the address is not the help desk.", Remedy: "Check its address."}}
 	}
-	return []bridge.Finding{{Problem: "The help desk cannot be asked: " + err.Error() + ".", Remedy: "Check its address and that it runs."}}
+	return []chat.Finding{{Problem: "The help desk cannot be reached: " + err.Error() + ".", Remedy: "Check its address and that it runs."}}
 }
 
-// classify tells the bridge what to do about a failure: wait for as long as the
-// service says, give up on what cannot be mended, and try everything else again.
-// A refused token counts as something that an operator can mend.
+// codes are the codes of the API after which the same request can never succeed.
+var codes = rest.Codes{Final: []string{codeNoChat}}
+
+// classify turns the error of a call into one that tells the bridge what to do: wait as long as
+// the service says, give up, or retry. A refused token and an unknown refusal are retried,
+// because an operator can fix them.
 func classify(op string, err error) error {
 	err = fmt.Errorf("demo: %s: %w", op, err)
 	refusal, ok := errors.AsType[*rest.StatusError](err)
 	if !ok {
 		return err
 	}
-	switch s := refusal.Status; {
-	case s == http.StatusTooManyRequests:
-		seconds, _ := strconv.Atoi(refusal.Header.Get("Retry-After"))
-		return bridge.RetryAfter(err, time.Duration(min(max(seconds, 1), 120))*time.Second)
-	case s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusRequestTimeout:
+	switch codes.Next(refusal.Status, refusal.Code()) {
+	case rest.Wait:
+		wait, _ := rest.RetryAfter(refusal.Header, time.Now(), rest.MaxWait)
+		return chat.RetryAfter(err, wait)
+	case rest.GiveUp:
+		return chat.Permanent(err)
+	default:
 		return err
-	case s >= 400 && s < 500:
-		return bridge.Permanent(err)
 	}
-	return err
 }

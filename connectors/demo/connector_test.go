@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/connectortest"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,8 +40,8 @@ func address(t testing.TB, s string) *url.URL {
 	return u
 }
 
-// newDesk is a help desk with the open chat c1, which Robin serves.
-func newDesk(t testing.TB, wrap func(http.RoundTripper) http.RoundTripper) (*HelpDesk, bridge.Connector) {
+// newDesk returns a help desk with the open chat c1, which Robin serves.
+func newDesk(t testing.TB, wrap func(http.RoundTripper) http.RoundTripper) (*HelpDesk, chat.Connector) {
 	t.Helper()
 	d := NewHelpDesk(Options{URL: address(t, "http://127.0.0.1:8080/demo")})
 	d.begin("Ann", d.shop.key)
@@ -60,7 +61,7 @@ func signed(d *HelpDesk, body string) connectortest.Request {
 	}
 }
 
-func accept(c bridge.Connector, r connectortest.Request) (bridge.Receipt, error) {
+func accept(c chat.Connector, r connectortest.Request) (chat.Receipt, error) {
 	req := httptest.NewRequest(http.MethodPost, r.Path, strings.NewReader(string(r.Body)))
 	req.Header = r.Header
 	return c.Accept(req, r.Body)
@@ -74,22 +75,39 @@ func TestConnectorPassesTheSuite(t *testing.T) {
 			genuine := func(body []byte) connectortest.Request { return signed(d, string(body)) }
 			body := `{"id":"e1","type":"chat.assigned","chat":"c1"}`
 			elsewhere := genuine([]byte(body))
-			elsewhere.Name, elsewhere.Body = "another body under the same signature", []byte(strings.Replace(body, "c1", "c2", 1))
+			elsewhere.Name, elsewhere.Body = "another body with the same signature", []byte(strings.Replace(body, "c1", "c2", 1))
+			named := func(chatID, key string) []byte {
+				body, err := json.Marshal(event{ID: key, Type: typeClosed, Chat: chatID})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return body
+			}
 			return connectortest.Service{
 				Connector: c,
 				Secrets:   []string{d.secret, d.token, d.shop.key},
 				Genuine:   genuine,
 				Event:     func() []byte { return []byte(body) },
-				Closing:   func() []byte { return []byte(`{"id":"e3","type":"chat.closed","chat":"c1"}`) },
-				Forged:    []connectortest.Request{elsewhere},
-				Same:      [][]byte{[]byte(body), []byte(`{"id":"e1","type":"chat.assigned","chat":"c1","attempt":2}`)},
+				Closing: func() []byte {
+					d.close(d.chats[0])
+					return []byte(`{"id":"e3","type":"chat.closed","chat":"c1"}`)
+				},
+				HandOver: func() []byte {
+					d.handOver(d.chats[0], d.agents[1])
+					return []byte(`{"id":"e4","type":"chat.assigned","chat":"c1","agent":"sam"}`)
+				},
+				Remove: func() { d.chats = nil },
+				Keyed:  func(key string) []byte { return named("c1", key) },
+				Named:  named,
+				Forged: []connectortest.Request{elsewhere},
+				Same:   [][]byte{[]byte(body), []byte(`{"id":"e1","type":"chat.assigned","chat":"c1","attempt":2}`)},
 				Different: [][]byte{
 					[]byte(`{"id":"e1","type":"chat.assigned","chat":"c1"}`),
 					[]byte(`{"id":"e2","type":"chat.message","chat":"c1"}`),
 					[]byte(`{"id":"e3","type":"chat.closed","chat":"c1"}`),
 				},
-				Place: bridge.Place{Connector: "demo", Address: "robin"},
-				Shown: func() []string {
+				Place: chat.Place{Connector: "demo", Address: "robin"},
+				Shown: func(chat.Place) []string {
 					var texts []string
 					for _, m := range d.agents[0].Inbox {
 						texts = append(texts, fmt.Sprintf("%+v", m.message))
@@ -105,23 +123,15 @@ func TestConnectorPassesTheSuite(t *testing.T) {
 				},
 			}
 		},
-		Verdict: func(status int) connectortest.Verdict {
-			switch {
-			case status == 429:
-				return connectortest.Wait
-			case status == 401, status == 403, status == 408, status < 400, status >= 500:
-				return connectortest.Retry
-			}
-			return connectortest.Permanent
-		},
+		OddFields: []string{"name", "email", "upscope_key", "url"},
 	})
 }
 
-func TestReadSaysHowTheChatStandsNow(t *testing.T) {
+func TestReadReturnsThePresentStateOfTheChat(t *testing.T) {
 	t.Parallel()
 	d, c := newDesk(t, plain)
-	delivery := bridge.Delivery{Key: "e1", Body: []byte(`{"chat":"c1"}`)}
-	read := func() bridge.Ask {
+	delivery := chat.Delivery{Key: "e1", Body: []byte(`{"chat":"c1"}`)}
+	read := func() chat.Ask {
 		t.Helper()
 		ask, err := c.Read(t.Context(), delivery)
 		if err != nil {
@@ -129,25 +139,25 @@ func TestReadSaysHowTheChatStandsNow(t *testing.T) {
 		}
 		return ask
 	}
-	robins := bridge.Ask{
-		Verb: bridge.Start, Chat: "c1", ChatURL: "http://127.0.0.1:8080/demo/?inbox=robin#c1",
-		Agent: bridge.Agent{ID: "robin", Name: "Robin", Email: RobinsEmail}, Visitor: "Ann",
-		Clues: bridge.Clues{IntegrationIDs: []string{"demo:" + d.shop.key}},
-		Place: bridge.Place{Address: "robin"},
+	robins := chat.Ask{
+		Verb: chat.Start, Chat: "c1", ChatURL: "http://127.0.0.1:8080/demo/?inbox=robin#c1",
+		Agent: chat.Agent{ID: "robin", Name: "Robin", Email: RobinsEmail}, Visitor: "Ann",
+		Clues: chat.Clues{IntegrationIDs: []string{"demo:" + d.shop.key}},
+		Place: chat.Place{Address: "robin"},
 	}
 	if diff := cmp.Diff(robins, read()); diff != "" {
 		t.Errorf("served by Robin (-want +got):\n%s", diff)
 	}
 	d.handOver(d.chats[0], d.agents[1])
-	if ask := read(); ask.Agent != (bridge.Agent{ID: "sam", Name: "Sam"}) || ask.Place.Address != "sam" {
-		t.Errorf("handed to Sam, yet the ask is %+v", ask)
+	if ask := read(); ask.Agent != (chat.Agent{ID: "sam", Name: "Sam"}) || ask.Place.Address != "sam" {
+		t.Errorf("after the hand-over to Sam: %+v", ask)
 	}
 	d.chats[0].key = `<script>`
 	if ask := read(); !ask.Clues.Empty() {
-		t.Errorf("what is no key became a clue: %+v", ask.Clues)
+		t.Errorf("an invalid key became a clue: %+v", ask.Clues)
 	}
 	d.close(d.chats[0])
-	if diff := cmp.Diff(bridge.Ask{Verb: bridge.Close, Chat: "c1"}, read()); diff != "" {
+	if diff := cmp.Diff(chat.Ask{Verb: chat.Close, Chat: "c1"}, read()); diff != "" {
 		t.Errorf("closed (-want +got):\n%s", diff)
 	}
 }
@@ -155,7 +165,7 @@ func TestReadSaysHowTheChatStandsNow(t *testing.T) {
 func TestAnEventThatTakesAChatFromItsAgentSaysSo(t *testing.T) {
 	t.Parallel()
 	d, c := newDesk(t, plain)
-	for body, want := range map[string][]bridge.ChatChange{
+	for body, want := range map[string][]chat.ChatChange{
 		`{"id":"e1","type":"chat.closed","chat":"c1","agent":"robin"}`:   {{Chat: "c1", Closed: true}},
 		`{"id":"e1","type":"chat.assigned","chat":"c1","agent":"sam"}`:   {{Chat: "c1", Agent: "sam"}},
 		`{"id":"e1","type":"chat.assigned","chat":"c1"}`:                 {{Chat: "c1"}},
@@ -182,21 +192,21 @@ func TestAnEventThatTakesAChatFromItsAgentSaysSo(t *testing.T) {
 		got = append(got, <-d.outbox)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the help desk tells (-want +got):\n%s", diff)
+		t.Errorf("events of the help desk (-want +got):\n%s", diff)
 	}
 }
 
-func TestReadGivesUpOnWhatDoesNotExist(t *testing.T) {
+func TestReadOfAnUnknownChatFailsForGood(t *testing.T) {
 	t.Parallel()
 	_, c := newDesk(t, plain)
 	for _, body := range []string{`{"chat":"c9"}`, `{"chat":"../me"}`, `{}`, ``} {
-		if _, err := c.Read(t.Context(), bridge.Delivery{Body: []byte(body)}); !bridge.IsPermanent(err) {
+		if _, err := c.Read(t.Context(), chat.Delivery{Body: []byte(body)}); !chat.IsPermanent(err) {
 			t.Errorf("%s: got %v, want a permanent error", body, err)
 		}
 	}
 }
 
-func TestServingTellsAgentAndWhetherTheChatIsOpen(t *testing.T) {
+func TestServingReturnsTheAgentAndWhetherTheChatIsOpen(t *testing.T) {
 	t.Parallel()
 	d, c := newDesk(t, plain)
 	if agent, open, err := c.Serving(t.Context(), "c1"); agent != "robin" || !open || err != nil {
@@ -208,19 +218,19 @@ func TestServingTellsAgentAndWhetherTheChatIsOpen(t *testing.T) {
 	}
 }
 
-func TestCheckNamesAWrongToken(t *testing.T) {
+func TestCheckReportsAWrongToken(t *testing.T) {
 	t.Parallel()
 	d, c := newDesk(t, plain)
 	if f := c.Check(t.Context()); len(f) != 1 || f[0].OK == "" || f[0].Problem != "" {
-		t.Errorf("all is well, yet the findings are %+v", f)
+		t.Errorf("with the right token: %+v", f)
 	}
 	d.token = "another"
 	if f := c.Check(t.Context()); len(f) != 1 || !strings.Contains(f[0].Problem, "token") || f[0].Remedy == "" {
-		t.Errorf("the token is wrong, and the findings are %+v", f)
+		t.Errorf("with a wrong token: %+v", f)
 	}
 }
 
-func TestNewRefusesWhatCannotWorkAndTellsNoSecret(t *testing.T) {
+func TestNewRefusesAnInvalidConfigurationWithoutTellingSecrets(t *testing.T) {
 	t.Parallel()
 	good := Config{Name: "demo", URL: address(t, "http://127.0.0.1/demo/api"), Secret: "0123456789abcdef", Token: "s3cr3t-token"}
 	if _, err := New(good); err != nil {
@@ -242,14 +252,14 @@ func TestNewRefusesWhatCannotWorkAndTellsNoSecret(t *testing.T) {
 		}
 		for _, secret := range []string{"0123456789", "s3cr3t-token"} {
 			if strings.Contains(err.Error(), secret) {
-				t.Errorf("%s: the error tells a secret", name)
+				t.Errorf("%s: the error contains a secret", name)
 			}
 		}
 	}
 }
 
-// Whatever the body: without its signature it is forged, and with it nothing but
-// the chat's id is kept.
+// For any body: without a valid signature it is refused, and with one only the chat's id is
+// stored.
 func FuzzAccept(f *testing.F) {
 	d, c := newDesk(f, plain)
 	f.Add(`{"id":"e1","type":"chat.assigned","chat":"c1"}`)
@@ -265,16 +275,16 @@ func FuzzAccept(f *testing.F) {
 				t.Errorf("the same bytes got another key: %q, %v", again.Key, err)
 			}
 			if !id.MatchString(receipt.Key) || len(receipt.Body) > len(`{"chat":""}`)+64 {
-				t.Errorf("kept %q under %q", receipt.Body, receipt.Key)
+				t.Errorf("stored %q with the key %q", receipt.Body, receipt.Key)
 			}
 			for _, change := range receipt.Changes {
 				if !id.MatchString(change.Chat) || change.Agent != "" && !id.MatchString(change.Agent) {
-					t.Errorf("it changes %+v", change)
+					t.Errorf("invalid change %+v", change)
 				}
 			}
 		}
 		r.Body = append(r.Body, ' ')
-		if _, err := accept(c, r); !errors.Is(err, bridge.ErrForged) {
+		if _, err := accept(c, r); !errors.Is(err, chat.ErrForged) {
 			t.Errorf("with another body: %v", err)
 		}
 	})

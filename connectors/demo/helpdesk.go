@@ -11,31 +11,30 @@ import (
 	"sync"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
-// Options shape a HelpDesk.
+// Options are the options of a HelpDesk.
 type Options struct {
-	// URL is where the help desk is reached: its page at URL/, its API below
-	// URL/api.
+	// URL is the address of the help desk. Its page is at URL/, its API below URL/api.
 	URL *url.URL
-	// Hook is the bridge's address for deliveries; empty sends none.
+	// Hook is the bridge's address for deliveries; with "" none are sent.
 	Hook string
-	// Visitors is Upscope as the customer's browser reaches it; nil is nobody.
+	// Visitors is Upscope as the customer's browser uses it; nil means without visitors.
 	Visitors Visitors
-	// PageScript is the script that a connector has for pages. The help desk
-	// serves a shop at URL/shop that runs it; nil serves none.
+	// PageScript is the script of a connector for pages. The help desk serves a shop at
+	// URL/shop that runs it; nil means no shop.
 	PageScript []byte
-	// Slack and Chatvisor are the addresses of stand-ins for those, to which the page
-	// leads; empty has none.
+	// Slack and Chatvisor are the addresses of the stand-ins for these services, to which
+	// the page has links; empty means no link.
 	Slack, Chatvisor string
-	// Log is told of deliveries that nobody took; nil drops it.
+	// Log receives messages about deliveries that failed; nil discards them.
 	Log *slog.Logger
 }
 
-// A HelpDesk is a chat service in memory with two agents, and a page on which
-// one person plays the customer and both agents. It is an http.Handler for
-// everything below Options.URL, and safe for use by many goroutines.
+// A HelpDesk is a chat service in memory with two agents, and a page on which one person plays
+// the customer and both agents. It is an http.Handler for all paths below Options.URL. It may
+// be used from many goroutines.
 type HelpDesk struct {
 	opts   Options
 	path   string // of Options.URL, without a trailing slash
@@ -50,8 +49,8 @@ type HelpDesk struct {
 	chats   []*conversation // in the order they began
 	shop    shop
 	events  int
-	version int           // counts all that people could see change
-	changed chan struct{} // closed and replaced with each version
+	version int           // number of visible changes so far
+	changed chan struct{} // closed and replaced after each change
 }
 
 // An agent has a private inbox, which visitors cannot see.
@@ -59,7 +58,7 @@ type agent struct {
 	ID    string     `json:"id"`
 	Name  string     `json:"name"`
 	Email string     `json:"-"`     // confirmed; empty for none
-	Inbox []*posting `json:"inbox"` // in the order they came
+	Inbox []*posting `json:"inbox"` // oldest first
 }
 
 // A posting is a message from the bridge to one agent.
@@ -69,7 +68,7 @@ type posting struct {
 	Edited bool `json:"edited"`
 }
 
-// A conversation is between the visitor and whoever serves it. Both read it.
+// A conversation is between the visitor and an agent. Both can read it.
 type conversation struct {
 	ID       string   `json:"id"`
 	Open     bool     `json:"open"`
@@ -86,12 +85,11 @@ type remark struct {
 	Mine bool   `json:"mine"` // from the visitor
 }
 
-// RobinsEmail is the address that the help desk knows of Robin. It knows none of
-// Sam.
+// RobinsEmail is Robin's e-mail address at the help desk. Sam has none.
 const RobinsEmail = "robin@lampandleaf.example"
 
-// NewHelpDesk returns a help desk without chats, with a customer who looks at
-// the shop's checkout. Run sends its deliveries.
+// NewHelpDesk returns a help desk without chats, whose customer is at the shop's checkout. Call
+// Run to send its deliveries.
 func NewHelpDesk(o Options) *HelpDesk {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -109,34 +107,32 @@ func NewHelpDesk(o Options) *HelpDesk {
 		agents:  []*agent{{ID: "robin", Name: "Robin", Email: RobinsEmail}, {ID: "sam", Name: "Sam"}},
 		changed: make(chan struct{}),
 	}
-	d.shop.enter(o.Visitors)
+	d.shop.openCheckout(o.Visitors)
 	d.mux = d.routes()
 	return d
 }
 
-// Connector returns the connector for this help desk, as an operator would set
-// it up. A nil transport means rest.NewTransport().
-func (d *HelpDesk) Connector(name string, transport http.RoundTripper) (bridge.Connector, error) {
+// Connector returns a connector for this help desk. A nil transport means rest.NewTransport().
+func (d *HelpDesk) Connector(name string, transport http.RoundTripper) (chat.Connector, error) {
 	return New(Config{Name: name, URL: d.opts.URL.JoinPath("api"), Secret: d.secret, Token: d.token, Transport: transport})
 }
 
-// Secrets are what must not be found in a log: the signing secret and the token.
+// Secrets returns the signing secret and the token, which must not appear in a log.
 func (d *HelpDesk) Secrets() []string { return []string{d.secret, d.token} }
 
-// ServeHTTP serves the page and the API, below Options.URL's path.
+// ServeHTTP serves the page and the API below the path of Options.URL.
 func (d *HelpDesk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.StripPrefix(d.path, d.mux).ServeHTTP(w, r)
 }
 
-// Refresh says that what Visitors tells has changed.
+// Refresh updates open pages after a change in Visitors.
 func (d *HelpDesk) Refresh() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.touch()
 }
 
-// touch tells everybody who looks that there is something new. The lock is held,
-// here and in all that follows.
+// touch updates open pages. The caller of it, and of all functions below, holds the lock.
 func (d *HelpDesk) touch() {
 	d.version++
 	close(d.changed)
@@ -159,7 +155,7 @@ func (d *HelpDesk) agent(id string) *agent {
 	return d.agents[i]
 }
 
-// begin opens a chat and gives it to the first agent.
+// begin opens a chat and assigns it to the first agent.
 func (d *HelpDesk) begin(visitor, key string) *conversation {
 	c := &conversation{
 		ID: "c" + strconv.Itoa(len(d.chats)+1), Open: true, Agent: d.agents[0], Visitor: visitor, key: key,
@@ -193,13 +189,13 @@ func (d *HelpDesk) close(c *conversation) {
 	}
 }
 
-// post puts a message into an agent's inbox, or the new words into the one that
-// is there under the same id or key. It returns nil where there is none to edit.
+// post adds a message to an agent's inbox, or edits the message with the same id or, if id is
+// empty, the same key. It returns nil if there is no message with the id.
 func (a *agent) post(id string, m message) *posting {
-	for _, known := range a.Inbox {
-		if id != "" && known.ID == id || id == "" && known.Key == m.Key {
-			known.message, known.Edited = m, true
-			return known
+	for _, old := range a.Inbox {
+		if id != "" && old.ID == id || id == "" && old.Key == m.Key {
+			old.message, old.Edited = m, true
+			return old
 		}
 	}
 	if id != "" {
@@ -210,18 +206,18 @@ func (a *agent) post(id string, m message) *posting {
 	return fresh
 }
 
-// tell puts an event into the outbox.
+// tell adds an event to the outbox.
 func (d *HelpDesk) tell(kind string, c *conversation) {
 	d.events++
 	select {
 	case d.outbox <- event{ID: "e" + strconv.Itoa(d.events), Type: kind, Chat: c.ID, Agent: c.Agent.ID}:
 	default:
-		d.opts.Log.Warn("a delivery was dropped: too many wait", "delivery", d.events)
+		d.opts.Log.Warn("delivery dropped: the outbox is full", "delivery", d.events)
 	}
 }
 
-// Times of a delivery: how long the bridge may take, how often it is tried, and
-// the first wait, which doubles.
+// The limits of a delivery: the time for an answer, the number of attempts, and the pause after
+// the first attempt. Each further pause is twice as long.
 const (
 	deliveryTimeout = 5 * time.Second
 	deliveryTries   = 6

@@ -14,7 +14,7 @@ import (
 	"github.com/PuerkitoBio/goquery"
 )
 
-// site is a help desk on a server, with deliveries going to hook.
+// site serves a help desk that sends its deliveries to hook, and returns its address.
 func site(t *testing.T, hook http.Handler) (*HelpDesk, string) {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(nil)
@@ -32,7 +32,7 @@ func site(t *testing.T, hook http.Handler) (*HelpDesk, string) {
 	return d, base.String() + "/demo/"
 }
 
-// page posts a form, if there is one, and reads the page that follows.
+// page posts a form, unless it is nil, and returns the page that follows.
 func page(t *testing.T, address string, form url.Values) *goquery.Document {
 	t.Helper()
 	var resp *http.Response
@@ -64,7 +64,7 @@ func do(action string, more ...string) url.Values {
 	return form
 }
 
-func TestEveryButtonWorksWithoutScript(t *testing.T) {
+func TestEveryButtonWorksWithoutScripts(t *testing.T) {
 	t.Parallel()
 	_, at := site(t, nil)
 	has := func(doc *goquery.Document, selector, text string) {
@@ -100,7 +100,7 @@ func TestEveryButtonWorksWithoutScript(t *testing.T) {
 
 	doc = page(t, at+"?inbox=sam", do("close", "chat", "c1"))
 	has(doc, "#chats .status", "Closed")
-	has(doc, "#shop .chat h3", "This chat is over")
+	has(doc, "#shop .chat h3", "This chat has ended")
 
 	for _, s := range scenes {
 		doc = page(t, at, do("scene", "scene", s.Name))
@@ -108,7 +108,7 @@ func TestEveryButtonWorksWithoutScript(t *testing.T) {
 			"two": s.Hint, "offline": s.Hint, "plan": "The card comes in a moment", "down": "The card comes in a moment",
 		}[s.Name])
 		if doc.Find(`[aria-pressed="true"]`).Length() != 1 {
-			t.Errorf("scene %s: its button is not pressed", s.Name)
+			t.Errorf("scene %s: its button is not shown as pressed", s.Name)
 		}
 	}
 	page(t, at, do("nonsense"))
@@ -128,10 +128,10 @@ func TestThePageIsSafeAndLabelled(t *testing.T) {
 	doc := page(t, at, nil)
 
 	if got := doc.Find(".conversation h4 bdi").Text(); got != hostile[:min(80, len(hostile))] {
-		t.Errorf("the visitor reads as %q", got)
+		t.Errorf("the visitor's name is shown as %q", got)
 	}
 	if n := doc.Find("script").Length(); n != 1 {
-		t.Errorf("%d scripts, want the one of the page", n)
+		t.Errorf("%d scripts, want only the page's own", n)
 	}
 	if href, _ := doc.Find(".card a").Attr("href"); strings.HasPrefix(href, "javascript") {
 		t.Errorf("a card leads to %q", href)
@@ -191,7 +191,7 @@ func TestAnotherSiteCannotPressAButton(t *testing.T) {
 	}
 }
 
-func TestTheAPIWantsItsToken(t *testing.T) {
+func TestTheAPIRequiresItsToken(t *testing.T) {
 	t.Parallel()
 	d, at := site(t, nil)
 	d.begin("Ann", "key")
@@ -207,7 +207,7 @@ func TestTheAPIWantsItsToken(t *testing.T) {
 	}
 }
 
-func TestADeliveryIsSentUntilItIsTaken(t *testing.T) {
+func TestADeliveryIsRetriedUntilItIsAccepted(t *testing.T) {
 	t.Parallel()
 	type arrival struct{ body, signature string }
 	arrivals := make(chan arrival)
@@ -241,7 +241,7 @@ func TestADeliveryIsSentUntilItIsTaken(t *testing.T) {
 	}
 }
 
-func TestChangesAreToldAtOnceAndEndWithRun(t *testing.T) {
+func TestTheStreamReportsChangesAndEndsWithRun(t *testing.T) {
 	t.Parallel()
 	d, at := site(t, nil)
 	ctx, stop := context.WithCancel(t.Context())

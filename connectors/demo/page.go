@@ -16,7 +16,7 @@ var files embed.FS
 
 var pageTemplate = template.Must(template.ParseFS(files, "page/page.html"))
 
-// policy allows the page its own files and nothing else.
+// policy allows only the page's own files.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
@@ -38,7 +38,7 @@ func (d *HelpDesk) routes() *http.ServeMux {
 	return mux
 }
 
-// A view is what the page shows of the moment it is asked for.
+// A view is the content of the page.
 type view struct {
 	Step   int // 1 to 3, or 4 when all are done
 	Shop   shopView
@@ -51,26 +51,26 @@ type view struct {
 	Hint   string
 	// Slack and Chatvisor are addresses of stand-ins.
 	Slack, Chatvisor string
-	Script           bool   // there is a shop that runs it
-	Watcher          string // name of who sees the customer's page; empty for nobody
+	Script           bool   // whether there is a shop that runs the page script
+	Watcher          string // name of the agent who sees the customer's page; may be empty
 }
 
 type shopView struct {
 	Address, Page string
 	Pages         any
 	Online        bool
-	Code          string        // to read out; empty where nobody can use it
-	Chat          *conversation // the open one, or nil
-	Ended         bool          // there was one
+	Code          string        // to read out; empty if no stand-in can use it
+	Chat          *conversation // the open chat, or nil
+	Ended         bool          // whether the last chat has ended
 }
 
 type tab struct {
 	*agent
-	Open     bool // this is the inbox that is shown
-	Chatting bool // serves an open chat
+	Open     bool // whether this inbox is shown
+	Chatting bool // whether the agent serves an open chat
 }
 
-// Other is the agent a chat can be handed to.
+// Other returns the agent to whom a chat can be handed over.
 func (v view) Other() *agent {
 	for _, t := range v.Tabs {
 		if !t.Open {
@@ -130,7 +130,7 @@ func (d *HelpDesk) page(w http.ResponseWriter, r *http.Request) {
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, d.view(r.URL.Query().Get("inbox"))); err != nil {
 		d.opts.Log.Error("page not rendered", "err", err)
-		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
+		http.Error(w, "The page could not be rendered.", http.StatusInternalServerError)
 		return
 	}
 	sendPage(w, &b)
@@ -146,7 +146,7 @@ func sendPage(w http.ResponseWriter, b *bytes.Buffer) {
 	_, _ = b.WriteTo(w)
 }
 
-// press does what a button says and leads back to the page.
+// press carries out what a form asks for and redirects to the page.
 func (d *HelpDesk) press(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
 	if err := r.ParseForm(); err != nil {
@@ -164,7 +164,7 @@ func (d *HelpDesk) press(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// state is all there is to see, for programs.
+// state answers with everything on the page as JSON, for programs.
 func (d *HelpDesk) state(w http.ResponseWriter, _ *http.Request) {
 	d.mu.Lock()
 	chats := []object{}
@@ -186,13 +186,13 @@ func (d *HelpDesk) state(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, json.RawMessage(text))
 }
 
-// changes is a stream of server-sent events: the version of the state, at once
-// and after each change, until the client leaves or Run ends.
+// changes answers with a stream of server-sent events: the version of the state, at once and
+// after each change, until the client disconnects or Run ends.
 func (d *HelpDesk) changes(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	stream := http.NewResponseController(w)
-	// The server's own limits are for answers that end.
+	// The server's time limits must not end the stream.
 	_ = stream.SetReadDeadline(time.Time{})
 	_ = stream.SetWriteDeadline(time.Time{})
 	for {

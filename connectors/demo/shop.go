@@ -9,35 +9,34 @@ import (
 	"unicode"
 )
 
-// Visitors is Upscope as the customer's browser reaches it, together with what
-// the scenes change about it. Its methods must not call the HelpDesk.
+// Visitors is Upscope as the customer's browser and the scenes use it. Its methods must not
+// call the HelpDesk.
 type Visitors interface {
 	// Arrive opens a page in a new browser and returns the visitor's id.
 	Arrive(b Browser) (id string)
-	// ChangePage leads the visitor to another page.
+	// ChangePage opens another page for the visitor.
 	ChangePage(id, url string)
 	// Go closes the visitor's page, and Return opens it again.
 	Go(id string)
 	Return(id string)
-	// Reset is what cleared cookies do: the same person goes on under a new id.
+	// Reset clears the visitor's cookies: the same person gets a new id.
 	Reset(id string, b Browser) (fresh string)
-	// Identify is what a page tells of its visitor.
+	// Identify sets what the page says about its visitor.
 	Identify(id string, integrationIDs, identities []string)
 	// Watched reports whether an agent sees the visitor's page.
 	Watched(id string) bool
-	// SetOverPlan makes Upscope refuse new sessions, and SetDown everything.
+	// SetOverPlan makes Upscope refuse new sessions, and SetDown makes it fail every request.
 	SetOverPlan(over bool)
 	SetDown(down bool)
 }
 
-// A Browser is what a page tells Upscope about its visitor.
+// A Browser is what Upscope knows about a visitor's browser.
 type Browser struct {
 	Name, Page                      string
 	City, Country, Software, Device string
-	// IntegrationID is the key that the page tells the chat as well.
+	// IntegrationID is the key that the page gives the chat too.
 	IntegrationID string
-	// Code is what the page shows for customers to read out; empty is whatever
-	// Upscope draws.
+	// Code is the lookup code on the page; empty means that Upscope chooses one.
 	Code string
 }
 
@@ -55,16 +54,16 @@ type shop struct {
 
 const shopAddress = "https://lampandleaf.example"
 
-// pages of the shop.
+// pages are the pages of the shop.
 var pages = []struct{ Path, Label string }{
 	{"/", "Shop"}, {"/basket", "Basket"}, {"/checkout", "Checkout"},
 }
 
-// shopCode is what the customer reads out on the phone.
+// shopCode is the lookup code that the customer reads out on the phone.
 const shopCode = "4821"
 
-// enter brings a new customer to the checkout. Whoever was there leaves.
-func (s *shop) enter(v Visitors) {
+// openCheckout opens the checkout as a new customer. The former customer's browsers are closed.
+func (s *shop) openCheckout(v Visitors) {
 	for _, gone := range []string{s.visitor, s.twin} {
 		if gone != "" {
 			v.Go(gone)
@@ -80,8 +79,8 @@ func (s *shop) enter(v Visitors) {
 
 func (s *shop) chatting() bool { return s.chat != nil && s.chat.Open }
 
-// act does what a form on the page asks for. What does not fit how things stand
-// does nothing: the page that was pressed may be an old one. The lock is held.
+// act carries out what a form on the page asks for. A form that does not fit the present state
+// does nothing, because the page in the browser may be out of date. The caller holds the lock.
 func (d *HelpDesk) act(form url.Values) {
 	s, v := &d.shop, d.opts.Visitors
 	c := d.chat(form.Get("chat"))
@@ -91,7 +90,7 @@ func (d *HelpDesk) act(form url.Values) {
 			if s.scene != "plan" && s.scene != "down" {
 				s.scene = ""
 			}
-			v.SetDown(false) // until there is a card; see fail
+			v.SetDown(false) // until the agent has a card; see fail
 			s.chat = d.begin(typed(form.Get("name"), 80, "Ann"), s.key)
 		}
 	case "say":
@@ -116,7 +115,7 @@ func (d *HelpDesk) act(form url.Values) {
 		}
 	case "clear":
 		if s.online {
-			// The chat and its key stay: they are kept by the chat's own page.
+			// The chat and its key stay, because the chat's widget stores them elsewhere.
 			s.visitor = v.Reset(s.visitor, s.browser)
 		}
 	case "hand":
@@ -135,9 +134,8 @@ func (d *HelpDesk) act(form url.Values) {
 	d.touch()
 }
 
-// play sets a scene. Those about the customer begin with a new one; those about
-// Upscope go on with the customer and the chat there are, and bring both back
-// where they are gone.
+// play sets up a scene. A scene about the customer begins with a new customer. A scene about
+// Upscope keeps the customer and the chat, or restores them if they have gone.
 func (d *HelpDesk) play(scene string) {
 	s, v := &d.shop, d.opts.Visitors
 	v.SetOverPlan(scene == "plan")
@@ -147,7 +145,7 @@ func (d *HelpDesk) play(scene string) {
 		if s.chatting() {
 			d.close(s.chat)
 		}
-		s.enter(v)
+		s.openCheckout(v)
 		if scene == "two" {
 			twin := s.browser
 			twin.Page, twin.Software, twin.Device, twin.Code = shopAddress+"/", "Safari", "iPhone", ""
@@ -171,16 +169,16 @@ func (d *HelpDesk) play(scene string) {
 	d.fail()
 }
 
-// fail lets Upscope be down, if that is the scene, as soon as there is a card to
-// press: a chat that begins meanwhile would get none.
+// fail makes Upscope fail, if the scene asks for it, but only when the agent has a card:
+// otherwise the chat would get no card.
 func (d *HelpDesk) fail() {
 	if d.shop.scene == "down" && d.offered() {
 		d.opts.Visitors.SetDown(true)
 	}
 }
 
-// comeBack opens the customer's page again. The page tells the chat, and once
-// more a little later, since the bridge may just have looked.
+// comeBack opens the customer's page again. It sends an event to the bridge, and another one
+// after presenceWait, because the bridge may have cached that the customer is offline.
 func (d *HelpDesk) comeBack() {
 	s := &d.shop
 	s.online = true
@@ -199,7 +197,7 @@ func (d *HelpDesk) comeBack() {
 	})
 }
 
-// presenceWait is longer than the bridge believes that nobody is online.
+// presenceWait is longer than the bridge caches that a visitor is offline.
 const presenceWait = 3 * time.Second
 
 // offered reports whether the agent has a card on which to press Co-browse.
@@ -210,20 +208,20 @@ func (d *HelpDesk) offered() bool {
 	})
 }
 
-// hint says what to do, as things stand.
+// hint returns the sentence below the scenes: what has happened and what to do next.
 func (d *HelpDesk) hint() string {
 	s := &d.shop
 	ready := d.offered()
 	i := slices.IndexFunc(scenes, func(o scene) bool { return o.Name == s.scene })
 	switch {
 	case i < 0:
-		return "A day with customers has all of these. Each button sets one up."
+		return "Press a button to see how the bridge handles a problem."
 	case !s.chatting():
-		return "The chat is over. Start another, or press a button for the next scene."
+		return "The chat has ended. Start another, or press a button for the next scene."
 	case s.scene == "offline" && s.online && ready:
 		return "Ann is back, and the card offers Co-browse. Press it to see her page."
 	case s.scene == "offline" && s.online:
-		return "Ann is back. The card says so in a moment."
+		return "Ann is back. The card changes in a moment."
 	case (s.scene == "plan" || s.scene == "down") && !s.online:
 		return "Ann has closed the tab. Open her page again with the button below it."
 	case (s.scene == "plan" || s.scene == "down") && !ready:
@@ -232,17 +230,17 @@ func (d *HelpDesk) hint() string {
 	return scenes[i].Hint
 }
 
-// A scene is a button for what goes wrong in life, and what to do then.
+// A scene is a button that sets up a problem, and a hint that explains it.
 type scene struct{ Name, Label, Hint string }
 
 var scenes = []scene{
-	{"two", "Two browsers match", "Ann has the shop open on her phone as well, and both gave the same key. The bridge does not guess: the card asks the agent to choose."},
-	{"offline", "Customer is offline", "Ann closed the tab before the agent looked, and the card says that she is offline. Open her page again with the button below it, and the card follows."},
-	{"plan", "Plan is used up", "Upscope now refuses new sessions. Press Co-browse on the card, and see what the agent is told. After that the bridge leaves Upscope alone for a minute, whatever you press here."},
-	{"down", "Upscope is down", "Upscope now fails every request. Press Co-browse on the card, and see what the agent is told. The chat goes on regardless."},
+	{"two", "Two browsers match", "Ann also has the shop open on her phone, and both browsers have the same key. The bridge does not guess: the card asks the agent to choose."},
+	{"offline", "Customer is offline", "Ann closed the tab before the agent looked, and the card says that she is offline. Open her page again with the button below it, and the card changes."},
+	{"plan", "Plan is used up", "Upscope now refuses new sessions. Press Co-browse on the card to see what the agent reads. After that the bridge sends Upscope no requests for a minute, even if you press another button here."},
+	{"down", "Upscope is down", "Upscope now fails every request. Press Co-browse on the card to see what the agent reads. The chat still works."},
 }
 
-// typed is what somebody typed, on one line and no longer than most runes.
+// typed returns a typed text as one line of at most most runes, or otherwise if it is empty.
 func typed(text string, most int, otherwise string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -260,7 +258,7 @@ func typed(text string, most int, otherwise string) string {
 	return text
 }
 
-// nobody is a site without visitors.
+// nobody implements Visitors for a site without visitors.
 type nobody struct{}
 
 func (nobody) Arrive(Browser) string               { return "" }

@@ -5,18 +5,18 @@ import (
 	"errors"
 )
 
-// MaxDepth is how deep JSON may be nested.
+// MaxDepth is how deeply the JSON that Decode reads may be nested.
 const MaxDepth = 64
 
-// ErrTooDeep means that JSON was nested deeper than MaxDepth.
+// ErrTooDeep means that JSON is nested deeper than MaxDepth.
 var ErrTooDeep = errors.New("JSON nested too deep")
 
-// ErrNotJSON means that text was not JSON. What it was is not told.
+// ErrNotJSON means that a text is not JSON. It does not repeat the text.
 var ErrNotJSON = errors.New("not JSON")
 
-// Decode reads JSON loosely: unknown fields are skipped, and a field of another
-// type than expected stays zero, since services change types between versions.
-// The caller checks for what it cannot do without.
+// Decode reads JSON loosely. It skips unknown fields, and a field of an unexpected type
+// stays zero, since services change types between versions. The caller checks the fields
+// that it needs.
 func Decode(data []byte, out any) error {
 	if tooDeep(data) {
 		return ErrTooDeep

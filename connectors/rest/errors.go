@@ -12,24 +12,32 @@ import (
 	"syscall"
 )
 
-// A StatusError is an answer outside 2xx, redirects included. Its text holds
-// the operation and the status only: a service may echo what it was sent.
+// A StatusError is an answer outside 2xx, including a redirect. Its text holds only the
+// operation, the status and the code, because the rest of the body may repeat what was sent to
+// the service.
 type StatusError struct {
 	// Op is the method and the path below the base.
 	Op     string
 	Status int
 	Header http.Header
-	// Body is the beginning of the answer, to classify by and never to show.
+	// Body is the beginning of the answer. It is for classification, and is never shown.
 	Body []byte
 }
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("%s: answered %d %s", e.Op, e.Status, http.StatusText(e.Status))
+	text := fmt.Sprintf("%s: answered %d %s", e.Op, e.Status, http.StatusText(e.Status))
+	if code := e.Code(); code != "" {
+		text += " (" + code + ")"
+	}
+	return text
 }
 
-// broken makes the error of a call that got no whole answer. A *url.Error holds
-// the query, and a broken answer is quoted by net/http, so only the reason is
-// told; the cause stays reachable for errors.Is.
+// GoString keeps %#v from printing the header and the body.
+func (e *StatusError) GoString() string { return fmt.Sprintf("%q", e.Error()) }
+
+// broken makes the error of a call without a complete answer. A *url.Error holds the query,
+// and net/http quotes a malformed answer, so the text gives only a plain reason. errors.Is
+// still finds the cause.
 func broken(op string, err error) error {
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err
@@ -37,8 +45,8 @@ func broken(op string, err error) error {
 	return &brokenError{op: op, cause: err}
 }
 
-// Broken makes the error of a call that got no whole answer and was not made
-// through a Client; the rest is as with a Client's.
+// Broken makes the error of a call without a complete answer, for calls that were not made
+// through a Client. It unwraps to err, and its text holds only op and a plain reason.
 func Broken(op string, err error) error { return broken(op, err) }
 
 type brokenError struct {
@@ -53,6 +61,9 @@ func (e *brokenError) Unwrap() error { return e.cause }
 func (e *brokenError) GoString() string { return fmt.Sprintf("%q", e.Error()) }
 
 func reason(err error) string {
+	if paused, ok := errors.AsType[*PausedError](err); ok {
+		return paused.Error()
+	}
 	if errors.Is(err, context.Canceled) {
 		return "cancelled"
 	}
@@ -61,7 +72,7 @@ func reason(err error) string {
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		if dns.IsNotFound {
-			return "no such host"
+			return "cannot resolve the host name"
 		}
 		return "name look-up failed"
 	}

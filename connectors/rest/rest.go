@@ -1,11 +1,11 @@
-// Package rest is the small JSON client that connectors share: it speaks to one
-// host, never follows a redirect, caps what it reads, and never lets an
-// address or a credential into an error.
+// Package rest is the JSON client that connectors share. A Client calls one host, never
+// follows a redirect, limits the size of answers, and never puts an address or a credential
+// into an error. Open this file first.
 //
-// It does not retry; retries belong to the bridge. Its errors say what a caller
-// classifies by: *StatusError for an answer that is not 2xx, and otherwise an
-// error that unwraps to the cause (a context's error, a network error) while
-// its text holds the operation and a plain reason only.
+// It does not retry: the bridge does. The error for an answer outside 2xx is a *StatusError,
+// and Codes (refusal.go) says whether the request may succeed later.
+// Any other error unwraps to its cause (a context's error, a network error), but its text
+// holds only the operation and a plain reason.
 package rest
 
 import (
@@ -19,38 +19,40 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
+
+	"cobrowse-bridge/bridge/netaddr"
 )
 
 const (
 	defaultTimeout = 10 * time.Second
 	defaultMaxBody = 1 << 20
 
-	// maxErrorBody is how much of a refusal is kept to classify it by.
+	// maxErrorBody is how many bytes of an answer outside 2xx are kept, so that the caller
+	// can classify it.
 	maxErrorBody = 64 << 10
 )
 
 // ErrTooLarge means that an answer was longer than Config.MaxBody.
 var ErrTooLarge = errors.New("answer too large")
 
-// A Config says which service a Client speaks to.
+// A Config says which service a Client calls.
 type Config struct {
 	// Base is the address of the service, possibly with a path prefix. Plain
 	// http is accepted for loopback only.
 	Base *url.URL
-	// Header goes with every request; this is where credentials are.
+	// Header is sent with every request. It holds the credentials.
 	Header http.Header
-	// Transport carries the requests; nil is NewTransport(). Clients of one
-	// service share theirs.
+	// Transport carries the requests; nil means NewTransport(). Clients of one
+	// service share a transport.
 	Transport http.RoundTripper
-	// Timeout bounds each call, the reading of the answer included; zero means
-	// 10 s. An earlier deadline of the caller's context holds.
+	// Timeout limits each call, including the reading of the answer; zero means
+	// 10 s. An earlier deadline of the caller's context still applies.
 	Timeout time.Duration
-	// MaxBody is the longest answer in bytes, after decompression, that is
-	// read; zero means 1 MiB.
+	// MaxBody is the size of the largest accepted answer in bytes, after
+	// decompression; zero means 1 MiB.
 	MaxBody int64
 }
 
@@ -72,7 +74,7 @@ func New(c Config) (*Client, error) {
 		c.Transport = NewTransport()
 	}
 	base := *c.Base
-	// A trailing slash makes JoinPath keep the prefix and nothing else.
+	// With the trailing slash JoinPath keeps the whole prefix.
 	base.Path = strings.TrimSuffix(base.Path, "/") + "/"
 	base.RawPath = ""
 	return &Client{
@@ -80,7 +82,7 @@ func New(c Config) (*Client, error) {
 		header: c.Header.Clone(),
 		http: &http.Client{
 			Transport: c.Transport,
-			// The headers carry credentials; they go nowhere that nobody configured.
+			// The headers carry credentials, so they go only to the configured host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		timeout: cmp.Or(c.Timeout, defaultTimeout),
@@ -88,33 +90,27 @@ func New(c Config) (*Client, error) {
 	}, nil
 }
 
-// CheckBase reports what makes u unfit as the address of a service: anything but
-// https, save http on loopback; user, query or fragment. The error does not hold
-// the address, which may carry a password.
+// CheckBase reports why u cannot be the address of a service. It must be https, or http on
+// loopback, and must have no user, query or fragment. The error does not hold the address,
+// which may contain a password.
 func CheckBase(u *url.URL) error {
 	switch {
 	case u == nil || u.Host == "":
 		return errors.New("the address has no host")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "":
-		return errors.New("the address may hold scheme, host and path only")
+		return errors.New("the address may have a scheme, a host and a path only")
 	case u.Scheme == "https":
 		return nil
-	case u.Scheme == "http" && Loopback(u.Hostname()):
+	case u.Scheme == "http" && netaddr.Loopback(u.Hostname()):
 		return nil
 	default:
 		return errors.New("the address must begin with https:// (http:// is accepted for loopback only)")
 	}
 }
 
-// Loopback reports whether a host, without a port, is this machine.
-func Loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
-}
-
-// NewTransport returns a transport for one upstream: enough idle connections
-// for the bridge's workers, and a bound on every wait before the answer's body.
-// The caller owns it and may change it before its first use.
+// NewTransport returns a transport for one service. It has enough idle connections for the
+// bridge's workers, and a limit on every wait before the answer's body. The caller may
+// change it before its first use.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -131,14 +127,14 @@ func NewTransport() *http.Transport {
 	}
 }
 
-// Get asks for a path below the base and decodes the answer into out, which may
-// be nil. The header is that of the answer, also when the error is a
-// *StatusError; otherwise it is nil.
+// Get requests a path below the base and decodes the answer into out, which may be nil. It
+// returns the answer's header, also with a *StatusError; with any other error the header is
+// nil.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, out any) (http.Header, error) {
 	return c.do(ctx, http.MethodGet, path, query, nil, out)
 }
 
-// Post sends in as JSON; the rest is as with Get.
+// Post sends in as JSON to a path below the base. Otherwise it behaves as Get does.
 func (c *Client) Post(ctx context.Context, path string, in, out any) (http.Header, error) {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -174,7 +170,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		// What a refusal says only helps to name it: losing it is no error.
+		// The body only helps to classify the answer, so a failed read is ignored.
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 		return resp.Header, &StatusError{Op: op, Status: resp.StatusCode, Header: resp.Header, Body: text}
 	}
@@ -192,3 +188,8 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	return resp.Header, nil
 }
+
+// Segment escapes an id as one segment of the path of Get and Post. Unlike url.PathEscape it
+// escapes dots as well: a client would otherwise take the ids "." and ".." for parts of the
+// path and remove them.
+func Segment(id string) string { return strings.ReplaceAll(url.PathEscape(id), ".", "%2E") }

@@ -24,8 +24,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const token = "token-Ahf7seiy0Ei"
 
-// service runs a handler below /prefix/ and a client for it; a request that
-// forgot the prefix fails the test.
+// service serves h below /prefix/ and returns a client for it. A request outside the prefix
+// fails the test.
 func service(t *testing.T, h http.HandlerFunc) *Client {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -67,14 +67,14 @@ func TestACallCarriesPathQueryHeaderAndBody(t *testing.T) {
 		t.Errorf("POST: %+v, %v", got, err)
 	}
 	if _, err := c.Get(t.Context(), "me", nil, nil); err != nil {
-		t.Errorf("without a place for the answer: %v", err)
+		t.Errorf("GET without out: %v", err)
 	}
 }
 
 func TestARedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		t.Errorf("followed, with the token %q", r.Header.Get("X-Auth-Token"))
+		t.Errorf("the redirect was followed, with the token %q", r.Header.Get("X-Auth-Token"))
 	}))
 	t.Cleanup(elsewhere.Close)
 	for status := 300; status < 309; status++ {
@@ -89,7 +89,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
-func TestARefusalKeepsWhatACallerClassifiesBy(t *testing.T) {
+func TestAStatusErrorHasStatusHeaderAndBody(t *testing.T) {
 	t.Parallel()
 	c := service(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-RateLimit-Reset", "17")
@@ -125,7 +125,7 @@ func TestALongAnswerIsRefused(t *testing.T) {
 			t.Errorf("%d bytes: %v", n, err)
 		}
 		if sent.Load() > 20<<20 {
-			t.Errorf("%d bytes were read", sent.Load())
+			t.Errorf("%d bytes were read of an answer that is too large", sent.Load())
 		}
 	}
 }
@@ -141,13 +141,13 @@ func TestNoErrorHoldsTheAddressOrAToken(t *testing.T) {
 		"an address error": func(r *http.Request) (*http.Response, error) {
 			return nil, &url.Error{Op: "Get", URL: r.URL.String(), Err: syscall.ECONNREFUSED}
 		},
-		"a chatty one": func(r *http.Request) (*http.Response, error) {
+		"an error that repeats a header": func(r *http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("malformed HTTP response %q", r.Header.Get("X-Auth-Token"))
 		},
 		"a cut answer": func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 200, Body: io.NopCloser(io.MultiReader(strings.NewReader(`{"a":`), fails(token)))}, nil
 		},
-		"an answer that is no JSON": func(*http.Request) (*http.Response, error) {
+		"an answer that is not JSON": func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(token))}, nil
 		},
 	} {
@@ -215,7 +215,7 @@ func TestPlainHTTPIsForLoopbackOnly(t *testing.T) {
 		}
 	}
 	if CheckBase(nil) == nil {
-		t.Error("nil is no address")
+		t.Error("a nil address is accepted")
 	}
 }
 

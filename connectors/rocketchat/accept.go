@@ -3,6 +3,7 @@ package rocketchat
 import (
 	"bytes"
 	"cmp"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -11,7 +12,7 @@ import (
 	"net/http"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rest"
 )
 
@@ -19,12 +20,10 @@ import (
 // (docs.rocket.chat/docs/webhooks).
 const tokenHeader = "X-RocketChat-Livechat-Token"
 
-// The types of event that matter (Rocket.Chat,
-// app/livechat/server/hooks/sendToCRM.ts). Any of them may be the first to show
-// that an agent serves the chat, since versions differ in which they lose:
-// LeadCapture, sent for a message with a phone number or an address in it, is
-// taken like that message. The last two are not wanted: LivechatOfflineMessage
-// has no room, and LivechatEdit comes only for rooms that are closed already.
+// The types of event (Rocket.Chat, app/livechat/server/hooks/sendToCRM.ts). Each version loses
+// other events, so the bridge reads the room after each of the first seven. LeadCapture is
+// a Message with a phone number or an address. The last two are ignored:
+// LivechatOfflineMessage has no room, and LivechatEdit is sent only for closed rooms.
 const (
 	typeStart   = "LivechatSessionStart"
 	typeQueued  = "LivechatSessionQueued"
@@ -37,16 +36,14 @@ const (
 	typeOffline = "LivechatOfflineMessage"
 )
 
-// glance is how often the messages of an unchanged chat are worth a look at its
-// room. A visitor who is back is noticed at the next message, half a minute late
-// at worst. A look is one stored delivery and three GETs (rooms.info, users.info,
-// livechat/visitors.info), so a chat in which somebody always types costs six
-// GETs a minute and a quiet one none; a card that did not change is not written.
-const glance = 30 * time.Second
+// messageInterval limits the messages of a chat that become a delivery: one in each interval
+// while agent and fields are unchanged. If the visitor is back online, the bridge finds them
+// at the next such message. Each delivery costs three GETs (rooms.info, users.info,
+// livechat/visitors.info), so at most six GETs a minute for each chat.
+const messageInterval = 30 * time.Second
 
-// An event is as much of a webhook body as we ever decode. The visitor's token,
-// e-mail, phone and address have no field here on purpose, nor has the text of
-// a message.
+// An event is the part of a webhook body that the bridge reads. It must have no field for the
+// visitor's token, e-mail, phone and address, and none for the text of a message.
 type event struct {
 	Type          string `json:"type"`
 	Room          string `json:"_id"`
@@ -62,9 +59,9 @@ type event struct {
 	Agent struct {
 		ID string `json:"_id"`
 	} `json:"agent"`
-	ServedBy    served `json:"servedBy"`
-	OldServedBy served `json:"oldServedBy"`
-	First       first  `json:"messages"`
+	ServedBy    served       `json:"servedBy"`
+	OldServedBy served       `json:"oldServedBy"`
+	First       firstMessage `json:"messages"`
 }
 
 type served struct {
@@ -73,11 +70,11 @@ type served struct {
 	At       string `json:"ts"`
 }
 
-// first is the first entry of messages; the rest may be megabytes of history.
-type first struct{ ID, At string }
+// firstMessage is the first entry of messages. The others may be megabytes and are not read.
+type firstMessage struct{ ID, At string }
 
-// UnmarshalJSON takes any shape, since one field must not fail the others.
-func (f *first) UnmarshalJSON(data []byte) error {
+// UnmarshalJSON accepts any JSON, so that this field cannot make the whole event fail.
+func (f *firstMessage) UnmarshalJSON(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if t, err := dec.Token(); err != nil || t != json.Delim('[') || !dec.More() {
 		return nil
@@ -93,8 +90,8 @@ func (f *first) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// kept is the body that the bridge stores for a delivery. Read asks the
-// workspace for everything else, so nothing that a visitor typed is in it.
+// kept is the body that the bridge stores for an event. It contains nothing that a visitor
+// typed: read asks the workspace for everything else.
 type kept struct {
 	Type    string `json:"type"`
 	Room    string `json:"room"`
@@ -103,54 +100,68 @@ type kept struct {
 	At      string `json:"at,omitzero"`
 }
 
-// accept tells the webhook from the command, if there is one.
-func (c *connector) accept(r *http.Request, body []byte) (bridge.Receipt, error) {
+// permit refuses an event without the secret before its body is read. The token of a command
+// is in the body, so acceptCommand checks it.
+func (c *connector) permit(r *http.Request) error {
 	switch {
-	case r.URL.Path == "/hooks/"+c.name:
-		return c.acceptEvent(r.Header, body)
-	case r.URL.Path == "/hooks/"+c.name+"/command" && c.channels != nil:
-		return c.acceptCommand(body)
+	case r.URL.Path == c.eventPath():
+		if !c.genuine(r.Header.Values(tokenHeader)) {
+			return fmt.Errorf("%w: the secret token is not that of %s", chat.ErrForged, c.env("WEBHOOK_SECRET"))
+		}
+		return nil
+	case r.URL.Path == c.eventPath()+"/command" && c.channels != nil:
+		return nil
 	}
-	return bridge.Receipt{}, bridge.ErrNoRoute
+	return chat.ErrNoRoute
 }
 
-// acceptEvent answers every genuine event with an empty 200: the text of an
-// answer is stored in the room, where the visitor can fetch it. What is passed
-// on to another receiver is all of them, also those that say nothing to us.
-func (c *connector) acceptEvent(h http.Header, body []byte) (bridge.Receipt, error) {
-	if !c.genuine(h.Values(tokenHeader)) {
-		return bridge.Receipt{}, bridge.ErrForged
+func (c *connector) eventPath() string { return "/hooks/" + c.name }
+
+// accept handles an event of the webhook, or a command.
+func (c *connector) accept(r *http.Request, body []byte) (chat.Receipt, error) {
+	if err := c.permit(r); err != nil {
+		return chat.Receipt{}, err
 	}
+	if r.URL.Path != c.eventPath() {
+		return c.acceptCommand(body)
+	}
+	return c.acceptEvent(r.Header, body)
+}
+
+// acceptEvent returns the receipt of a genuine event. Its answer is an empty 200, because
+// Rocket.Chat stores the text of an answer in the room, where the visitor can fetch it. Every
+// event is forwarded, also the ones that the bridge ignores.
+func (c *connector) acceptEvent(h http.Header, body []byte) (chat.Receipt, error) {
 	r, err := c.event(body)
 	if err == nil && c.forwards {
 		r.Forward, err = pack(h, body)
 	}
 	if err != nil {
-		return bridge.Receipt{}, err
+		return chat.Receipt{}, err
 	}
 	return r, nil
 }
 
-// event says what is kept of an event.
-func (c *connector) event(body []byte) (bridge.Receipt, error) {
+// event makes the receipt of an event, without its copy for the other receiver.
+func (c *connector) event(body []byte) (chat.Receipt, error) {
 	var e event
 	if err := rest.Decode(body, &e); err != nil {
-		return bridge.Receipt{}, err
+		return chat.Receipt{}, err
 	}
 	switch e.Type {
 	case typeOffline, typeEdit:
-		return bridge.Receipt{}, nil
+		return chat.Receipt{}, nil
 	case typeStart, typeQueued, typeTaken, typeForward, typeClose, typeMessage, typeCapture:
 	case "":
-		return bridge.Receipt{Note: "an event without a type was left out"}, nil
+		return chat.Receipt{Note: "event ignored: it has no type"}, nil
 	default:
-		return bridge.Receipt{Note: fmt.Sprintf("an event of unknown type %.40q was left out", e.Type)}, nil
+		return chat.Receipt{Note: fmt.Sprintf("event ignored: unknown type %.40q", e.Type)}, nil
 	}
 	if e.Visitor.ID == "" {
-		return bridge.Receipt{Note: "an event without a visitor arrived: the test button sends one"}, nil
+		return chat.Receipt{Note: "event without a visitor received: the test button sends one"}, nil
 	}
 	if !plausible(e.Room) {
-		return bridge.Receipt{Note: "an event without a usable room id was left out"}, nil
+		return chat.Receipt{Note: "event ignored: it has no valid room id"}, nil
 	}
 	keep, err := json.Marshal(kept{
 		Type:    e.Type,
@@ -160,37 +171,46 @@ func (c *connector) event(body []byte) (bridge.Receipt, error) {
 		At:      short(e.at()),
 	})
 	if err != nil {
-		return bridge.Receipt{}, err
+		return chat.Receipt{}, err
 	}
-	return bridge.Receipt{Key: c.key(e), Body: keep, Changes: e.changes()}, nil
+	return chat.Receipt{Key: c.key(e), Body: keep, SweepKey: e.sweepKey(), Changes: e.changes()}, nil
 }
 
-// changes says whether the event takes the chat from its agent. Only servedBy and
-// closedAt count: agent may still be the one before a hand-over. A retry has the body
-// of the first attempt, so that the agent may have changed since; Read asks.
+// sweepKey is the key that a sweep gives the room after this event. It is empty for events
+// without servedBy, such as messages.
+func (e event) sweepKey() string {
+	switch e.Type {
+	case typeStart, typeQueued, typeTaken, typeForward:
+		return sweepKey(e.Room, e.ServedBy)
+	}
+	return ""
+}
+
+// changes returns the close or hand-over that the event reports. It reads only servedBy and
+// closedAt: agent may still be the one before the hand-over. Rocket.Chat retries with the
+// body of the first attempt, which may be out of date, so read asks the workspace.
 //
-// LivechatSessionStart is sent before anybody serves the chat. Messages and LeadCapture
-// name the agent too, and are not taken for a hand-over: they would have to be kept as
-// one each time, although nearly all of them name the agent who has the card.
-func (e event) changes() []bridge.ChatChange {
-	change := bridge.ChatChange{Chat: e.Room}
+// LivechatSessionStart is sent before an agent serves the chat. Messages and LeadCapture
+// nearly always name the agent who has the card already, so they are no hand-over.
+func (e event) changes() []chat.ChatChange {
+	change := chat.ChatChange{Chat: e.Room}
 	switch {
 	case e.Type == typeClose, e.ClosedAt != "":
 		change.Closed = true
 	case e.Type == typeTaken, e.Type == typeForward, e.Type == typeQueued:
-		// Nobody can forward a chat to the agent who serves it: such a body was made
-		// before the hand-over, and does not say who serves the chat after it.
+		// Rocket.Chat forwards no chat to the agent who serves it. A body with the same
+		// agent twice was made before the hand-over, and does not name the new agent.
 		if e.ServedBy.ID != e.OldServedBy.ID {
 			change.Agent = short(e.ServedBy.ID)
 		}
 	default:
 		return nil
 	}
-	return []bridge.ChatChange{change}
+	return []chat.ChatChange{change}
 }
 
-// genuine compares in a time that depends neither on the secrets nor on their
-// number of equal bytes.
+// genuine reports whether tokens is exactly one accepted secret. The time that it takes does
+// not depend on the secrets.
 func (c *connector) genuine(tokens []string) bool {
 	if len(tokens) != 1 {
 		return false
@@ -204,17 +224,16 @@ func (c *connector) genuine(tokens []string) bool {
 
 func digest(s string) [32]byte { return sha256.Sum256([]byte(s)) }
 
-// key is built from what the event means, since events have no id and a retry
-// repeats the body of the first attempt.
+// key builds the key of an event from its content: events have no id, and a retry repeats
+// the body of the first attempt.
 //
-// Messages are the frequent ones, and most say nothing new. What one can tell
-// is who serves the chat and what the visitor's two fields are, so messages
-// that agree on those are one event, once per glance. A field that a page sets
-// late makes the next message a new event at once, and a chat whose Taken event
-// was lost is found again with the next one.
+// Of a message, only the agent and the visitor's two fields matter. Messages of one
+// messageInterval with the same values have the same key. If the page sets a field late, or
+// the Taken event was lost, the next message has another key and is handled at once.
 //
-// A chat that goes back to the queue twice without a word between looks like a
-// retry; the next agent's Taken tells.
+// If a chat goes back to the queue twice without a message in between, both events have the
+// same body, as a retry does. If the second were ignored, the card would stay with the former
+// agent. So each Queued event has its own key; handling a retry twice is harmless.
 func (c *connector) key(e event) string {
 	switch e.Type {
 	case typeMessage, typeCapture:
@@ -223,7 +242,7 @@ func (c *connector) key(e event) string {
 			at = e.LastMessageAt
 		}
 		if t, err := time.Parse(time.RFC3339, at); err == nil {
-			at = t.Truncate(glance).UTC().Format(time.RFC3339)
+			at = t.Truncate(messageInterval).UTC().Format(time.RFC3339)
 		}
 		if at == "" {
 			at = e.First.ID
@@ -234,12 +253,15 @@ func (c *connector) key(e event) string {
 		return compose(e.Type, e.Room, e.ClosedAt)
 	case typeStart:
 		return compose(e.Type, e.Room, e.CreatedAt)
+	case typeQueued:
+		return compose(e.Type, e.Room, rand.Text())
 	default:
 		return compose(e.Type, e.Room, e.Agent.ID, e.ServedBy.ID, e.ServedBy.At,
 			e.OldServedBy.ID, e.OldServedBy.At, e.Department, e.OldDepartment, e.LastMessageAt)
 	}
 }
 
+// compose makes a key of a kind, an id and a hash of parts.
 func compose(kind, room string, parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
@@ -257,12 +279,12 @@ func asString(v any) string {
 	return s
 }
 
-// plausible reports whether s can be an id: short, visible ASCII.
+// plausible reports whether s can be an id: at most 128 characters of printable ASCII.
 func plausible(s string) bool {
 	return s != "" && len(s) <= 128 && headerValue(s)
 }
 
-// short drops what is no id or time.
+// short returns s if it can be an id or a time, else "".
 func short(s string) string {
 	if plausible(s) {
 		return s

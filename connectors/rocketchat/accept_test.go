@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
 func recorded(t testing.TB, name string) []byte {
@@ -30,7 +30,7 @@ func genuine() http.Header {
 	return h
 }
 
-// private are marks of what must not be kept of a delivery.
+// private are pieces of the recorded deliveries that must not be stored.
 var private = []string{visitorToken, "4111", "let me look", "ann@example.org", "203.0.113.5", "555 0100", "bob@example.org", "Ann", "crmData"}
 
 func TestRecordedDeliveriesAreUnderstood(t *testing.T) {
@@ -58,16 +58,16 @@ func TestRecordedDeliveriesAreUnderstood(t *testing.T) {
 			if !strings.Contains(r.Note, want.note) || want.note == "" && r.Note != "" {
 				t.Errorf("note %q, want one about %q", r.Note, want.note)
 			}
-			// The text of an answer is stored in the room for the visitor to read.
+			// Rocket.Chat stores the text of an answer in the room, where the visitor reads it.
 			if r.Answer != nil {
 				t.Errorf("answered %q", r.Answer)
 			}
 			if want.wanted && !strings.Contains(string(r.Body), "uHEGz4vfFRdvTTLr7") {
-				t.Errorf("kept %s, which does not name the room", r.Body)
+				t.Errorf("stored %s, which does not name the room", r.Body)
 			}
 			for _, p := range private {
 				if strings.Contains(string(r.Body)+r.Key+r.Note, p) {
-					t.Errorf("%q is kept: %s %s %s", p, r.Key, r.Body, r.Note)
+					t.Errorf("%q is stored: %s %s %s", p, r.Key, r.Body, r.Note)
 				}
 			}
 		})
@@ -79,12 +79,12 @@ func TestAnEventThatTakesAChatFromItsAgentSaysSo(t *testing.T) {
 	d := newDesk(t)
 	const room, bob, eve = "uHEGz4vfFRdvTTLr7", "gXb7CZyTf5Cy2bJxm", "k2b7CZyTf5Cy2bJxm"
 	type object = map[string]any
-	moved := func(agent string) []bridge.ChatChange { return []bridge.ChatChange{{Chat: room, Agent: agent}} }
-	closed := []bridge.ChatChange{{Chat: room, Closed: true}}
+	moved := func(agent string) []chat.ChatChange { return []chat.ChatChange{{Chat: room, Agent: agent}} }
+	closed := []chat.ChatChange{{Chat: room, Closed: true}}
 	for _, c := range []struct {
 		event  string
 		change object // fields to set, or to remove if nil
-		want   []bridge.ChatChange
+		want   []chat.ChatChange
 	}{
 		{"close", nil, closed},
 		{"close", object{"closedAt": nil}, closed},
@@ -95,10 +95,10 @@ func TestAnEventThatTakesAChatFromItsAgentSaysSo(t *testing.T) {
 		{"taken", object{"agent": object{"_id": eve}}, moved(bob)},
 		{"taken", object{"servedBy": nil}, moved("")},
 		{"taken", object{"servedBy": object{"_id": "no id\n"}}, moved("")},
-		// Its agent is still the one before, and servedBy the one who serves now.
+		// agent is still the former agent; servedBy is the one who serves now.
 		{"forwarded-to-agent", nil, moved(eve)},
 		{"forwarded-to-agent", object{"servedBy": nil}, moved("")},
-		// The body was made before the hand-over, as that of a retry may be.
+		// The body was made before the hand-over, as a retry's may be.
 		{"forwarded-to-agent", object{"servedBy": object{"_id": bob}}, moved("")},
 		{"forwarded-to-department", nil, moved("")},
 		{"forwarded-to-department", object{"servedBy": object{"_id": eve}}, moved(eve)},
@@ -109,10 +109,10 @@ func TestAnEventThatTakesAChatFromItsAgentSaysSo(t *testing.T) {
 		{"message-visitor", nil, nil},
 		{"message-agent", nil, nil},
 		{"lead-capture", nil, nil},
-		// No version is known to send it; if one does, the chat is over.
+		// No known version sends this. If one does, the chat is over.
 		{"message-visitor", object{"closedAt": "2026-11-20T10:09:00.000Z"}, closed},
 		{"taken", object{"closedAt": "2026-11-20T10:09:00.000Z"}, closed},
-		// What is no delivery changes nothing.
+		// An event that is ignored changes nothing.
 		{"edit", nil, nil},
 		{"offline", nil, nil},
 		{"test-button", nil, nil},
@@ -134,7 +134,7 @@ func TestAnEventThatTakesAChatFromItsAgentSaysSo(t *testing.T) {
 			t.Errorf("%s with %v: changes %+v, %v, want %+v", c.event, c.change, r.Changes, err, c.want)
 		}
 		if c.want != nil && r.Key == "" {
-			t.Errorf("%s with %v is no delivery", c.event, c.change)
+			t.Errorf("%s with %v is ignored", c.event, c.change)
 		}
 	}
 }
@@ -181,7 +181,7 @@ func TestMessagesOfAnUnchangedChatAreOneEventForAWhile(t *testing.T) {
 		"half a minute later":    {false, func(m map[string]any) { message(m)["ts"] = "2026-11-20T10:00:33.000Z" }},
 		"a message much later":   {false, func(m map[string]any) { message(m)["ts"] = "2026-11-20T10:20:00.000Z" }},
 		"another agent":          {false, func(m map[string]any) { m["agent"].(map[string]any)["_id"] = "k2b7CZyTf5Cy2bJxm" }},
-		"nobody any more":        {false, func(m map[string]any) { delete(m, "agent") }},
+		"no agent any more":      {false, func(m map[string]any) { delete(m, "agent") }},
 		"another room":           {false, func(m map[string]any) { m["_id"] = "another" }},
 		"a late page key": {false, func(m map[string]any) {
 			m["visitor"].(map[string]any)["customFields"].(map[string]any)["upscope_key"] = "0123456789abcdef"
@@ -204,16 +204,16 @@ func TestAForgedDeliveryIsRefused(t *testing.T) {
 		values []string
 		want   error
 	}{
-		"the secret":             {[]string{testSecret}, nil},
-		"the next secret":        {[]string{"the-next-secret-ohb6Ai"}, nil},
-		"none":                   {nil, bridge.ErrForged},
-		"empty":                  {[]string{""}, bridge.ErrForged},
-		"wrong":                  {[]string{"webhook-secret-Uy8ohs0f"}, bridge.ErrForged},
-		"both secrets":           {[]string{testSecret, "the-next-secret-ohb6Ai"}, bridge.ErrForged},
-		"the same twice":         {[]string{testSecret, testSecret}, bridge.ErrForged},
-		"a beginning":            {[]string{testSecret[:10]}, bridge.ErrForged},
-		"more than it":           {[]string{testSecret + "0"}, bridge.ErrForged},
-		"the visitor's own word": {[]string{visitorToken}, bridge.ErrForged},
+		"the secret":          {[]string{testSecret}, nil},
+		"the next secret":     {[]string{"the-next-secret-ohb6Ai"}, nil},
+		"none":                {nil, chat.ErrForged},
+		"empty":               {[]string{""}, chat.ErrForged},
+		"wrong":               {[]string{"webhook-secret-Uy8ohs0f"}, chat.ErrForged},
+		"both secrets":        {[]string{testSecret, "the-next-secret-ohb6Ai"}, chat.ErrForged},
+		"the same twice":      {[]string{testSecret, testSecret}, chat.ErrForged},
+		"a shorter secret":    {[]string{testSecret[:10]}, chat.ErrForged},
+		"a longer secret":     {[]string{testSecret + "0"}, chat.ErrForged},
+		"the visitor's token": {[]string{visitorToken}, chat.ErrForged},
 	} {
 		h := http.Header{}
 		for _, v := range c.values {
@@ -229,8 +229,8 @@ func TestOnlyTheHookItselfIsARoute(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	for path, want := range map[string]error{
-		"/hooks/rocketchat": nil, "/hooks/rocketchat/": bridge.ErrNoRoute,
-		"/hooks/rocketchat/command": bridge.ErrNoRoute, "/hooks/rocketchat-emea": bridge.ErrNoRoute,
+		"/hooks/rocketchat": nil, "/hooks/rocketchat/": chat.ErrNoRoute,
+		"/hooks/rocketchat/command": chat.ErrNoRoute, "/hooks/rocketchat-emea": chat.ErrNoRoute,
 	} {
 		req := httptest.NewRequest(http.MethodPost, path, nil)
 		req.Header = genuine()
@@ -245,13 +245,13 @@ func TestALongChatIsAccepted(t *testing.T) {
 	d := newDesk(t)
 	one := `{"_id":"m","msg":"` + strings.Repeat("x", 1000) + `","ts":"2026-11-20T10:00:03.000Z"},`
 	body := fmt.Sprintf(`{"type":"LivechatSession","_id":"r1","closedAt":"2026-11-20T10:00:03.000Z","visitor":{"_id":"v1"},"messages":[%s{}]}`,
-		strings.Repeat(one, 7500))
-	if int64(len(body)) > d.MaxBody || len(body) < 7<<20 {
+		strings.Repeat(one, 15_000))
+	if int64(len(body)) > d.MaxBody || len(body) < 15<<20 {
 		t.Fatal("the test body has the wrong size", len(body))
 	}
 	r, err := d.receipt(t, []byte(body), genuine())
 	if err != nil || r.Key == "" || len(r.Body) > 1000 {
-		t.Errorf("key %q, %d bytes kept, error %v", r.Key, len(r.Body), err)
+		t.Errorf("key %q, %d bytes stored, error %v", r.Key, len(r.Body), err)
 	}
 }
 
@@ -267,7 +267,7 @@ func FuzzAccept(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	accept := func(body []byte) (bridge.Receipt, error) {
+	accept := func(body []byte) (chat.Receipt, error) {
 		req := httptest.NewRequest(http.MethodPost, "/hooks/rocketchat", nil)
 		req.Header = genuine()
 		return c.Accept(req, body)
@@ -276,12 +276,12 @@ func FuzzAccept(f *testing.F) {
 		r, err := accept(body)
 		if err != nil {
 			if r.Key != "" || len(err.Error()) > 100 {
-				t.Fatalf("receipt %+v beside error %v", r, err)
+				t.Fatalf("receipt %+v with error %v", r, err)
 			}
 			return
 		}
 		if again, _ := accept(body); again.Key != r.Key || string(again.Body) != string(r.Body) {
-			t.Fatal("the same bytes mean something else the second time")
+			t.Fatal("the same bytes give another receipt the second time")
 		}
 		if r.Answer != nil || len(r.Note) > 300 || strings.ContainsAny(r.Key+r.Note, "\r\n\x00") {
 			t.Fatalf("answer %q, key %q, note %q", r.Answer, r.Key, r.Note)
@@ -294,14 +294,14 @@ func FuzzAccept(f *testing.F) {
 				t.Fatalf("changes %+v", r.Changes)
 			}
 		}
-		// What is kept has five short fields of visible ASCII and nothing else.
+		// The stored body has at most these five short fields of printable ASCII.
 		var keep map[string]string
 		if err := json.Unmarshal(r.Body, &keep); err != nil {
-			t.Fatalf("kept %q", r.Body)
+			t.Fatalf("stored %q", r.Body)
 		}
 		for k, v := range keep {
 			if !strings.Contains(" type room visitor agent at ", " "+k+" ") || len(v) > 128 || !headerValue(v) {
-				t.Fatalf("kept %q as %q", v, k)
+				t.Fatalf("stored %q as %q", v, k)
 			}
 		}
 		var sent struct {
@@ -312,20 +312,19 @@ func FuzzAccept(f *testing.F) {
 		json.Unmarshal(body, &sent)
 		for _, v := range keep {
 			if tok := sent.Visitor.Token; len(tok) > 16 && strings.Contains(v, tok) && !strings.Contains(strings.Replace(string(body), tok, "", 1), tok) {
-				t.Fatal("the visitor's token is kept")
+				t.Fatal("the visitor's token is stored")
 			}
 		}
 	})
 }
 
-func TestSessionEventsDifferByWhomTheyAreAbout(t *testing.T) {
+func TestSessionEventsWithOtherAgentsOrTimesHaveOtherKeys(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	for name, fields := range map[string][]string{
 		"forwarded-to-agent":      {"agent._id", "servedBy._id", "servedBy.ts", "oldServedBy._id", "oldServedBy.ts", "lastMessageAt", "_id", "type"},
 		"forwarded-to-department": {"departmentId", "oldDepartmentId", "lastMessageAt"},
 		"taken":                   {"agent._id", "servedBy._id", "servedBy.ts"},
-		"queued":                  {"departmentId", "lastMessageAt"},
 		"close":                   {"closedAt", "_id"},
 		"start":                   {"createdAt", "_id"},
 	} {
@@ -357,11 +356,22 @@ func TestSessionEventsDifferByWhomTheyAreAbout(t *testing.T) {
 			}
 			seen[key(f)] = f
 		}
-		// What people type changes nothing: a retry is the same event.
+		// Texts that people type are not part of the key.
 		for _, f := range []string{"label", "topic", "visitor.name", "crmData"} {
 			if key(f) != key("") {
 				t.Errorf("%s: %s is in the key", name, f)
 			}
 		}
+	}
+}
+
+// The two events of a chat that goes back to the queue twice may have the same body.
+func TestEveryQueuedEventHasItsOwnKey(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	first, err := d.receipt(t, recorded(t, "queued"), genuine())
+	again, errAgain := d.receipt(t, recorded(t, "queued"), genuine())
+	if err != nil || errAgain != nil || first.Key == "" || again.Key == "" || first.Key == again.Key {
+		t.Errorf("keys %q and %q, %v, %v", first.Key, again.Key, err, errAgain)
 	}
 }

@@ -6,20 +6,20 @@ import (
 	"fmt"
 	"net/url"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
-// errPersonal means that a card whose addresses are one agent's was about to be
-// shown to several people. Rocket.Chat does not say who follows a link, so only
-// what asks who comes may stand in a channel.
-var errPersonal = errors.New("refused to show an agent's own card in a channel")
+// errPersonal means that a card whose links are for one agent was about to be shown in a
+// channel. Rocket.Chat does not tell who follows a link, so a card in a channel must lead to
+// a page that asks who opens it.
+var errPersonal = errors.New("refused to show a card for one agent in a channel")
 
-// A channel is what rooms.info tells of a room by its name.
+// A channel is the part of rooms.info that decides whether cards may be posted in a room.
 type channel struct {
 	ID        string   `json:"_id"`
 	Type      string   `json:"t"`
 	Name      string   `json:"name"`
-	Parent    string   `json:"prid"` // of a discussion: the room that it belongs to
+	Parent    string   `json:"prid"` // for a discussion, the room that it belongs to
 	Federated bool     `json:"federated"`
 	Encrypted bool     `json:"encrypted"`
 	ReadOnly  bool     `json:"ro"`
@@ -31,26 +31,27 @@ const (
 	publicChannel = "c"
 )
 
-// isChannel reports whether an address is that of a channel, which is its name
-// with a # before it. No user's name begins so.
+// isChannel reports whether an address is a channel's: its name with a leading #. The name
+// of a user never begins with #.
 func isChannel(address string) bool {
 	return address != "" && address[0] == '#' && channelName(address)
 }
 
-// target proves where a card may be posted at an address, every time.
-func (c *connector) target(ctx context.Context, address string, card bridge.Card) (rid string, err error) {
+// target returns the id of the room in which a card is posted for an address. It asks the
+// server each time whether only agents read there.
+func (c *connector) target(ctx context.Context, address string, card chat.Card) (rid string, err error) {
 	if !isChannel(address) {
 		return c.dm(ctx, address)
 	}
 	if personal(card) {
-		return "", bridge.Permanent(errPersonal)
+		return "", chat.Permanent(errPersonal)
 	}
 	return c.channel(ctx, address)
 }
 
-// personal reports whether a card has an address that is one agent's alone.
-func personal(card bridge.Card) bool {
-	for _, l := range append([]bridge.Link{card.Button}, card.More...) {
+// personal reports whether a card has a link that only one agent may see.
+func personal(card chat.Card) bool {
+	for _, l := range append([]chat.Link{card.Button}, card.More...) {
 		if l.Address != "" && !card.Public {
 			return true
 		}
@@ -58,8 +59,8 @@ func personal(card bridge.Card) bool {
 	return false
 }
 
-// channel returns the id of the room that an address names, once the server's
-// answer proves that it has that very name and may hold cards.
+// channel returns the id of the channel at an address, if the server confirms that the room
+// has exactly this name and that cards may be posted in it.
 func (c *connector) channel(ctx context.Context, address string) (rid string, err error) {
 	room, err := c.channelInfo(ctx, address)
 	if r, se := refused(err); se != nil && r.noRoom() {
@@ -72,15 +73,15 @@ func (c *connector) channel(ctx context.Context, address string) (rid string, er
 	case room.ID == "" || "#"+room.Name != address:
 		return "", fmt.Errorf("GET rooms.info: the answer is not about %s: %w", address, errTarget)
 	case room.unfit() != "":
-		return "", bridge.Permanent(fmt.Errorf("%s is %s: %w", address, room.unfit(), errTarget))
+		return "", chat.Permanent(fmt.Errorf("%s is %s: %w", address, room.unfit(), errTarget))
 	case !c.proven.allowAs(room.Name, room.ID):
-		return "", fmt.Errorf("%s is another room than before, restart the bridge if that is meant: %w", address, errTarget)
+		return "", fmt.Errorf("%s now belongs to another room; restart the bridge to use that room: %w", address, errTarget)
 	}
 	return room.ID, nil
 }
 
-// channelInfo reads a room as the poster, whom the server refuses what it may not
-// see. Archived rooms are refused too (Rocket.Chat, app/api/server/v1/rooms.ts).
+// channelInfo reads a room as the poster. The server refuses rooms that the poster may not
+// see, and archived rooms (Rocket.Chat, app/api/server/v1/rooms.ts).
 func (c *connector) channelInfo(ctx context.Context, address string) (channel, error) {
 	var answer struct {
 		Room channel `json:"room"`
@@ -92,10 +93,10 @@ func (c *connector) channelInfo(ctx context.Context, address string) (channel, e
 	return answer.Room, err
 }
 
-// unfit says what keeps cards out of a room, or nothing. A discussion is read by
-// whoever may read the room that it belongs to, which tells of it too
-// (server/services/authorization/canAccessRoom.ts); a federated room by people of
-// other servers.
+// unfit says why cards may not be posted in a room; empty means that they may. Everyone who
+// can read the parent room can read a discussion
+// (server/services/authorization/canAccessRoom.ts), and people of other servers can read a
+// federated room.
 func (r channel) unfit() string {
 	switch {
 	case r.Type != privateGroup && r.Type != publicChannel:

@@ -1,36 +1,37 @@
 package rocketchat
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
 	"slices"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
-// checkPlace asks whether the poster can show cards in a channel. It reads only.
-func (c *connector) checkPlace(ctx context.Context, address string) []bridge.Finding {
+// checkPlace checks whether the poster can show cards in a channel. It changes nothing.
+func (c *connector) checkPlace(ctx context.Context, address string) []chat.Finding {
 	k := &checkup{connector: c}
 	if !isChannel(address) {
-		k.problem("Name a channel with a # before it, such as "+c.name+":#support-agents.", "Cards cannot be shown at %.40q.", address)
+		k.problem("Use the name of a channel with a # before it, such as "+c.name+":#support-agents.", "Cards cannot be shown at %.40q.", address)
 		return k.found
 	}
 	room, err := c.channelInfo(ctx, address)
 	r, se := refused(err)
 	switch {
 	case se != nil && r.noRoom():
-		k.problem("Name a channel as its address in the browser ends, after /group/ or /channel/.", "There is no channel %s.", address)
+		k.problem("Use the name that follows /group/ or /channel/ in the channel's address in the browser.", "There is no channel %s.", address)
 	case se != nil && r.says("error-room-archived"):
-		k.problem("Name another channel.", "The channel %s is archived.", address)
+		k.problem("Use another channel.", "The channel %s is archived.", address)
 	case se != nil && r.forbidden():
 		k.problem(k.invite(), "The poster is not in the channel %s.", address)
 	case err != nil:
-		k.problem("Run the check again.", "Whether cards can be shown in %s is not known: %v.", address, err)
+		k.problem("Run the check again.", "Could not check whether cards can be shown in %s: %v.", address, err)
 	case room.ID == "" || "#"+room.Name != address:
-		k.problem("Run the check again.", "Whether cards can be shown in %s is not known: the answer is not about it.", address)
+		k.problem("Run the check again.", "Could not check whether cards can be shown in %s: the server answered about another room.", address)
 	case room.unfit() != "":
-		k.problem("Name a private group of your agents.", "Nothing is shown in %s, since it is %s.", address, room.unfit())
+		k.problem("Use a private group of your agents.", "Cards cannot be shown in %s, because it is %s.", address, room.unfit())
 	default:
 		k.channel(ctx, room)
 	}
@@ -38,15 +39,16 @@ func (c *connector) checkPlace(ctx context.Context, address string) []bridge.Fin
 }
 
 func (k *checkup) invite() string {
-	return fmt.Sprintf("Invite the user of %s to the channel with /invite, or name another one.", k.env("POSTER_ID"))
+	return fmt.Sprintf("Invite the user of %s to the channel with /invite, or use another channel.", k.env("POSTER_ID"))
 }
 
-// channel looks at what keeps the poster from writing in a channel that it sees:
-// public ones are seen by everybody (app/authorization/server/functions/canSendMessage.ts).
+// channel checks whether the poster may write in a channel that it can see. It can see every
+// public channel, also as a non-member
+// (app/authorization/server/functions/canSendMessage.ts).
 func (k *checkup) channel(ctx context.Context, room channel) {
 	var answer struct {
 		Subscription *struct {
-			Roles []string `json:"roles"` // owner, moderator: both write where others only read
+			Roles []string `json:"roles"` // owners and moderators can write in a read-only channel
 		} `json:"subscription"`
 	}
 	_, err := k.poster.Get(ctx, api+"subscriptions.getOne", url.Values{"roomId": {room.ID}}, &answer)
@@ -54,18 +56,18 @@ func (k *checkup) channel(ctx context.Context, room channel) {
 	member := answer.Subscription
 	switch {
 	case err != nil || errName != nil:
-		k.problem("Run the check again.", "Whether the poster is in the channel #%s is not known.", room.Name)
+		k.problem("Run the check again.", "Could not check whether the poster is in the channel #%s: %v.", room.Name, cmp.Or(err, errName))
 	case member == nil:
 		k.problem(k.invite(), "The poster is not in the channel #%s.", room.Name)
 	case room.ReadOnly && len(member.Roles) == 0 && !slices.Contains(room.Unmuted, name):
-		k.problem("Let that user write there, in the channel's list of members.", "The channel #%s is read-only for the user of %s.", room.Name, k.env("POSTER_ID"))
+		k.problem("Allow that user to write, in the channel's list of members.", "The channel #%s is read-only for the user of %s.", room.Name, k.env("POSTER_ID"))
 	case room.Encrypted:
-		k.problem("Name a channel without it.", "The channel #%s has end-to-end encryption, and Rocket.Chat may refuse what the bridge posts there.", room.Name)
+		k.problem("Use a channel without encryption.", "The channel #%s has end-to-end encryption, so Rocket.Chat may refuse the bridge's posts.", room.Name)
 	default:
 		k.ok("Cards can be shown in the channel #%s.", room.Name)
 	}
 	if room.Type == publicChannel {
-		k.problem("Make it private, or name a private group of your agents.",
-			"#%s is a public channel: everybody in the workspace can read who is helped, and anybody at all where reading without an account is allowed.", room.Name)
+		k.problem("Make it private, or use a private group of your agents.",
+			"#%s is a public channel: everyone in the workspace can read which customers are helped. If anonymous reading is allowed, everyone on the network can.", room.Name)
 	}
 }

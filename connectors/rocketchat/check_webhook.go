@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// events are the switches below Omnichannel, Webhooks, Send Request on that the
-// bridge lives by, by their setting (Rocket.Chat, server/settings/omnichannel.ts)
-// and by what the page calls them.
+// events are the events that the bridge needs: the setting that switches each on
+// (Rocket.Chat, server/settings/omnichannel.ts), and its label under Omnichannel, Webhooks,
+// Send Request on.
 var events = []struct{ setting, label string }{
 	{"Livechat_webhook_on_start", "Chat Start"},
 	{"Livechat_webhook_on_close", "Chat Close"},
@@ -21,14 +21,14 @@ var events = []struct{ setting, label string }{
 	{"Livechat_webhook_on_visitor_message", "Visitor Messages"},
 }
 
-// shortTimeout is the least time that Rocket.Chat should wait for an answer: the
-// bridge answers once the event is on the disk.
-const shortTimeout = 2 * time.Second
+// minTimeout is the shortest time that Rocket.Chat should wait for an answer: the bridge
+// answers after it has stored the event.
+const minTimeout = 2 * time.Second
 
 const webhookPage = "Omnichannel, Webhooks"
 
-// webhook compares the settings of the Omnichannel webhook with ours. A reader
-// with a narrow role of the site's own may not see them, which is no fault.
+// webhook compares the settings of the Omnichannel webhook with ours. A reader with a custom
+// role may not see them; that is not a problem.
 func (k *checkup) webhook(ctx context.Context) {
 	var answer struct {
 		Settings []struct {
@@ -37,12 +37,12 @@ func (k *checkup) webhook(ctx context.Context) {
 		} `json:"settings"`
 	}
 	err := k.get(ctx, "READER", k.reader, "livechat/integrations.settings", nil, &answer)
-	if r, _ := refused(err); r.forbidden() || r.missing() || err == nil && len(answer.Settings) == 0 {
-		k.ok("The settings of the webhook are not shown to the reader (view-livechat-manager), so they were not compared.")
+	if r, _ := refused(err); r.forbidden() || err == nil && len(answer.Settings) == 0 {
+		k.ok("The webhook's settings were not checked: the reader lacks the permission view-livechat-manager.")
 		return
 	}
 	if err != nil {
-		k.problem("Run the check again, or compare them in "+webhookPage+".", "The settings of the webhook cannot be read: %v.", err)
+		k.problem("Run the check again, or compare the settings in "+webhookPage+".", "The webhook's settings cannot be read: %v.", err)
 		return
 	}
 	values := make(map[string]any)
@@ -54,51 +54,51 @@ func (k *checkup) webhook(ctx context.Context) {
 	k.webhookSecret(values["Livechat_secret_token"])
 	var off []string
 	for _, e := range events {
-		if on, known := values[e.setting].(bool); known && !on {
+		if on, ok := values[e.setting].(bool); ok && !on {
 			off = append(off, e.label)
 		}
 	}
 	if off != nil {
-		k.problem("Switch it on in "+webhookPage+", Send Request on.", "Rocket.Chat does not send: %s.", strings.Join(off, ", "))
+		k.problem("Switch them on in "+webhookPage+", Send Request on.", "These events are switched off: %s.", strings.Join(off, ", "))
 	}
-	if ms, known := values["Livechat_http_timeout"].(float64); known && ms < float64(shortTimeout.Milliseconds()) {
+	if ms, ok := values["Livechat_http_timeout"].(float64); ok && ms < float64(minTimeout.Milliseconds()) {
 		k.problem("Set the webhook's timeout to 5000 milliseconds, which is the default.",
-			"Rocket.Chat waits only %.0f ms for an answer, and sends an event again that was taken already.", ms)
+			"Rocket.Chat waits only %.0f ms for an answer, so it may send an event again that the bridge has received.", ms)
 	}
 	if len(k.found) == before {
-		k.ok("The webhook is set up as it should be.")
+		k.ok("The webhook is set up correctly.")
 	}
 }
 
-// webhookURL looks at how the address ends: the bridge's public name is not a
-// setting of this connector.
+// webhookURL checks the end of the webhook's address. This connector does not know the
+// bridge's public name, so it cannot check the beginning.
 func (k *checkup) webhookURL(address string) {
 	path := "/hooks/" + k.name
 	remedy := fmt.Sprintf("Set the Webhook URL in %s to the bridge's address followed by %s.", webhookPage, path)
 	u, err := url.Parse(strings.TrimSpace(address))
 	switch {
 	case address == "":
-		k.problem(remedy, "The webhook has no URL: no event is sent.")
+		k.problem(remedy, "The webhook has no URL: Rocket.Chat sends no events.")
 	case err != nil || !strings.HasSuffix(u.Path, path) || u.RawQuery != "" || u.Fragment != "":
-		k.problem(remedy+" If another system has the webhook now, name it in "+k.env("FORWARD_URL")+" and the bridge passes every event on to it.",
-			"The webhook's URL does not end with %s: no event gets here.", path)
+		k.problem(remedy+" If another system uses the webhook now, set "+k.env("FORWARD_URL")+" to its address, and the bridge forwards every event to it.",
+			"The webhook's URL does not end with %s: the bridge receives no events.", path)
 	}
 }
 
 func (k *checkup) webhookSecret(value any) {
-	secret, known := value.(string)
-	if !known {
+	secret, ok := value.(string)
+	if !ok {
 		return
 	}
 	remedy := fmt.Sprintf("Set the Secret Token in %s to the value of %s.", webhookPage, k.env("WEBHOOK_SECRET"))
 	got := digest(secret)
 	switch {
 	case secret == "":
-		k.problem(remedy, "The webhook has no secret token: every event is refused.")
+		k.problem(remedy, "The webhook has no secret token: the bridge refuses every event.")
 	case subtle.ConstantTimeCompare(got[:], k.secrets[0][:]) == 1:
 	case k.genuine([]string{secret}):
-		k.problem(remedy+" Then remove "+k.env("WEBHOOK_SECRET_OLD")+".", "The webhook still has the old secret token, which works for now.")
+		k.problem(remedy+" Then remove "+k.env("WEBHOOK_SECRET_OLD")+".", "The webhook still uses the old secret token.")
 	default:
-		k.problem(remedy, "The webhook's secret token is another than %s: every event is refused.", k.env("WEBHOOK_SECRET"))
+		k.problem(remedy, "The webhook's secret token differs from %s: the bridge refuses every event.", k.env("WEBHOOK_SECRET"))
 	}
 }

@@ -11,20 +11,20 @@ import (
 	"strings"
 	"testing"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 )
 
 const commandToken = "command-token-Ier5aiwo"
 
-// commandDesk is a desk with a private channel for the command and a bridge that
-// takes deliveries in and keeps their receipts.
+// commandDesk is a desk with a private channel for the command, and a bridge that collects
+// the receipts of deliveries.
 type commandDesk struct {
 	*desk
 	channel  string
 	address  string
 	client   *http.Client
-	receipts *[]bridge.Receipt
+	receipts *[]chat.Receipt
 }
 
 func newCommandDesk(t *testing.T, change ...func(*Config)) commandDesk {
@@ -33,7 +33,7 @@ func newCommandDesk(t *testing.T, change ...func(*Config)) commandDesk {
 		c.Command = Command{Token: commandToken, Channels: []string{"#cobrowse-desk"}}
 	}}, change...)...)
 	d.Command = rocketchattest.Integration{Token: commandToken, Word: "!cobrowse"}
-	receipts := new([]bridge.Receipt)
+	receipts := new([]chat.Receipt)
 	front := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		receipt, err := d.Accept(r, body)
@@ -52,8 +52,8 @@ func newCommandDesk(t *testing.T, change ...func(*Config)) commandDesk {
 	}
 }
 
-// command types a message and gives the receipt of what the bridge got.
-func (d commandDesk) command(t *testing.T, room, username, text string) bridge.Receipt {
+// command writes a message as a user and returns the receipt of the delivery.
+func (d commandDesk) command(t *testing.T, room, username, text string) chat.Receipt {
 	t.Helper()
 	if err := d.RunCommand(t.Context(), d.client, d.address, room, username, text); err != nil {
 		t.Fatalf("%q by %s: %v", text, username, err)
@@ -61,47 +61,53 @@ func (d commandDesk) command(t *testing.T, room, username, text string) bridge.R
 	return (*d.receipts)[len(*d.receipts)-1]
 }
 
-func (d commandDesk) read(t *testing.T, r bridge.Receipt) (bridge.Ask, error) {
+func (d commandDesk) read(t *testing.T, r chat.Receipt) (chat.Ask, error) {
 	t.Helper()
 	if r.Key == "" {
-		t.Fatalf("the command was left out: %q", r.Note)
+		t.Fatalf("the command was ignored: %q", r.Note)
 	}
-	return d.Read(t.Context(), bridge.Delivery{Key: r.Key, Body: r.Body})
+	return d.Read(t.Context(), chat.Delivery{Key: r.Key, Body: r.Body})
 }
 
 func TestAnAgentLooksAVisitorUpByACommand(t *testing.T) {
 	t.Parallel()
 	d := newCommandDesk(t)
-	for text, want := range map[string]bridge.Ask{
-		"!cobrowse 4821":                  {Verb: bridge.LookUp, Clues: bridge.Clues{LookupCode: "4821"}},
-		"!cobrowse   0007 ":               {Verb: bridge.LookUp, Clues: bridge.Clues{LookupCode: "0007"}},
-		"!cobrowse\n4821":                 {Verb: bridge.LookUp, Clues: bridge.Clues{LookupCode: "4821"}},
-		"!cobrowse rocketchat:" + testKey: {Verb: bridge.LookUp, Clues: bridge.Clues{IntegrationIDs: []string{"rocketchat:" + testKey}}},
-		"!cobrowse crm:4711":              {Verb: bridge.LookUp, Clues: bridge.Clues{IntegrationIDs: []string{"crm:4711"}}},
-		"!cobrowse crm:ann@example.org":   {Verb: bridge.Help},
-		"!cobrowse":                       {Verb: bridge.Help},
-		"!cobrowse help":                  {Verb: bridge.Help},
-		"!cobrowse 482":                   {Verb: bridge.Help},
-		"!cobrowse 48215":                 {Verb: bridge.Help},
-		"!cobrowse 4821 please":           {Verb: bridge.Help},
-		"!cobrowse ٤٨٢١":                  {Verb: bridge.Help},
-		"!cobrowse https://evil.example/": {Verb: bridge.Help},
-		"!cobrowse all:true&x=1":          {Verb: bridge.Help},
-		"!cobrowse #tag":                  {Verb: bridge.Help},
+	for text, want := range map[string]chat.Ask{
+		"!cobrowse 4821":                  {Verb: chat.LookUp, Clues: chat.Clues{LookupCode: "4821"}},
+		"!cobrowse   0007 ":               {Verb: chat.LookUp, Clues: chat.Clues{LookupCode: "0007"}},
+		"!cobrowse\n4821":                 {Verb: chat.LookUp, Clues: chat.Clues{LookupCode: "4821"}},
+		"!cobrowse rocketchat:" + testKey: {Verb: chat.LookUp, Clues: chat.Clues{IntegrationIDs: []string{"rocketchat:" + testKey}}},
+		"!cobrowse crm:4711":              {Verb: chat.LookUp, Clues: chat.Clues{IntegrationIDs: []string{"crm:4711"}}},
+		"!cobrowse crm:ann@example.org":   {Verb: chat.LookUp, Clues: chat.Clues{IntegrationIDs: []string{"crm:ann@example.org"}}},
+		"!cobrowse o'brien@example.org":   {Verb: chat.LookUp, Clues: chat.Clues{Email: "o'brien@example.org"}},
+		"!cobrowse code 4821, please":     {Verb: chat.LookUp, Clues: chat.Clues{LookupCode: "4821"}},
+		"!cobrowse #4821.":                {Verb: chat.LookUp, Clues: chat.Clues{LookupCode: "4821"}},
+		"!cobrowse ４８２１":                  {Verb: chat.LookUp, Clues: chat.Clues{LookupCode: "4821"}},
+		"!cobrowse ٤٨٢١":                  {Verb: chat.LookUp, Clues: chat.Clues{LookupCode: "4821"}},
+		"!cobrowse":                       {Verb: chat.Help},
+		"!cobrowse help":                  {Verb: chat.Help},
+		"!cobrowse Help":                  {Verb: chat.Help},
+		"!cobrowse 482":                   {Verb: chat.Help, Unclear: chat.UnclearText},
+		"!cobrowse 48215":                 {Verb: chat.Help, Unclear: chat.UnclearText},
+		"!cobrowse 4821 4822":             {Verb: chat.Help, Unclear: chat.UnclearSeveral},
+		"!cobrowse jörg@example.org":      {Verb: chat.Help, Unclear: chat.UnclearLetters},
+		"!cobrowse https://evil.example/": {Verb: chat.Help, Unclear: chat.UnclearText},
+		"!cobrowse all:true&x=1":          {Verb: chat.Help, Unclear: chat.UnclearText},
+		"!cobrowse #tag":                  {Verb: chat.Help, Unclear: chat.UnclearText},
 	} {
 		ask, err := d.read(t, d.command(t, d.channel, "bob", text))
-		if err != nil || ask.Verb != want.Verb || ask.Clues.LookupCode != want.Clues.LookupCode ||
+		if err != nil || ask.Verb != want.Verb || ask.Clues.LookupCode != want.Clues.LookupCode || ask.Clues.Email != want.Clues.Email || ask.Unclear != want.Unclear ||
 			!slices.Equal(ask.Clues.IntegrationIDs, want.Clues.IntegrationIDs) {
 			t.Errorf("%q: %+v, %v", text, ask, err)
 		}
-		if ask.Agent != (bridge.Agent{ID: "a1", Name: "Bob Baker"}) || ask.Place.Address != "bob" ||
-			ask.Chat == "" || ask.Usage != "!cobrowse 4821" || ask.ChatURL != "" || ask.Visitor != "" {
+		if ask.Agent != (chat.Agent{ID: "a1", Name: "Bob Baker"}) || ask.Place.Address != "bob" ||
+			ask.Chat == "" || ask.Example != "!cobrowse 4821" || ask.ChatURL != "" || ask.Visitor != "" {
 			t.Errorf("%q: %+v", text, ask)
 		}
 	}
-	// The same person as where they serve a chat.
+	// The agent is the same as when they serve a chat.
 	d.Take(d.chat, "bob")
-	if ask := d.mustAsk(t, typeTaken); ask.Agent != (bridge.Agent{ID: "a1", Name: "Bob Baker"}) || ask.Place.Address != "bob" {
+	if ask := d.mustAsk(t, typeTaken); ask.Agent != (chat.Agent{ID: "a1", Name: "Bob Baker"}) || ask.Place.Address != "bob" {
 		t.Errorf("in a chat: %+v", ask)
 	}
 }
@@ -110,7 +116,7 @@ func TestTheCommandTypedInALivechatRoomByMistakeLeadsToNoPostInThatRoom(t *testi
 	t.Parallel()
 	for name, channels := range map[string][]string{
 		"the channel is listed":        {"cobrowse-desk"},
-		"somebody listed the room too": {"cobrowse-desk", "room00000000000001"},
+		"the operator listed the room": {"cobrowse-desk", "room00000000000001"},
 	} {
 		for _, version := range []string{"7.0", "9.0"} {
 			d := newCommandDesk(t, func(c *Config) { c.Command.Channels = channels }) // its workspace fails the test at any write aimed at the chat
@@ -124,7 +130,7 @@ func TestTheCommandTypedInALivechatRoomByMistakeLeadsToNoPostInThatRoom(t *testi
 				}
 				if r.Key == "" {
 					if len(channels) > 1 || !strings.Contains(r.Note, "ROCKETCHAT_COMMAND_CHANNELS") {
-						t.Errorf("%s: left out with the note %q", name, r.Note)
+						t.Errorf("%s: ignored with the note %q", name, r.Note)
 					}
 					continue
 				}
@@ -139,7 +145,7 @@ func TestTheCommandTypedInALivechatRoomByMistakeLeadsToNoPostInThatRoom(t *testi
 			if shown := len(d.Posts("bob")); (shown > 0) != (len(channels) > 1) {
 				t.Errorf("%s: %d direct messages", name, shown)
 			}
-			// What was typed is all that the visitor sees.
+			// The visitor sees only what the agent typed.
 			if got := d.VisitorReads(d.chat); len(got) != 3 || slices.ContainsFunc(got, func(s string) bool { return !strings.HasPrefix(s, "!cobrowse") }) {
 				t.Errorf("%s: the visitor reads %q", name, got)
 			}
@@ -155,7 +161,7 @@ func TestTheCommandTypedInALivechatRoomByMistakeLeadsToNoPostInThatRoom(t *testi
 	}
 }
 
-func TestACommandOutsideItsChannelsIsLeftOut(t *testing.T) {
+func TestACommandOutsideItsChannelsIsIgnored(t *testing.T) {
 	t.Parallel()
 	d := newCommandDesk(t)
 	lobby := d.AddChannel("lobby", "bob")
@@ -166,14 +172,14 @@ func TestACommandOutsideItsChannelsIsLeftOut(t *testing.T) {
 	if len(d.Requests()) != 0 || len(d.Posts("bob")) != 0 {
 		t.Errorf("asked %v, posted %v", d.routes(0), d.Posts("bob"))
 	}
-	// By its id as well as by its name.
+	// A channel may be listed by its id or by its name.
 	byID := newCommandDesk(t, func(c *Config) { c.Command.Channels = []string{"group00000000000002"} })
 	if r := byID.command(t, byID.channel, "bob", "!cobrowse 4821"); r.Key == "" {
 		t.Errorf("channel %s: %+v", byID.channel, r)
 	}
 }
 
-// invoked is a genuine body with some keys changed; nil takes one out.
+// invoked is a genuine body with some keys changed; a nil value removes the key.
 func invoked(t testing.TB, change map[string]any) []byte {
 	t.Helper()
 	m := map[string]any{
@@ -193,7 +199,7 @@ func invoked(t testing.TB, change map[string]any) []byte {
 	return body
 }
 
-func (d commandDesk) accepted(body []byte) (bridge.Receipt, error) {
+func (d commandDesk) accepted(body []byte) (chat.Receipt, error) {
 	return d.Accept(httptest.NewRequest(http.MethodPost, "/hooks/rocketchat/command", nil), body)
 }
 
@@ -208,30 +214,30 @@ func TestAForgedCommandIsRefused(t *testing.T) {
 		"an empty token":      invoked(t, map[string]any{"token": ""}),
 		"a longer token":      invoked(t, map[string]any{"token": commandToken + "0"}),
 		"a shorter token":     invoked(t, map[string]any{"token": commandToken[:10]}),
-		"a list of it":        invoked(t, map[string]any{"token": []string{commandToken}}),
+		"a list of tokens":    invoked(t, map[string]any{"token": []string{commandToken}}),
 		"true":                invoked(t, map[string]any{"token": true}),
 		"the webhook's":       invoked(t, map[string]any{"token": testSecret}),
 		"an event":            recorded(t, "taken"),
 		"nothing":             nil,
-		"no JSON":             []byte("token=" + commandToken),
-		"half of it":          invoked(t, nil)[:80],
-		"too much of it":      invoked(t, map[string]any{"text": "!cobrowse " + strings.Repeat("x", maxCommand)}),
+		"not JSON":            []byte("token=" + commandToken),
+		"half of the body":    invoked(t, nil)[:80],
+		"a long body":         invoked(t, map[string]any{"text": "!cobrowse " + strings.Repeat("x", maxCommand)}),
 		"the token elsewhere": []byte(fmt.Sprintf(`{"data":{"token":%q}}`, commandToken)),
 	} {
 		r, err := d.accepted(body)
-		if !errors.Is(err, bridge.ErrForged) || r.Answer != nil || r.Note != "" {
+		if !errors.Is(err, chat.ErrForged) || r.Answer != nil || r.Note != "" {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}
-	// The secret of the one is no secret of the other.
+	// The command's token is not accepted for the webhook.
 	h := http.Header{}
 	h.Set(tokenHeader, commandToken)
-	if _, err := d.receipt(t, recorded(t, "taken"), h); !errors.Is(err, bridge.ErrForged) {
+	if _, err := d.receipt(t, recorded(t, "taken"), h); !errors.Is(err, chat.ErrForged) {
 		t.Errorf("the command's token as the webhook's: %v", err)
 	}
 }
 
-func TestWhatIsNoCommandOfAPersonIsLeftOut(t *testing.T) {
+func TestMessagesThatAreNoCommandOfAPersonAreIgnored(t *testing.T) {
 	t.Parallel()
 	d := newCommandDesk(t)
 	for name, c := range map[string]struct {
@@ -239,7 +245,7 @@ func TestWhatIsNoCommandOfAPersonIsLeftOut(t *testing.T) {
 		note   string
 	}{
 		"a bot":                      {map[string]any{"bot": map[string]any{"i": "x"}}, "bot"},
-		"who knows":                  {map[string]any{"bot": nil}, "bot"},
+		"bot is not given":           {map[string]any{"bot": nil}, "bot"},
 		"the bridge's own poster":    {map[string]any{"user_id": "posterId"}, "bot"},
 		"the bridge's own reader":    {map[string]any{"user_id": "readerId"}, "bot"},
 		"an edit":                    {map[string]any{"isEdited": true}, ""},
@@ -250,9 +256,9 @@ func TestWhatIsNoCommandOfAPersonIsLeftOut(t *testing.T) {
 		"another bot's command":      {map[string]any{"trigger_word": nil, "text": "!deploy production"}, ""},
 		"another channel":            {map[string]any{"channel_name": "lobby"}, "COMMAND_CHANNELS"},
 		"no channel":                 {map[string]any{"channel_name": nil, "channel_id": nil}, "COMMAND_CHANNELS"},
-		"no message id":              {map[string]any{"message_id": nil}, "usable ids"},
-		"a message id of lines":      {map[string]any{"message_id": "a\nb"}, "usable ids"},
-		"no user":                    {map[string]any{"user_id": ""}, "usable ids"},
+		"no message id":              {map[string]any{"message_id": nil}, "valid ids"},
+		"a message id of lines":      {map[string]any{"message_id": "a\nb"}, "valid ids"},
+		"no user":                    {map[string]any{"user_id": ""}, "valid ids"},
 	} {
 		r, err := d.accepted(invoked(t, c.change))
 		if err != nil || r.Key != "" || r.Body != nil || string(r.Answer) != "{}" || r.AnswerType != "application/json" {
@@ -277,12 +283,12 @@ func TestOneMessageIsOneCommand(t *testing.T) {
 	first := key(nil)
 	for _, same := range []map[string]any{{"timestamp": "later"}, {"user_name": "robert"}, {"text": "!cobrowse 4822"}} {
 		if key(same) != first {
-			t.Errorf("%v makes another command", same)
+			t.Errorf("with %v it is another command", same)
 		}
 	}
 	for _, other := range []map[string]any{{"message_id": "m2"}, {"user_id": "a2"}} {
 		if key(other) == first {
-			t.Errorf("%v makes the same command", other)
+			t.Errorf("with %v it is the same command", other)
 		}
 	}
 }
@@ -293,27 +299,27 @@ func TestWithoutATokenThereIsNoCommand(t *testing.T) {
 	for _, body := range [][]byte{invoked(t, nil), invoked(t, map[string]any{"token": ""}), recorded(t, "taken")} {
 		req := httptest.NewRequest(http.MethodPost, "/hooks/rocketchat/command", nil)
 		req.Header = genuine()
-		if _, err := d.Accept(req, body); !errors.Is(err, bridge.ErrNoRoute) {
+		if _, err := d.Accept(req, body); !errors.Is(err, chat.ErrNoRoute) {
 			t.Errorf("got %v", err)
 		}
 	}
 }
 
-func TestACommandOfNobodyIsRefusedQuietly(t *testing.T) {
+func TestACommandOfAnAccountThatIsNotAnActivePersonsIsRefused(t *testing.T) {
 	t.Parallel()
 	agent := func(u rocketchattest.User) func(*desk) {
 		return func(d *desk) { d.AddUser(u) }
 	}
 	for name, spoil := range map[string]func(*desk){
-		"a closed account":      agent(rocketchattest.User{ID: "a1", Username: "bob", Inactive: true}),
-		"a bot":                 agent(rocketchattest.User{ID: "a1", Username: "bob", Type: "bot"}),
-		"an app":                agent(rocketchattest.User{ID: "a1", Username: "bob", Type: "app"}),
-		"an unreachable name":   agent(rocketchattest.User{ID: "a1", Username: "bob,eve"}),
-		"a kind that is hidden": func(d *desk) { d.answerUser(`{"_id":"a1","username":"bob","active":true}`) },
-		"an account that is not said to be open": func(d *desk) {
+		"a closed account":          agent(rocketchattest.User{ID: "a1", Username: "bob", Inactive: true}),
+		"a bot":                     agent(rocketchattest.User{ID: "a1", Username: "bob", Type: "bot"}),
+		"an app":                    agent(rocketchattest.User{ID: "a1", Username: "bob", Type: "app"}),
+		"an unreachable name":       agent(rocketchattest.User{ID: "a1", Username: "bob,eve"}),
+		"an account without a type": func(d *desk) { d.answerUser(`{"_id":"a1","username":"bob","active":true}`) },
+		"an account that may be closed": func(d *desk) {
 			d.answerUser(`{"_id":"a1","username":"bob","type":"user"}`)
 		},
-		"a user who is gone": func(d *desk) {
+		"a user who was deleted": func(d *desk) {
 			d.Fail("users.info", rocketchattest.Fault{Status: 400, Body: `{"success":false,"error":"User not found."}`}, 1)
 		},
 	} {
@@ -321,14 +327,14 @@ func TestACommandOfNobodyIsRefusedQuietly(t *testing.T) {
 		r := d.command(t, d.channel, "bob", "!cobrowse 4821")
 		spoil(d.desk)
 		ask, err := d.read(t, r)
-		if err != nil || ask.Verb != bridge.Nothing {
+		if err != nil || ask.Verb != chat.Nothing {
 			t.Errorf("%s: %+v, %v", name, ask, err)
 		}
-		if !strings.Contains(d.log.String(), "a command is refused") {
-			t.Errorf("%s: the operator reads %q", name, d.log)
+		if !strings.Contains(d.log.String(), "command refused") {
+			t.Errorf("%s: the log is %q", name, d.log)
 		}
 		if len(d.Posts("bob")) > 0 {
-			t.Errorf("%s: told %v", name, d.Posts("bob"))
+			t.Errorf("%s: the agent got %v", name, d.Posts("bob"))
 		}
 	}
 }
@@ -337,20 +343,20 @@ func (d *desk) answerUser(user string) {
 	d.Fail("users.info", rocketchattest.Fault{Status: 200, Body: `{"success":true,"user":` + user + `}`}, 1)
 }
 
-func TestACommandWaitsWhereItsUserCannotBeRead(t *testing.T) {
+func TestACommandIsRetriedIfItsUserCannotBeRead(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]string{500: "retry", 401: "retry", 403: "retry", 404: "retry", 429: "wait", 418: "permanent"} {
+	for status, want := range map[int]string{500: "retry", 401: "retry", 403: "retry", 404: "retry", 429: "wait", 418: "retry", 415: "permanent"} {
 		d := newCommandDesk(t)
 		r := d.command(t, d.channel, "bob", "!cobrowse 4821")
 		d.Fail("users.info", rocketchattest.Fault{Status: status, Body: "<html>"}, 1)
 		ask, err := d.read(t, r)
 		got := "retry"
-		if _, ok := bridge.RetryWait(err); ok {
+		if _, ok := chat.RetryWait(err); ok {
 			got = "wait"
-		} else if bridge.IsPermanent(err) {
+		} else if chat.IsPermanent(err) {
 			got = "permanent"
 		}
-		if err == nil || got != want || ask.Verb != bridge.Nothing {
+		if err == nil || got != want || ask.Verb != chat.Nothing {
 			t.Errorf("%d: %s, want %s: %+v, %v", status, got, want, ask, err)
 		}
 	}
@@ -358,6 +364,6 @@ func TestACommandWaitsWhereItsUserCannotBeRead(t *testing.T) {
 	r := d.command(t, d.channel, "bob", "!cobrowse 4821")
 	d.answerUser(`{"_id":"a2","username":"eve","type":"user","active":true}`)
 	if ask, err := d.read(t, r); err == nil {
-		t.Errorf("about somebody else: %+v", ask)
+		t.Errorf("an answer about another user: %+v", ask)
 	}
 }

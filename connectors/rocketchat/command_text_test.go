@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
 func TestCommandText(t *testing.T) {
@@ -30,6 +30,14 @@ func TestCommandText(t *testing.T) {
 		{"", "", "", "", false},
 		{"", "!cobrowse", "", "", false},
 		{"!cobrowse\u00a04821", "!cobrowse", "!cobrowse", "4821", true},
+		{"!cobrowse code 4821 please ", "!cobrowse", "!cobrowse", "code 4821 please", true},
+		{"!cobrowse ４８２１。", "", "!cobrowse", "４８２１。", true},
+		{"!cobrowse jane@acme.com", "", "!cobrowse", "jane@acme.com", true},
+		{"/watch HELP", "", "/watch", "HELP", true},
+		{"/me 4821 jumps", "", "", "", false},
+		{"/me code 4821", "", "", "", false},
+		{"/me laughs", "", "", "", false},
+		{"/shrug", "", "", "", false},
 		{strings.Repeat("x", maxWord+1) + " 4821", strings.Repeat("x", maxWord+1), "", "", false},
 	} {
 		word, arg, ok := commandText(c.text, c.trigger)
@@ -49,20 +57,20 @@ func FuzzCommandText(f *testing.F) {
 		word, arg, ok := commandText(text, trigger)
 		if !ok {
 			if word != "" || arg != "" {
-				t.Fatalf("no command, but %q %q", word, arg)
+				t.Fatalf("not a command, but %q %q", word, arg)
 			}
 			return
 		}
 		if word == "" || strings.ContainsFunc(word, unprintable) || len([]rune(word)) > maxWord {
 			t.Fatalf("word %q", word)
 		}
-		if !strings.HasPrefix(strings.TrimSpace(text), word) || !strings.Contains(text, arg) || len(strings.Fields(arg)) > 1 {
+		if !strings.HasPrefix(strings.TrimSpace(text), word) || !strings.Contains(text, arg) {
 			t.Fatalf("%q became %q and %q", text, word, arg)
 		}
 		if strings.TrimSpace(trigger) != "" && word != strings.TrimSpace(trigger) {
 			t.Fatalf("word %q of trigger %q", word, trigger)
 		}
-		if bridge.IsLookupCode(arg) && bridge.IsIntegrationID(arg) {
+		if chat.IsLookupCode(arg) && chat.IsIntegrationID(arg) {
 			t.Fatalf("%q is both", arg)
 		}
 	})
@@ -85,7 +93,7 @@ func FuzzAcceptCommand(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := c.Accept(httptest.NewRequest(http.MethodPost, "/hooks/rocketchat/command", nil), body)
 		if err != nil {
-			if !errors.Is(err, bridge.ErrForged) || r.Answer != nil || r.Key != "" {
+			if !errors.Is(err, chat.ErrForged) || r.Answer != nil || r.Key != "" {
 				t.Fatalf("%+v, %v", r, err)
 			}
 			return
@@ -99,9 +107,9 @@ func FuzzAcceptCommand(f *testing.F) {
 		if r.Key == "" {
 			return
 		}
-		var keep wish
+		var keep command
 		if json.Unmarshal(r.Body, &keep) != nil || keep.Type != typeCommand || !plausible(keep.Message) || !plausible(keep.Agent) || len(r.Body) > 2000 {
-			t.Fatalf("kept %q", r.Body)
+			t.Fatalf("stored %q", r.Body)
 		}
 	})
 }

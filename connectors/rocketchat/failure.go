@@ -4,33 +4,29 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rest"
 )
 
-const (
-	minWait = time.Second
-	maxWait = 120 * time.Second
-	// blindWait is for a 429 that does not say when to come back.
-	blindWait = 30 * time.Second
-)
-
-// A refusal is the body of an answer outside 2xx, in all the shapes that
-// versions 6 to 9 give it (Rocket.Chat, app/api/server/api.ts and ApiClass.ts):
-// error may be a string, a number or an object, and success may be absent.
+// A refusal is an answer outside 2xx, as versions 6 to 9 write it (Rocket.Chat,
+// app/api/server/api.ts and ApiClass.ts): in the body, error may be a string, a number or an
+// object, and success may be absent.
 type refusal struct {
 	Status int
 	Error  string
 	Type   string
-	// Failed is set by "success": false. Only the API itself says so of a thing
-	// asked for; a missing route, the web app or a proxy does not.
+	// Failed is set by "success": false. Only a route of the API answers that; for a
+	// missing route, the web app and a proxy it is false.
 	Failed bool
 }
 
+// refused returns the refusal in err. The pointer is nil if err is not an answer outside 2xx.
 func refused(err error) (refusal, *rest.StatusError) {
 	se, ok := errors.AsType[*rest.StatusError](err)
 	if !ok {
@@ -52,8 +48,8 @@ func refused(err error) (refusal, *rest.StatusError) {
 	}, se
 }
 
-// says reports whether the refusal carries one of the server's error codes: as
-// its type, as its whole text, or in brackets at the end of it.
+// says reports whether the refusal has one of the server's error codes: as its type, as its
+// whole text, or in brackets at the end of the text.
 func (r refusal) says(codes ...string) bool {
 	for _, code := range codes {
 		if r.Type == code || r.Error == code || strings.HasSuffix(r.Error, "["+code+"]") {
@@ -63,20 +59,53 @@ func (r refusal) says(codes ...string) bool {
 	return false
 }
 
-func (r refusal) tooMany() bool {
-	return r.Status == http.StatusTooManyRequests || r.says("error-too-many-requests", "too-many-requests")
+// documented are the codes of Rocket.Chat that say what the next attempt will bring. The codes
+// for a missing room are not among them: absent decides about those.
+var documented = rest.Codes{
+	Final: []string{
+		"error-invalid-user", "error-user-not-found", "invalid-params", "error-invalid-params", "error-message-size-exceeded",
+	},
+	Limits: []string{"error-too-many-requests", "too-many-requests"},
 }
 
-// forbidden covers 9.0, which answers 403, and earlier versions, which answer
-// 400 to the same.
+// next returns what to do after the refusal.
+func (r refusal) next() rest.NextStep {
+	for _, code := range slices.Concat(documented.Limits, documented.Final) {
+		if r.says(code) {
+			return documented.Next(r.Status, code)
+		}
+	}
+	return documented.Next(r.Status, "")
+}
+
+func (r refusal) tooMany() bool { return r.next() == rest.Wait }
+
+// readOnly reports whether the workspace has had no contact with Rocket.Chat's cloud for ten
+// days, and so refuses every message until it has (applyAirGappedRestrictionsValidation in
+// app/api/server/v1/chat.ts).
+func (r refusal) readOnly() bool { return r.says("restricted-workspace") }
+
+// secondFactor reports whether the server asks for two-factor authentication.
+func (r refusal) secondFactor() bool { return r.says("totp-required") }
+
+// forbidden reports whether the user lacks a permission. Version 9.0 answers that with 403 or
+// 401, earlier versions with 400. A 401 for a wrong token has none of the codes.
 func (r refusal) forbidden() bool {
-	return r.Status == http.StatusForbidden || r.Status == http.StatusBadRequest &&
+	switch {
+	case r.readOnly(), r.secondFactor():
+		return false
+	case r.Status == http.StatusForbidden:
+		return true
+	}
+	return (r.Status == http.StatusBadRequest || r.Status == http.StatusUnauthorized) &&
 		r.says("error-not-allowed", "not-allowed", "Not Allowed", "unauthorized", "not-authorized",
-			"error-unauthorized", "error-not-authorized", "error-forbidden", "error-action-not-allowed", "totp-required")
+			"error-unauthorized", "error-not-authorized", "error-forbidden", "error-action-not-allowed")
 }
 
-// missing means that there is no such thing, or no such route, or that
-// something else answered in its place.
+// badToken reports whether the server does not accept the user's id and token.
+func (r refusal) badToken() bool { return r.Status == http.StatusUnauthorized && !r.forbidden() }
+
+// missing reports whether the thing or the route does not exist, or another server answered.
 func (r refusal) missing() bool {
 	return r.Status == http.StatusNotFound || r.Status == http.StatusMethodNotAllowed
 }
@@ -90,28 +119,26 @@ func (r refusal) noRoom() bool {
 	return r.absent("error-room-not-found", "room-not-found", "error-invalid-room", "invalid-room", "error-room-does-not-exist")
 }
 
-// absent means that the API says that there is no such thing, by one of codes or
-// by its text for a 404. A 404 of anything else may be over in a minute, so it
-// must not end a chat.
+// absent reports whether the API itself says that the thing does not exist: by one of codes,
+// or by its text for a 404. A 404 of a proxy may be temporary, so it must not end a chat.
 func (r refusal) absent(codes ...string) bool {
 	return r.Status == http.StatusBadRequest && r.says(codes...) ||
 		r.Status == http.StatusNotFound && r.Failed && (r.says(codes...) || r.Error == "Resource not found")
 }
 
-// declined is any 4xx but a credential that is not accepted and a rate limit. It
-// is for questions that one can do without an answer to.
+// declined reports whether the answer is a 4xx other than a refused token and a rate limit. It
+// is for calls whose answer is optional.
 func (r refusal) declined() bool {
-	return r.Status >= 400 && r.Status < 500 && r.Status != http.StatusUnauthorized && !r.tooMany()
+	return r.Status >= 400 && r.Status < 500 && !r.badToken() && !r.tooMany()
 }
 
-// classify says what the bridge should do about a failed call. An operator can
-// mend a refused credential, a missing permission and a wrong address, so those
-// are tried again; any other 4xx cannot be mended by trying. who is READER or
-// POSTER, and needs what that user must have for the call.
+// classify turns the error of a call into one that tells the bridge whether to retry, and that
+// says what an operator can do. who is READER or POSTER, and needs is the right that the call
+// requires.
 func (c *connector) classify(err error, who, needs string) error {
 	for _, ours := range []error{errTarget, errWrites} {
 		if errors.Is(err, ours) {
-			return bridge.Permanent(ours)
+			return chat.Permanent(ours)
 		}
 	}
 	r, se := refused(err)
@@ -120,43 +147,42 @@ func (c *connector) classify(err error, who, needs string) error {
 	case se == nil:
 		return err
 	case r.tooMany():
-		return bridge.RetryAfter(fmt.Errorf("%w: give the %s the role bot", err, user), wait(se.Header, time.Now()))
-	case r.Status == http.StatusUnauthorized:
-		return fmt.Errorf("%w: the %s's id or token is not accepted (%s, %s)", err, user, c.env(who+"_ID"), c.env(who+"_TOKEN"))
+		return chat.RetryAfter(fmt.Errorf("%w: give the %s the role bot", err, user), r.wait(se.Header, time.Now()))
+	case r.next() == rest.GiveUp:
+		return chat.Permanent(err)
+	case r.readOnly():
+		return fmt.Errorf("%w: the workspace is read-only until it reaches Rocket.Chat's cloud again", err)
+	case r.secondFactor():
+		return fmt.Errorf("%w: the %s's token asks for two-factor authentication: make one that ignores it (%s)", err, user, c.env(who+"_TOKEN"))
 	case r.forbidden():
 		return fmt.Errorf("%w: the %s lacks %s", err, user, needs)
+	case r.badToken():
+		return fmt.Errorf("%w: the %s's id or token is not accepted (%s, %s)", err, user, c.env(who+"_ID"), c.env(who+"_TOKEN"))
 	case r.missing():
-		return fmt.Errorf("%w: no such route: is %s right, its path included?", err, c.env("URL"))
-	case r.Status >= 300 && r.Status < 400:
-		return fmt.Errorf("%w: the workspace is somewhere else: is %s right?", err, c.env("URL"))
-	case r.Status == http.StatusRequestTimeout || r.Status == http.StatusTooEarly || r.Status >= 500:
-		return err
-	case r.Type != "":
-		return bridge.Permanent(fmt.Errorf("%w: %.60q", err, r.Type))
+		return fmt.Errorf("%w: no such route: check %s and its path", err, c.env("URL"))
+	case r.Status < 400:
+		return fmt.Errorf("%w: the workspace has another address: check %s", err, c.env("URL"))
 	}
-	return bridge.Permanent(err)
+	return err
 }
 
-// wait is how long to stay away after a 429. X-RateLimit-Reset is an epoch in
-// milliseconds by the server's clock, which may differ from ours, so it is
-// bounded; a proxy in front may send Retry-After instead.
-func wait(h http.Header, now time.Time) time.Duration {
-	d := blindWait
+// waitText is in the text of some answers of 429, whose header does not say how long.
+var waitText = regexp.MustCompile(`wait (\d{1,6}) second`)
+
+// wait is the pause after a rate limit, from MinWait to MaxWait. X-RateLimit-Reset is a Unix
+// time in milliseconds by the server's clock, as is Date; that clock may differ from ours. A
+// proxy may send Retry-After instead.
+func (r refusal) wait(h http.Header, now time.Time) time.Duration {
 	if ms, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil {
-		// Compared before it is subtracted: the difference may not fit.
-		switch left := ms - now.UnixMilli(); {
-		case ms <= 0 || left < 0:
-			d = minWait
-		case left > maxWait.Milliseconds():
-			d = maxWait
-		default:
-			d = time.Duration(left) * time.Millisecond
+		if theirs, err := http.ParseTime(h.Get("Date")); err == nil {
+			now = theirs
 		}
-	} else if s, err := strconv.Atoi(h.Get("Retry-After")); err == nil {
-		d = maxWait
-		if s < int(maxWait/time.Second) {
-			d = time.Duration(max(s, 0)) * time.Second
-		}
+		return rest.BoundWait(time.UnixMilli(ms).Sub(now), rest.MaxWait)
 	}
-	return min(max(d, minWait), maxWait)
+	wait, ok := rest.RetryAfter(h, now, rest.MaxWait)
+	if found := waitText.FindStringSubmatch(r.Error); !ok && found != nil {
+		seconds, _ := strconv.Atoi(found[1]) // six digits at most
+		return rest.BoundWait(time.Duration(seconds)*time.Second, rest.MaxWait)
+	}
+	return wait
 }

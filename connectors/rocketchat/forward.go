@@ -5,33 +5,32 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rest"
 )
 
 const (
-	// forwardTimeout bounds each call; Rocket.Chat itself waits for 5 s by default.
+	// forwardTimeout limits each call; Rocket.Chat itself waits for 5 s by default.
 	forwardTimeout = 10 * time.Second
-	// forwardLife is how long an event is worth passing on. Rocket.Chat gives up
-	// after two or three minutes.
+	// forwardLife is for how long the bridge tries to forward an event. Rocket.Chat itself
+	// gives up after two or three minutes.
 	forwardLife = 24 * time.Hour
 )
 
-// An envelope is what goes before the body of an event that is passed on, as one
-// line of JSON.
+// An envelope is the first line of a stored event that is to be forwarded, in JSON. The
+// event's body follows.
 type envelope struct {
 	Token string `json:"token"`
 	Type  string `json:"type"`
 }
 
-// pack keeps an event as it came, for forward. The token is that of the event,
-// which while the secret is being changed may not be the newest.
+// pack makes the stored form of an event for forward. It keeps the event's own token, which
+// may be the old secret during a change.
 func pack(h http.Header, body []byte) ([]byte, error) {
 	e := envelope{Token: h.Get(tokenHeader), Type: h.Get("Content-Type")}
 	if e.Type == "" || !headerValue(e.Type) {
@@ -44,8 +43,8 @@ func pack(h http.Header, body []byte) ([]byte, error) {
 	return bytes.Join([][]byte{head, body}, []byte("\n")), nil
 }
 
-// A forwarder passes events on to another receiver. Rocket.Chat has room for one
-// webhook only, so the bridge stands in for it: same bytes, same token.
+// A forwarder sends events to another receiver, since Rocket.Chat has only one webhook. It
+// sends the same bytes with the same token.
 type forwarder struct {
 	to   string
 	http *http.Client
@@ -57,28 +56,28 @@ func newForwarder(to *url.URL, transport http.RoundTripper) *forwarder {
 	}
 	return &forwarder{to: to.String(), http: &http.Client{
 		Transport: transport,
-		// The token goes nowhere that nobody configured.
+		// The token goes only to the configured address.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// forward passes an event on. Any 2xx will do; what the answer says is not read,
-// since there is nobody it could be meant for. A refusal ends it, save those
-// that pass by themselves, and so does a day.
-func (f *forwarder) forward(ctx context.Context, d bridge.Delivery) error {
+// forward sends an event to the receiver. Any 2xx is a success, and the text of the answer is
+// ignored. Any other answer and a broken connection are retried for a day, unless the receiver
+// finds the event too large or its form wrong.
+func (f *forwarder) forward(ctx context.Context, d chat.Delivery) error {
 	err := f.post(ctx, d)
 	if err != nil && time.Since(d.Received) > forwardLife {
-		return bridge.Permanent(err)
+		return chat.Permanent(err)
 	}
 	return err
 }
 
-func (f *forwarder) post(ctx context.Context, d bridge.Delivery) error {
-	const op = "pass the event on"
+func (f *forwarder) post(ctx context.Context, d chat.Delivery) error {
+	const op = "forward the event"
 	var e envelope
 	head, body, found := bytes.Cut(d.Body, []byte("\n"))
 	if !found || json.Unmarshal(head, &e) != nil || !headerValue(e.Token) || !headerValue(e.Type) {
-		return bridge.Permanent(errors.New(op + ": what was kept of it cannot be read"))
+		return chat.Permanent(errors.New(op + ": the stored event cannot be read"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
 	defer cancel()
@@ -93,18 +92,20 @@ func (f *forwarder) post(ctx context.Context, d bridge.Delivery) error {
 		return rest.Broken(op, err)
 	}
 	defer resp.Body.Close()
-	// Read to its end, within reason, so that the connection can be used again.
-	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) //nolint:errcheck // nothing is wanted of it
-	status := resp.StatusCode
-	if status >= 200 && status < 300 {
+	// Read the answer, up to a limit, so that the connection can be reused.
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		return nil
 	}
-	err = fmt.Errorf("%s: the receiver answered %d %s", op, status, http.StatusText(status))
-	switch {
-	case status == http.StatusTooManyRequests:
-		return bridge.RetryAfter(err, wait(resp.Header, time.Now()))
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status < 400, status >= 500:
-		return err
+	refusal := &rest.StatusError{Op: op, Status: resp.StatusCode, Header: resp.Header, Body: answer}
+	// The receiver's codes are not known.
+	switch (rest.Codes{}).Next(refusal.Status, "") {
+	case rest.Wait:
+		wait, _ := rest.RetryAfter(resp.Header, time.Now(), rest.MaxWait)
+		return chat.RetryAfter(refusal, wait)
+	case rest.GiveUp:
+		return chat.Permanent(refusal)
+	default:
+		return refusal
 	}
-	return bridge.Permanent(err)
 }

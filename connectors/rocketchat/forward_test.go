@@ -12,10 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
-// A receiver stands for the system that had the webhook before.
+// A receiver is the other system that needs the webhook.
 type receiver struct {
 	mu     sync.Mutex
 	got    []*http.Request
@@ -47,15 +47,15 @@ func forwardingDesk(t *testing.T, r *receiver) *desk {
 	})
 }
 
-func (d *desk) forward(t *testing.T, r bridge.Receipt) error {
+func (d *desk) forward(t *testing.T, r chat.Receipt) error {
 	t.Helper()
 	if r.Forward == nil {
-		t.Fatal("there is nothing to pass on")
+		t.Fatal("there is nothing to forward")
 	}
-	return d.Connector.Forward(t.Context(), bridge.Delivery{Key: r.Key, Body: r.Forward, Received: time.Now()})
+	return d.Connector.Forward(t.Context(), chat.Delivery{Key: r.Key, Body: r.Forward, Received: time.Now()})
 }
 
-func TestEveryEventIsPassedOnAsItCame(t *testing.T) {
+func TestEveryEventIsForwardedUnchanged(t *testing.T) {
 	t.Parallel()
 	files, err := os.ReadDir("testdata/deliveries")
 	if err != nil || len(files) < 10 {
@@ -85,10 +85,10 @@ func TestEveryEventIsPassedOnAsItCame(t *testing.T) {
 			}
 			for _, h := range []string{"X-Auth-Token", "X-User-Id", "Authorization", "Cookie"} {
 				if got.Header.Get(h) != "" {
-					t.Errorf("%s: %s went along", name, h)
+					t.Errorf("%s: the receiver got the header %s", name, h)
 				}
 			}
-			// What the receiver answers stays with it.
+			// The receiver's answer goes nowhere.
 			if r.Answer != nil || len(d.Requests()) > 0 {
 				t.Errorf("%s: answered %q, asked %v", name, r.Answer, d.routes(0))
 			}
@@ -96,7 +96,7 @@ func TestEveryEventIsPassedOnAsItCame(t *testing.T) {
 	}
 }
 
-func TestAForgedEventIsNotPassedOn(t *testing.T) {
+func TestAForgedEventIsNotForwarded(t *testing.T) {
 	t.Parallel()
 	crm := new(receiver)
 	d := forwardingDesk(t, crm)
@@ -106,11 +106,11 @@ func TestAForgedEventIsNotPassedOn(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if r, err := d.receipt(t, []byte("{"), genuine()); err == nil || r.Forward != nil {
-		t.Errorf("what nobody can read: %+v, %v", r, err)
+		t.Errorf("a body that is not JSON: %+v, %v", r, err)
 	}
 }
 
-func TestWithoutAForwardURLNothingIsKeptForIt(t *testing.T) {
+func TestWithoutAForwardURLNothingIsForwarded(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	r, err := d.receipt(t, recorded(t, "taken"), genuine())
@@ -119,7 +119,7 @@ func TestWithoutAForwardURLNothingIsKeptForIt(t *testing.T) {
 	}
 }
 
-func TestWhatTheReceiverAnswersDecidesWhetherItIsTriedAgain(t *testing.T) {
+func TestTheReceiversStatusDecidesWhetherAnEventIsRetried(t *testing.T) {
 	t.Parallel()
 	for status := 200; status < 600; status++ {
 		crm := &receiver{status: status, header: http.Header{"Location": {"https://elsewhere.example/"}, "Retry-After": {"7"}}}
@@ -129,8 +129,8 @@ func TestWhatTheReceiverAnswersDecidesWhetherItIsTriedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = d.forward(t, r)
-		wait, limited := bridge.RetryWait(err)
-		got := map[bool]string{true: "permanent", false: "retry"}[bridge.IsPermanent(err)]
+		wait, limited := chat.RetryWait(err)
+		got := map[bool]string{true: "permanent", false: "retry"}[chat.IsPermanent(err)]
 		if limited {
 			got = "wait"
 		}
@@ -143,8 +143,7 @@ func TestWhatTheReceiverAnswersDecidesWhetherItIsTriedAgain(t *testing.T) {
 			want = "done"
 		case status == 429:
 			want = "wait"
-		case status == 408, status == 425:
-		case status >= 400 && status < 500:
+		case status == 413, status == 414, status == 415, status == 431:
 			want = "permanent"
 		}
 		if got != want || limited && wait != 7*time.Second || len(crm.got) != 1 {
@@ -156,7 +155,7 @@ func TestWhatTheReceiverAnswersDecidesWhetherItIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestAnEventIsWorthPassingOnForADay(t *testing.T) {
+func TestForwardingIsRetriedForADay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		crm := &receiver{status: 503}
@@ -165,25 +164,25 @@ func TestAnEventIsWorthPassingOnForADay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		delivery := bridge.Delivery{Body: r.Forward, Received: time.Now()}
+		delivery := chat.Delivery{Body: r.Forward, Received: time.Now()}
 		for _, hours := range []int{1, 22} {
 			time.Sleep(time.Duration(hours) * time.Hour)
-			if err := d.Connector.Forward(t.Context(), delivery); err == nil || bridge.IsPermanent(err) {
+			if err := d.Connector.Forward(t.Context(), delivery); err == nil || chat.IsPermanent(err) {
 				t.Errorf("after %d h more: %v", hours, err)
 			}
 		}
 		time.Sleep(2 * time.Hour)
-		if err := d.Connector.Forward(t.Context(), delivery); !bridge.IsPermanent(err) {
+		if err := d.Connector.Forward(t.Context(), delivery); !chat.IsPermanent(err) {
 			t.Errorf("after a day: %v", err)
 		}
 		crm.status = 200
 		if err := d.Connector.Forward(t.Context(), delivery); err != nil {
-			t.Errorf("late, but there: %v", err)
+			t.Errorf("success after a day: %v", err)
 		}
 	})
 }
 
-func TestAReceiverThatHangsIsLeft(t *testing.T) {
+func TestForwardingTimesOutIfTheReceiverHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, func(c *Config) {
@@ -196,25 +195,24 @@ func TestAReceiverThatHangsIsLeft(t *testing.T) {
 		r, _ := d.receipt(t, recorded(t, "taken"), genuine())
 		begun := time.Now()
 		err := d.forward(t, r)
-		if err == nil || bridge.IsPermanent(err) || time.Since(begun) != forwardTimeout || !strings.Contains(err.Error(), "timed out") {
+		if err == nil || chat.IsPermanent(err) || time.Since(begun) != forwardTimeout || !strings.Contains(err.Error(), "timed out") {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}
 	})
 }
 
-func TestWhatCannotBePassedOnEndsForGood(t *testing.T) {
+func TestAStoredEventThatCannotBeReadFailsForGood(t *testing.T) {
 	t.Parallel()
 	crm := new(receiver)
 	d := forwardingDesk(t, crm)
 	for _, body := range []string{"", "{}", "\n", "{\n", `{"token":"a\nb"}` + "\n{}", `{"token":"a","type":"x\r\ny"}` + "\n{}"} {
-		if err := d.Connector.Forward(t.Context(), bridge.Delivery{Body: []byte(body), Received: time.Now()}); !bridge.IsPermanent(err) || len(crm.got) > 0 {
+		if err := d.Connector.Forward(t.Context(), chat.Delivery{Body: []byte(body), Received: time.Now()}); !chat.IsPermanent(err) || len(crm.got) > 0 {
 			t.Errorf("%q: %v", body, err)
 		}
 	}
 }
 
-// Over a real connection: nothing of the receiver's address is in an error, and a
-// redirect is not followed.
+// This test uses a real connection. It also checks that a redirect is not followed.
 func TestTheReceiversAddressIsInNoError(t *testing.T) {
 	t.Parallel()
 	elsewhere := 0
@@ -235,7 +233,7 @@ func TestTheReceiversAddressIsInNoError(t *testing.T) {
 	first.Close()
 	refused := d.forward(t, r)
 	for _, err := range []error{redirected, refused} {
-		if err == nil || bridge.IsPermanent(err) || strings.Contains(err.Error(), "127.0.0.1") || strings.Contains(err.Error(), "crm-key") || elsewhere > 0 {
+		if err == nil || chat.IsPermanent(err) || strings.Contains(err.Error(), "127.0.0.1") || strings.Contains(err.Error(), "crm-key") || elsewhere > 0 {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -248,20 +246,20 @@ func FuzzForward(f *testing.F) {
 	forwards := newForwarder(mustURL("https://crm.example.org/in"), inMemory(crm))
 	f.Fuzz(func(t *testing.T, kept []byte) {
 		crm.got, crm.bodies = nil, nil
-		err := forwards.forward(t.Context(), bridge.Delivery{Body: kept, Received: time.Now()})
-		if (err == nil) != (len(crm.got) == 1) || err != nil && !bridge.IsPermanent(err) {
+		err := forwards.forward(t.Context(), chat.Delivery{Body: kept, Received: time.Now()})
+		if (err == nil) != (len(crm.got) == 1) || err != nil && !chat.IsPermanent(err) {
 			t.Fatalf("%v, %d requests", err, len(crm.got))
 		}
 		if err == nil && !bytes.HasSuffix(kept, append([]byte("\n"), crm.bodies[0]...)) {
-			t.Fatalf("%q left as %q", kept, crm.bodies[0])
+			t.Fatalf("%q was sent as %q", kept, crm.bodies[0])
 		}
-		// What is packed is what leaves.
+		// forward sends exactly what pack got.
 		packed, err := pack(http.Header{"Content-Type": {string(kept)}}, kept)
-		if err != nil || forwards.forward(t.Context(), bridge.Delivery{Body: packed, Received: time.Now()}) != nil {
-			t.Fatal("what was packed does not leave")
+		if err != nil || forwards.forward(t.Context(), chat.Delivery{Body: packed, Received: time.Now()}) != nil {
+			t.Fatal("a packed event is not sent")
 		}
 		if got := crm.bodies[len(crm.bodies)-1]; !bytes.Equal(got, kept) {
-			t.Fatalf("%q left as %q", kept, got)
+			t.Fatalf("%q was sent as %q", kept, got)
 		}
 	})
 }

@@ -13,28 +13,29 @@ import (
 	"sync"
 	"unicode"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
-// errTarget means that a request was about to leave for a place that is not
-// proven to be a direct message with one agent or the channel that the operator
-// named. It was not sent.
+// errTarget means that a request was not sent, because its room is not proven to be a direct
+// message with one agent or the channel that the operator configured.
 var errTarget = errors.New("refused to post where it is not proven that only agents read")
 
-// errWrites means that a request of the reader was about to change something.
+// errWrites means that a request was not sent, because the reader would have written.
 var errWrites = errors.New("refused to write as the reader")
 
-// dm opens the direct message between the poster and one agent, and returns its
-// room id once the server's answer proves that it is exactly that: a room of
-// type "d" whose members are those two. Whatever an agent gets is posted and
-// edited through it, every time.
+// dm opens the direct message between the poster and one agent and returns its room id. The
+// server's answer must prove that the room has the type "d" and that these two are its only
+// members. Every post and edit for an agent begins with it.
 func (c *connector) dm(ctx context.Context, agent string) (rid string, err error) {
 	own, err := c.ownName(ctx)
 	if err != nil {
 		return "", err
 	}
+	if agent == noUserName {
+		return "", chat.Permanent(errors.New("the bridge cannot send a direct message to the agent's user name: change it in Rocket.Chat"))
+	}
 	if agent == own || !username(agent) {
-		return "", bridge.Permanent(errors.New("the place is neither the user name of an agent nor a channel"))
+		return "", chat.Permanent(errors.New("the place is neither an agent's user name nor a channel"))
 	}
 	var answer struct {
 		Room struct {
@@ -55,15 +56,19 @@ func (c *connector) dm(ctx context.Context, agent string) (rid string, err error
 	members := slices.Sorted(slices.Values(room.Usernames))
 	wanted := []string{own, agent}
 	slices.Sort(wanted)
+	if len(members) > 0 && !slices.ContainsFunc(members, func(m string) bool { return m != own }) {
+		// So does the server answer for a name that no user has, also in another case.
+		return "", fmt.Errorf("im.create found no user with the agent's name: %w", errTarget)
+	}
 	if room.Type != "d" || rid == "" || room.ID != "" && room.ID != rid || !slices.Equal(members, wanted) || !c.proven.allow(rid) {
-		// Perhaps the poster was renamed; the next try asks again.
+		// The poster may have been renamed; the next attempt reads the name again.
 		c.posterName.Store(nil)
-		return "", fmt.Errorf("im.create did not give the direct message with that agent: %w", errTarget)
+		return "", fmt.Errorf("im.create did not return the direct message with that agent: %w", errTarget)
 	}
 	return rid, nil
 }
 
-// ownName is the poster's user name.
+// ownName returns the poster's user name.
 func (c *connector) ownName(ctx context.Context) (string, error) {
 	if name := c.posterName.Load(); name != nil {
 		return *name, nil
@@ -79,40 +84,43 @@ func (c *connector) ownName(ctx context.Context) (string, error) {
 	return me.Username, nil
 }
 
-// username reports whether s can be the name of one user: im.create and its
-// relatives read separators as several names and a leading @ or # as a prefix.
-// Further in those are part of a name; directories give names like ann@corp.
+// noUserName is the address of an agent whose user name is not one for username. Showing a card
+// there fails, so the card is listed as failed.
+const noUserName = "@"
+
+// username reports whether s can be the name of one user. im.create reads separators as
+// several names, and a leading @ or # as a prefix. An @ or # inside a name is allowed:
+// directories have names such as ann@corp.
 func username(s string) bool {
 	return s != "" && len(s) <= 256 && s[0] != '@' && s[0] != '#' &&
 		!strings.ContainsAny(s, `,/\"'`) &&
 		!strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
 }
 
-// provenOnly is the poster's transport and the last line of defence: whatever
-// the code above it does, no request leaves that could put a message anywhere
-// but into a direct message between the poster and one agent, or a channel that
-// the operator named.
+// provenOnly is the poster's transport. It sends no request that could post anywhere except
+// in a direct message between the poster and one agent, or in a channel that the operator
+// configured, even if the code that calls it has a mistake.
 type provenOnly struct {
 	next http.RoundTripper
 
 	mu    sync.Mutex
 	rooms map[string]bool // proven targets by room id; only dm and channel add to it
-	// names are the rooms that channels were first proven to be, by their names.
-	names map[string]string
-	// young and old are the livechat rooms that were read of late. They are
-	// never written to, whatever else is said of them.
+	// firstIDs has, for each channel's name, the id of the first room proven to have it.
+	firstIDs map[string]string
+	// young and old are the ids of livechat rooms that were read recently. Nothing is
+	// written to them, even if they are also in rooms.
 	young, old map[string]bool
 }
 
 func newProvenOnly(next http.RoundTripper) *provenOnly {
-	return &provenOnly{next: next, rooms: make(map[string]bool), names: make(map[string]string)}
+	return &provenOnly{next: next, rooms: make(map[string]bool), firstIDs: make(map[string]string)}
 }
 
-// remembered is how many livechat rooms are remembered at least; at most it is
-// twice as many, a few megabytes.
+// remembered is how many of the latest livechat rooms are remembered at least. There are
+// never more than twice as many, which are a few megabytes.
 const remembered = 8192
 
-// livechat notes that a room is one where the visitor reads.
+// livechat notes that a visitor can read the room.
 func (d *provenOnly) livechat(rid string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -128,8 +136,7 @@ func (d *provenOnly) livechat(rid string) {
 	d.young[rid] = true
 }
 
-// allow takes a proven direct message as a target, unless it is known as a
-// livechat room.
+// allow adds a proven direct message to the targets. It refuses a livechat room.
 func (d *provenOnly) allow(rid string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -140,17 +147,17 @@ func (d *provenOnly) allow(rid string) bool {
 	return true
 }
 
-// allowAs does the same for a channel, as long as its name leads where it led
-// first in this process: whoever may make channels could otherwise take over a
-// name that became free.
+// allowAs adds a proven channel to the targets. It refuses a livechat room, and another room
+// than the first that had this name in this process: otherwise a user who may create
+// channels could take over a name that became free.
 func (d *provenOnly) allowAs(name, rid string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	before, known := d.names[name]
-	if d.young[rid] || d.old[rid] || known && before != rid {
+	first, ok := d.firstIDs[name]
+	if d.young[rid] || d.old[rid] || ok && first != rid {
 		return false
 	}
-	d.names[name], d.rooms[rid] = rid, true
+	d.firstIDs[name], d.rooms[rid] = rid, true
 	return true
 }
 
@@ -160,10 +167,10 @@ func (d *provenOnly) allowed(rid string) bool {
 	return d.rooms[rid] && !d.young[rid] && !d.old[rid]
 }
 
-// RoundTrip sends a GET as it is. Of a POST it sends what was read from its body
-// and found harmless, encoded anew: decoders differ in what they make of names
-// in another case, of names that come twice and of what follows a value, so the
-// bytes that came in could mean something else to the server.
+// RoundTrip sends a GET unchanged. It decodes and checks the body of a POST, and sends the
+// decoded value, encoded again. JSON decoders differ in how they read names in another case,
+// repeated names and data after the value, so the server could read the original bytes
+// differently.
 func (d *provenOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodGet {
 		return d.next.RoundTrip(req)
@@ -177,7 +184,7 @@ func (d *provenOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	_, route, _ := strings.Cut(req.URL.Path, "/"+api)
-	checked := d.harmless(route, body)
+	checked := d.checkBody(route, body)
 	if req.Method != http.MethodPost || checked == nil {
 		return nil, errTarget
 	}
@@ -185,17 +192,17 @@ func (d *provenOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	sent := req.Clone(req.Context())
-	// A transport that has to begin anew takes the body from GetBody.
+	// A transport that has to send the request again takes the body from GetBody.
 	sent.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	sent.Body, _ = sent.GetBody()
 	sent.ContentLength = int64(len(body))
 	return d.next.RoundTrip(sent)
 }
 
-// harmless decodes a body that holds the fields that we use and no others, aims
-// at a proven room, and switches link previews off: a preview would let the
-// server open the card's door. It is nil for any other.
-func (d *provenOnly) harmless(route string, body []byte) any {
+// checkBody decodes the body of a POST. It returns nil unless the body has only the fields
+// that we use, names a proven room, and switches link previews off. With previews the server
+// would open the card's link.
+func (d *provenOnly) checkBody(route string, body []byte) any {
 	switch route {
 	case "im.create":
 		var in imCreate
@@ -204,20 +211,20 @@ func (d *provenOnly) harmless(route string, body []byte) any {
 		}
 	case "chat.sendMessage":
 		var in sendMessage
-		if strict(body, &in) && d.allowed(in.Message.RID) && !in.Message.ParseURLs && none(in.PreviewURLs) {
+		if strict(body, &in) && d.allowed(in.Message.RID) && !in.Message.ParseURLs && emptyList(in.PreviewURLs) {
 			return in
 		}
 	case "chat.update":
 		var in update
-		if strict(body, &in) && d.allowed(in.RoomID) && none(in.PreviewURLs) {
+		if strict(body, &in) && d.allowed(in.RoomID) && emptyList(in.PreviewURLs) {
 			return in
 		}
 	}
 	return nil
 }
 
-// none reports whether a list is there and empty.
-func none(list []string) bool { return list != nil && len(list) == 0 }
+// emptyList reports whether a list is present and empty.
+func emptyList(list []string) bool { return list != nil && len(list) == 0 }
 
 func strict(body []byte, out any) bool {
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -225,8 +232,8 @@ func strict(body []byte, out any) bool {
 	return dec.Decode(out) == nil
 }
 
-// getOnly is the transport of everybody but the poster: the reader could post
-// in every livechat room, so it never gets to send a POST.
+// getOnly is the transport of the reader and of requests without credentials. It sends GETs
+// only: the reader could post in every livechat room.
 type getOnly struct{ next http.RoundTripper }
 
 func (g getOnly) RoundTrip(req *http.Request) (*http.Response, error) {

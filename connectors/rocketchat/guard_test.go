@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 )
@@ -42,7 +42,7 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 				d.show(t, a.Place.Address, c)
 			}
 			if len(d.Posts("bob")) == 0 || len(d.Posts("eve")) == 0 {
-				t.Error("the agents saw nothing")
+				t.Error("an agent got no post")
 			}
 			if got := d.VisitorReads(d.chat); !slices.Equal(got, []string{"hello"}) {
 				t.Errorf("%s: the visitor reads %q", version, got)
@@ -58,13 +58,13 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 		}
 	})
 
-	t.Run("an answer of im.create that is no direct message of the two is refused", func(t *testing.T) {
+	t.Run("an answer of im.create that is not the direct message of the two is refused", func(t *testing.T) {
 		for name, room := range map[string]string{
 			"a livechat room":        `{"t":"l","rid":"X","_id":"X","usernames":["cobrowse","bob"]}`,
 			"a voip room":            `{"t":"v","rid":"X","_id":"X","usernames":["cobrowse","bob"]}`,
 			"a channel":              `{"t":"c","rid":"X","_id":"X","usernames":["cobrowse","bob"]}`,
 			"a group of three":       `{"t":"d","rid":"X","_id":"X","usernames":["cobrowse","bob","eve"]}`,
-			"somebody else":          `{"t":"d","rid":"X","_id":"X","usernames":["cobrowse","eve"]}`,
+			"another agent":          `{"t":"d","rid":"X","_id":"X","usernames":["cobrowse","eve"]}`,
 			"two others":             `{"t":"d","rid":"X","_id":"X","usernames":["bob","eve"]}`,
 			"the agent twice":        `{"t":"d","rid":"X","_id":"X","usernames":["bob","bob"]}`,
 			"the agent alone":        `{"t":"d","rid":"X","_id":"X","usernames":["bob"]}`,
@@ -79,7 +79,7 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 			d := newDesk(t)
 			body := `{"success":true,"room":` + strings.ReplaceAll(room, `"X"`, `"`+d.chat+`"`) + `}`
 			d.Fail("im.create", rocketchattest.Fault{Status: 200, Body: body}, 1)
-			_, err := d.Show(t.Context(), bridge.Place{Address: "bob"}, exampleCard())
+			_, err := d.Show(t.Context(), chat.Place{Address: "bob"}, exampleCard())
 			if !errors.Is(err, errTarget) {
 				t.Errorf("%s: got %v", name, err)
 			}
@@ -89,10 +89,10 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 		}
 	})
 
-	t.Run("a place that could name something else is refused unasked", func(t *testing.T) {
+	t.Run("a place that is not a user name is refused without a request", func(t *testing.T) {
 		d := newDesk(t)
 		for _, place := range []string{"", "cobrowse", "#general", "@bob", "bob,eve", "bob eve", "../bob", "bob\n", strings.Repeat("b", 300)} {
-			if _, err := d.Show(t.Context(), bridge.Place{Address: place}, exampleCard()); !bridge.IsPermanent(err) {
+			if _, err := d.Show(t.Context(), chat.Place{Address: place}, exampleCard()); !chat.IsPermanent(err) {
 				t.Errorf("%q: %v", place, err)
 			}
 		}
@@ -101,26 +101,26 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 		}
 	})
 
-	t.Run("an edit that turned up elsewhere is an error for good", func(t *testing.T) {
+	t.Run("an edit in another room is a permanent error", func(t *testing.T) {
 		d := newDesk(t)
 		c := exampleCard()
 		c.Ref = d.show(t, "bob", c)
 		d.Fail("chat.update", rocketchattest.Fault{Status: 200, Body: `{"success":true,"message":{"_id":"m","rid":"elsewhere"}}`}, 1)
-		if _, err := d.Show(t.Context(), bridge.Place{Address: "bob"}, c); !bridge.IsPermanent(err) || len(d.Posts("bob")) != 1 {
+		if _, err := d.Show(t.Context(), chat.Place{Address: "bob"}, c); !chat.IsPermanent(err) || len(d.Posts("bob")) != 1 {
 			t.Errorf("got %v, %d posts", err, len(d.Posts("bob")))
 		}
 	})
 
-	t.Run("a post that turned up elsewhere is an error for good", func(t *testing.T) {
+	t.Run("a post in another room is a permanent error", func(t *testing.T) {
 		d := newDesk(t)
 		d.Fail("chat.sendMessage", rocketchattest.Fault{Status: 200, Body: `{"success":true,"message":{"_id":"m","rid":"elsewhere"}}`}, 1)
-		if _, err := d.Show(t.Context(), bridge.Place{Address: "bob"}, exampleCard()); !bridge.IsPermanent(err) {
+		if _, err := d.Show(t.Context(), chat.Place{Address: "bob"}, exampleCard()); !chat.IsPermanent(err) {
 			t.Errorf("got %v", err)
 		}
 	})
 
-	t.Run("whatever the code does, the transport lets no other body out", func(t *testing.T) {
-		w, chat := workspace(t.Errorf)
+	t.Run("the transport sends no other body", func(t *testing.T) {
+		w, room := workspace(t.Errorf)
 		c := config(t, "https://chat.example.org/chat")
 		group, lobby := w.AddChannel("support-agents", "cobrowse"), w.AddChannel("lobby", "cobrowse")
 		guard := newProvenOnly(inMemory(w))
@@ -129,7 +129,7 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 		}
 		guard.livechat("was-a-dm")
 		if !guard.allowAs("support-agents", group) || guard.allowAs("support-agents", lobby) || guard.allowAs("was-a-dm", "was-a-dm") {
-			t.Error("a name leads to two rooms, to none, or to a chat")
+			t.Error("allowAs allows two rooms for a name, none, or a chat")
 		}
 		send := func(rt http.RoundTripper, method, route, body string) error {
 			req, err := http.NewRequest(method, c.URL.String()+"/api/v1/"+route, strings.NewReader(body))
@@ -143,18 +143,18 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 			return err
 		}
 		for _, r := range []struct{ method, route, body string }{
-			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"` + chat + `","msg":"x","parseUrls":false},"previewUrls":[]}`},
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"` + room + `","msg":"x","parseUrls":false},"previewUrls":[]}`},
 			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1","msg":"x","parseUrls":false}}`},
 			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1","msg":"x","parseUrls":true},"previewUrls":[]}`},
 			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1","msg":"x","tmid":"t"},"previewUrls":[]}`},
 			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"posterIda1"},"previewUrls":["https://bridge.example.org"]}`},
-			{"POST", "chat.update", `{"roomId":"` + chat + `","msgId":"m","text":"x","previewUrls":[]}`},
+			{"POST", "chat.update", `{"roomId":"` + room + `","msgId":"m","text":"x","previewUrls":[]}`},
 			{"POST", "chat.update", `{"roomId":"posterIda1","msgId":"m","text":"x"}`},
 			{"POST", "chat.postMessage", `{"roomId":"posterIda1","text":"x","parseUrls":false}`},
 			{"POST", "chat.postMessage", `{"channel":"@bob","text":"x"}`},
 			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"was-a-dm","msg":"x","parseUrls":false},"previewUrls":[]}`},
 			{"POST", "chat.update", `{"roomId":"was-a-dm","msgId":"m","text":"x","previewUrls":[]}`},
-			{"POST", "chat.sendMessage", `{"message":{"_id":"m","RID":"posterIda1","rid":"` + chat + `","msg":"x","parseUrls":false},"previewUrls":[]}`},
+			{"POST", "chat.sendMessage", `{"message":{"_id":"m","RID":"posterIda1","rid":"` + room + `","msg":"x","parseUrls":false},"previewUrls":[]}`},
 			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"` + lobby + `","msg":"x","parseUrls":false},"previewUrls":[]}`},
 			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"support-agents","msg":"x","parseUrls":false},"previewUrls":[]}`},
 			{"POST", "chat.sendMessage", `{"message":{"_id":"m","rid":"` + group + `","msg":"x","parseUrls":true},"previewUrls":[]}`},
@@ -177,16 +177,16 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 			}
 		}
 		if n := len(w.Requests()); n != 0 {
-			t.Errorf("%d requests left", n)
+			t.Errorf("%d requests were sent", n)
 		}
 		k := &connector{name: "rocketchat", proven: guard}
 		var err error
 		if k.poster, err = rest.New(rest.Config{Base: c.URL, Transport: guard}); err != nil {
 			t.Fatal(err)
 		}
-		err = k.send(t.Context(), chat, "m", "x")
-		if !bridge.IsPermanent(err) || !errors.Is(err, errTarget) || !strings.Contains(err.Error(), "refused to post") {
-			t.Errorf("what the bridge hears of it: %v", err)
+		err = k.send(t.Context(), room, "m", "x")
+		if !chat.IsPermanent(err) || !errors.Is(err, errTarget) || !strings.Contains(err.Error(), "refused to post") {
+			t.Errorf("the error of send: %v", err)
 		}
 		for _, rid := range []string{"posterIda1", group} {
 			if err := send(guard, "POST", "chat.sendMessage", `{"message":{"_id":"m`+rid+`","rid":"`+rid+`","msg":"x","parseUrls":false},"previewUrls":[]}`); err != nil {
@@ -200,11 +200,10 @@ func TestPromise3NothingIsPostedWhereAVisitorCanReadIt(t *testing.T) {
 	})
 }
 
-// JSON decoders disagree about names in another case and about what follows a
-// value, so what was checked is what leaves.
-func TestWhatWasCheckedIsWhatIsSent(t *testing.T) {
+// JSON decoders differ in how they read names in another case and data after the value.
+func TestTheTransportSendsTheBodyThatItChecked(t *testing.T) {
 	t.Parallel()
-	w, chat := workspace(t.Errorf)
+	w, room := workspace(t.Errorf)
 	for route, c := range map[string]struct{ want, other string }{
 		"chat.sendMessage": {
 			`{"message":{"_id":"m","rid":"posterIda1","msg":"x","parseUrls":false},"previewUrls":[]}`,
@@ -216,7 +215,7 @@ func TestWhatWasCheckedIsWhatIsSent(t *testing.T) {
 		},
 		"im.create": {`{"username":"bob"}`, ` {"username":"bob,eve","USERNAME":"bob"} "CHAT"`},
 	} {
-		for _, body := range []string{c.want, strings.ReplaceAll(c.other, "CHAT", chat)} {
+		for _, body := range []string{c.want, strings.ReplaceAll(c.other, "CHAT", room)} {
 			req, err := http.NewRequest(http.MethodPost, "https://chat.example.org/chat/api/v1/"+route, strings.NewReader(body))
 			if err != nil {
 				t.Fatal(err)
@@ -235,16 +234,16 @@ func TestWhatWasCheckedIsWhatIsSent(t *testing.T) {
 			}
 			resp.Body.Close()
 			if got := w.Requests()[from].Body; got != c.want {
-				t.Errorf("%s left as %s", body, got)
+				t.Errorf("%s was sent as %s", body, got)
 			}
-			// The transport asks for the body once more where a connection broke.
+			// After a broken connection the transport reads the body again.
 			again, err := sent.GetBody()
 			if err != nil {
 				t.Fatal(err)
 			}
 			text, _ := io.ReadAll(again)
 			if string(text) != c.want || sent.ContentLength != int64(len(c.want)) {
-				t.Errorf("%s would leave again as %s, %d bytes long", body, text, sent.ContentLength)
+				t.Errorf("%s would be sent again as %s, %d bytes long", body, text, sent.ContentLength)
 			}
 		}
 	}
@@ -265,7 +264,7 @@ func TestARoomReadAsALivechatIsNeverATarget(t *testing.T) {
 	}
 	from := len(d.Requests())
 	for range 2 {
-		if _, err := d.Show(t.Context(), bridge.Place{Address: "bob"}, c); !errors.Is(err, errTarget) {
+		if _, err := d.Show(t.Context(), chat.Place{Address: "bob"}, c); !errors.Is(err, errTarget) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -285,21 +284,21 @@ func TestTheLastLivechatRoomsAreRemembered(t *testing.T) {
 		d.livechat(strconv.Itoa(i))
 		for _, id := range []string{"held", strconv.Itoa(max(0, i-remembered+2))} {
 			if !d.young[id] && !d.old[id] {
-				t.Fatalf("%s is forgotten at %d", id, i)
+				t.Fatalf("%s is not remembered at %d", id, i)
 			}
 		}
 		if n := len(d.young) + len(d.old); n > 2*remembered {
-			t.Fatalf("%d ids are kept", n)
+			t.Fatalf("%d ids are remembered", n)
 		}
 	}
 }
 
-func TestTheWorkspaceWouldHaveNoticed(t *testing.T) {
+func TestTheFakeWorkspaceReportsAPostInAChat(t *testing.T) {
 	t.Parallel()
 	for _, token := range []string{posterToken, readerToken} {
 		reports := 0
-		w, chat := workspace(func(string, ...any) { reports++ })
-		for _, body := range []string{`{"roomId":"` + chat + `","text":"x"}`, `{"channel":"` + chat + `","text":"x"}`} {
+		w, room := workspace(func(string, ...any) { reports++ })
+		for _, body := range []string{`{"roomId":"` + room + `","text":"x"}`, `{"channel":"` + room + `","text":"x"}`} {
 			req, _ := http.NewRequest(http.MethodPost, "https://chat.example.org/chat/api/v1/chat.postMessage", strings.NewReader(body))
 			req.Header.Set("X-Auth-Token", token)
 			req.Header.Set("X-User-Id", map[string]string{posterToken: "posterId", readerToken: "readerId"}[token])
@@ -307,7 +306,7 @@ func TestTheWorkspaceWouldHaveNoticed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// The server keeps the poster out, and cannot keep the reader out.
+			// The server refuses the poster, and cannot refuse the reader.
 			if refused := resp.StatusCode != 200; refused != (token == posterToken) {
 				t.Errorf("answered %d", resp.StatusCode)
 			}

@@ -5,25 +5,23 @@ import (
 	"unicode"
 )
 
-// neutral makes words that a visitor may have typed into words and nothing
-// else: one line of plain text that no client of Rocket.Chat reads as markup, a
-// mention, an emoji, a formula, a time, a phone number or an address.
+// neutral makes a text that a visitor may have typed harmless: it returns one line of at
+// most limit runes that no client of Rocket.Chat reads as markup, a mention, an emoji, a
+// formula, a phone number or an address.
 //
-// Every sign that its grammar gives a meaning is replaced by the full-width sign
-// of the same shape, and the dot inside a name like evil.com by a leader dot.
-// Only a colon between digits stays, so that times look like times.
-// There is no escape character that all clients honour, and an invisible sign
-// put between would be carried along when an agent copies the words; a look-alike
-// is never in the grammar, and reads the same.
+// It replaces every character that has a meaning in Rocket.Chat's grammar with the
+// full-width character of the same shape, and the dot inside a name such as evil.com with a
+// leader dot. A colon between digits stays, so that times are readable. Not all clients
+// know an escape character, and an agent who copies the text would also copy an invisible
+// separator. A look-alike has no meaning in the grammar and looks the same.
 //
-// Signs that print nothing or turn the text around (controls, bidirectional
-// marks, zero-width ones) are removed, line ends become spaces, and the result
-// is at most limit runes long.
+// It removes characters that print nothing or change the direction of the text (control
+// characters, bidirectional marks, zero-width characters), and turns line ends into spaces.
 func neutral(s string, limit int) string {
 	var b strings.Builder
-	room := 4 * limit // bounds the work on a hostile megabyte
+	budget := 4 * limit // limits the work on a very long hostile text
 	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {
-		if room--; room < 0 {
+		if budget--; budget < 0 {
 			break
 		}
 		switch {
@@ -37,9 +35,8 @@ func neutral(s string, limit int) string {
 			b.WriteRune(r)
 		}
 	}
-	// The cut puts a sign behind a dot that ended a word, and may take the digit
-	// behind a colon.
-	return undotted(timed(clip(strings.Join(strings.Fields(b.String()), " "), limit)))
+	// Clip first: it may put an ellipsis after a dot, and may remove the digit after a colon.
+	return replaceDots(restoreColons(clip(strings.Join(strings.Fields(b.String()), " "), limit)))
 }
 
 var lookalike = map[rune]rune{
@@ -48,9 +45,8 @@ var lookalike = map[rune]rune{
 	'@': '＠', '#': '＃', '<': '＜', '>': '＞', ':': '：', '+': '＋', '&': '＆',
 }
 
-// invisible reports what leaves no ink: format characters (which hold the
-// bidirectional and zero-width ones), variation selectors, and letters that are
-// drawn as nothing.
+// invisible reports whether r is not drawn: a format character (these include bidirectional
+// and zero-width ones), a variation selector, or a letter without a shape.
 func invisible(r rune) bool {
 	switch r {
 	case '\u034F', '\u115F', '\u1160', '\u17B4', '\u17B5', '\u3164', '\uFFA0', '\u2800':
@@ -59,12 +55,12 @@ func invisible(r rune) bool {
 	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp)
 }
 
-// timed gives the colons between ASCII digits back, as in 03:45. Between two of
-// them there are two digits, as in 03:45:10, and no other number: :100: is an
+// restoreColons turns full-width colons between ASCII digits into plain ones, as in 03:45.
+// A second colon needs exactly two digits before it, as in 03:45:10, because :100: is an
 // emoji.
-func timed(s string) string {
+func restoreColons(s string) string {
 	r := []rune(s)
-	before := -1 // the colon that began this number
+	before := -1 // index of the colon before this number, or -1
 	for i := range r {
 		switch {
 		case digit(r[i]):
@@ -79,9 +75,9 @@ func timed(s string) string {
 
 func digit(r rune) bool { return r >= '0' && r <= '9' }
 
-// undotted replaces every dot that something follows, so that no domain, e-mail
-// address or IP address is left to be linked by itself.
-func undotted(s string) string {
+// replaceDots replaces every dot inside a word, so that clients do not turn domains, e-mail
+// addresses and IP addresses into links.
+func replaceDots(s string) string {
 	r := []rune(s)
 	for i := range r {
 		if r[i] == '.' && i+1 < len(r) && r[i+1] != ' ' {
@@ -91,9 +87,9 @@ func undotted(s string) string {
 	return string(r)
 }
 
-// unlisted keeps a line from becoming an item of a list, or a rule, by how it
-// begins.
-func unlisted(s string) string {
+// escapeListMarker replaces a leading "-" or "1." of a line, so that clients do not show
+// the line as a list item or a rule.
+func escapeListMarker(s string) string {
 	if rest, ok := strings.CutPrefix(s, "-"); ok {
 		return "－" + rest
 	}

@@ -15,16 +15,16 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// livechatBuild is the vendor's own widget, version 1.13.3 of 2022, the latest
-// that was published (npm, @rocket.chat/livechat).
+// livechatBuild is the vendor's own widget: version 1.13.3 of 2022, the latest published one
+// (npm, @rocket.chat/livechat).
 const livechatBuild = "testdata/page/livechat/node_modules/@rocket.chat/livechat/build"
 
-// A livechat is what a workspace answers its widget.
+// A livechat answers the widget's requests as a workspace does.
 type livechat struct {
 	mu     sync.Mutex
 	guests map[string]map[string]string // custom fields by token
 	order  []string                     // tokens as they were registered
-	told   chan struct{}                // after each custom field
+	set    chan struct{}                // receives a value after each custom field
 }
 
 func (l *livechat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +68,7 @@ func (l *livechat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		for _, f := range v.CustomFields {
 			l.guests[v.Token][f.Key] = f.Value
-			l.told <- struct{}{}
+			l.set <- struct{}{}
 		}
 		answer["visitor"] = map[string]any{"_id": "id of " + v.Token, "token": v.Token, "username": "guest-1", "name": v.Name}
 	case what == "livechat/custom.field":
@@ -77,19 +77,19 @@ func (l *livechat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 		l.guests[body.Token][body.Key] = body.Value
-		l.told <- struct{}{}
+		l.set <- struct{}{}
 	}
 	h.Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-// keys waits until a custom field has been told, and gives the guests' keys.
+// keys waits until a custom field is set, and returns the guests' keys.
 func (l *livechat) keys(t *testing.T) (keys []string) {
 	t.Helper()
 	select {
-	case <-l.told:
+	case <-l.set:
 	case <-time.After(time.Minute):
-		t.Fatal("the widget tells nothing")
+		t.Fatal("the widget sets no custom field")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -99,11 +99,11 @@ func (l *livechat) keys(t *testing.T) (keys []string) {
 	return keys
 }
 
-func TestTheVendorsWidgetTellsTheKey(t *testing.T) {
+func TestTheVendorsWidgetSendsTheKey(t *testing.T) {
 	if _, err := os.Stat(livechatBuild); err != nil {
 		t.Skip("the widget is not installed (npm ci --ignore-scripts --prefix connectors/rocketchat/testdata/page/livechat)")
 	}
-	workspace := &livechat{guests: map[string]map[string]string{}, told: make(chan struct{}, 10)}
+	workspace := &livechat{guests: map[string]map[string]string{}, set: make(chan struct{}, 10)}
 	chat := httptest.NewServer(workspace)
 	defer chat.Close()
 	s := newStreet(t, chat.URL)

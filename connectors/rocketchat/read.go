@@ -7,15 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
 const api = "api/v1/"
 
-// A room is what rooms.info tells of a livechat room. Its v.token, where a
-// version still sends it, has no field here.
+// A room is the part of rooms.info that the connector uses for a livechat room. On purpose
+// it has no field for v.token, which some versions send.
 type room struct {
 	ID       string `json:"_id"`
 	Type     string `json:"t"`
@@ -40,14 +41,14 @@ type user struct {
 	Name     string `json:"name"`
 	Active   bool   `json:"active"`
 	Type     string `json:"type"` // "user", "bot", "app", …
-	// Emails are told to those alone who may view-full-other-user-info.
+	// Emails are present only if the reader has view-full-other-user-info.
 	Emails []struct {
 		Address  string `json:"address"`
 		Verified bool   `json:"verified"`
 	} `json:"emails"`
 }
 
-// email is the user's confirmed address, if one is known.
+// email returns the user's confirmed e-mail address, or "".
 func (u user) email() string {
 	for _, e := range u.Emails {
 		if e.Verified {
@@ -57,50 +58,57 @@ func (u user) email() string {
 	return ""
 }
 
-// errNoRoom means that the workspace knows no room of that id.
-var errNoRoom = errors.New("the room is unknown")
+// errNoRoom means that the workspace has no room with that id.
+var errNoRoom = errors.New("the room does not exist")
 
-// read takes the delivery as a hint and asks the workspace: events have no
-// order, and a retry repeats what was true at the first attempt.
-func (c *connector) read(ctx context.Context, d bridge.Delivery) (bridge.Ask, error) {
+// read asks the workspace for the present state of the room in a delivery. The event itself
+// may be out of date: events arrive in any order, and a retry repeats an old body.
+func (c *connector) read(ctx context.Context, d chat.Delivery) (chat.Ask, error) {
 	var e kept
 	err := json.Unmarshal(d.Body, &e)
 	if err == nil && e.Type == typeCommand {
 		return c.readCommand(ctx, d)
 	}
 	if err != nil || e.Room == "" {
-		return bridge.Ask{}, bridge.Permanent(errors.New("the stored delivery cannot be read"))
+		return chat.Ask{}, chat.Permanent(errors.New("the stored delivery cannot be read"))
 	}
 	r, err := c.room(ctx, e.Room)
 	if errors.Is(err, errNoRoom) && e.Type == typeClose {
-		return bridge.Ask{Verb: bridge.Close, Chat: e.Room}, nil
+		return chat.Ask{Verb: chat.Close, Chat: e.Room}, nil
 	}
 	if err != nil {
-		return bridge.Ask{}, err
+		return chat.Ask{}, err
 	}
-	ask := bridge.Ask{Chat: e.Room, ChatURL: c.site.JoinPath("live", url.PathEscape(e.Room)).String()}
+	ask := chat.Ask{Chat: e.Room, ChatURL: c.site.JoinPath("live", url.PathEscape(e.Room)).String()}
 	if !r.Open {
-		ask.Verb = bridge.Close
+		ask.Verb = chat.Close
 		return ask, nil
 	}
-	ask.Verb = bridge.Start
+	ask.Verb = chat.Start
 	if r.ServedBy.ID != "" {
-		if err := c.serve(ctx, &ask, r.ServedBy); err != nil {
-			return bridge.Ask{}, err
+		if err := c.setAgent(ctx, &ask, r.ServedBy); err != nil {
+			return chat.Ask{}, err
 		}
 	}
 	v, err := c.visitor(ctx, r.Visitor.ID)
 	if err != nil {
-		return bridge.Ask{}, err
+		return chat.Ask{}, err
 	}
 	ask.Visitor = cmp.Or(v.Name, v.Username, r.Visitor.Username)
 	if key := asString(v.Fields[c.keyField]); pageKey(key) {
 		ask.Clues.IntegrationIDs = []string{"rocketchat:" + key}
 	}
-	if code := asString(v.Fields[c.codeField]); bridge.IsLookupCode(code) {
-		ask.Clues.LookupCode = code
-	}
+	ask.Clues.LookupCode = codeIn(v.Fields[c.codeField])
 	return ask, nil
+}
+
+// codeIn reads the field in which the visitor typed their code, as text or as a number. A number
+// has no leading zeros, so only one with four digits is certain.
+func codeIn(field any) string {
+	if n, ok := field.(float64); ok && n > 0 {
+		field = strconv.FormatFloat(n, 'f', -1, 64)
+	}
+	return chat.CodeIn(asString(field))
 }
 
 func (c *connector) room(ctx context.Context, id string) (room, error) {
@@ -109,7 +117,7 @@ func (c *connector) room(ctx context.Context, id string) (room, error) {
 	}
 	_, err := c.reader.Get(ctx, api+"rooms.info", url.Values{"roomId": {id}}, &answer)
 	if r, se := refused(err); se != nil && r.noRoom() {
-		return room{}, bridge.Permanent(fmt.Errorf("%w: %w", err, errNoRoom))
+		return room{}, chat.Permanent(fmt.Errorf("%w: %w", err, errNoRoom))
 	}
 	if err != nil {
 		return room{}, c.classify(err, "READER", "view-livechat-rooms")
@@ -118,36 +126,37 @@ func (c *connector) room(ctx context.Context, id string) (room, error) {
 	case r.ID != id:
 		return room{}, errors.New("GET rooms.info: the answer is not about the room")
 	case r.Type != "l":
-		return room{}, bridge.Permanent(errors.New("GET rooms.info: not a livechat room"))
+		return room{}, chat.Permanent(errors.New("GET rooms.info: not a livechat room"))
 	default:
 		c.proven.livechat(id)
 		return r, nil
 	}
 }
 
-// serve fills in who serves the chat. The room's record, written when the agent
-// took it, is enough; the user's own only knows the present names. So whatever
-// the workspace has against telling those, the agent still gets a card.
-func (c *connector) serve(ctx context.Context, ask *bridge.Ask, by served) error {
+// setAgent fills in the agent who serves the chat. The room has the user name that the agent
+// had when they took the chat; users.info has the present names. If the workspace refuses
+// users.info, the name in the room is used, so that the agent still gets a card.
+func (c *connector) setAgent(ctx context.Context, ask *chat.Ask, by served) error {
 	u, err := c.user(ctx, by.ID) // empty after a refusal
 	if r, se := refused(err); err != nil && (se == nil || !r.declined()) {
 		return c.classify(err, "READER", "the right to see users")
+	}
+	if err != nil {
+		c.log.InfoContext(ctx, "names of the agent not read, using the one in the chat", "connector", c.name, "chat", ask.Chat, "agent", by.ID, "err", err)
 	}
 	if u.ID != by.ID {
 		u = user{}
 	}
 	name := cmp.Or(u.Username, by.Username)
-	ask.Agent = bridge.Agent{ID: by.ID, Name: cmp.Or(u.Name, name), Email: u.email()}
+	ask.Agent = chat.Agent{ID: by.ID, Name: cmp.Or(u.Name, name), Email: u.email()}
 	if !username(name) {
-		c.log.WarnContext(ctx, "no card is shown: the agent's user name cannot be written to",
-			"connector", c.name, "chat", ask.Chat, "agent", by.ID)
-		return nil
+		name = noUserName
 	}
-	ask.Place = bridge.Place{Address: name}
+	ask.Place = chat.Place{Address: name}
 	return nil
 }
 
-// user reads a user. Its error is not classified yet.
+// user reads a user. The caller classifies the error.
 func (c *connector) user(ctx context.Context, id string) (user, error) {
 	var answer struct {
 		User user `json:"user"`
@@ -156,9 +165,8 @@ func (c *connector) user(ctx context.Context, id string) (user, error) {
 	return answer.User, err
 }
 
-// visitor reads the visitor of a room. One that is gone (merged or disabled)
-// is no error: the chat is open all the same, and its agent can still use a
-// lookup code.
+// visitor reads the visitor of a room. It returns the zero visitor if the workspace has
+// merged or disabled this one: the chat is still open, and its agent can use a lookup code.
 func (c *connector) visitor(ctx context.Context, id string) (visitor, error) {
 	if id == "" {
 		return visitor{}, nil
@@ -185,8 +193,9 @@ func (c *connector) visitor(ctx context.Context, id string) (visitor, error) {
 	return v, nil
 }
 
-// visitorAt uses the route that every source has, or the one that only an older
-// page of the vendor names (developer.rocket.chat/apidocs/get-visitor-information-by-id-1).
+// visitorAt reads a visitor with livechat/visitors.info or, if singular is set, with
+// livechat/visitor.info, which only an older page of the vendor documents
+// (developer.rocket.chat/apidocs/get-visitor-information-by-id-1).
 func (c *connector) visitorAt(ctx context.Context, id string, singular bool) (visitor, error) {
 	path := api + "livechat/visitors.info"
 	if singular {
@@ -201,8 +210,8 @@ func (c *connector) visitorAt(ctx context.Context, id string, singular bool) (vi
 
 const keyAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-// pageKey reports whether s has the form of the key that our page script draws:
-// 16 to 128 letters, digits, - and _. Anything else was typed by somebody.
+// pageKey reports whether s has the form of a key that our page script makes: 16 to 128
+// letters, digits, - and _. The visitor can put any other text into the field.
 func pageKey(s string) bool {
 	if len(s) < 16 || len(s) > 128 {
 		return false

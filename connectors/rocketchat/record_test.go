@@ -1,21 +1,20 @@
 package rocketchat
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 )
 
-// The requests of a whole run: every kind of event, every state of a card, a
-// hand-over, a channel, a lost answer, a refused edit, checks, a start and a command. With
-// BRIDGE_TEST_ROCKETCHAT_REQUESTS set they are written to that file as JSON
-// lines, for testdata/schemas/run.sh to hold them to the vendor's schemas.
+// The run has every type of event, every state of a card, a hand-over, a channel, a lost
+// answer, a refused edit, checks, a sweep and a command. If BRIDGE_TEST_ROCKETCHAT_REQUESTS
+// names a file, the requests are written to it as JSON lines; testdata/schemas/run.sh checks
+// them with the vendor's schemas.
 func TestRequestsOfAWholeRunAreRecorded(t *testing.T) {
 	d := newCommandDesk(t)
 	d.AddChannel("support-agents", "bob", "cobrowse")
@@ -46,38 +45,37 @@ func TestRequestsOfAWholeRunAreRecorded(t *testing.T) {
 	lost.ID = "lost"
 	d.Fail("chat.sendMessage", rocketchattest.Fault{Done: true, Status: 502}, 1)
 	d.Fail("chat.update", rocketchattest.Fault{Status: 500}, 1)
-	if _, err := d.Show(t.Context(), bridge.Place{Address: "bob"}, lost); err == nil {
-		t.Error("two answers were lost and Show noticed nothing")
+	if _, err := d.Show(t.Context(), chat.Place{Address: "bob"}, lost); err == nil {
+		t.Error("Show reports no error, although two answers were lost")
 	}
 	d.RefuseEdits(true)
-	lost.Ref = d.show(t, "bob", lost) // joined, through chat.getMessage
+	lost.Ref = d.show(t, "bob", lost) // finds the post with chat.getMessage
 	lost.Title = "Changed"
-	d.show(t, "bob", lost) // posted anew
+	d.show(t, "bob", lost) // posts again
 	d.Check(t.Context())
 	d.CheckPlace(t.Context(), "#support-agents")
 
-	ctx, cancel := context.WithCancel(t.Context())
-	d.Take(d.OpenChat(rocketchattest.Visitor{ID: "v2", Username: "guest-8"}), "bob")
-	queued := d.OpenChat(rocketchattest.Visitor{ID: "v3", Username: "guest-9"})
-	d.Listen(ctx, func(_ context.Context, delivery bridge.Delivery) error {
-		if strings.Contains(delivery.Key, queued) {
-			cancel() // the last list
+	d.Take(d.StartChat(rocketchattest.Visitor{ID: "v2", Username: "guest-8"}), "bob")
+	d.StartChat(rocketchattest.Visitor{ID: "v3", Username: "guest-9"})
+	var in inbox
+	d.mustSweep(t, &in)
+	for _, delivery := range in.byKey {
+		if _, err := d.Read(t.Context(), delivery); err != nil {
+			t.Errorf("a room that the sweep found: %v", err)
 		}
-		_, err := d.Read(t.Context(), delivery)
-		return err
-	})
-	if a, err := d.read(t, d.command(t, d.channel, "bob", "!cobrowse 4821")); err != nil || a.Verb != bridge.LookUp {
+	}
+	if a, err := d.read(t, d.command(t, d.channel, "bob", "!cobrowse 4821")); err != nil || a.Verb != chat.LookUp {
 		t.Errorf("the command: %+v, %v", a, err)
 	}
 
 	requests := d.Requests()
 	for _, list := range []string{"onhold=true", "queued=true"} {
 		if !slices.ContainsFunc(requests, func(r rocketchattest.Request) bool { return strings.Contains(r.Query, list) }) {
-			t.Errorf("the run asked for no list with %s", list)
+			t.Errorf("the run requested no list with %s", list)
 		}
 	}
 	for _, route := range []string{"GET me", "GET users.info", "GET rooms.info", "GET livechat/visitors.info", "GET livechat/rooms",
-		"GET livechat/custom-fields", "GET livechat/integrations.settings", "GET chat.getMessage", "GET subscriptions.getOne", "GET /api/info", "POST im.create", "POST chat.sendMessage", "POST chat.update"} {
+		"GET livechat/custom-fields", "GET livechat/units", "GET settings.public", "GET livechat/integrations.settings", "GET chat.getMessage", "GET subscriptions.getOne", "GET /api/info", "POST im.create", "POST chat.sendMessage", "POST chat.update"} {
 		if !slices.Contains(d.routes(0), route) {
 			t.Errorf("the run made no %s", route)
 		}

@@ -1,13 +1,13 @@
-// Package rocketchat connects the bridge to Rocket.Chat Omnichannel.
+// Package rocketchat connects the bridge to Rocket.Chat Omnichannel. Open this file first.
 //
-// It takes the workspace's Omnichannel webhook as a hint, reads the room again
-// before it says anything, and shows cards as direct messages from the bridge's
-// own user to the agent who serves the chat, or in a channel that the operator
-// named. Nothing is ever written to a livechat room, its fields or the answer of
-// the webhook: the visitor can read all of those.
+// A delivery of the Omnichannel webhook only says that something changed: the connector then
+// reads the room from the workspace. It shows a card as a direct message from the bridge's
+// own user to the agent who serves the chat, or in a channel that the operator configured.
+// It never writes to a livechat room, to its fields or into the answer of the webhook,
+// because the visitor can read all of those.
 //
-// Two users keep that promise on the server too: the reader sees livechat rooms
-// and never posts, the poster posts and sees none.
+// It uses two users, so that the server enforces this too: the reader sees livechat rooms
+// and never posts, the poster posts and cannot see livechat rooms.
 package rocketchat
 
 import (
@@ -22,56 +22,54 @@ import (
 	"sync/atomic"
 	"unicode"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/rest"
 )
 
 const (
-	// minSecret is the shortest webhook secret in bytes. The secret is all that
-	// tells a delivery from a forged one: Rocket.Chat signs nothing.
+	// minSecret is the length of the shortest webhook secret in bytes. Rocket.Chat signs
+	// nothing, so the secret alone tells a genuine delivery from a forged one.
 	minSecret = 16
 
-	// maxBody is the largest webhook body in bytes. A session event holds the
-	// whole visible history of its room.
-	maxBody = 8 << 20
+	// maxBody is the size of the largest webhook body in bytes. A LivechatSession event
+	// holds the whole visible history of its room: 40,000 messages are 9 MB.
+	maxBody = 16 << 20
 )
 
-// A Config is what a workspace's administrator and the bridge agreed on.
+// A Config is the configuration of one workspace.
 type Config struct {
 	// Name is the connector's configured name, such as "rocketchat".
 	Name string
-	// URL is the workspace's address, possibly with a path prefix. Agents open
-	// chats there too.
+	// URL is the workspace's address, possibly with a path. Links to chats begin with it.
 	URL *url.URL
-	// Secrets are accepted as X-RocketChat-Livechat-Token: one, or two while
-	// the secret is being changed. Each has at least 16 bytes.
+	// Secrets are the accepted values of X-RocketChat-Livechat-Token: one, or two
+	// during a change. Each has at least 16 bytes.
 	Secrets []string
 	// Reader needs the permissions view-l-room and view-livechat-rooms.
 	Reader Credential
 	// Poster needs the role bot and must not see livechat rooms.
 	Poster Credential
-	// KeyField is the visitor custom field with the page's key; empty means
-	// "upscope_key".
+	// KeyField is the visitor custom field with the page's key; empty means "upscope_key".
 	KeyField string
-	// CodeField is the visitor custom field with a lookup code; empty means
-	// "upscope_code".
+	// CodeField is the visitor custom field with a lookup code; empty means "upscope_code".
 	CodeField string
-	// Command is how agents ask by a message; its zero value is not at all.
+	// Command configures the command for agents; the zero value switches it off.
 	Command Command
-	// ForwardURL gets every event of the webhook as it came; nil means nobody
-	// does. It is https, or http on loopback, without a user.
+	// ForwardURL receives an unchanged copy of every event of the webhook; nil means that
+	// events are not forwarded. It is https, or http on loopback, without a user.
 	ForwardURL *url.URL
 	// ForwardTransport carries requests to ForwardURL; nil means
 	// rest.NewTransport().
 	ForwardTransport http.RoundTripper
 	// Transport carries all other requests; nil means rest.NewTransport().
 	Transport http.RoundTripper
-	// Log is told what an operator may wonder about; nil discards it.
+	// Log receives messages for operators; nil discards them.
 	Log *slog.Logger
 }
 
-// A Credential is a user's id and personal access token
-// (developer.rocket.chat, "Personal Access Tokens").
+// A Credential is the id and the personal access token of a user (developer.rocket.chat,
+// "Personal Access Tokens").
 type Credential struct {
 	UserID string
 	Token  string
@@ -81,7 +79,7 @@ func (c Credential) header() http.Header {
 	return http.Header{"X-User-Id": {c.UserID}, "X-Auth-Token": {c.Token}}
 }
 
-// connector is what the functions of a bridge.Connector share.
+// connector holds what the functions of a chat.Connector share.
 type connector struct {
 	name      string
 	site      *url.URL
@@ -91,28 +89,28 @@ type connector struct {
 	log       *slog.Logger
 
 	commandToken [32]byte
-	channels     map[string]bool // by id and by name; nil where there is no command
+	channels     map[string]bool // of the command, by id or name; nil if there is no command
 	forwards     bool
 
-	anyone *rest.Client
-	reader *rest.Client
-	poster *rest.Client
+	anonymous *rest.Client // without credentials
+	reader    *rest.Client
+	poster    *rest.Client
 
 	readerID   string
 	posterID   string
-	posterName atomic.Pointer[string] // learned once
+	posterName atomic.Pointer[string] // the poster's user name; nil until ownName has read it
 	proven     *provenOnly
 
-	// singular is set once a server turned out to have livechat/visitor.info
-	// in place of livechat/visitors.info.
+	// singular is set if the server has livechat/visitor.info instead of
+	// livechat/visitors.info.
 	singular atomic.Bool
 }
 
-// New checks the configuration, all of it, and returns the connector. It makes
-// no request. Its errors hold no value of a secret.
-func New(c Config) (bridge.Connector, error) {
+// New checks the configuration and returns the connector. It makes no request. Its error
+// reports every fault and holds no secret.
+func New(c Config) (chat.Connector, error) {
 	if err := c.validate(); err != nil {
-		return bridge.Connector{}, err
+		return chat.Connector{}, err
 	}
 	if c.Transport == nil {
 		c.Transport = rest.NewTransport()
@@ -141,19 +139,20 @@ func New(c Config) (bridge.Connector, error) {
 		header    http.Header
 		transport http.RoundTripper
 	}{
-		{&k.anyone, nil, getOnly{c.Transport}},
+		{&k.anonymous, nil, getOnly{c.Transport}},
 		{&k.reader, c.Reader.header(), getOnly{c.Transport}},
 		{&k.poster, c.Poster.header(), k.proven},
 	} {
 		made, err := rest.New(rest.Config{Base: c.URL, Header: client.header, Transport: client.transport})
 		if err != nil {
-			return bridge.Connector{}, err
+			return chat.Connector{}, err
 		}
 		*client.to = made
 	}
-	conn := bridge.Connector{
+	conn := chat.Connector{
 		Name:    c.Name,
 		Title:   "Rocket.Chat",
+		Permit:  k.permit,
 		Accept:  k.accept,
 		MaxBody: maxBody,
 		Read:    k.read,
@@ -162,9 +161,10 @@ func New(c Config) (bridge.Connector, error) {
 		Serving: k.serving,
 		Check:   k.check,
 		Page:    pageScript,
-		Listen:  k.listen,
 
 		CheckPlace: k.checkPlace,
+		Sweep:      k.sweep,
+		SweepEvery: sweepEvery,
 	}
 	if c.ForwardURL != nil {
 		k.forwards = true
@@ -187,7 +187,7 @@ func (c Config) validate() error {
 	fault(len(c.Secrets) == 0 || len(c.Secrets) > 2, "rocketchat: one webhook secret is needed, or two during a change")
 	for _, s := range c.Secrets {
 		fault(len(strings.TrimSpace(s)) < minSecret, "rocketchat: a webhook secret is shorter than %d bytes", minSecret)
-		fault(!headerValue(s), "rocketchat: a webhook secret holds characters that no header can carry")
+		fault(!headerValue(s), "rocketchat: a webhook secret has characters that a header cannot carry")
 	}
 	for _, u := range []struct {
 		who string
@@ -197,16 +197,16 @@ func (c Config) validate() error {
 		fault(u.Token == "" || !headerValue(u.Token), "rocketchat: the %s has no usable token", u.who)
 	}
 	fault(c.Reader.UserID != "" && c.Reader.UserID == c.Poster.UserID,
-		"rocketchat: reader and poster are one user: it could post where visitors read")
+		"rocketchat: reader and poster are the same user, which could then post where visitors read")
 	fault(c.Command.Token != "" && len(strings.TrimSpace(c.Command.Token)) < minSecret,
-		"rocketchat: the token of the command is shorter than %d bytes", minSecret)
-	fault(c.Command.Token != "" && slices.Contains(c.Secrets, c.Command.Token), "rocketchat: the token of the command is the webhook's secret")
-	fault((c.Command.Token == "") != (len(c.Command.Channels) == 0), "rocketchat: a command has a token and at least one channel, or neither")
+		"rocketchat: the command token is shorter than %d bytes", minSecret)
+	fault(c.Command.Token != "" && slices.Contains(c.Secrets, c.Command.Token), "rocketchat: the command token is the same as the webhook secret")
+	fault((c.Command.Token == "") != (len(c.Command.Channels) == 0), "rocketchat: the command needs both a token and at least one channel")
 	for _, channel := range c.Command.Channels {
-		fault(!channelName(channel), "rocketchat: a channel of the command is neither an id nor a name")
+		fault(!channelName(channel), "rocketchat: a command channel is neither an id nor a name")
 	}
 	if c.ForwardURL != nil {
-		// A query is part of many receivers' addresses.
+		// The addresses of many receivers have a query.
 		to := *c.ForwardURL
 		to.RawQuery = ""
 		if err := rest.CheckBase(&to); err != nil {
@@ -216,17 +216,16 @@ func (c Config) validate() error {
 	return errors.Join(faults...)
 }
 
-// channelName reports whether s can be the id or the name of a channel, with or
-// without the # before it. An @ would name a person: a direct message has an id
-// only.
+// channelName reports whether s can be the id or the name of a channel, with or without a
+// leading #. A leading @ stands for a user, so it is not accepted.
 func channelName(s string) bool {
 	s = strings.TrimPrefix(s, "#")
 	return s != "" && len(s) <= 128 && s[0] != '@' && s[0] != '#' &&
 		!strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) })
 }
 
-// headerValue reports whether s is printable ASCII without outer spaces, so that
-// it arrives in a header as it was written.
+// headerValue reports whether s is printable ASCII without leading and trailing spaces, so
+// that a header carries it unchanged.
 func headerValue(s string) bool {
 	for _, b := range []byte(s) {
 		if b < ' ' || b > '~' {
@@ -236,7 +235,7 @@ func headerValue(s string) bool {
 	return s == strings.TrimSpace(s)
 }
 
-// env names a variable of this connector's configuration.
+// env returns the name of a variable of this connector, such as "ROCKETCHAT_URL".
 func (c *connector) env(suffix string) string {
-	return strings.ToUpper(strings.ReplaceAll(c.name, "-", "_")) + "_" + suffix
+	return settings.ConnectorPrefix(c.name) + "_" + suffix
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 )
 
-// serving asks who serves a room now. An agent presses a button long after the
-// event that put it there, and the event of a hand-over may be lost.
-func (c *connector) serving(ctx context.Context, chat string) (agent string, open bool, err error) {
-	r, err := c.room(ctx, chat)
+// serving returns who serves a room now, and whether it is open. It asks the workspace, since
+// the event of a hand-over may be late or lost.
+func (c *connector) serving(ctx context.Context, room string) (agent string, open bool, err error) {
+	r, err := c.room(ctx, room)
 	if errors.Is(err, errNoRoom) {
 		return "", false, nil
 	}

@@ -7,35 +7,35 @@ import (
 	"slices"
 	"strings"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/rest"
 )
 
-// Settings are the variables of one workspace, each below its prefix:
+// Settings are the variables of one workspace. Each begins with the connector's prefix:
 // ROCKETCHAT_URL, or ROCKETCHAT_EMEA_URL for the connector "rocketchat-emea".
 type Settings struct {
 	URL              string `split_words:"true" need:"yes" desc:"address of the workspace, possibly with a path"`
 	WebhookSecret    string `split_words:"true" need:"yes" desc:"secret token of the Omnichannel webhook"`
-	WebhookSecretOld string `split_words:"true" desc:"the token before, accepted while it is being changed"`
+	WebhookSecretOld string `split_words:"true" desc:"previous secret token, still accepted during a change"`
 	ReaderID         string `split_words:"true" need:"yes" desc:"user id of the user who reads livechat rooms"`
 	ReaderToken      string `split_words:"true" need:"yes" desc:"personal access token of the reader"`
-	PosterID         string `split_words:"true" need:"yes" desc:"user id of the user who writes to agents; must not see livechat rooms"`
+	PosterID         string `split_words:"true" need:"yes" desc:"user id of the user who writes to agents; must not be able to see livechat rooms"`
 	PosterToken      string `split_words:"true" need:"yes" desc:"personal access token of the poster"`
-	Field            string `split_words:"true" default:"upscope_key" desc:"visitor custom field that holds the page key"`
-	CodeField        string `split_words:"true" default:"upscope_code" desc:"visitor custom field that holds a lookup code"`
-	CommandToken     string `split_words:"true" desc:"token of the outgoing integration by which agents ask; empty: there is none"`
-	CommandChannels  string `split_words:"true" desc:"comma list of the channels, by id or name, in which it may be used"`
-	ForwardURL       string `split_words:"true" desc:"gets each event of the webhook as it came, since Rocket.Chat has one webhook only"`
+	Field            string `split_words:"true" default:"upscope_key" desc:"visitor custom field with the key that the page script makes"`
+	CodeField        string `split_words:"true" default:"upscope_code" desc:"visitor custom field with a lookup code"`
+	CommandToken     string `split_words:"true" desc:"token of the outgoing integration for the agents' command; empty: no command"`
+	CommandChannels  string `split_words:"true" desc:"comma-separated list of the channels, by id or name, in which the command works"`
+	ForwardURL       string `split_words:"true" desc:"address of another system that gets a copy of each event, since Rocket.Chat has only one webhook; not the bridge's own address"`
 }
 
-// idForm is that of user ids, and of custom fields (RocketChat/Rocket.Chat-Open-API,
+// idForm is the form of user ids and of custom fields (RocketChat/Rocket.Chat-Open-API,
 // omnichannel.yaml, custom-fields.save).
 var idForm = regexp.MustCompile(`^[0-9A-Za-z_-]+$`)
 
-// Open makes a connector from the variables below prefix. Faults go to the
-// reader; with any, the connector is not usable.
-func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, log *slog.Logger) bridge.Connector {
+// Open makes a connector from the variables that begin with prefix. It reports every fault
+// to r; if there is one, the connector has a name only and cannot be used.
+func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, log *slog.Logger) chat.Connector {
 	var s Settings
 	before := len(r.Faults())
 	r.Group(prefix, &s)
@@ -63,40 +63,39 @@ func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, 
 		}
 	}
 	if s.ReaderID != "" && s.ReaderID == s.PosterID {
-		r.Fault(variable("POSTER_ID"), "is the reader as well: it could write where visitors read, so two users are needed")
+		r.AddFault(variable("POSTER_ID"), "must not be the reader: two users are needed, so that the one who writes cannot see chats with customers")
 	}
 	for suffix, value := range map[string]string{"READER_ID": s.ReaderID, "POSTER_ID": s.PosterID, "FIELD": s.Field, "CODE_FIELD": s.CodeField} {
 		if value != "" && !idForm.MatchString(value) {
-			r.Fault(variable(suffix), "may hold letters, digits, - and _ only")
+			r.AddFault(variable(suffix), "may hold letters, digits, - and _ only")
 		}
 	}
 	switch {
 	case s.CommandToken != "" && len(c.Command.Channels) == 0:
-		r.Fault(variable("COMMAND_CHANNELS"), "is not set: name the channels in which "+variable("COMMAND_TOKEN")+" is good for the command")
+		r.AddFault(variable("COMMAND_CHANNELS"), "is not set: list the channels in which the command of "+variable("COMMAND_TOKEN")+" works")
 	case s.CommandToken == "" && len(c.Command.Channels) > 0:
-		r.Fault(variable("COMMAND_TOKEN"), "is not set: it is the token of the outgoing integration for "+variable("COMMAND_CHANNELS"))
+		r.AddFault(variable("COMMAND_TOKEN"), "is not set: it must be the token of the outgoing integration in "+variable("COMMAND_CHANNELS"))
 	case !slices.ContainsFunc(c.Command.Channels, func(name string) bool { return !channelName(name) }):
 	default:
-		r.Fault(variable("COMMAND_CHANNELS"), "must be a comma list of ids or names of channels, such as cobrowse-desk")
+		r.AddFault(variable("COMMAND_CHANNELS"), "must be a comma-separated list of channels, by id or name, such as cobrowse-desk")
 	}
 	if s.ForwardURL != "" {
-		// What many receivers have in place of a password is in the query.
+		// The query of many receivers contains a secret.
 		address, query, _ := strings.Cut(s.ForwardURL, "?")
-		if strings.Contains(query, "#") || query != "" && !headerValue(query) {
-			r.Fault(variable("FORWARD_URL"), "must have no fragment and no spaces in it")
-		}
-		if c.ForwardURL = r.URL(variable("FORWARD_URL"), address); c.ForwardURL != nil {
+		if strings.Contains(s.ForwardURL, "#") || query != "" && !headerValue(query) {
+			r.AddFault(variable("FORWARD_URL"), "must not contain a fragment (#…) or spaces")
+		} else if c.ForwardURL = r.URL(variable("FORWARD_URL"), address); c.ForwardURL != nil {
 			c.ForwardURL.RawQuery = query
-			r.Hide(query)
+			r.RedactInLogs(query)
 		}
-		c.ForwardTransport = bridge.Upstream(name+" forward", rest.NewTransport(), log)
+		c.ForwardTransport = rest.Upstream(name+" forward", rest.NewTransport(), log)
 	}
 	if len(r.Faults()) > before {
-		return bridge.Connector{Name: name}
+		return chat.Connector{Name: name}
 	}
 	k, err := New(c)
 	if err != nil {
-		r.Fault(variable("URL"), "and the settings beside it do not fit together: "+err.Error())
+		r.AddFault(variable("URL"), "and the other settings do not work together: "+err.Error())
 	}
 	return k
 }

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/settings"
 )
 
-// open reads a workspace's settings with some variables more, or others.
-func open(t *testing.T, variables map[string]string) (bridge.Connector, *settings.Reader) {
+// open reads a workspace's settings. variables adds to the default ones or replaces them.
+func open(t *testing.T, variables map[string]string) (chat.Connector, *settings.Reader) {
 	t.Helper()
 	all := map[string]string{
 		"URL": "https://chat.example.org", "WEBHOOK_SECRET": testSecret, "READER_ID": "r", "READER_TOKEN": readerToken,
@@ -41,10 +41,10 @@ func TestSettingsOfTheCommandAndOfForwarding(t *testing.T) {
 		"a short token":              {map[string]string{"COMMAND_TOKEN": "short", "COMMAND_CHANNELS": "desk"}, []string{"ROCKETCHAT_COMMAND_TOKEN is too short"}},
 		"the webhook's secret":       {map[string]string{"COMMAND_TOKEN": testSecret, "COMMAND_CHANNELS": "desk"}, []string{"has the same value as"}},
 		"a receiver":                 {map[string]string{"FORWARD_URL": "https://crm.example.org/in?key=crm-key-Thoo9ieb"}, nil},
-		"a receiver here":            {map[string]string{"FORWARD_URL": "http://127.0.0.1:9000/in"}, nil},
-		"a receiver in the open":     {map[string]string{"FORWARD_URL": "http://crm.example.org/in"}, []string{"ROCKETCHAT_FORWARD_URL must begin with https://"}},
-		"a receiver with a password": {map[string]string{"FORWARD_URL": "https://u:crm-key-Thoo9ieb@crm.example.org/in"}, []string{"ROCKETCHAT_FORWARD_URL must have no user"}},
-		"a receiver with a fragment": {map[string]string{"FORWARD_URL": "https://crm.example.org/in?key=x#crm-key-Thoo9ieb"}, []string{"ROCKETCHAT_FORWARD_URL must have no fragment"}},
+		"a receiver on loopback":     {map[string]string{"FORWARD_URL": "http://127.0.0.1:9000/in"}, nil},
+		"a receiver without TLS":     {map[string]string{"FORWARD_URL": "http://crm.example.org/in"}, []string{"ROCKETCHAT_FORWARD_URL must begin with https://"}},
+		"a receiver with a password": {map[string]string{"FORWARD_URL": "https://u:crm-key-Thoo9ieb@crm.example.org/in"}, []string{"ROCKETCHAT_FORWARD_URL must not contain a user"}},
+		"a receiver with a fragment": {map[string]string{"FORWARD_URL": "https://crm.example.org/in?key=x#crm-key-Thoo9ieb"}, []string{"ROCKETCHAT_FORWARD_URL must not contain a fragment"}},
 		"no address":                 {map[string]string{"FORWARD_URL": "crm-key-Thoo9ieb"}, []string{"ROCKETCHAT_FORWARD_URL must be an address"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestSettingsOfTheCommandAndOfForwarding(t *testing.T) {
 				got = append(got, f.Error())
 				for _, secret := range []string{commandToken, testSecret, "crm-key"} {
 					if strings.Contains(f.Error(), secret) {
-						t.Errorf("a secret is told: %v", f)
+						t.Errorf("a fault contains a secret: %v", f)
 					}
 				}
 			}
@@ -67,7 +67,7 @@ func TestSettingsOfTheCommandAndOfForwarding(t *testing.T) {
 			for _, secret := range []string{c.variables["COMMAND_TOKEN"], "key=crm-key-Thoo9ieb"} {
 				if c.faults == nil && strings.Contains(c.variables["COMMAND_TOKEN"]+c.variables["FORWARD_URL"], secret) && secret != "" &&
 					!slices.Contains(r.Secrets(), secret) {
-					t.Errorf("%q is not kept out of the log", secret)
+					t.Errorf("%q is not hidden from the log", secret)
 				}
 			}
 		})

@@ -12,15 +12,16 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/browsertest"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
+
+	"go.uber.org/goleak"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+var rewrite = flag.Bool("rewrite", false, "write the golden files again")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(browsertest.Main{M: m}) }
 
 const (
 	testSecret   = "webhook-secret-Uy8ohs0e"
@@ -33,12 +34,12 @@ const (
 // desk is a workspace with two agents and one open chat, and the connector.
 type desk struct {
 	*rocketchattest.Workspace
-	bridge.Connector
+	chat.Connector
 	chat string
 	log  *bytes.Buffer
 }
 
-// Forward is the workspace's: it hands a chat over.
+// Forward is the Forward of the workspace, which hands a chat over, not the connector's.
 func (d *desk) Forward(room, username string) { d.Workspace.Forward(room, username) }
 
 func workspace(report func(string, ...any)) (*rocketchattest.Workspace, string) {
@@ -51,7 +52,7 @@ func workspace(report func(string, ...any)) (*rocketchattest.Workspace, string) 
 	w.AddUser(rocketchattest.User{ID: "a2", Username: "eve", Name: "Eve Evans", Roles: []string{"user", "livechat-agent"}})
 	w.AddField("upscope_key", "visitor")
 	w.AddField("upscope_code", "visitor")
-	return w, w.OpenChat(rocketchattest.Visitor{
+	return w, w.StartChat(rocketchattest.Visitor{
 		ID: "v1", Username: "guest-7", Name: "Ann", Token: visitorToken, Email: "ann@example.org",
 		Fields: map[string]string{"upscope_key": testKey},
 	})
@@ -68,11 +69,11 @@ func config(t *testing.T, base string) Config {
 	}
 }
 
-// newDesk joins them without a network, so that it works in virtual time too.
+// newDesk connects both without a network, so that it also works in simulated time.
 func newDesk(t *testing.T, change ...func(*Config)) *desk {
 	t.Helper()
-	w, chat := workspace(t.Errorf)
-	d := &desk{Workspace: w, chat: chat, log: new(bytes.Buffer)}
+	w, room := workspace(t.Errorf)
+	d := &desk{Workspace: w, chat: room, log: new(bytes.Buffer)}
 	c := config(t, "https://chat.example.org/chat")
 	c.Transport = inMemory(w)
 	c.Log = slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -87,7 +88,7 @@ func newDesk(t *testing.T, change ...func(*Config)) *desk {
 	return d
 }
 
-// inMemory calls a handler as if over the network.
+// A handlerTransport calls a handler instead of a server.
 type handlerTransport struct{ http.Handler }
 
 func inMemory(h http.Handler) http.RoundTripper { return handlerTransport{h} }
@@ -107,35 +108,35 @@ func (h handlerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// clean fails if text holds anything that no text may hold.
+// clean fails if text contains a secret or a link of a card.
 func clean(t *testing.T, where, text string) {
 	t.Helper()
 	for _, s := range []string{testSecret, readerToken, posterToken, visitorToken, "/w/"} {
 		if strings.Contains(text, s) {
-			t.Errorf("%s holds %q", where, s)
+			t.Errorf("%s contains %q", where, s)
 		}
 	}
 }
 
-func (d *desk) receipt(t *testing.T, body []byte, header http.Header) (bridge.Receipt, error) {
+func (d *desk) receipt(t *testing.T, body []byte, header http.Header) (chat.Receipt, error) {
 	t.Helper()
 	req := httptest.NewRequest(http.MethodPost, "/hooks/rocketchat", bytes.NewReader(body))
 	req.Header = header
 	return d.Accept(req, body)
 }
 
-// ask takes an event of the chat as it is now, all the way through Read.
-func (d *desk) ask(t *testing.T, kind string) (bridge.Ask, error) {
+// ask makes an event of the chat in its present state, and returns what Read makes of it.
+func (d *desk) ask(t *testing.T, kind string) (chat.Ask, error) {
 	t.Helper()
 	body, header := d.Event(kind, d.chat)
 	r, err := d.receipt(t, body, header)
 	if err != nil || r.Key == "" {
-		t.Fatalf("%s was not taken: %+v, %v", kind, r, err)
+		t.Fatalf("%s was not accepted: %+v, %v", kind, r, err)
 	}
-	return d.Read(t.Context(), bridge.Delivery{Key: r.Key, Body: r.Body, Received: time.Now()})
+	return d.Read(t.Context(), chat.Delivery{Key: r.Key, Body: r.Body, Received: time.Now()})
 }
 
-func (d *desk) mustAsk(t *testing.T, kind string) bridge.Ask {
+func (d *desk) mustAsk(t *testing.T, kind string) chat.Ask {
 	t.Helper()
 	a, err := d.ask(t, kind)
 	if err != nil {
@@ -144,26 +145,26 @@ func (d *desk) mustAsk(t *testing.T, kind string) bridge.Ask {
 	return a
 }
 
-func (d *desk) show(t *testing.T, to string, c bridge.Card) bridge.Ref {
+func (d *desk) show(t *testing.T, to string, c chat.Card) chat.Ref {
 	t.Helper()
-	ref, err := d.Show(t.Context(), bridge.Place{Address: to}, c)
+	ref, err := d.Show(t.Context(), chat.Place{Address: to}, c)
 	if err != nil {
 		t.Fatalf("Show to %s: %v", to, err)
 	}
 	return ref
 }
 
-func exampleCard() bridge.Card {
-	return bridge.Card{
+func exampleCard() chat.Card {
+	return chat.Card{
 		ID:     "0197f3b2c1d4",
 		Title:  "Co-browse with Ann",
-		Lines:  []bridge.Line{{Label: "Page", Text: "Basket"}},
-		Button: bridge.Link{Label: "Watch", Address: "https://bridge.example.org/w/4kqRs7"},
-		Chat:   bridge.Link{Label: "Open the chat", Address: "https://chat.example.org/chat/live/room1"},
+		Lines:  []chat.Line{{Label: "Page", Text: "Basket"}},
+		Button: chat.Link{Label: "Co-browse", Address: "https://bridge.example.org/w/4kqRs7"},
+		Chat:   chat.Link{Label: "Open the chat", Address: "https://chat.example.org/chat/live/room1"},
 	}
 }
 
-// requests are "METHOD route" of what the workspace got since the last call.
+// routes returns "METHOD route" of the requests that the workspace got, without the first from.
 func (d *desk) routes(from int) []string {
 	var list []string
 	for _, r := range d.Requests()[from:] {

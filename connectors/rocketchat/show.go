@@ -11,10 +11,10 @@ import (
 	"net/url"
 	"strings"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
-// What is posted, field for field as the vendor's request schemas have it
+// The bodies of requests that post, with the fields of the vendor's request schemas
 // (@rocket.chat/rest-typings, v1/chat and v1/dm/DmCreateProps).
 type (
 	imCreate struct {
@@ -22,15 +22,16 @@ type (
 	}
 	sendMessage struct {
 		Message message `json:"message"`
-		// PreviewURLs are the links to make previews of: always none, never absent.
+		// PreviewURLs are the links of which the server makes previews. The list is always
+		// present and empty.
 		PreviewURLs []string `json:"previewUrls"`
 	}
 	message struct {
 		ID  string `json:"_id"`
 		RID string `json:"rid"`
 		Msg string `json:"msg"`
-		// ParseURLs false keeps servers before 6.3, which have no previewUrls,
-		// from opening links (app/lib/server/functions/parseUrlsInMessage.ts).
+		// ParseURLs is false, so that servers before 6.3, which do not know previewUrls, do
+		// not open links (app/lib/server/functions/parseUrlsInMessage.ts).
 		ParseURLs bool `json:"parseUrls"`
 	}
 	update struct {
@@ -41,7 +42,7 @@ type (
 	}
 )
 
-// A posted message, as chat.sendMessage, chat.update and chat.getMessage answer.
+// A posted message, as chat.sendMessage, chat.update and chat.getMessage return it.
 type posted struct {
 	Message struct {
 		ID  string `json:"_id"`
@@ -50,21 +51,22 @@ type posted struct {
 	} `json:"message"`
 }
 
-// elsewhere reports whether the answer names another room than rid.
-func (p posted) elsewhere(rid string) bool {
+// inOtherRoom reports whether the message is in another room than rid. It is false if the
+// answer has no room.
+func (p posted) inOtherRoom(rid string) bool {
 	return p.Message.RID != "" && p.Message.RID != rid
 }
 
-// show posts the card to the agent or in the channel, or edits it. A message's id is derived from
-// the card and the place, and the server does not insert an id twice, so
-// showing a card again after a doubtful failure finds the earlier post.
-func (c *connector) show(ctx context.Context, p bridge.Place, card bridge.Card) (bridge.Ref, error) {
+// show posts the card to the agent or in the channel, or edits it. The message's id is
+// derived from the card and the place, and the server does not insert an id twice. So if the
+// answer to a post was lost, showing the card again finds that post.
+func (c *connector) show(ctx context.Context, p chat.Place, card chat.Card) (chat.Ref, error) {
 	if p.Connector != "" && p.Connector != c.name {
-		return "", bridge.Permanent(errors.New("the place belongs to another connector"))
+		return "", chat.Permanent(errors.New("the place belongs to another connector"))
 	}
 	body, err := layout(card)
 	if err != nil {
-		return "", bridge.Permanent(err)
+		return "", chat.Permanent(err)
 	}
 	rid, err := c.target(ctx, p.Address, card)
 	if err != nil {
@@ -72,13 +74,13 @@ func (c *connector) show(ctx context.Context, p bridge.Place, card bridge.Card) 
 	}
 	if card.Ref != "" {
 		in, id, _ := strings.Cut(string(card.Ref), "/")
-		// A message elsewhere is not ours to edit: the place is another room now.
+		// If the place is another room now, the old message stays and a new one is posted.
 		if in == rid && id != "" {
 			err := c.edit(ctx, rid, id, body)
-			if !denied(err) {
+			if !uneditable(err) {
 				return card.Ref, c.classifyPost(err)
 			}
-			c.log.InfoContext(ctx, "the message cannot be edited, posting a new one",
+			c.log.InfoContext(ctx, "message not edited, posting a new one",
 				"connector", c.name, "card", card.ID, "err", err)
 		}
 	}
@@ -86,11 +88,11 @@ func (c *connector) show(ctx context.Context, p bridge.Place, card bridge.Card) 
 	if err := c.send(ctx, rid, id, body); err != nil {
 		return "", err
 	}
-	return bridge.Ref(rid + "/" + id), nil
+	return chat.Ref(rid + "/" + id), nil
 }
 
-// messageID is the id of a card's message: the same for the same card, place
-// and message before it, and unknown to anybody who does not know the card's id.
+// messageID hashes parts into the id of a message. The same card, place and previous message
+// give the same id, which cannot be guessed without the card's id.
 func messageID(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
@@ -99,6 +101,7 @@ func messageID(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
+// send posts a message, or updates it if the server has a message with this id already.
 func (c *connector) send(ctx context.Context, rid, id, body string) error {
 	var answer posted
 	_, err := c.poster.Post(ctx, api+"chat.sendMessage", sendMessage{
@@ -106,41 +109,41 @@ func (c *connector) send(ctx context.Context, rid, id, body string) error {
 		PreviewURLs: []string{},
 	}, &answer)
 	switch r, se := refused(err); {
-	case err == nil && answer.elsewhere(rid):
-		return bridge.Permanent(errors.New("POST chat.sendMessage: the server posted in another room"))
+	case err == nil && answer.inOtherRoom(rid):
+		return chat.Permanent(errors.New("POST chat.sendMessage: the server posted in another room"))
 	case err == nil && answer.Message.ID == id:
 		return nil
-	case err != nil && (se == nil || r.tooMany() || r.Status == http.StatusUnauthorized):
-		// Nobody knows whether it was posted, or it certainly was not. The next
-		// call sends the same id.
+	case err != nil && (se == nil || r.tooMany() || r.badToken() || r.readOnly() || r.secondFactor()):
+		// The message was not posted, or it is not known whether it was. The next call
+		// sends the same id.
 		return c.classifyPost(err)
 	}
-	// The server refuses an id that is there already, with a text of no meaning
-	// or an answer without a message: look whether the post is there.
-	there, lookErr := c.join(ctx, rid, id, body)
+	// The server answers an id that exists already with a vague error, or without a
+	// message. So check whether the message exists.
+	exists, lookErr := c.updateExisting(ctx, rid, id, body)
 	switch {
-	case there:
+	case exists:
 		return nil
 	case lookErr != nil:
 		return lookErr
 	}
-	return c.classifyPost(cmp.Or(err, errors.New("POST chat.sendMessage: the message is not there")))
+	return c.classifyPost(cmp.Or(err, errors.New("POST chat.sendMessage: the message does not exist")))
 }
 
-// join brings a message that an earlier call may have posted up to date, and
-// reports whether it is there.
-func (c *connector) join(ctx context.Context, rid, id, body string) (bool, error) {
+// updateExisting updates a message that an earlier call may have posted, and reports whether
+// it exists.
+func (c *connector) updateExisting(ctx context.Context, rid, id, body string) (bool, error) {
 	err := c.edit(ctx, rid, id, body)
 	if err == nil {
 		return true, nil
 	}
-	if !denied(err) {
+	if !uneditable(err) {
 		return false, c.classifyPost(err)
 	}
-	// Editing may be switched off: then the message stays as it is.
+	// If editing is switched off, the message stays unchanged.
 	var answer posted
 	_, err = c.poster.Get(ctx, api+"chat.getMessage", url.Values{"msgId": {id}}, &answer)
-	if denied(err) {
+	if unseen(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -150,25 +153,39 @@ func (c *connector) join(ctx context.Context, rid, id, body string) (bool, error
 	return m.ID == id && m.RID == rid && m.By.ID == c.posterID, nil
 }
 
-// edit changes the text of a message: attachments cannot be changed, so all of a
-// card is in its text.
+// edit changes the text of a message. The whole card is in the text, since the server cannot
+// change attachments.
 func (c *connector) edit(ctx context.Context, rid, id, body string) error {
 	var answer posted
 	_, err := c.poster.Post(ctx, api+"chat.update", update{
 		RoomID: rid, MsgID: id, Text: body, PreviewURLs: []string{},
 	}, &answer)
-	if err == nil && answer.elsewhere(rid) {
-		return bridge.Permanent(errors.New("POST chat.update: the server edited in another room"))
+	if err == nil && answer.inOtherRoom(rid) {
+		return chat.Permanent(errors.New("POST chat.update: the server edited in another room"))
 	}
 	return err
 }
 
-// denied means that the server will not let the poster change or see this
-// message: it is gone, too old, or Message_AllowEditing is off.
-func denied(err error) bool {
-	r, se := refused(err)
-	return se != nil && !r.tooMany() &&
-		(r.Status == http.StatusBadRequest || r.Status == http.StatusForbidden || r.absent())
+// uneditable reports whether the server refuses for good to change this message: it was
+// deleted, is in another room or too old, or Message_AllowEditing is off (app/lib/server/methods/
+// updateMessage.ts, app/api/server/v1/chat.ts). After any other refusal the message is still
+// there, and a new post would be a second one.
+func uneditable(err error) bool {
+	r, _ := refused(err)
+	switch {
+	case r.absent():
+		return true
+	case r.says("error-action-not-allowed", "error-message-editing-blocked", "error-message-not-found"):
+		return r.Status == http.StatusBadRequest || r.Status == http.StatusForbidden
+	}
+	return r.Status == http.StatusBadRequest && r.Failed &&
+		(strings.HasPrefix(r.Error, "No message found with the id of") || strings.HasPrefix(r.Error, "The room id provided does not match"))
+}
+
+// unseen reports whether chat.getMessage finds no such message. It then gives no reason.
+func unseen(err error) bool {
+	r, _ := refused(err)
+	return r.absent("error-message-not-found") || r.Status == http.StatusBadRequest && r.Failed && r.Error == "" && r.Type == ""
 }
 
 func (c *connector) classifyPost(err error) error {

@@ -1,57 +1,48 @@
 package rocketchat
 
 import (
-	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/connectortest"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 )
 
 func TestConnectorPassesTheSuite(t *testing.T) {
 	connectortest.Run(t, connectortest.Harness{
-		New: newService, Verdict: verdict,
+		New:      newService,
 		Optional: func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/users.info") },
+		OddFields: []string{
+			"name", "v.username", "visitor.username", "livechatData", "visitorEmails", "phone", "ip", "fname", "ts", "status",
+		},
 	})
 }
 
-// In a channel the suite's cards are public, as all are where agents sign in.
 func TestConnectorPassesTheSuiteInAChannel(t *testing.T) {
 	connectortest.Run(t, connectortest.Harness{
 		New: func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) connectortest.Service {
 			d := newDesk(t, func(c *Config) { c.Transport = wrap(c.Transport) })
 			group := d.AddChannel("support-agents", "bob", "eve", "cobrowse")
 			return connectortest.Service{
-				Connector: bridge.Connector{Name: d.Name, Show: func(ctx context.Context, p bridge.Place, c bridge.Card) (bridge.Ref, error) {
-					c.Public = true
-					return d.Show(ctx, p, c)
-				}},
+				Connector:    chat.Connector{Name: d.Name, Show: d.Show, Shared: d.Shared, AllShared: d.AllShared, SignsPresses: d.SignsPresses},
 				Secrets:      []string{testSecret, readerToken, posterToken, visitorToken},
-				Place:        bridge.Place{Connector: "rocketchat", Address: "#support-agents"},
-				Shown:        func() []string { return texts(d.PostsIn(group)) },
+				Place:        channelPlace,
+				Team:         channelPlace,
+				Shown:        func(chat.Place) []string { return texts(d.PostsIn(group)) },
+				Markup:       inMarkup,
 				VisitorReads: func() []string { return d.VisitorReads(d.chat) },
 			}
 		},
-		Verdict: verdict,
 	})
 }
 
-func verdict(status int) connectortest.Verdict {
-	switch {
-	case status == http.StatusTooManyRequests:
-		return connectortest.Wait
-	case status < 400, status >= 500:
-		return connectortest.Retry
-	}
-	switch status {
-	case 401, 403, 404, 405, 408, 425: // an operator can mend these, or time
-		return connectortest.Retry
-	}
-	return connectortest.Permanent
-}
+var channelPlace = chat.Place{Connector: "rocketchat", Address: "#support-agents"}
+
+// inMarkup is read by at least one client (developer.rocket.chat, "Message formatting").
+var inMarkup = []string{"[Pay](https://evil.example)", "https://evil.example", "evil.example", "@all", "#general", "*bold*", "_it_", "~no~", "`code`", ":smile:"}
 
 func newService(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) connectortest.Service {
 	d := newDesk(t, func(c *Config) {
@@ -68,6 +59,15 @@ func newService(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) co
 	}
 	taken, header := d.Event(typeTaken, d.chat)
 	closing, _ := d.Event(typeClose, d.chat)
+	after := func(kind string, change func()) func() []byte {
+		return func() []byte {
+			change()
+			body, _ := d.Event(kind, d.chat)
+			return body
+		}
+	}
+	forward := after(typeForward, func() { d.Forward(d.chat, "eve") })
+	group := d.AddChannel("support-agents", "bob", "eve", "cobrowse")
 	bare := header.Clone()
 	bare.Del(tokenHeader)
 
@@ -85,29 +85,59 @@ func newService(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) co
 	add(typeMessage)
 	d.Forward(d.chat, "eve")
 	add(typeForward)
-	d.Forward(d.chat, "bob") // as it was, for the calls
+	d.Forward(d.chat, "bob") // back to the first agent, for the calls
 
-	other := d.OpenChat(rocketchattest.Visitor{ID: "v2", Username: "guest-8", Token: visitorToken})
+	other := d.StartChat(rocketchattest.Visitor{ID: "v2", Username: "guest-8", Token: visitorToken})
 	body, _ := d.Event(typeStart, other)
 	different = append(different, body)
 
+	named := func(room, key string) []byte {
+		var fields map[string]any
+		if err := json.Unmarshal(closing, &fields); err != nil {
+			t.Fatal(err)
+		}
+		fields["_id"], fields["closedAt"] = room, key
+		body, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return body
+	}
 	return connectortest.Service{
 		Connector: d.Connector,
 		Secrets:   []string{testSecret, readerToken, posterToken, visitorToken, "crm-key-Thoo9ieb"},
 		Genuine: func(body []byte) connectortest.Request {
 			return request("genuine", testSecret, bare, body)
 		},
-		Event:   func() []byte { return taken },
-		Closing: func() []byte { return closing },
+		Event:    func() []byte { return taken },
+		Closing:  after(typeClose, func() { d.CloseChat(d.chat) }),
+		HandOver: forward,
+		Release:  after(typeQueued, func() { d.Queue(d.chat) }),
+		Remove:   func() { d.RemoveRoom(d.chat) },
+		Keyed:    func(key string) []byte { return named(d.chat, key) },
+		Named:    named,
 		Forged: []connectortest.Request{
 			request("another workspace's secret", "another-secret-of-a-workspace", bare, taken),
 			request("the reader's token as the secret", readerToken, bare, taken),
-			request("a body that is no JSON", "x", bare, []byte("{")),
+			request("a body that is not JSON", "x", bare, []byte("{")),
 		},
-		Same:         [][]byte{taken, append([]byte(" \n"), taken...)},
-		Different:    different,
-		Place:        bridge.Place{Connector: "rocketchat", Address: "bob"},
-		Shown:        func() []string { return texts(d.Posts("bob")) },
+		Same:      [][]byte{taken, append([]byte(" \n"), taken...)},
+		Different: different,
+		Open: func() {
+			room := d.StartChat(rocketchattest.Visitor{ID: "v2", Username: "guest-8", Token: visitorToken})
+			d.Take(room, "bob")
+		},
+		PageSize: pageSize,
+		News:     forward,
+		Place:    chat.Place{Connector: "rocketchat", Address: "bob"},
+		Team:     channelPlace,
+		Shown: func(at chat.Place) []string {
+			if at == channelPlace {
+				return texts(d.PostsIn(group))
+			}
+			return texts(d.Posts("bob"))
+		},
+		Markup:       inMarkup,
 		VisitorReads: func() []string { return d.VisitorReads(d.chat) },
 	}
 }

@@ -6,11 +6,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
 const (
-	// maxText is the server's default for Message_MaxAllowedSize, in UTF-16 units.
+	// maxText is the server's default Message_MaxAllowedSize, in UTF-16 code units.
 	maxText  = 5000
 	maxTitle = 200 // runes
 	maxLabel = 60
@@ -18,12 +18,12 @@ const (
 	maxURL   = 1000 // bytes
 )
 
-// layout writes a card as one text: a bold title, a line for each fact, and the
-// links last. Facts that do not fit are left out from the end; the links never.
-func layout(card bridge.Card) (string, error) {
+// layout writes a card as one text: a bold title, a line for each fact, and the links. If the
+// text would be too long, the last facts are left out, never the links.
+func layout(card chat.Card) (string, error) {
 	var links []string
-	for _, l := range append(append([]bridge.Link{card.Button}, card.More...), card.Chat) {
-		if l == (bridge.Link{}) {
+	for _, l := range append(append([]chat.Link{card.Button}, card.More...), card.Chat) {
+		if l == (chat.Link{}) {
 			continue
 		}
 		link, err := markdownLink(l)
@@ -38,9 +38,9 @@ func layout(card bridge.Card) (string, error) {
 	if title := neutral(card.Title, maxTitle); title != "" {
 		lines = append(lines, "*"+title+"*")
 	}
-	left := maxText - units(end) - 2
+	remaining := maxText - utf16Len(end) - 2
 	for _, l := range lines {
-		left -= units(l) + 1
+		remaining -= utf16Len(l) + 1
 	}
 	for _, l := range card.Lines {
 		fact, label := neutral(l.Text, maxFact), neutral(l.Label, maxLabel)
@@ -50,8 +50,8 @@ func layout(card bridge.Card) (string, error) {
 		if label != "" {
 			fact = label + ": " + fact
 		}
-		fact = unlisted(fact)
-		if left -= units(fact) + 1; left < units("…")+1 {
+		fact = escapeListMarker(fact)
+		if remaining -= utf16Len(fact) + 1; remaining < utf16Len("…")+1 {
 			lines = append(lines, "…")
 			break
 		}
@@ -66,13 +66,12 @@ func layout(card bridge.Card) (string, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
-// markdownLink makes [label](address). What would end the link early is
-// percent-encoded in the address. The error does not hold the address, which
-// may be a door's.
-func markdownLink(l bridge.Link) (string, error) {
+// markdownLink makes [label](address). In the address it percent-encodes characters that
+// would end the link early. The error does not hold the address, which may be secret.
+func markdownLink(l chat.Link) (string, error) {
 	u, err := url.Parse(l.Address)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || len(l.Address) > maxURL {
-		return "", errors.New("a link of the card is no web address")
+		return "", errors.New("a link of the card is not a web address")
 	}
 	address := linkEscaper.Replace(u.String())
 	label := neutral(l.Label, maxLabel)
@@ -86,8 +85,8 @@ var linkEscaper = strings.NewReplacer(
 	"(", "%28", ")", "%29", "[", "%5B", "]", "%5D", "<", "%3C", ">", "%3E",
 	"*", "%2A", "`", "%60", "|", "%7C", `\`, "%5C", `"`, "%22", " ", "%20")
 
-// units counts as the server does, in UTF-16.
-func units(s string) int {
+// utf16Len is the length of s in UTF-16 code units, as the server counts.
+func utf16Len(s string) int {
 	n := 0
 	for _, r := range s {
 		n++
@@ -98,14 +97,14 @@ func units(s string) int {
 	return n
 }
 
-// clip cuts s at a word to at most limit runes.
+// clip shortens s to at most limit runes, and cuts between words.
 func clip(s string, limit int) string {
 	if utf8.RuneCountInString(s) <= limit {
 		return s
 	}
 	r := []rune(s)[:limit-1]
 	cut := strings.TrimRight(string(r), " ")
-	// A word is not cut in two, unless it is most of the text.
+	// Cut inside a word only if the word is more than half of the text.
 	if at := strings.LastIndexByte(string(r), ' '); at > len(string(r))/2 {
 		cut = string(r)[:at]
 	}

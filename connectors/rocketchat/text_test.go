@@ -9,10 +9,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
-// hostile are names that a visitor may have typed.
+// hostile are names that a visitor could type.
 var hostile = []string{
 	"[Start](https://evil.example)", "![x](http://evil.example/p.png)", "<https://evil.example|Watch>", "@all", "@here", "@bob",
 	"#general", "*bold* _it_ ~no~ `code` ```block```", "||spoiler||", ":rocket: :)", "https://evil.example/w/1", "www.evil.example",
@@ -23,10 +23,10 @@ var hostile = []string{
 
 var markup = "[](){}*_~`|\\$@#<>:+&"
 
-// clock is what may keep its colons: a colon between digits, and seconds.
+// clock matches times, which keep their colons.
 var clock = regexp.MustCompile(`[0-9]:([0-9]{2}:)*[0-9]`)
 
-func TestWordsOfAVisitorAreWordsAndNothingElse(t *testing.T) {
+func TestAVisitorsTextHasNoMarkup(t *testing.T) {
 	t.Parallel()
 	for _, s := range hostile {
 		plain(t, s)
@@ -87,13 +87,13 @@ func FuzzNeutral(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		plain(t, s)
-		card := bridge.Card{Title: "x" + s, Lines: []bridge.Line{{Text: s}, {Label: s, Text: s}},
-			Button: bridge.Link{Label: "Watch", Address: "https://bridge.example.org/w/1"}}
+		card := chat.Card{Title: "x" + s, Lines: []chat.Line{{Text: s}, {Label: s, Text: s}},
+			Button: chat.Link{Label: "Co-browse", Address: "https://bridge.example.org/w/1"}}
 		text, err := layout(card)
 		if err != nil {
 			t.Fatal(err)
 		}
-		// One bold title, one link of ours, no more lines than the card has.
+		// The text has one bold title, one link, and no more lines than the card.
 		if strings.Count(text, "](") != 1 || strings.Count(text, "*") != 2 || strings.Count(text, "\n") > 3 {
 			t.Fatalf("%q became %q", s, text)
 		}
@@ -107,22 +107,22 @@ func FuzzNeutral(f *testing.F) {
 
 func TestCardsLookAsRecorded(t *testing.T) {
 	t.Parallel()
-	door := bridge.Link{Label: "Watch", Address: "https://bridge.example.org/w/4kqRs7-_"}
-	chat := bridge.Link{Label: "Open the chat", Address: "https://chat.example.org/chat/live/uHEGz4vfFRdvTTLr7"}
-	for name, c := range map[string]bridge.Card{
-		"searching": {Title: "Looking for Ann", Chat: chat},
-		"ready": {Title: "Co-browse with Ann", Button: door, Chat: chat, Lines: []bridge.Line{
-			{Label: "Visitor", Text: "Ann Miller, ann@example.org"}, {Label: "Page", Text: "Basket (shop.example.org)"},
-			{Label: "Found by", Text: "the page's key"},
+	door := chat.Link{Label: "Co-browse", Address: "https://bridge.example.org/w/4kqRs7-_"}
+	link := chat.Link{Label: "Open the chat", Address: "https://chat.example.org/chat/live/uHEGz4vfFRdvTTLr7"}
+	for name, c := range map[string]chat.Card{
+		"searching": {Title: "Searching for Ann", Chat: link},
+		"ready": {Title: "Co-browse with Ann", Button: door, Chat: link, Lines: []chat.Line{
+			{Label: "Customer", Text: "Ann Miller, ann@example.org"}, {Label: "Page", Text: "Basket (shop.example.org)"},
+			{Label: "Identity", Text: "Matched by the key on their page."},
 		}},
-		"choose":    {Title: "Several visitors may be Ann", Button: bridge.Link{Label: "Choose", Address: door.Address}, Chat: chat},
-		"ended":     {Title: "Co-browsing ended", Lines: []bridge.Line{{Label: "Since", Text: "03:45"}, {Label: "Time", Text: "12 min"}, {Text: "Rated 5 of 5."}}},
-		"moved":     {Title: "Eve Evans took over"},
-		"hostile":   {Title: "Co-browse with [Start](https://evil.example)", Button: door, Lines: []bridge.Line{{Label: "Visitor", Text: "@all\n*now* :rocket: evil.com"}, {Text: "- 1. <t:1>"}}},
-		"odd links": {Title: "Links", Button: bridge.Link{Label: "Watch", Address: "https://bridge.example.org/w/a(b)c*d"}},
-		"too long": {Title: strings.Repeat("long name ", 100), Button: door, Chat: chat, Lines: func() (l []bridge.Line) {
+		"choose":    {Title: "2 customers match", Button: chat.Link{Label: "Choose customer", Address: door.Address}, Chat: link},
+		"ended":     {Title: "Session with Ann has ended", Lines: []chat.Line{{Label: "Session", Text: "12 min, Bob Baker"}, {Label: "Rating", Text: "5 of 5"}, {Text: "03:45"}}},
+		"moved":     {Title: "Chat moved to Eve Evans"},
+		"hostile":   {Title: "Co-browse with [Start](https://evil.example)", Button: door, Lines: []chat.Line{{Label: "Customer", Text: "@all\n*now* :rocket: evil.com"}, {Text: "- 1. <t:1>"}}},
+		"odd links": {Title: "Links", Button: chat.Link{Label: "Co-browse", Address: "https://bridge.example.org/w/a(b)c*d"}},
+		"too long": {Title: strings.Repeat("long name ", 100), Button: door, Chat: link, Lines: func() (l []chat.Line) {
 			for range 30 {
-				l = append(l, bridge.Line{Label: "Note", Text: strings.Repeat("word 😀 ", 200)})
+				l = append(l, chat.Line{Label: "Note", Text: strings.Repeat("word 😀 ", 200)})
 			}
 			return l
 		}()},
@@ -132,8 +132,8 @@ func TestCardsLookAsRecorded(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if units(text) > maxText {
-			t.Errorf("%s: %d characters", name, units(text))
+		if utf16Len(text) > maxText {
+			t.Errorf("%s: %d characters", name, utf16Len(text))
 		}
 		file := filepath.Join("testdata", "cards", strings.ReplaceAll(name, " ", "-")+".md")
 		if *rewrite {
@@ -143,17 +143,17 @@ func TestCardsLookAsRecorded(t *testing.T) {
 		}
 		want, err := os.ReadFile(file)
 		if err != nil || text+"\n" != string(want) {
-			t.Errorf("%s differs from %s (write it anew with -rewrite):\n%s", name, file, text)
+			t.Errorf("%s differs from %s (update it with -rewrite):\n%s", name, file, text)
 		}
 	}
 }
 
-func TestALinkThatIsNoneIsRefusedWithoutShowingIt(t *testing.T) {
+func TestAnInvalidLinkIsRefusedAndNotInTheError(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{"javascript:alert(1)", "/w/4kqRs7", "https://u:p@x/w/4kqRs7", "https:///w/4kqRs7", "https://x/w/4kqRs7\n", "https://x/" + strings.Repeat("w/", 1000)} {
-		_, err := layout(bridge.Card{Title: "x", Button: bridge.Link{Label: "Watch", Address: address}})
+		_, err := layout(chat.Card{Title: "x", Button: chat.Link{Label: "Co-browse", Address: address}})
 		if err == nil {
-			t.Errorf("%.40q was taken", address)
+			t.Errorf("%.40q was accepted", address)
 			continue
 		}
 		clean(t, "the error", err.Error())

@@ -13,70 +13,70 @@ import (
 	"strconv"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
-// How Slack signs (docs.slack.dev/authentication/verifying-requests-from-slack):
-// v0=hex(HMAC-SHA256(secret, "v0:" + time + ":" + body)), with the time of a
-// header, which may be five minutes off in either direction. The path, the query
-// and other headers are not signed, so nothing is read from them.
+// Slack signs a request with v0=hex(HMAC-SHA256(secret, "v0:" + time + ":" + body))
+// (docs.slack.dev/authentication/verifying-requests-from-slack). The time is in a header and
+// may differ from ours by up to five minutes. The path, the query and other headers are not
+// signed, so nothing is read from them.
 const (
 	signatureHeader = "X-Slack-Signature"
 	timeHeader      = "X-Slack-Request-Timestamp"
-	window          = 5 * time.Minute
+	maxSkew         = 5 * time.Minute
 )
 
 var unixForm = regexp.MustCompile(`^[0-9]{1,11}$`)
 
-var errUnreadable = errors.New("neither a command nor an interaction nor an event")
+var errUnreadable = errors.New("the request is not a command, an interaction or an event")
 
-// accept takes everything at one address. The signature comes first: nothing is
-// parsed before it.
-func (c *connector) accept(r *http.Request, body []byte) (bridge.Receipt, error) {
+// accept receives every kind of request at one address. It checks the signature before it
+// parses anything.
+func (c *connector) accept(r *http.Request, body []byte) (chat.Receipt, error) {
 	if r.URL.Path != "/hooks/"+c.name {
-		return bridge.Receipt{}, bridge.ErrNoRoute
+		return chat.Receipt{}, chat.ErrNoRoute
 	}
-	if why := c.doubt(r.Header, body); why != "" {
-		c.log.WarnContext(r.Context(), "a request is refused", "connector", c.name, "why", why)
-		return bridge.Receipt{}, bridge.ErrForged
+	if why := c.forgeryReason(r.Header, body); why != "" {
+		c.log.WarnContext(r.Context(), "request refused", "connector", c.name, "why", why)
+		return chat.Receipt{}, chat.ErrForged
 	}
 	if bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
 		return c.event(body)
 	}
-	// Only what was signed is read; Request.FormValue would take the query too.
+	// Read the signed body only; Request.FormValue would read the query too.
 	form, err := url.ParseQuery(string(body))
 	switch {
 	case err != nil:
-		return bridge.Receipt{}, errUnreadable
+		return chat.Receipt{}, errUnreadable
 	case form.Has("payload"):
 		return c.interaction([]byte(form.Get("payload")))
 	case form.Get("ssl_check") == "1":
-		return bridge.Receipt{}, nil
+		return chat.Receipt{}, nil
 	case form.Has("command"):
 		return c.command(form)
 	}
-	return bridge.Receipt{}, errUnreadable
+	return chat.Receipt{}, errUnreadable
 }
 
-// doubt says why a request does not prove that it comes from Slack; empty means
-// that it does.
-func (c *connector) doubt(h http.Header, body []byte) string {
+// forgeryReason says why a request does not prove that it comes from Slack; empty means that
+// it does.
+func (c *connector) forgeryReason(h http.Header, body []byte) string {
 	signatures, times := h.Values(signatureHeader), h.Values(timeHeader)
 	if len(signatures) != 1 || len(times) != 1 || !unixForm.MatchString(times[0]) {
-		return "it is not signed as Slack signs"
+		return "it has no valid signature headers: it is not from Slack, or a proxy removes X-Slack-Signature"
 	}
 	genuine := false
 	for _, secret := range c.secrets {
-		// Text is compared, not what it decodes to: there is one spelling.
+		// Compare the text, not the decoded bytes, so that only one spelling is accepted.
 		want := signature(secret, times[0], body)
 		genuine = hmac.Equal([]byte(want), []byte(signatures[0])) || genuine
 	}
 	if !genuine {
-		return "the signature does not fit: is it the signing secret of this app?"
+		return "the signature is wrong: check that the signing secret is that of this app"
 	}
 	seconds, err := strconv.ParseInt(times[0], 10, 64)
-	if skew := time.Since(time.Unix(seconds, 0)); err != nil || skew >= window || skew <= -window {
-		return "it was signed " + skew.Round(time.Second).String() + " ago: is this clock right?"
+	if skew := time.Since(time.Unix(seconds, 0)); err != nil || skew >= maxSkew || skew <= -maxSkew {
+		return "it was signed " + skew.Round(time.Second).String() + " ago: check the clock of this machine"
 	}
 	return ""
 }
@@ -88,8 +88,8 @@ func signature(secret []byte, unix string, body []byte) string {
 	return "v0=" + hex.EncodeToString(mac.Sum(nil))
 }
 
-// kept is the body that the bridge stores for a delivery, in the same form for
-// both transports. Of what was written only the clue is in it.
+// kept is the body that the bridge stores for a delivery of either transport. Of what the
+// agent wrote it contains only the clue.
 type kept struct {
 	Kind string `json:"kind"`
 
@@ -99,39 +99,39 @@ type kept struct {
 	User    string `json:"user"`
 	Channel string `json:"channel,omitzero"`
 	Thread  string `json:"thread,omitzero"`
-	// Respond is a response_url: whoever has it can post, for half an hour.
+	// Respond is a response_url. It is a secret: it allows posting for half an hour.
 	Respond string `json:"respond,omitzero"`
-	// Trigger opens a dialog within three seconds, once.
+	// Trigger opens one dialog, within three seconds.
 	Trigger string `json:"trigger,omitzero"`
 
 	query
-	// Typed is the command as the workspace calls it.
+	// Typed is the name of the slash command in this workspace.
 	Typed string `json:"typed,omitzero"`
 	// Card is the card whose button was pressed.
 	Card string `json:"card,omitzero"`
 }
 
-// Kinds of delivery.
+// The kinds of delivery.
 const (
-	kindCommand = "command"
-	kindMention = "mention"
-	kindMessage = "message" // the shortcut at a message
-	kindGlobal  = "global"  // the shortcut anywhere
+	kindCommand = "command" // the slash command
+	kindMention = "mention" // a mention of the app
+	kindMessage = "message" // the shortcut of a message
+	kindGlobal  = "global"  // the global shortcut
 	kindSearch  = "search"  // a press on the button that opens the dialog
-	kindSubmit  = "submit"  // the dialog, filled in
+	kindSubmit  = "submit"  // the dialog was submitted
 	kindOpen    = "open"    // a press on a card that several people see
-	kindHome    = "home"
+	kindHome    = "home"    // the Home tab was opened
 )
 
-// receipt is for a delivery that means something. parts tell it from all others of
-// the user. The workspace is none of them where they do without: one event of an
-// organisation may be said to be of several workspaces.
-func (k kept) receipt(parts ...string) (bridge.Receipt, error) {
+// receipt makes the receipt of a delivery. parts distinguish it from the user's other
+// deliveries of the same kind. They contain the workspace only if needed: Slack may send one
+// event of an organisation for several workspaces.
+func (k kept) receipt(parts ...string) (chat.Receipt, error) {
 	if !userID(k.User) {
-		return bridge.Receipt{Note: "a " + k.Kind + " without a usable user id was left out"}, nil
+		return chat.Receipt{Note: k.Kind + " ignored: it has no valid user id"}, nil
 	}
-	// Of a channel of a kind that we do not know, the response_url is enough.
-	if !anywhere.MatchString(k.Channel) {
+	// For a channel of an unknown kind the response_url is enough.
+	if !conversationForm.MatchString(k.Channel) {
 		k.Channel = ""
 	}
 	if !stamp(k.Thread) {
@@ -139,24 +139,24 @@ func (k kept) receipt(parts ...string) (bridge.Receipt, error) {
 	}
 	body, err := json.Marshal(k)
 	if err != nil {
-		return bridge.Receipt{}, err
+		return chat.Receipt{}, err
 	}
-	return bridge.Receipt{Key: k.Kind + "/" + digest(append([]string{k.User}, parts...)...), Body: body}, nil
+	return chat.Receipt{Key: k.Kind + "/" + digest(append([]string{k.User}, parts...)...), Body: body}, nil
 }
 
-// command takes a slash command, from a form or from Socket Mode
-// (docs.slack.dev/interactivity/implementing-slash-commands). The empty 200 says
-// nothing: what is answered comes through the response_url.
-func (c *connector) command(form url.Values) (bridge.Receipt, error) {
+// command reads a slash command, which came as a form or through Socket Mode
+// (docs.slack.dev/interactivity/implementing-slash-commands). The 200 is empty, and the
+// answer follows through the response_url.
+func (c *connector) command(form url.Values) (chat.Receipt, error) {
 	k := kept{
 		Kind: kindCommand,
 		Team: form.Get("team_id"), Enterprise: form.Get("enterprise_id"),
 		User: form.Get("user_id"), Channel: form.Get("channel_id"),
-		// Slack refuses commands in threads; should that end, the thread is named.
+		// Slack refuses commands in threads today, so this is empty.
 		Thread:  form.Get("thread_ts"),
 		Respond: form.Get("response_url"), query: parseQuery(form.Get("text")), Typed: typed(form.Get("command")),
 	}
-	// A command has an id of its own only by its trigger.
+	// The trigger is the only unique id of a command.
 	if trigger := form.Get("trigger_id"); trigger != "" {
 		return k.receipt(trigger)
 	}
@@ -165,7 +165,7 @@ func (c *connector) command(form url.Values) (bridge.Receipt, error) {
 
 var typedForm = regexp.MustCompile(`^/[^\s<>&]{1,31}$`)
 
-// typed is the command's name as people write it.
+// typed returns the command's name, such as "/cobrowse".
 func typed(command string) string {
 	if typedForm.MatchString(command) {
 		return command

@@ -12,26 +12,25 @@ import (
 	"testing/synctest"
 	"time"
 
-	slackapi "github.com/slack-go/slack"
-
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/slack/slacktest"
+
+	slackapi "github.com/slack-go/slack"
 )
 
-// The vector of docs.slack.dev/authentication/verifying-requests-from-slack.
+// The example of docs.slack.dev/authentication/verifying-requests-from-slack.
 const (
 	vectorTime      = "1531420618"
 	vectorBody      = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
 	vectorSignature = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
 )
 
-func TestSlacksOwnVectorVerifies(t *testing.T) {
+func TestSlacksOwnExampleIsAccepted(t *testing.T) {
 	t.Parallel()
 	if got := signature([]byte(testSecret), vectorTime, []byte(vectorBody)); got != vectorSignature {
 		t.Errorf("signature %s, Slack documents %s", got, vectorSignature)
 	}
-	// All the way through Accept, in the minute it was made. Virtual time begins
-	// in 2000.
+	// Accept must accept it in the minute it was signed. Simulated time begins in 2000.
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
 		time.Sleep(time.Until(time.Unix(1531420618, 0)))
@@ -43,7 +42,7 @@ func TestSlacksOwnVectorVerifies(t *testing.T) {
 	})
 }
 
-func TestWhatTheFakeSignsSlackGoVerifies(t *testing.T) {
+func TestSlackGoAcceptsSignaturesOfTheFake(t *testing.T) {
 	t.Parallel()
 	body := []byte(vectorBody)
 	v, err := slackapi.NewSecretsVerifier(slacktest.Sign(testSecret, time.Now(), body), testSecret)
@@ -58,7 +57,7 @@ func TestWhatTheFakeSignsSlackGoVerifies(t *testing.T) {
 	}
 }
 
-func TestTheWindowIsFiveMinutesInEitherDirection(t *testing.T) {
+func TestARequestMayBeSignedFiveMinutesEarlierOrLater(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
@@ -76,7 +75,7 @@ func TestTheWindowIsFiveMinutesInEitherDirection(t *testing.T) {
 		} {
 			body := d.Command("U1", "C1", "4821")
 			_, err := d.receiveWith(body, slacktest.Sign(testSecret, time.Now().Add(c.off), body))
-			if c.good != (err == nil) || err != nil && !errors.Is(err, bridge.ErrForged) {
+			if c.good != (err == nil) || err != nil && !errors.Is(err, chat.ErrForged) {
 				t.Errorf("%v off: %v", c.off, err)
 			}
 		}
@@ -107,16 +106,16 @@ func TestUnsignedAndAlteredRequestsAreForged(t *testing.T) {
 		"another time":           set(timeHeader, "1531420618"),
 		"no header":              {},
 	} {
-		if _, err := d.receiveWith(body, h); !errors.Is(err, bridge.ErrForged) {
+		if _, err := d.receiveWith(body, h); !errors.Is(err, chat.ErrForged) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	altered := bytes.Replace(body, []byte("4821"), []byte("4822"), 1)
-	if _, err := d.receiveWith(altered, good); !errors.Is(err, bridge.ErrForged) {
+	if _, err := d.receiveWith(altered, good); !errors.Is(err, chat.ErrForged) {
 		t.Errorf("an altered body: %v", err)
 	}
 	if len(d.Requests()) != 0 {
-		t.Error("Accept asked Slack")
+		t.Error("Accept made a request to Slack")
 	}
 }
 
@@ -144,7 +143,7 @@ func TestAnEmptySecretIsRefusedAtTheStart(t *testing.T) {
 	}
 }
 
-func TestSlacksChecksOfTheAddressAreAnswered(t *testing.T) {
+func TestSlacksVerificationOfTheAddressIsAnswered(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	r, err := d.receive([]byte("ssl_check=1&token=deprecated"))
@@ -156,11 +155,11 @@ func TestSlacksChecksOfTheAddressAreAnswered(t *testing.T) {
 		t.Errorf("url_verification: %+v, %v", r, err)
 	}
 	if _, err := d.receive([]byte(`{"type":"url_verification","challenge":"<script>"}`)); err == nil {
-		t.Error("a challenge that is none is echoed")
+		t.Error("an invalid challenge is echoed")
 	}
 }
 
-func TestOnlyWhatWasSignedIsRead(t *testing.T) {
+func TestOnlyTheSignedBodyIsRead(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	body := []byte("unrelated=1")
@@ -172,7 +171,7 @@ func TestOnlyWhatWasSignedIsRead(t *testing.T) {
 	}
 }
 
-func TestWhatNobodyAskedForIsAcknowledgedAndForgotten(t *testing.T) {
+func TestUnknownRequestsAreAcknowledgedAndIgnored(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	for name, body := range map[string][]byte{
@@ -189,7 +188,7 @@ func TestWhatNobodyAskedForIsAcknowledgedAndForgotten(t *testing.T) {
 		"another button":               form(`{"type":"block_actions","user":{"id":"U1"},"actions":[{"action_id":"other","value":"x"}]}`),
 		"a button without a card":      form(`{"type":"block_actions","user":{"id":"U1"},"actions":[{"action_id":"cobrowse_open0"}]}`),
 		"a button with a strange card": form(`{"type":"block_actions","user":{"id":"U1"},"actions":[{"action_id":"cobrowse_open0","value":"a b"}]}`),
-		"nobody's press":               form(`{"type":"block_actions","actions":[{"action_id":"cobrowse_open0","value":"c1"}]}`),
+		"a press without a user":       form(`{"type":"block_actions","actions":[{"action_id":"cobrowse_open0","value":"c1"}]}`),
 		"an unfurl's payload":          form(`{"type":"something_new","app_unfurl":{}}`),
 		"a command of a strange user":  []byte("command=%2Fcobrowse&user_id=%3Cx%3E&trigger_id=1"),
 	} {
@@ -199,10 +198,10 @@ func TestWhatNobodyAskedForIsAcknowledgedAndForgotten(t *testing.T) {
 		}
 	}
 	for name, body := range map[string]string{
-		"nothing": "", "no form": "%zz", "null": "null", "a list": "[]", "a form of nothing": "a=b", "no type": `{}`,
+		"nothing": "", "not a form": "%zz", "null": "null", "a list": "[]", "an unknown form": "a=b", "no type": `{}`,
 		"an empty payload": "payload=", "a payload without type": "payload={}",
 	} {
-		if r, err := d.receive([]byte(body)); err == nil || errors.Is(err, bridge.ErrForged) || r.Key != "" {
+		if r, err := d.receive([]byte(body)); err == nil || errors.Is(err, chat.ErrForged) || r.Key != "" {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}
@@ -210,7 +209,7 @@ func TestWhatNobodyAskedForIsAcknowledgedAndForgotten(t *testing.T) {
 
 func form(payload string) []byte { return []byte(url.Values{"payload": {payload}}.Encode()) }
 
-func TestAnEventIsOneHoweverOftenItIsSent(t *testing.T) {
+func TestRetriesOfAnEventHaveTheSameKey(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	for name, body := range map[string][]byte{"a mention": d.Mention("U1", "C1", "", "4821"), "the Home tab": d.HomeOpened("U1", "home")} {
@@ -228,8 +227,8 @@ func TestAnEventIsOneHoweverOftenItIsSent(t *testing.T) {
 	}
 }
 
-// One event may be said to be of any of an organisation's workspaces.
-func TestAnEventIsOneInWhicheverWorkspaceItIsSaidToBe(t *testing.T) {
+// Slack may send one event for several workspaces of an organisation.
+func TestAnEventHasTheSameKeyInEveryWorkspace(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	for name, body := range map[string][]byte{"a mention": d.Mention("U1", "C1", "", "4821"), "the Home tab": d.HomeOpened("U1", "home")} {
@@ -255,7 +254,7 @@ func TestAnEventIsOneInWhicheverWorkspaceItIsSaidToBe(t *testing.T) {
 	}
 }
 
-func TestNothingThatSomebodyWroteIsKept(t *testing.T) {
+func TestTextsThatPeopleWriteAreNotStored(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	for name, body := range map[string][]byte{
@@ -268,25 +267,25 @@ func TestNothingThatSomebodyWroteIsKept(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if strings.Contains(string(r.Body)+r.Key+r.Note, "secret") || strings.Contains(string(r.Body), "deprecated") {
-			t.Errorf("%s: kept %s", name, r.Body)
+			t.Errorf("%s: stored %s", name, r.Body)
 		}
 	}
 }
 
-func TestAnotherPathIsNoHook(t *testing.T) {
+func TestAnotherPathHasNoRoute(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	body := d.Command("U1", "C1", "4821")
 	for _, path := range []string{"/hooks/slack/", "/hooks/slack-emea", "/hooks/slack/commands"} {
 		r := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body))
 		r.Header = d.Sign(body)
-		if _, err := d.Accept(r, body); !errors.Is(err, bridge.ErrNoRoute) {
+		if _, err := d.Accept(r, body); !errors.Is(err, chat.ErrNoRoute) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
 }
 
-// fuzzAccept feeds a genuine request with any body and looks at what is kept.
+// fuzzAccept sends genuine requests with any body, and checks what is stored.
 func fuzzAccept(f *testing.F, wrap func(string) []byte, seeds ...[]byte) {
 	for _, s := range seeds {
 		f.Add(string(s))
@@ -302,27 +301,27 @@ func fuzzAccept(f *testing.F, wrap func(string) []byte, seeds ...[]byte) {
 		r := httptest.NewRequest(http.MethodPost, "/hooks/slack", nil)
 		r.Header = slacktest.Sign(testSecret, time.Now(), body)
 		receipt, err := k.Accept(r, body)
-		if errors.Is(err, bridge.ErrForged) {
-			t.Fatal("a genuine request is forged")
+		if errors.Is(err, chat.ErrForged) {
+			t.Fatal("a genuine request is refused as forged")
 		}
 		if err != nil {
 			if receipt.Key != "" || len(err.Error()) > 200 {
-				t.Fatalf("%+v beside %v", receipt, err)
+				t.Fatalf("%+v with %v", receipt, err)
 			}
 			return
 		}
 		if (receipt.Key == "") != (receipt.Body == nil) {
-			t.Fatalf("half a delivery: %+v", receipt)
+			t.Fatalf("key without body, or body without key: %+v", receipt)
 		}
 		if receipt.Key == "" {
 			return
 		}
 		var kept kept
 		if err := json.Unmarshal(receipt.Body, &kept); err != nil || !userID(kept.User) {
-			t.Fatalf("kept %s: %v", receipt.Body, err)
+			t.Fatalf("stored %s: %v", receipt.Body, err)
 		}
 		if _, err := parsePlace(kept.place(time.Now()).address()); err != nil {
-			t.Fatalf("%s leads to no place: %q", receipt.Body, kept.place(time.Now()).address())
+			t.Fatalf("%s has an invalid place: %q", receipt.Body, kept.place(time.Now()).address())
 		}
 	})
 }

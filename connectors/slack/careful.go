@@ -6,32 +6,27 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"cobrowse-bridge/connectors/rest"
 )
 
-const (
-	// maxAnswer is how much of an answer is read, in bytes.
-	maxAnswer = 2 << 20
+// maxAnswer is how many bytes of an answer are read.
+const maxAnswer = 2 << 20
 
-	minWait = time.Second
-	maxWait = 120 * time.Second
-	// blindWait is for a 429 that does not say when to come back.
-	blindWait = 30 * time.Second
-)
-
-// careful is what slack-go's client leaves to its transport: it bounds answers,
-// gives every 429 a Retry-After that is a number of seconds in bounds, and tells
-// a request that was never sent from one that may have arrived.
+// careful is a transport that does what slack-go's client does not: it limits the size of
+// answers, gives every 429 a valid Retry-After in seconds, and returns an *unsentError if
+// nothing of the request was sent.
 type careful struct{ next http.RoundTripper }
 
 func (t careful) RoundTrip(req *http.Request) (*http.Response, error) {
 	var sent atomic.Bool
 	if req.Body != nil && req.Body != http.NoBody {
 		out := req.Clone(req.Context())
-		out.Body = noted{req.Body, &sent}
+		out.Body = markingBody{req.Body, &sent}
 		if again := req.GetBody; again != nil {
 			out.GetBody = func() (io.ReadCloser, error) {
 				body, err := again()
-				return noted{body, &sent}, err
+				return markingBody{body, &sent}, err
 			}
 		}
 		req = out
@@ -53,16 +48,16 @@ func (t careful) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// noted notes whether anybody read a request's body. A transport reads it when it
-// writes to a connection, so one that failed to connect has not.
-type noted struct {
+// markingBody sets read when the body of a request is read. A transport reads it only when it
+// writes to a connection, so after a failure to connect read is false.
+type markingBody struct {
 	io.ReadCloser
 	read *atomic.Bool
 }
 
-func (n noted) Read(p []byte) (int, error) {
-	n.read.Store(true)
-	return n.ReadCloser.Read(p)
+func (b markingBody) Read(p []byte) (int, error) {
+	b.read.Store(true)
+	return b.ReadCloser.Read(p)
 }
 
 // unsentError means that nothing of a request reached the service.
@@ -70,13 +65,8 @@ type unsentError struct{ error }
 
 func (e *unsentError) Unwrap() error { return e.error }
 
+// retryAfter is the pause after a 429, in whole seconds.
 func retryAfter(h http.Header) time.Duration {
-	s, err := strconv.Atoi(h.Get("Retry-After"))
-	switch {
-	case err != nil:
-		return blindWait
-	case s > int(maxWait/time.Second):
-		return maxWait
-	}
-	return max(time.Duration(s)*time.Second, minWait)
+	wait, _ := rest.RetryAfter(h, time.Now(), rest.MaxWait)
+	return (wait + time.Second - 1).Truncate(time.Second)
 }

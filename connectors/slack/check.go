@@ -8,49 +8,52 @@ import (
 	"strings"
 	"time"
 
-	slackapi "github.com/slack-go/slack"
+	"cobrowse-bridge/bridge/chat"
 
-	"cobrowse-bridge/bridge"
+	slackapi "github.com/slack-go/slack"
 )
 
-// The scopes of the manifests, and what goes without each of them.
+// The scopes of the manifests, and what does not work without each of them.
 var (
 	neededScopes = []struct{ name, what string }{
 		{"commands", "the slash command and the shortcuts do not exist"},
-		{"chat:write", "nothing can be answered or shown"},
-		{"users:read", "the bridge cannot tell members from guests and strangers, and so refuses everybody"},
+		{"chat:write", "the app can neither answer nor show cards"},
+		{"users:read", "the bridge cannot distinguish members from guests and people of other companies, so it refuses everyone"},
 	}
 	usefulScopes = []struct{ name, what string }{
-		{"app_mentions:read", "mentions in threads are not heard"},
-		{"im:write", "a direct message whose answer is lost is not looked for"},
-		{"im:history", "a direct message whose answer is lost is not looked for"},
-		{"channels:read", "cards in public channels leave the customer out"},
-		{"groups:read", "cards in private channels leave the customer out"},
+		{"app_mentions:read", "mentions in threads do not work"},
+		{"im:write", "the bridge cannot search for a direct message if Slack's answer was lost"},
+		{"im:history", "the bridge cannot search for a direct message if Slack's answer was lost"},
+		{"channels:read", "cards in public channels do not name the customer"},
+		{"groups:read", "cards in private channels do not name the customer"},
 	}
 )
 
+// reachSlack is the remedy if a request got no answer.
+const reachSlack = "Check that the bridge can reach slack.com, if necessary through a proxy (HTTPS_PROXY), and run the check again."
+
 const (
-	skewNoted = 60 * time.Second
-	// skewFatal is close to the five minutes at which every request is refused.
-	skewFatal = 240 * time.Second
+	smallSkew = 60 * time.Second
+	// largeSkew is close to the five minutes from which on every request is refused.
+	largeSkew = 240 * time.Second
 )
 
-// A checkup gathers the findings of one check.
+// A checkup collects the findings of one check.
 type checkup struct {
 	*connector
-	found []bridge.Finding
+	found []chat.Finding
 }
 
 func (k *checkup) ok(format string, args ...any) {
-	k.found = append(k.found, bridge.Finding{OK: fmt.Sprintf(format, args...)})
+	k.found = append(k.found, chat.Finding{OK: fmt.Sprintf(format, args...)})
 }
 
 func (k *checkup) problem(remedy, format string, args ...any) {
-	k.found = append(k.found, bridge.Finding{Problem: fmt.Sprintf(format, args...), Remedy: remedy})
+	k.found = append(k.found, chat.Finding{Problem: fmt.Sprintf(format, args...), Remedy: remedy})
 }
 
-// check asks Slack what an operator would otherwise hear from an agent.
-func (c *connector) check(ctx context.Context) []bridge.Finding {
+// check asks Slack whether the tokens, the clock, the scopes and Socket Mode work.
+func (c *connector) check(ctx context.Context) []chat.Finding {
 	k := &checkup{connector: c}
 	a, err := c.authTest(ctx)
 	if err != nil {
@@ -66,13 +69,13 @@ func (c *connector) check(ctx context.Context) []bridge.Finding {
 	return k.found
 }
 
-// checkPlace asks whether cards can be shown in a channel.
-func (c *connector) checkPlace(ctx context.Context, address string) []bridge.Finding {
+// checkPlace asks Slack whether cards can be shown in a channel.
+func (c *connector) checkPlace(ctx context.Context, address string) []chat.Finding {
 	k := &checkup{connector: c}
 	if p, err := parsePlace(address); err == nil && isShared(address) {
 		k.channel(ctx, p.channel)
 	} else {
-		k.problem("Name a channel by its id, such as slack:C0123456789.", "Cards cannot be shown at %.40q.", address)
+		k.problem("Use the id of a channel, such as slack:C0123456789.", "Cards cannot be shown at %.40q.", address)
 	}
 	return k.found
 }
@@ -84,7 +87,7 @@ func (k *checkup) refused(err error) {
 			"Slack does not accept the bot token: %s.", code)
 		return
 	}
-	k.problem("See that the bridge may reach slack.com, through the proxy if there is one.", "Slack cannot be reached: %v.", fault)
+	k.problem(reachSlack, "Slack cannot be reached: %v.", fault)
 }
 
 func (k *checkup) installed(a authAnswer) {
@@ -101,14 +104,14 @@ func (k *checkup) clock(h http.Header) {
 		return
 	}
 	skew := time.Since(theirs).Round(time.Second).Abs()
-	remedy := "Let this machine keep its time with NTP."
+	remedy := "Synchronise this machine's clock with NTP."
 	switch {
-	case skew > skewFatal:
-		k.problem(remedy, "This machine's clock is %v off Slack's: from five minutes on, everything Slack sends is refused as too old.", skew)
-	case skew > skewNoted:
-		k.problem(remedy, "This machine's clock is %v off Slack's.", skew)
+	case skew > largeSkew:
+		k.problem(remedy, "This machine's clock differs from Slack's by %v. From five minutes on, the bridge refuses every request from Slack.", skew)
+	case skew > smallSkew:
+		k.problem(remedy, "This machine's clock differs from Slack's by %v.", skew)
 	default:
-		k.ok("The clock agrees with Slack's.")
+		k.ok("This machine's clock agrees with Slack's.")
 	}
 }
 
@@ -127,11 +130,11 @@ func (k *checkup) scopes(h http.Header) {
 	}
 	for _, s := range usefulScopes {
 		if !me.may(s.name) {
-			k.ok("The app is without the scope %s: %s.", s.name, s.what)
+			k.ok("The app lacks the optional scope %s: %s.", s.name, s.what)
 		}
 	}
 	if all {
-		k.ok("The app has the scopes it needs.")
+		k.ok("The app has the required scopes.")
 	}
 }
 
@@ -139,15 +142,17 @@ func (k *checkup) channel(ctx context.Context, id string) {
 	info, err := k.api.GetConversationInfoContext(ctx, &slackapi.GetConversationInfoInput{ChannelID: id})
 	switch {
 	case refusedAs(err, "channel_not_found"):
-		k.problem("Invite the app to the channel with /invite, or name another one.", "The channel %s is not there, or is private and the app is not in it.", id)
+		k.problem("Invite the app to the channel with /invite, or use another channel.", "The channel %s does not exist, or is private and the app is not in it.", id)
+	case refusedAs(err, "missing_scope"):
+		k.problem("Give the app the scopes channels:read and groups:read, and run the check again.", "Could not check whether cards can be shown in %s: %v.", id, k.fault("POST conversations.info", err))
 	case err != nil:
-		k.problem("Give the app the scopes channels:read and groups:read, and run the check again.", "Whether cards can be shown in %s is not known: %v.", id, k.fault("POST conversations.info", err))
+		k.problem(reachSlack, "Could not check whether cards can be shown in %s: %v.", id, k.fault("POST conversations.info", err))
 	case info.IsArchived:
-		k.problem("Name another channel.", "The channel %s is archived.", id)
+		k.problem("Use another channel.", "The channel %s is archived.", id)
 	case !info.IsMember:
 		k.problem("Invite the app to the channel with /invite.", "The app is not in the channel %s.", id)
 	case info.IsExtShared || info.IsPendingExtShared:
-		k.problem("Name a channel of your own people only.", "The channel %s is shared with another company: its cards leave the customer out.", id)
+		k.problem("Use a channel that only your own people are in.", "The channel %s is shared with another company, so its cards do not name the customer.", id)
 	default:
 		k.ok("Cards can be shown in the channel %s.", id)
 	}
@@ -159,15 +164,15 @@ func (k *checkup) socket(ctx context.Context) {
 		err = errAnswer
 	}
 	remedy := fmt.Sprintf("Make an app-level token with the scope connections:write on the app's page Basic Information, put it into %s, and switch Socket Mode on.", k.env("APP_TOKEN"))
-	code, known := refused(err)
+	code, isRefused := refused(err)
 	switch {
 	case err == nil:
-		k.ok("Socket Mode can be used.")
-	case known:
-		k.problem(remedy, "Socket Mode cannot be used: %s.", strings.ReplaceAll(code, "_", " "))
+		k.ok("Socket Mode works.")
+	case isRefused:
+		k.problem(remedy, "Socket Mode does not work: %s.", strings.ReplaceAll(code, "_", " "))
 	case errors.Is(err, errAnswer):
-		k.problem("Run the check again.", "Whether Socket Mode can be used is not known: %v.", errAnswer)
+		k.problem("Run the check again.", "Could not check Socket Mode: %v.", errAnswer)
 	default:
-		k.problem("Run the check again.", "Whether Socket Mode can be used is not known: %v.", k.fault(opConnect, err))
+		k.problem("Run the check again.", "Could not check Socket Mode: %v.", k.fault(opConnect, err))
 	}
 }

@@ -5,11 +5,11 @@ import (
 	"testing"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/slack/slacktest"
 )
 
-func findings(found []bridge.Finding) (problems, fine string) {
+func findings(found []chat.Finding) (problems, fine string) {
 	for _, f := range found {
 		if f.Problem != "" {
 			problems += f.Problem + " " + f.Remedy + "\n"
@@ -28,12 +28,12 @@ func TestASoundInstallationHasNoProblems(t *testing.T) {
 	if problems != "" {
 		t.Error(problems)
 	}
-	for _, want := range []string{"installed in Acme as cobrowse", "clock agrees", "has the scopes", "Socket Mode can be used", "shown in the channel C1"} {
+	for _, want := range []string{"installed in Acme as cobrowse", "clock agrees", "has the required scopes", "Socket Mode works", "shown in the channel C1"} {
 		if !strings.Contains(fine, want) {
 			t.Errorf("%q is not in:\n%s", want, fine)
 		}
 	}
-	// A check changes nothing and posts nothing.
+	// A check must not change or post anything.
 	for _, m := range d.methods(0) {
 		if strings.HasPrefix(m, "chat.") || strings.HasPrefix(m, "views.") || m == "conversations.open" {
 			t.Errorf("the check calls %s", m)
@@ -41,7 +41,7 @@ func TestASoundInstallationHasNoProblems(t *testing.T) {
 	}
 }
 
-func TestTheCheckNamesWhatIsWrong(t *testing.T) {
+func TestTheCheckReportsEachProblem(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
@@ -52,13 +52,13 @@ func TestTheCheckNamesWhatIsWrong(t *testing.T) {
 		{"no scopes at all", func(w *slacktest.Workspace) { w.Scopes = nil }, []string{"which scopes"}},
 		{"two scopes less", func(w *slacktest.Workspace) { w.Scopes = []string{"commands", "app_mentions:read"} }, []string{"lacks the scope chat:write", "lacks the scope users:read"}},
 		{"no bot", func(w *slacktest.Workspace) { w.BotID = "" }, []string{"not the token of a bot"}},
-		{"a clock that is off", func(w *slacktest.Workspace) { w.Skew = 90 * time.Second }, []string{"off Slack's.", "NTP"}},
-		{"a clock that is far off", func(w *slacktest.Workspace) { w.Skew = -time.Hour }, []string{"refused as too old"}},
-		{"another app token", func(w *slacktest.Workspace) { w.AppToken = "xapp-other" }, []string{"Socket Mode cannot be used: invalid auth", "connections:write"}},
+		{"a clock that is slightly wrong", func(w *slacktest.Workspace) { w.Skew = 90 * time.Second }, []string{"differs from Slack's by 1m", "NTP"}},
+		{"a clock that is very wrong", func(w *slacktest.Workspace) { w.Skew = -time.Hour }, []string{"refuses every request"}},
+		{"another app token", func(w *slacktest.Workspace) { w.AppToken = "xapp-other" }, []string{"Socket Mode does not work: invalid auth", "connections:write"}},
 		{"Slack is down", func(w *slacktest.Workspace) { w.Fail("auth.test", slacktest.Fault{Status: 503}, 1) }, []string{"cannot be reached", "503"}},
 		{"not in the channel", func(w *slacktest.Workspace) { w.AddChannel(slacktest.Channel{ID: "C1"}) }, []string{"not in the channel C1", "/invite"}},
-		{"no channel", func(w *slacktest.Workspace) { w.AddChannel(slacktest.Channel{ID: "C1", Private: true}) }, []string{"C1 is not there", "/invite"}},
-		{"an old channel", func(w *slacktest.Workspace) {
+		{"no channel", func(w *slacktest.Workspace) { w.AddChannel(slacktest.Channel{ID: "C1", Private: true}) }, []string{"C1 does not exist", "/invite"}},
+		{"an archived channel", func(w *slacktest.Workspace) {
 			w.AddChannel(slacktest.Channel{ID: "C1", Members: []string{w.BotUser}, Archived: true})
 		}, []string{"archived"}},
 		{"a shared channel", func(w *slacktest.Workspace) {

@@ -3,46 +3,46 @@ package slack
 import (
 	"context"
 
-	slackapi "github.com/slack-go/slack"
+	"cobrowse-bridge/bridge/chat"
 
-	"cobrowse-bridge/bridge"
+	slackapi "github.com/slack-go/slack"
 )
 
-// Slack's codes for a trigger that was too late, or used already; guide and
-// method pages name them differently (docs.slack.dev/reference/methods/views.open).
+// Slack's codes for a trigger that has expired, or that was used already. Its guide and its
+// method pages have different codes (docs.slack.dev/reference/methods/views.open).
 var (
 	lateTriggers = []string{"expired_trigger_id", "trigger_expired", "invalid_trigger_id"}
 	usedTriggers = []string{"exchanged_trigger_id", "trigger_exchanged", "duplicate_external_id"}
 )
 
-// dialog opens the dialog in which an agent names the visitor. A trigger lives
-// three seconds, so an empty dialog is opened before anything else is asked, and
-// filled afterwards. Where even that is too late, a message offers a button,
-// whose press brings a fresh trigger.
-func (c *connector) dialog(ctx context.Context, key string, k kept, p place) (bridge.Ask, error) {
+// dialog opens the dialog in which an agent names the visitor. A trigger expires after three
+// seconds, so dialog first opens an empty dialog and fills it afterwards. If the trigger has
+// expired, it sends a message with a button instead; a press on it brings a new trigger.
+func (c *connector) dialog(ctx context.Context, key string, k kept, p place) (chat.Ask, error) {
 	id := digest("dialog", key)
 	late, err := c.openDialog(ctx, id, k.Trigger)
 	if err != nil {
-		return bridge.Ask{}, err
+		return chat.Ask{}, err
 	}
 	agent, why, err := c.agent(ctx, k)
 	if err != nil {
-		return bridge.Ask{}, err
+		return chat.Ask{}, err
 	}
-	view, ask := searching(id), bridge.Ask{}
+	view, ask := c.searching(id), chat.Ask{}
 	if why != "" {
-		// The engine tells them why, and keeps it on record.
+		// The bridge tells the agent the reason and writes it to the audit log.
 		view, ask = modal(id, slackapi.NewSectionBlock(plainText(modalRefused), nil, nil)), refusal(k, agent, p, why)
 	}
 	switch {
 	case !late:
 		_, err = c.api.UpdateViewContext(ctx, view, id, "", "")
 		if refusedAs(err, "not_found", "view_not_found") {
-			err = nil // closed meanwhile
+			err = nil // the agent has closed the dialog
 		}
-		if err = c.fault("POST views.update", err); why != "" && bridge.IsPermanent(err) {
-			err = nil // what counts is the refusal
+		if why != "" && unfit(err) {
+			err = nil // the refusal is more important
 		}
+		err = c.fault("POST views.update", err)
 	case why == "" && p.kind == placeReply:
 		_, err = c.reply(ctx, p, key+".open", "", offer())
 	case why == "":
@@ -51,24 +51,24 @@ func (c *connector) dialog(ctx context.Context, key string, k kept, p place) (br
 	return ask, err
 }
 
-// openDialog reports whether it was too late to open it.
+// openDialog opens the empty dialog. late says that the trigger has expired or does not work.
 func (c *connector) openDialog(ctx context.Context, id, trigger string) (late bool, err error) {
 	if trigger == "" {
 		return true, nil
 	}
 	_, err = c.api.OpenViewContext(ctx, trigger, modal(id, slackapi.NewSectionBlock(plainText(modalWait), nil, nil)))
-	switch fault := c.fault("POST views.open", err); {
+	switch {
 	case err == nil, refusedAs(err, usedTriggers...):
 		return false, nil
-	case refusedAs(err, lateTriggers...), bridge.IsPermanent(fault):
+	case unfit(err): // also if the trigger has expired
 		return true, nil
 	default:
-		return false, fault
+		return false, c.fault("POST views.open", err)
 	}
 }
 
-// The views share an external_id, so that one whose opening was not answered can
-// be filled all the same.
+// modal makes a view. All views of a dialog have the same external_id, so that a dialog can
+// be filled even if the answer to its opening was lost.
 func modal(id string, blocks ...slackapi.Block) slackapi.ModalViewRequest {
 	return slackapi.ModalViewRequest{
 		Type: slackapi.VTModal, Title: plainText(modalTitle), Close: plainText(modalDone), ExternalID: id,
@@ -76,10 +76,11 @@ func modal(id string, blocks ...slackapi.Block) slackapi.ModalViewRequest {
 	}
 }
 
-func searching(id string) slackapi.ModalViewRequest {
+// searching makes the view with the field for the customer.
+func (c *connector) searching(id string) slackapi.ModalViewRequest {
 	input := slackapi.NewPlainTextInputBlockElement(plainText(modalExample), inputQuery)
 	input.MaxLength = 254
-	v := modal(id, slackapi.NewInputBlock(blockQuery, plainText(modalLabel), plainText(modalHint), input))
+	v := modal(id, slackapi.NewInputBlock(blockQuery, plainText(modalLabel), plainText(modalHint(c.emails)), input))
 	v.CallbackID, v.Submit, v.Close = viewSearch, plainText(modalSubmit), plainText(modalClose)
 	return v
 }

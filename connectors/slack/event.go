@@ -8,13 +8,13 @@ import (
 	"strings"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rest"
 )
 
-// An outer is as much of an event as we decode (docs.slack.dev/apis/events-api).
-// Its event_id is not used: the same event may come under two.
-type outer struct {
+// An outerEvent is the decoded part of an event (docs.slack.dev/apis/events-api). It has no
+// event_id, because Slack may send the same event with two ids.
+type outerEvent struct {
 	Type           string `json:"type"`
 	Challenge      string `json:"challenge"`
 	Team           string `json:"team_id"`
@@ -38,37 +38,38 @@ type outer struct {
 
 var challengeForm = regexp.MustCompile(`^[0-9A-Za-z_.=-]{1,200}$`)
 
-// mentionLife is how long a mention is worth an answer. Slack sends events again
-// for up to a day (docs.slack.dev/apis/events-api).
+// mentionLife is for how long a mention is answered. Slack retries events for up to a day
+// (docs.slack.dev/apis/events-api).
 const mentionLife = 10 * time.Minute
 
-// old reports whether a message's time stamp, in seconds, is long past.
-func old(ts string) bool {
+// expired reports whether a mention with this time stamp, in seconds, is older than
+// mentionLife.
+func expired(ts string) bool {
 	seconds, _, _ := strings.Cut(ts, ".")
 	at, err := strconv.ParseInt(seconds, 10, 64)
 	return err == nil && time.Since(time.Unix(at, 0)) > mentionLife
 }
 
-// event takes what the Events API sends. What nobody subscribed to, or what is
-// new, is acknowledged and forgotten: a refusal would be sent again.
-func (c *connector) event(body []byte) (bridge.Receipt, error) {
-	var o outer
+// event reads an event of the Events API. It acknowledges and ignores unknown events, because
+// Slack would retry after a refusal.
+func (c *connector) event(body []byte) (chat.Receipt, error) {
+	var o outerEvent
 	if err := rest.Decode(body, &o); err != nil {
-		return bridge.Receipt{}, err
+		return chat.Receipt{}, err
 	}
 	switch o.Type {
 	case "url_verification":
 		if !challengeForm.MatchString(o.Challenge) {
-			return bridge.Receipt{}, errUnreadable
+			return chat.Receipt{}, errUnreadable
 		}
-		return bridge.Receipt{Answer: []byte(o.Challenge), AnswerType: "text/plain", Note: "Slack has verified the address"}, nil
+		return chat.Receipt{Answer: []byte(o.Challenge), AnswerType: "text/plain", Note: "Slack has verified the address"}, nil
 	case "event_callback":
 	case "app_rate_limited":
-		return bridge.Receipt{Note: "Slack holds events back: there are too many"}, nil
+		return chat.Receipt{Note: "Slack holds events back because there are too many"}, nil
 	case "":
-		return bridge.Receipt{}, errUnreadable
+		return chat.Receipt{}, errUnreadable
 	default:
-		return bridge.Receipt{Note: fmt.Sprintf("an event of unknown type %.40q was left out", o.Type)}, nil
+		return chat.Receipt{Note: fmt.Sprintf("event ignored: unknown type %.40q", o.Type)}, nil
 	}
 	e := o.Event
 	k := kept{
@@ -76,14 +77,14 @@ func (c *connector) event(body []byte) (bridge.Receipt, error) {
 		User: e.User, Channel: e.Channel, Thread: e.Thread,
 	}
 	if len(o.Authorizations) > 0 {
-		// The event's team is where it happened; the authorization's is where the
-		// app is installed, and so is what counts.
+		// The event's team is where it happened. We need the authorization's team, which
+		// is where the app is installed.
 		a := o.Authorizations[0]
 		k.Team, k.Enterprise = cmp.Or(a.Team, k.Team), a.Enterprise
 	}
 	switch {
-	case e.Type == "app_mention" && e.Bot == "" && old(e.TS):
-		return bridge.Receipt{Note: "a mention that comes late was left out: its code may be another customer's by now"}, nil
+	case e.Type == "app_mention" && e.Bot == "" && expired(e.TS):
+		return chat.Receipt{Note: "mention ignored: it is too old, and another customer may have its code now"}, nil
 	case e.Type == "app_mention" && e.Bot == "":
 		k.Kind, k.query = kindMention, parseQuery(e.Text)
 		return k.receipt(e.Channel, e.TS)
@@ -91,7 +92,7 @@ func (c *connector) event(body []byte) (bridge.Receipt, error) {
 		k.Kind, k.Channel = kindHome, ""
 		return k.receipt(e.EventTS)
 	case e.Type == "app_uninstalled", e.Type == "tokens_revoked":
-		return bridge.Receipt{Note: "the app was uninstalled or its token revoked: cards can no longer be shown"}, nil
+		return chat.Receipt{Note: "the app was uninstalled or its token revoked: cards can no longer be shown"}, nil
 	}
-	return bridge.Receipt{}, nil
+	return chat.Receipt{}, nil
 }

@@ -13,48 +13,57 @@ import (
 	"strings"
 	"time"
 
-	slackapi "github.com/slack-go/slack"
-
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rest"
+
+	slackapi "github.com/slack-go/slack"
 )
 
-// errAnswer means that Slack answered something that cannot be understood.
+// errAnswer means that Slack's answer cannot be read.
 var errAnswer = errors.New("the answer cannot be read")
 
-// errPerhaps means that a post may be there, and nobody can tell.
-var errPerhaps = errors.New("perhaps posted: the answer was lost, and the app may not read there to find out")
+// errPerhaps means that a message may have been posted, and the app cannot search for it.
+var errPerhaps = errors.New("perhaps posted: the answer was lost, and the app may not read the channel")
 
-// errUnseen means that a post may be there, and can be found out.
-var errUnseen = errors.New("perhaps posted: the answer was lost, and the message is not to be seen yet")
+// errUnseen means that a message may have been posted, and the search has not found it yet.
+var errUnseen = errors.New("perhaps posted: the answer was lost, and the message was not found yet")
 
-// Slack's error codes (docs.slack.dev/reference/methods), by what is to be done.
+// Slack's error codes (docs.slack.dev/reference/methods), by how the connector handles them.
 var (
-	// An operator can mend these.
+	// The operator can fix these.
 	credentialCodes = []string{
 		"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "no_permission",
 		"org_login_required", "ekm_access_denied", "team_access_not_granted", "enterprise_is_restricted",
 		"access_denied", "not_allowed_token_type",
 	}
 	memberCodes = []string{"not_in_channel", "channel_not_found"}
-	// Time mends these.
+	// These are temporary.
 	passingCodes = []string{"request_timeout", "external_channel_migrating", "team_added_to_org"}
-	// These may have been carried out all the same.
+	// After these the call may have been carried out.
 	doubtfulCodes = []string{"internal_error", "fatal_error", "service_unavailable"}
-	limitCodes    = []string{"ratelimited", "rate_limited"}
+
+	documented = rest.Codes{
+		// The same call can never succeed. An archived channel is not among them, since an
+		// operator can restore it.
+		Final: slices.Concat(lateTriggers, usedTriggers, []string{
+			"user_not_found", "users_not_found", "cannot_dm_bot", "user_disabled",
+			"msg_too_long", "no_text", "invalid_blocks", "invalid_arguments", "block_mismatch",
+			"message_not_found", "cant_update_message", "edit_window_closed",
+		}),
+		Limits: []string{"ratelimited", "rate_limited"},
+	}
 )
 
 var (
-	codeText    = regexp.MustCompile(`^[a-z][a-z_]{2,59}$`)
 	scopeText   = regexp.MustCompile(`^[a-z][a-z:._, ]{2,200}$`)
 	pointerText = regexp.MustCompile(`json-pointer:(/[a-z0-9_/]{1,100})`)
 )
 
-// refused gives Slack's code for a refusal.
+// refused returns Slack's error code. ok is false if err is not an error of Slack's API.
 func refused(err error) (code string, ok bool) {
 	r, ok := errors.AsType[slackapi.SlackErrorResponse](err)
-	if ok && !codeText.MatchString(r.Err) {
-		return "unknown", true // whatever it is, it is not told
+	if ok && !rest.IsCode(r.Err) {
+		return "unknown", true // a code of another form is not logged
 	}
 	return r.Err, ok
 }
@@ -64,8 +73,8 @@ func refusedAs(err error, codes ...string) bool {
 	return ok && slices.Contains(codes, code)
 }
 
-// undone reports whether a failed call certainly changed nothing.
-func undone(err error) bool {
+// changedNothing reports whether it is certain that a failed call changed nothing.
+func changedNothing(err error) bool {
 	if _, ok := errors.AsType[*unsentError](err); ok {
 		return true
 	}
@@ -79,11 +88,19 @@ func undone(err error) bool {
 	return ok && !refusedAs(err, doubtfulCodes...)
 }
 
-// opConnect is the one call that is made with the app's token.
+// unfit reports whether Slack's API refused a call for a reason that has to do with the call
+// itself, so that another way to show the message may work: the code is neither about the
+// installation, nor passing, nor a rate limit. A code that is not known counts too.
+func unfit(err error) bool {
+	code, ok := refused(err)
+	return ok && !slices.Contains(slices.Concat(documented.Limits, credentialCodes, passingCodes, doubtfulCodes), code)
+}
+
+// opConnect is the only call that uses the app-level token.
 const opConnect = "POST apps.connections.open"
 
-// fault says what the bridge should do about a failed call of the API, in words
-// that hold nothing of what was sent or answered.
+// fault turns the error of a call into one that tells the bridge whether to retry. Its text
+// contains nothing of the request or the answer.
 func (c *connector) fault(op string, err error) error {
 	if err == nil {
 		return nil
@@ -106,46 +123,47 @@ func (c *connector) fault(op string, err error) error {
 }
 
 func limited(op string, wait time.Duration) error {
-	return bridge.RetryAfter(fmt.Errorf("%s: Slack asks for a pause", op), wait)
+	return chat.RetryAfter(fmt.Errorf("%s: rate limited by Slack", op), wait)
 }
 
-// status is for an answer that is not Slack's API speaking: it answers 200 to
-// everything that is not a rate limit or a fault of its own.
+// status is the error of an answer other than 200. Slack's API itself answers 200 except for
+// rate limits and its own failures, so others come from a proxy or a wrong address.
 func (c *connector) status(op string, code int) error {
 	err := fmt.Errorf("%s: answered %d %s", op, code, http.StatusText(code))
 	switch {
 	case code == http.StatusTooManyRequests:
-		return limited(op, blindWait)
+		return limited(op, rest.DefaultWait)
 	case code < 400, code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
-		return fmt.Errorf("%w: is %s right, and does a proxy let the bridge through?", err, c.env("URL"))
-	case code >= 500, code == http.StatusRequestTimeout, code == http.StatusTooEarly:
-		return err
+		return fmt.Errorf("%w: check %s, and whether a proxy blocks the bridge", err, c.env("URL"))
+	case documented.Next(code, "") == rest.GiveUp:
+		return chat.Permanent(err)
 	}
-	return bridge.Permanent(err)
+	return err
 }
 
+// refusal is the error of a call that Slack's API refused with a code.
 func (c *connector) refusal(op, code string, cause error) error {
-	err := fmt.Errorf("%s: Slack refuses it: %s", op, code)
+	err := fmt.Errorf("%s: refused by Slack: %s", op, code)
 	r, _ := errors.AsType[slackapi.SlackErrorResponse](cause)
 	switch {
-	case slices.Contains(limitCodes, code):
-		return limited(op, blindWait)
+	case documented.Next(http.StatusOK, code) == rest.Wait:
+		return limited(op, rest.DefaultWait)
 	case op == opConnect && (code == "missing_scope" || slices.Contains(credentialCodes, code)):
-		return fmt.Errorf("%w: is %s an app-level token of this app with the scope connections:write, and is Socket Mode on?", err, c.env("APP_TOKEN"))
+		return fmt.Errorf("%w: check that %s is an app-level token of this app with the scope connections:write, and that Socket Mode is on", err, c.env("APP_TOKEN"))
 	case code == "missing_scope" && scopeText.MatchString(r.Needed):
 		return fmt.Errorf("%w: give the app the scope %s and install it again", err, r.Needed)
 	case code == "missing_scope":
 		return fmt.Errorf("%w: give the app the scopes of its manifest and install it again", err)
 	case slices.Contains(credentialCodes, code):
-		return fmt.Errorf("%w: is %s the token of the app as it is installed now?", err, c.env("BOT_TOKEN"))
+		return fmt.Errorf("%w: check that %s is the token of the app's latest installation", err, c.env("BOT_TOKEN"))
 	case slices.Contains(memberCodes, code):
 		return fmt.Errorf("%w: invite the app to the channel", err)
-	case slices.Contains(passingCodes, code), slices.Contains(doubtfulCodes, code):
-		return err
-	case code == "invalid_blocks":
-		if at := pointerText.FindStringSubmatch(strings.Join(r.ResponseMetadata.Messages, " ")); at != nil {
-			err = fmt.Errorf("%w at %s", err, at[1])
-		}
 	}
-	return bridge.Permanent(err)
+	if at := pointerText.FindStringSubmatch(strings.Join(r.ResponseMetadata.Messages, " ")); code == "invalid_blocks" && at != nil {
+		err = fmt.Errorf("%w at %s", err, at[1])
+	}
+	if documented.Next(http.StatusOK, code) == rest.GiveUp {
+		return chat.Permanent(err)
+	}
+	return err
 }

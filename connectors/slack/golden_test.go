@@ -9,32 +9,31 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/slack/slacktest"
 )
 
-// A golden file is the last call that something led to, as Slack got it. They are
-// checked here against Slack's limits, and by testdata/types/run.sh against
-// Slack's own types.
+// A golden file has the last call of a test case, as Slack received it. A test below checks
+// the files with Slack's limits, and testdata/types/run.sh with Slack's own types.
 type golden struct {
 	Method string         `json:"method"`
 	Args   map[string]any `json:"args"`
 }
 
-func cards() map[string]bridge.Card {
+func cards() map[string]chat.Card {
 	live := exampleCard()
-	live.Title, live.Button.Label = "Live with Ann", "Join"
-	live.Lines = append(live.Lines, bridge.Line{Label: "Session", Text: "running, Bob Baker"})
-	live.More = []bridge.Link{{Label: "Stop", Address: testDoor + "?stop"}}
-	live.Chat = bridge.Link{Label: "Open the chat", Address: "https://chat.example.org/live/1"}
+	live.Title, live.Button.Label = "Session with Ann is running", "Join"
+	live.Lines = append(live.Lines, chat.Line{Label: "Session", Text: "Running, Bob Baker"})
+	live.More = []chat.Link{{Label: "End session", Address: testDoor + "?stop"}}
+	live.Chat = chat.Link{Label: "Open the chat", Address: "https://chat.example.org/live/1"}
 
-	over := bridge.Card{ID: "c1", Title: "Co-browsing with Ann is over", Lines: []bridge.Line{{Label: "Session", Text: "6 min, Bob Baker"}}}
-	over.Button = bridge.Link{Label: "Co-browse again", Address: testDoor}
-	over.More = []bridge.Link{{Label: "Recording", Address: "https://upscope.io/recordings/1"}}
+	over := chat.Card{ID: "c1", Title: "Session with Ann has ended", Lines: []chat.Line{{Label: "Session", Text: "6 min, Bob Baker"}}}
+	over.Button = chat.Link{Label: "Co-browse again", Address: testDoor}
+	over.More = []chat.Link{{Label: "Recording", Address: "https://upscope.io/recordings/1"}}
 
 	hostile := exampleCard()
 	hostile.Title = "Co-browse with <!channel> *&* <https://evil.example|Ann> \u202eelgoog\u2066 :tada:\n@here"
-	hostile.Lines = []bridge.Line{
+	hostile.Lines = []chat.Line{
 		{Label: "Page", Text: "<@U1> `code` ~x~ &lt;script&gt; javascript://alert(1)"},
 		{Label: "", Text: "no label\x00\x1b[31m\u200b"},
 		{Label: "Empty", Text: "\u200b"},
@@ -42,22 +41,22 @@ func cards() map[string]bridge.Card {
 	long := exampleCard()
 	long.Title = strings.Repeat("Ann the very long ", 40)
 	for range 40 {
-		long.Lines = append(long.Lines, bridge.Line{Label: strings.Repeat("label ", 40), Text: strings.Repeat("fact & 𝄞 ", 200)})
+		long.Lines = append(long.Lines, chat.Line{Label: strings.Repeat("label ", 40), Text: strings.Repeat("fact & 𝄞 ", 200)})
 	}
 	long.Button.Label = strings.Repeat("Co-browse ", 30)
 	for range 40 {
-		long.More = append(long.More, bridge.Link{Label: "More", Address: testDoor})
+		long.More = append(long.More, chat.Link{Label: "More", Address: testDoor})
 	}
-	return map[string]bridge.Card{
+	return map[string]chat.Card{
 		"ready": exampleCard(), "live": live, "over": over, "hostile": hostile, "long": long,
-		"help": {ID: "d1", Title: "Co-browse with a customer", Lines: []bridge.Line{
-			{Label: "Ask", Text: "Have them read out the four-digit code that your page shows them."}, {Label: "Then type", Text: "/cobrowse 4821"},
+		"help": {ID: "d1", Title: "Co-browse with a customer", Lines: []chat.Line{
+			{Label: "First", Text: "Ask the customer to read out the four-digit code on your page."}, {Label: "Then type", Text: "/cobrowse 4821"},
 		}},
 		"bare": {ID: "d2", Title: "Chat closed"},
 	}
 }
 
-func TestEveryMessageIsAsItWas(t *testing.T) {
+func TestMessagesMatchTheGoldenFiles(t *testing.T) {
 	t.Parallel()
 	check := func(name string, do func(d *desk)) {
 		t.Helper()
@@ -104,7 +103,7 @@ func TestEveryMessageIsAsItWas(t *testing.T) {
 	})
 }
 
-// varying are what differs from run to run.
+// varying are the fields that differ from run to run.
 var varying = []string{"ts", "trigger_id", "external_id"}
 
 func compare(t *testing.T, name string, g golden) {
@@ -139,11 +138,10 @@ func compare(t *testing.T, name string, g golden) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("%s has changed (-rewrite keeps it):\n%s", path, got.String())
+		t.Errorf("%s has changed (update it with -rewrite):\n%s", path, got.String())
 	}
 }
 
-// The files themselves, since they are what was looked at.
 func TestGoldenFilesAreWithinSlacksLimits(t *testing.T) {
 	t.Parallel()
 	paths, err := filepath.Glob("testdata/golden/*.json")
@@ -196,19 +194,19 @@ func TestGoldenFilesAreWithinSlacksLimits(t *testing.T) {
 func TestCardsThatCannotBeShown(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	for name, card := range map[string]bridge.Card{
-		"no title":             {ID: "c"},
-		"an invisible title":   {ID: "c", Title: "\u200b"},
-		"a button of nothing":  {ID: "c", Title: "x", Button: bridge.Link{Address: testDoor}},
-		"a script":             {ID: "c", Title: "x", Button: bridge.Link{Label: "x", Address: "javascript:alert(1)"}},
-		"no host":              {ID: "c", Title: "x", Button: bridge.Link{Label: "x", Address: "https:///w/1"}},
-		"a user":               {ID: "c", Title: "x", Button: bridge.Link{Label: "x", Address: "https://a:b@bridge.example.org/w/1"}},
-		"an endless address":   {ID: "c", Title: "x", Button: bridge.Link{Label: "x", Address: "https://a.example/w/" + strings.Repeat("x", 3000)}},
-		"an id that is no id":  {ID: "a b", Title: "x", Button: bridge.Link{Label: "x"}},
-		"one of the ways more": {ID: "c", Title: "x", More: []bridge.Link{{Label: "x", Address: "/w/1"}}},
+	for name, card := range map[string]chat.Card{
+		"no title":                {ID: "c"},
+		"an invisible title":      {ID: "c", Title: "\u200b"},
+		"no label":                {ID: "c", Title: "x", Button: chat.Link{Address: testDoor}},
+		"a script":                {ID: "c", Title: "x", Button: chat.Link{Label: "x", Address: "javascript:alert(1)"}},
+		"no host":                 {ID: "c", Title: "x", Button: chat.Link{Label: "x", Address: "https:///w/1"}},
+		"a user":                  {ID: "c", Title: "x", Button: chat.Link{Label: "x", Address: "https://a:b@bridge.example.org/w/1"}},
+		"a long address":          {ID: "c", Title: "x", Button: chat.Link{Label: "x", Address: "https://a.example/w/" + strings.Repeat("x", 3000)}},
+		"an invalid id":           {ID: "a b", Title: "x", Button: chat.Link{Label: "x"}},
+		"an invalid further link": {ID: "c", Title: "x", More: []chat.Link{{Label: "x", Address: "/w/1"}}},
 	} {
-		_, err := d.Show(t.Context(), bridge.Place{Address: "dm/U1"}, card)
-		if !bridge.IsPermanent(err) {
+		_, err := d.Show(t.Context(), chat.Place{Address: "dm/U1"}, card)
+		if !chat.IsPermanent(err) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
@@ -224,9 +222,9 @@ func FuzzLayout(f *testing.F) {
 		f.Add(c.Title, c.Button.Label, "label", "text", 3)
 	}
 	f.Fuzz(func(t *testing.T, title, button, label, text string, n int) {
-		card := bridge.Card{ID: "c", Title: title, Button: bridge.Link{Label: button, Address: testDoor}}
+		card := chat.Card{ID: "c", Title: title, Button: chat.Link{Label: button, Address: testDoor}}
 		for range min(max(n, 0), 60) {
-			card.Lines = append(card.Lines, bridge.Line{Label: label, Text: text})
+			card.Lines = append(card.Lines, chat.Line{Label: label, Text: text})
 		}
 		for i, who := range []audience{oneAgent, several, outsiders, several, outsiders} {
 			card.Public = i > 2
@@ -242,9 +240,9 @@ func FuzzLayout(f *testing.F) {
 				t.Fatal(faults)
 			}
 			if hidden := who != oneAgent && !card.Public; hidden && bytes.Contains(blocks, []byte(testDoor)) {
-				t.Fatalf("the door stands where several people see it: %s", blocks)
+				t.Fatalf("several people see the address of a card that is not public: %s", blocks)
 			}
-			if units(m.text) > 3600 || m.text == "" || strings.ContainsAny(m.text, "<>\n") || !utf8.ValidString(m.text) {
+			if utf16Len(m.text) > 3600 || m.text == "" || strings.ContainsAny(m.text, "<>\n") || !utf8.ValidString(m.text) {
 				t.Fatalf("text %q", m.text)
 			}
 		}

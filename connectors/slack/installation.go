@@ -3,18 +3,13 @@ package slack
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
-
-	slackapi "github.com/slack-go/slack"
 )
 
-// An installation is whom the bot token belongs to: a workspace, or a whole
-// organisation.
+// An installation is the workspace, or the organisation, in which the app is installed.
 type installation struct {
 	team, enterprise string
 	orgWide          bool
@@ -24,8 +19,6 @@ type installation struct {
 
 // An authAnswer is the answer of auth.test (docs.slack.dev/reference/methods/auth.test).
 type authAnswer struct {
-	OK         bool   `json:"ok"`
-	Error      string `json:"error"`
 	Team       string `json:"team"`
 	TeamID     string `json:"team_id"`
 	Enterprise string `json:"enterprise_id"`
@@ -37,43 +30,16 @@ type authAnswer struct {
 	header http.Header
 }
 
-// authTest asks Slack whose the bot token is. slack-go leaves out of the answer whether
-// that is an organisation; the errors are of the kinds that it returns.
-func (c *connector) authTest(ctx context.Context) (authAnswer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"auth.test", nil)
-	if err != nil {
-		return authAnswer{}, err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Authorization", "Bearer "+c.botToken)
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return authAnswer{}, err
-	}
-	defer resp.Body.Close()
-	switch {
-	case resp.StatusCode == http.StatusTooManyRequests:
-		return authAnswer{}, &slackapi.RateLimitedError{RetryAfter: retryAfter(resp.Header)}
-	case resp.StatusCode != http.StatusOK:
-		return authAnswer{}, slackapi.StatusCodeError{Code: resp.StatusCode}
-	}
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return authAnswer{}, err
-	}
-	a := authAnswer{header: resp.Header}
-	switch err := json.Unmarshal(body, &a); {
-	case err != nil:
-		return authAnswer{}, errAnswer
-	case !a.OK:
-		return authAnswer{}, slackapi.SlackErrorResponse{Err: a.Error}
-	}
-	return a, nil
+// authTest calls auth.test. slack-go's own method does not say whether the token belongs to an
+// organisation.
+func (c *connector) authTest(ctx context.Context) (a authAnswer, err error) {
+	a.header, err = c.call(ctx, "auth.test", nil, &a)
+	return a, err
 }
 
-// self asks once an hour who we are.
+// self returns the installation of the app. It asks Slack once an hour.
 func (c *connector) self(ctx context.Context) (installation, error) {
-	if me, ok := c.selves.get(""); ok {
+	if me, ok := c.installations.Peek(""); ok {
 		return me, nil
 	}
 	a, err := c.authTest(ctx)
@@ -84,19 +50,16 @@ func (c *connector) self(ctx context.Context) (installation, error) {
 		team: a.TeamID, enterprise: a.Enterprise, orgWide: truth(a.OrgWide),
 		bot: a.BotID, user: a.UserID, name: a.User, scopes: scopes(a.header.Get("X-Oauth-Scopes")),
 	}
-	// An organisation may also stand where the workspace is named, or be all that is.
+	// Slack may name the organisation in place of the workspace, or name no workspace.
 	if strings.HasPrefix(me.team, "E") || me.team == "" {
 		me.enterprise, me.orgWide = cmp.Or(me.enterprise, me.team), true
 	}
 	if me.home() == "" {
 		return installation{}, fmt.Errorf("POST auth.test: %w", errAnswer)
 	}
-	c.selves.put("", me)
+	c.installations.Put("", me)
 	return me, nil
 }
-
-// truth reads a boolean that is sometimes sent as a string.
-func truth(v any) bool { return v == true || v == "true" }
 
 func scopes(header string) []string {
 	var all []string
@@ -110,11 +73,10 @@ func scopes(header string) []string {
 
 func (i installation) may(scope string) bool { return slices.Contains(i.scopes, scope) }
 
-// has reports whether a delivery of this person comes from where the app is
-// installed. What a delivery itself says of that is not asked: some leave
-// is_enterprise_install out. In an organisation the workspace may be any, and is
-// often not named.
-func (i installation) has(k kept, p person) bool {
+// covers reports whether a person's delivery comes from the workspace or the organisation in
+// which the app is installed. It does not read is_enterprise_install, which some deliveries
+// lack. In an organisation every workspace counts, and often none is named.
+func (i installation) covers(k kept, p person) bool {
 	switch {
 	case !i.orgWide:
 		return k.Team == i.team
@@ -124,8 +86,9 @@ func (i installation) has(k kept, p person) bool {
 	return k.Enterprise == i.enterprise
 }
 
-// employs reports whether somebody is a member of where the app is installed.
-func (i installation) employs(p person) bool {
+// hasMember reports whether a person is a member of the workspace or the organisation in
+// which the app is installed.
+func (i installation) hasMember(p person) bool {
 	switch {
 	case p.stranger:
 		return false
@@ -135,7 +98,7 @@ func (i installation) employs(p person) bool {
 	return p.team == i.team || slices.Contains(p.teams, i.team)
 }
 
-// home is what the ids of its people begin with.
+// home is the first part of its agents' ids: the id of the organisation or the workspace.
 func (i installation) home() string {
 	if i.orgWide {
 		return i.enterprise

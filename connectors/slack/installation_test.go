@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/slack/slacktest"
 )
 
@@ -21,17 +21,17 @@ func TestAnOrganisationsInstallation(t *testing.T) {
 		"a shortcut": d.MessageShortcut("W1", shortcutMessage, d.Write("W1", "C1", "", "4821")), // team null, the boolean a string
 	} {
 		got := d.mustAsk(t, body)
-		if got.Verb != bridge.LookUp || got.Agent.ID != "E0GROUP/W1" {
+		if got.Verb != chat.LookUp || got.Agent.ID != "E0GROUP/W1" {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	if got := d.mustAsk(t, d.Command("W2", "C1", "4821")); got.Refusal != bridge.RefuseExternal {
-		t.Errorf("another organisation asks: %+v", got)
+	if got := d.mustAsk(t, d.Command("W2", "C1", "4821")); got.Refusal != chat.RefuseExternal {
+		t.Errorf("a person of another organisation is not refused: %+v", got)
 	}
 }
 
-// What a delivery says of the kind of installation is left out, or of another type,
-// in some; the installation itself decides.
+// Some deliveries lack is_enterprise_install, or have it with another type. The connector
+// uses auth.test instead.
 func TestAnOrganisationsDeliveriesOfEveryForm(t *testing.T) {
 	t.Parallel()
 	for _, answered := range []string{"as a flag", "as the team", "as a string", "without a team"} {
@@ -74,35 +74,35 @@ func TestAnOrganisationsDeliveriesOfEveryForm(t *testing.T) {
 			"a shortcut":                       d.MessageShortcut("W1", shortcutMessage, d.Write("W1", "C1", "", "4821")),
 			"a mention with a workspace in it": []byte(strings.Replace(string(d.Mention("W1", "C1", "", "4821")), `"team_id":null`, `"team_id":"T5WEST"`, 1)),
 		} {
-			if got := d.mustAsk(t, body); got.Verb != bridge.LookUp && got.Verb != bridge.Open || got.Agent.ID != "E0GROUP/W1" {
+			if got := d.mustAsk(t, body); got.Verb != chat.LookUp && got.Verb != chat.Open || got.Agent.ID != "E0GROUP/W1" {
 				t.Errorf("%s, org-wide %s: %+v", name, answered, got)
 			}
 		}
 		for name, body := range map[string][]byte{
-			"somebody of another organisation":    command("W2"),
-			"another organisation's delivery":     command("W1", "enterprise_id", "E9OTHER"),
-			"a workspace they are not in":         command("W1", "enterprise_id", "", "team_id", "T6"),
-			"a delivery that names neither":       command("W1", "enterprise_id", ""),
-			"another's, that says it is org-wide": command("W2", "enterprise_id", "", "team_id", "T6"),
+			"a person of another organisation": command("W2"),
+			"another organisation's delivery":  command("W1", "enterprise_id", "E9OTHER"),
+			"a workspace they are not in":      command("W1", "enterprise_id", "", "team_id", "T6"),
+			"a delivery that names neither":    command("W1", "enterprise_id", ""),
+			"another person, workspace only":   command("W2", "enterprise_id", "", "team_id", "T6"),
 		} {
-			if got := d.mustAsk(t, body); got.Refusal != bridge.RefuseExternal {
+			if got := d.mustAsk(t, body); got.Refusal != chat.RefuseExternal {
 				t.Errorf("%s, org-wide %s: %+v", name, answered, got)
 			}
 		}
 	}
 }
 
-func TestAConfirmedAddressComesWithTheAgent(t *testing.T) {
+func TestTheAgentHasAConfirmedAddress(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		user  slacktest.User
 		scope string
 		want  string
 	}{
-		"confirmed":           {slacktest.User{Email: "bob@acme.example", Confirmed: true}, "users:read.email", "bob@acme.example"},
-		"not confirmed":       {slacktest.User{Email: "bob@acme.example"}, "users:read.email", ""},
-		"not for us to see":   {slacktest.User{Email: "bob@acme.example", Confirmed: true}, "chat:write", ""},
-		"there is no address": {slacktest.User{Confirmed: true}, "users:read.email", ""},
+		"confirmed":         {slacktest.User{Email: "bob@acme.example", Confirmed: true}, "users:read.email", "bob@acme.example"},
+		"not confirmed":     {slacktest.User{Email: "bob@acme.example"}, "users:read.email", ""},
+		"without the scope": {slacktest.User{Email: "bob@acme.example", Confirmed: true}, "chat:write", ""},
+		"no address":        {slacktest.User{Confirmed: true}, "users:read.email", ""},
 	} {
 		d := newDesk(t)
 		d.Scopes = append(d.Scopes, c.scope)
@@ -118,13 +118,13 @@ func TestAWorkspaceOfAnOrganisation(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	d.Enterprise = "E0GROUP"
-	// Their account's home is another workspace; they are members of this one too.
+	// wilma's home is another workspace, but she is a member of this one too.
 	d.AddUser(slacktest.User{ID: "W1", Name: "wilma", Team: "T5WEST", Enterprise: "E0GROUP", Teams: []string{"T5WEST", "T0ACME"}})
 	d.AddUser(slacktest.User{ID: "W2", Name: "walt", Team: "T5WEST", Enterprise: "E0GROUP", Teams: []string{"T5WEST"}})
 	if got := d.mustAsk(t, d.Command("W1", "C1", "4821")); got.Agent.ID != "T0ACME/W1" {
 		t.Errorf("%+v", got)
 	}
-	if got := d.mustAsk(t, d.Command("W2", "C1", "4821")); got.Refusal != bridge.RefuseExternal {
-		t.Errorf("no member of the workspace asks: %+v", got)
+	if got := d.mustAsk(t, d.Command("W2", "C1", "4821")); got.Refusal != chat.RefuseExternal {
+		t.Errorf("a person who is not in the workspace is not refused: %+v", got)
 	}
 }

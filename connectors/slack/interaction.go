@@ -5,12 +5,12 @@ import (
 	"regexp"
 	"strings"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rest"
 )
 
-// Ids of what people press. A press on a button that is a link comes too, and
-// means nothing: the browser is on its way already.
+// Ids of buttons, shortcuts and views. Slack also reports a press on a link button, which the
+// connector ignores: the browser opens the link by itself.
 const (
 	actionOpen   = "cobrowse_open"
 	actionSearch = "cobrowse_search"
@@ -24,13 +24,13 @@ const (
 	inputQuery = "cobrowse_text"
 )
 
-// An interaction is as much as we decode of a payload
+// An interaction is the decoded part of a payload
 // (docs.slack.dev/reference/interaction-payloads).
 type interaction struct {
 	Type string `json:"type"`
 	Team struct {
 		ID string `json:"id"`
-	} `json:"team"` // null where the app is installed in a whole organisation
+	} `json:"team"` // null if the app is installed in an organisation
 	Enterprise struct {
 		ID string `json:"id"`
 	} `json:"enterprise"`
@@ -71,14 +71,14 @@ type interaction struct {
 	} `json:"view"`
 }
 
-// cardForm is that of a card's id.
+// cardForm is the form of a card's id.
 var cardForm = regexp.MustCompile(`^[0-9A-Za-z._:-]{1,200}$`)
 
-// interaction takes a press, a shortcut or a dialog.
-func (c *connector) interaction(payload []byte) (bridge.Receipt, error) {
+// interaction reads a press, a shortcut or a submitted dialog.
+func (c *connector) interaction(payload []byte) (chat.Receipt, error) {
 	var in interaction
 	if err := rest.Decode(payload, &in); err != nil {
-		return bridge.Receipt{}, err
+		return chat.Receipt{}, err
 	}
 	k := kept{
 		Team: in.Team.ID, Enterprise: in.Enterprise.ID,
@@ -90,25 +90,26 @@ func (c *connector) interaction(payload []byte) (bridge.Receipt, error) {
 		return k.press(in)
 	case "message_action":
 		if in.Callback != shortcutMessage {
-			return bridge.Receipt{}, nil
+			return chat.Receipt{}, nil
 		}
 		k.Kind, k.Thread, k.query = kindMessage, in.Message.Thread, findQuery(in.Message.Text)
 		return k.receipt(k.Channel, in.Message.TS, in.ActionTS, in.Trigger)
 	case "shortcut":
 		if in.Callback != shortcutGlobal {
-			return bridge.Receipt{}, nil
+			return chat.Receipt{}, nil
 		}
 		k.Kind = kindGlobal
 		return k.receipt(in.ActionTS, in.Trigger)
 	case "view_submission":
-		return k.submit(in)
+		return c.submit(k, in)
 	case "":
-		return bridge.Receipt{}, errUnreadable
+		return chat.Receipt{}, errUnreadable
 	}
-	return bridge.Receipt{}, nil // closed views, and what Slack will think of
+	return chat.Receipt{}, nil // a closed view, or an unknown type
 }
 
-func (k kept) press(in interaction) (bridge.Receipt, error) {
+// press reads a press on one of our buttons.
+func (k kept) press(in interaction) (chat.Receipt, error) {
 	if k.Channel == "" {
 		k.Channel = in.Container.Channel
 	}
@@ -116,7 +117,7 @@ func (k kept) press(in interaction) (bridge.Receipt, error) {
 		k.Thread = in.Message.Thread
 	}
 	if len(in.Actions) != 1 {
-		return bridge.Receipt{}, nil
+		return chat.Receipt{}, nil
 	}
 	a := in.Actions[0]
 	switch {
@@ -125,24 +126,24 @@ func (k kept) press(in interaction) (bridge.Receipt, error) {
 	case a.ID == actionSearch:
 		k.Kind = kindSearch
 	default:
-		return bridge.Receipt{}, nil
+		return chat.Receipt{}, nil
 	}
 	return k.receipt(k.Team, k.Channel, in.Container.Message, a.ID, a.TS)
 }
 
-// submit takes the dialog. What cannot be understood is said in it at once;
-// otherwise the empty answer closes it.
-func (k kept) submit(in interaction) (bridge.Receipt, error) {
+// submit reads a submitted dialog. If its text contains no clue, the answer shows an error in
+// the dialog. Otherwise the empty answer closes the dialog.
+func (c *connector) submit(k kept, in interaction) (chat.Receipt, error) {
 	if in.View.Callback != viewSearch {
-		return bridge.Receipt{}, nil
+		return chat.Receipt{}, nil
 	}
 	k.Kind, k.query = kindSubmit, parseQuery(in.View.State.Values[blockQuery][inputQuery].Value)
-	if !k.names() {
+	if !k.hasClue() {
 		answer, err := json.Marshal(map[string]any{
 			"response_action": "errors",
-			"errors":          map[string]string{blockQuery: sayQuery},
+			"errors":          map[string]string{blockQuery: queryError(k.Unclear, c.emails)},
 		})
-		return bridge.Receipt{Answer: answer, AnswerType: "application/json"}, err
+		return chat.Receipt{Answer: answer, AnswerType: "application/json"}, err
 	}
 	k.Trigger, k.Respond = "", ""
 	return k.receipt(in.View.ID, in.View.Hash)

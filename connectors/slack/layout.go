@@ -6,14 +6,14 @@ import (
 	"strconv"
 	"strings"
 
+	"cobrowse-bridge/bridge/chat"
+
 	slackapi "github.com/slack-go/slack"
 	"github.com/slack-go/slack/slackutilsx"
-
-	"cobrowse-bridge/bridge"
 )
 
-// A message is what is posted. Its text is what notifications and screen readers
-// have: all that the card says, and no address.
+// A message is the content of a post. text is for notifications and screen readers: it has
+// all facts of the card, and no address.
 type message struct {
 	text   string
 	blocks []slackapi.Block
@@ -24,23 +24,28 @@ type audience int
 
 const (
 	oneAgent audience = iota
-	// several people of the workspace: buttons have no addresses.
+	// several means several people of the workspace: buttons of a card have no addresses
+	// unless it is public.
 	several
-	// outsiders are people of other companies among them: nothing of the visitor.
+	// outsiders means that people of other companies are among them: the message does not
+	// name the visitor either.
 	outsiders
 )
 
 // layout puts a card into blocks: a heading, the facts, and a row of buttons.
-func layout(card bridge.Card, who audience) (message, error) {
+func layout(card chat.Card, who audience) (message, error) {
 	if who == outsiders {
-		card.Title, card.Lines, card.More, card.Chat = titleOutside, nil, nil, bridge.Link{}
+		card.Title, card.Lines, card.More, card.Chat = titleOutside, []chat.Line{{Text: factOutside}}, nil, chat.Link{}
+		if card.Button == (chat.Link{}) {
+			card.Title, card.Lines = titleOutsideDone, []chat.Line{{Text: factOutsideDone}}
+		}
 	}
 	var m message
 	title := plain(card.Title, maxHeader)
 	if title == "" {
 		return message{}, errors.New("the card has no title")
 	}
-	facts, left := []string(nil), maxSection
+	facts, remaining := []string(nil), maxSection
 	for _, l := range card.Lines {
 		fact, label := plain(l.Text, maxFact), plain(l.Label, maxLabel)
 		if fact == "" {
@@ -49,18 +54,18 @@ func layout(card bridge.Card, who audience) (message, error) {
 		if label != "" {
 			fact = label + ": " + fact
 		}
-		if left -= units(fact) + 1; left < 2 {
+		if remaining -= utf16Len(fact) + 1; remaining < 2 {
 			facts = append(facts, "…")
 			break
 		}
 		facts = append(facts, fact)
 	}
-	m.text = spoken(title, facts)
+	m.text = fallbackText(title, facts)
 	m.blocks = append(m.blocks, slackapi.NewHeaderBlock(plainText(title)))
 	if facts != nil {
 		m.blocks = append(m.blocks, slackapi.NewSectionBlock(plainText(strings.Join(facts, "\n")), nil, nil))
 	}
-	buttons, err := row(card, who)
+	buttons, err := buttonRow(card, who)
 	if err != nil {
 		return message{}, err
 	}
@@ -70,28 +75,29 @@ func layout(card bridge.Card, who audience) (message, error) {
 	return m, nil
 }
 
-// spoken is the text for those who do not see blocks. Slack reads markup in it.
-func spoken(title string, facts []string) string {
+// fallbackText is the text for notifications and screen readers, which do not use blocks.
+// Slack reads markup in it, so it is escaped.
+func fallbackText(title string, facts []string) string {
 	all := title
 	if facts != nil {
 		all += ". " + strings.Join(facts, "; ")
 	}
 	for limit := maxText; ; limit = limit * 3 / 4 {
-		if text := slackutilsx.EscapeMessage(clip(all, limit)); units(text) <= maxText {
+		if text := slackutilsx.EscapeMessage(clip(all, limit)); utf16Len(text) <= maxText {
 			return text
 		}
 	}
 }
 
-// row is the row of buttons. One with an address is a link, and whoever has the
-// link has what it leads to; so where several people see the row of a card that is
-// not public, the button holds the card's id instead, and the press says who it
-// was. Other ways that have an address are left out there.
-func row(card bridge.Card, who audience) (all []slackapi.BlockElement, err error) {
+// buttonRow makes the buttons of a card. A button with an address is a link that works for
+// everyone who has it. So if several people see a card that is not public, its button has the
+// card's id instead, and Slack reports who pressed it. Further links with an address are left
+// out there.
+func buttonRow(card chat.Card, who audience) (all []slackapi.BlockElement, err error) {
 	hidden := who != oneAgent && !card.Public
-	add := func(l bridge.Link, primary, secret bool) {
+	add := func(l chat.Link, primary, secret bool) {
 		label := plain(l.Label, maxButton)
-		if err != nil || l == (bridge.Link{}) || len(all) == maxElements {
+		if err != nil || l == (chat.Link{}) || len(all) == maxElements {
 			return
 		}
 		if label == "" {
@@ -108,7 +114,7 @@ func row(card bridge.Card, who audience) (all []slackapi.BlockElement, err error
 			b = slackapi.NewButtonBlockElement(actionOpen+n, card.ID, plainText(label))
 		} else {
 			if !webAddress(l.Address) {
-				err = errors.New("a link of the card is no web address")
+				err = errors.New("a link of the card is not a web address")
 				return
 			}
 			b = slackapi.NewButtonBlockElement(actionLink+n, "", plainText(label))
@@ -129,7 +135,7 @@ func row(card bridge.Card, who audience) (all []slackapi.BlockElement, err error
 	return all, err
 }
 
-// webAddress reports whether an address can be that of a button.
+// webAddress reports whether an address can be a button's.
 func webAddress(address string) bool {
 	u, err := url.Parse(address)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && len(address) <= maxURL
@@ -139,14 +145,14 @@ func plainText(s string) *slackapi.TextBlockObject {
 	return slackapi.NewTextBlockObject(slackapi.PlainTextType, s, false, false)
 }
 
-// sentence is a message of one sentence of ours.
+// sentence makes a message of one sentence.
 func sentence(s string) message {
 	return message{text: slackutilsx.EscapeMessage(s), blocks: []slackapi.Block{slackapi.NewSectionBlock(plainText(s), nil, nil)}}
 }
 
-// offer is a sentence with the button that opens the dialog.
+// offer makes the message with the button that opens the dialog.
 func offer() message {
-	m := sentence(sayOpen)
+	m := sentence(openText)
 	b := slackapi.NewButtonBlockElement(actionSearch, "", plainText(openLabel))
 	b.Style = slackapi.StylePrimary
 	m.blocks = append(m.blocks, slackapi.NewActionBlock("", b))

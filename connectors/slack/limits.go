@@ -5,23 +5,23 @@ import (
 	"unicode"
 )
 
-// How long things may be, at nine tenths of what Slack documents
-// (docs.slack.dev/reference/block-kit/blocks and /block-elements), since whether
-// it counts characters or UTF-16 units is not said. We count the latter.
+// Lengths in UTF-16 code units, at 90 % of Slack's limits, because Slack does not document
+// whether it counts characters or UTF-16 code units
+// (docs.slack.dev/reference/block-kit/blocks and /block-elements).
 const (
 	maxHeader   = 150 * 9 / 10
 	maxSection  = 3000 * 9 / 10
 	maxText     = 4000 * 9 / 10 // the message's own text; chat.update refuses more
 	maxButton   = 75 * 9 / 10
 	maxElements = 25
-	maxURL      = 3000 // in bytes; an address is not cut
+	maxURL      = 3000 // in bytes; a longer address is refused
 
 	maxLabel = 60
 	maxFact  = 400
 )
 
-// units counts UTF-16 units.
-func units(s string) int {
+// utf16Len is the length of s in UTF-16 code units.
+func utf16Len(s string) int {
 	n := 0
 	for _, r := range s {
 		n++
@@ -32,33 +32,33 @@ func units(s string) int {
 	return n
 }
 
-// clip cuts s at a word to at most limit units, the sign of the cut included.
+// clip shortens s to at most limit UTF-16 code units with the ellipsis, and cuts between words.
 func clip(s string, limit int) string {
-	if units(s) <= limit {
+	if utf16Len(s) <= limit {
 		return s
 	}
 	var b strings.Builder
-	left := limit - 1
+	remaining := limit - 1
 	for _, r := range s {
-		if left -= units(string(r)); left < 0 {
+		if remaining -= utf16Len(string(r)); remaining < 0 {
 			break
 		}
 		b.WriteRune(r)
 	}
 	cut := b.String()
-	// A word is not cut in two, unless it is most of the text.
+	// Cut inside a word only if the word is more than half of the text.
 	if at := strings.LastIndexByte(cut, ' '); at > len(cut)/2 {
 		cut = cut[:at]
 	}
 	return strings.TrimRight(cut, " ") + "…"
 }
 
-// plain makes one line of words that a visitor may have typed: no line ends, no
-// signs that print nothing or turn the text around, no scheme that would make a
-// link. Markup needs no care in plain_text, where there is none.
+// plain makes a text that a visitor may have typed harmless, for use in plain_text, which has
+// no markup. It returns one line without characters that print nothing or change the
+// direction of the text, and without "://", so that clients make no links.
 func plain(s string, limit int) string {
 	if len(s) > 8*limit {
-		s = s[:8*limit] // bounds the work on a hostile megabyte
+		s = s[:8*limit] // limits the work on a very long hostile text
 	}
 	s = strings.Map(func(r rune) rune {
 		switch {

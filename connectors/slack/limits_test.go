@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestTextIsCutAtWords(t *testing.T) {
+func TestTextIsCutBetweenWords(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		text  string
@@ -17,16 +17,16 @@ func TestTextIsCutAtWords(t *testing.T) {
 		{"one two three", 12, "one two…"},
 		{"one two three", 8, "one two…"},
 		{"unbreakable", 6, "unbre…"},
-		{"𝄞𝄞𝄞𝄞", 5, "𝄞𝄞…"}, // each counts twice, and none is cut in two
+		{"𝄞𝄞𝄞𝄞", 5, "𝄞𝄞…"}, // each counts twice
 		{"ab   cdefghij", 6, "ab…"},
 	} {
-		if got := clip(c.text, c.limit); got != c.want || units(got) > c.limit {
+		if got := clip(c.text, c.limit); got != c.want || utf16Len(got) > c.limit {
 			t.Errorf("%q at %d: %q", c.text, c.limit, got)
 		}
 	}
 }
 
-func TestVisitorsWordsAreOneLineOfPlainText(t *testing.T) {
+func TestAVisitorsTextIsOneLineOfPlainText(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"Ann Lee":                   "Ann Lee",

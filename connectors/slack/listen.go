@@ -1,53 +1,56 @@
 package slack
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/websocket"
-
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/netaddr"
 	"cobrowse-bridge/connectors/rest"
+
+	"github.com/gorilla/websocket"
 )
 
-// Socket Mode (docs.slack.dev/apis/events-api/using-socket-mode). slack-go's own
-// client closes a connection before it opens the next, leaves envelopes that it
-// cannot parse unanswered, and refuses a boolean that is sent as a string; what
-// comes in between is a command that fails for somebody.
+// Socket Mode (docs.slack.dev/apis/events-api/using-socket-mode). We do not use slack-go's
+// client: it closes a connection before it opens the next, does not acknowledge envelopes
+// that it cannot parse, and refuses a boolean that is sent as a string. Agents' commands
+// would fail.
 const (
-	// lines is how many connections are open at once: Slack closes each every few
-	// hours, and whatever comes goes to any of them.
-	lines = 2
-	// silence is how long a connection may be without a word. Slack pings more
-	// often than every 30 s.
-	silence = 45 * time.Second
-	// steady is how long a connection lives that did well.
-	steady = 10 * time.Second
+	// connections is how many connections are open at the same time. Slack closes each of
+	// them every few hours, and sends each envelope to one of them.
+	connections = 2
+	// maxSilence is how long a connection may receive nothing. Slack pings more often than
+	// every 30 s.
+	maxSilence = 45 * time.Second
+	// stableAfter is how long a connection must last so that the next pause is short.
+	stableAfter = 10 * time.Second
 
-	// farewell is how long a connection may live after Slack announced its end.
-	farewell = 30 * time.Second
+	// closeDelay is how long a connection stays open after Slack announced its end.
+	closeDelay = 30 * time.Second
 
+	// firstPause and longPause are the shortest and the longest pause before a connection
+	// is opened again.
 	firstPause = 500 * time.Millisecond
 	longPause  = 30 * time.Second
 
-	// maxEnvelope is how much an envelope may bring, in bytes, and maxMessage how much
-	// of one that brings more is read to find its id.
+	// maxEnvelope is the size of the largest accepted envelope in bytes. Of a larger one
+	// maxMessage bytes are read to find its id.
 	maxEnvelope = 1 << 20
 	maxMessage  = 8 << 20
 	writeWait   = 5 * time.Second
 )
 
-// An envelope is what comes through a connection. It is not signed: the
-// connection itself is Slack's.
+// An envelope is a message from Slack through a connection. It needs no signature, because
+// the connector itself connected to Slack.
 type envelope struct {
 	Type    string          `json:"type"`
 	ID      string          `json:"envelope_id"`
@@ -56,30 +59,65 @@ type envelope struct {
 	Answers bool            `json:"accepts_response_payload"`
 }
 
-// typeLeftOut stands for the type of an envelope that is acknowledged and no more.
-const typeLeftOut = "left out"
+// typeIgnored is our type for an envelope that is acknowledged and otherwise ignored.
+const typeIgnored = "ignored"
 
-// An acknowledgement answers an envelope within three seconds.
+// An acknowledgement is the answer to an envelope. Slack waits three seconds for it.
 type acknowledgement struct {
 	ID      string          `json:"envelope_id"`
 	Payload json.RawMessage `json:"payload,omitempty"`
 }
 
-type deliverer func(context.Context, bridge.Delivery) error
+// openConnections counts the connections that Slack has accepted.
+type openConnections struct {
+	mu   sync.Mutex
+	open int
+	err  error // of the last connection that ended
+}
+
+func (c *openConnections) accepted() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open++
+}
+
+// ended counts a connection that has ended, whether it was accepted or not.
+func (c *openConnections) ended(accepted bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if accepted {
+		c.open--
+	}
+	c.err = err
+}
+
+// down returns nil while a connection is open, otherwise why none is.
+func (c *openConnections) down() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open > 0 {
+		return nil
+	}
+	return cmp.Or(c.err, errNotConnected)
+}
+
+var errNotConnected = errors.New("not connected to Slack")
+
+type deliverer func(context.Context, chat.Delivery) error
 
 // listen keeps the connections open until ctx ends.
-func (c *connector) listen(ctx context.Context, deliver func(context.Context, bridge.Delivery) error) error {
+func (c *connector) listen(ctx context.Context, deliver func(context.Context, chat.Delivery) error) error {
 	var all sync.WaitGroup
-	for range lines {
-		all.Go(func() { c.line(ctx, deliver) })
+	for range connections {
+		all.Go(func() { c.stayConnected(ctx, deliver) })
 	}
 	all.Wait()
 	return ctx.Err()
 }
 
-// line keeps one connection open. When Slack announces that it will close one, the
-// next is opened while the first still listens.
-func (c *connector) line(ctx context.Context, deliver deliverer) {
+// stayConnected keeps one connection open. When Slack announces that it will close it, the
+// next one is opened while the first still receives envelopes.
+func (c *connector) stayConnected(ctx context.Context, deliver deliverer) {
 	var open sync.WaitGroup
 	defer open.Wait()
 	for pause := firstPause; ctx.Err() == nil; {
@@ -90,12 +128,13 @@ func (c *connector) line(ctx context.Context, deliver deliverer) {
 		open.Go(func() {
 			defer next()
 			err := c.connection(ctx, deliver, next, &welcome)
+			c.connections.ended(welcome.Load(), err)
 			if err != nil && ctx.Err() == nil {
-				c.log.WarnContext(ctx, "a connection to Slack has ended", "connector", c.name, "err", err)
+				c.log.WarnContext(ctx, "connection to Slack ended", "connector", c.name, "err", err)
 			}
 		})
 		<-wanted
-		if welcome.Load() && time.Since(began) > steady {
+		if welcome.Load() && time.Since(began) > stableAfter {
 			pause = firstPause
 		}
 		select {
@@ -106,7 +145,8 @@ func (c *connector) line(ctx context.Context, deliver deliverer) {
 	}
 }
 
-// connection opens one and answers what comes until it is closed.
+// connection opens a connection and answers envelopes until it is closed. It calls next when
+// the next one should be opened, and sets welcome when Slack has accepted the connection.
 func (c *connector) connection(ctx context.Context, deliver deliverer, next func(), welcome *atomic.Bool) error {
 	_, address, err := c.api.StartSocketModeContext(ctx)
 	if err != nil {
@@ -123,16 +163,16 @@ func (c *connector) connection(ctx context.Context, deliver deliverer, next func
 	if err != nil {
 		return rest.Broken("connect to Slack", err)
 	}
-	end := func() { _ = conn.Close() } // what is wrong with it, reading has told
+	end := func() { _ = conn.Close() } // reading has returned the error
 	defer end()
 	defer context.AfterFunc(ctx, end)()
 	conn.SetPingHandler(func(data string) error {
 		return errors.Join(
-			conn.SetReadDeadline(time.Now().Add(silence)),
+			conn.SetReadDeadline(time.Now().Add(maxSilence)),
 			conn.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(writeWait)))
 	})
 	for {
-		if err := conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(maxSilence)); err != nil {
 			return rest.Broken("listen to Slack", err)
 		}
 		e, err := c.receive(ctx, conn)
@@ -141,13 +181,15 @@ func (c *connector) connection(ctx context.Context, deliver deliverer, next func
 		}
 		switch {
 		case e.Type == "hello":
-			welcome.Store(true)
+			if welcome.CompareAndSwap(false, true) {
+				c.connections.accepted()
+			}
 			c.log.DebugContext(ctx, "connected to Slack", "connector", c.name)
 		case e.Type == "disconnect" && e.Reason == "link_disabled":
 			return errors.New("listen to Slack: Socket Mode is switched off in the app's settings")
 		case e.Type == "disconnect":
 			next()
-			defer time.AfterFunc(farewell, end).Stop()
+			defer time.AfterFunc(closeDelay, end).Stop()
 		case e.ID != "":
 			if err := c.answer(ctx, conn, e, deliver); err != nil {
 				return err
@@ -156,10 +198,8 @@ func (c *connector) connection(ctx context.Context, deliver deliverer, next func
 	}
 }
 
-// receive waits for the next message. One that cannot be read, or brings more than
-// anything that means something to us, is left out: it would be no better on
-// another connection. The acknowledgement, which what has an id gets all the same,
-// keeps it from coming again.
+// receive waits for the next message. It returns one that is too large or not JSON as
+// typeIgnored. If that has an id, it is acknowledged, so that Slack does not send it again.
 func (c *connector) receive(ctx context.Context, conn *websocket.Conn) (envelope, error) {
 	_, r, err := conn.NextReader()
 	if err != nil {
@@ -178,26 +218,27 @@ func (c *connector) receive(ctx context.Context, conn *websocket.Conn) (envelope
 	if err := rest.Decode(data, &e); err == nil && size <= maxEnvelope {
 		return e, nil
 	}
-	c.log.WarnContext(ctx, "a message of Slack's is left out: it is too large, or not JSON",
+	c.log.WarnContext(ctx, "message from Slack ignored: it is too large or not JSON",
 		"connector", c.name, "type", plain(e.Type, 40), "bytes", size)
-	return envelope{Type: typeLeftOut, ID: e.ID}, nil
+	return envelope{Type: typeIgnored, ID: e.ID}, nil
 }
 
-// answer acknowledges an envelope once what it brought is in safe hands. What
-// cannot be kept is not acknowledged: events come again, and whoever typed a
-// command sees that it failed.
+// answer acknowledges an envelope after its delivery is stored. If it cannot be stored, it is
+// not acknowledged: Slack retries events, and an agent who typed a command sees that it
+// failed.
 func (c *connector) answer(ctx context.Context, conn *websocket.Conn, e envelope, deliver deliverer) error {
 	r, err := c.open(e)
 	if err != nil {
-		// It would be no better the next time.
-		c.log.WarnContext(ctx, "an envelope cannot be read", "connector", c.name, "type", plain(e.Type, 40), "err", err)
+		// It is acknowledged all the same: a retry could not be read either.
+		c.log.WarnContext(ctx, "message from Slack not read", "connector", c.name, "type", plain(e.Type, 40), "err", err,
+			"effect", "nothing follows from it: it was acknowledged")
 	}
 	if r.Note != "" {
-		c.log.InfoContext(ctx, "connector noted", "connector", c.name, "delivery", r.Key, "note", r.Note)
+		c.log.InfoContext(ctx, "note from connector", "connector", c.name, "delivery", r.Key, "note", r.Note)
 	}
 	if r.Key != "" {
-		if err := deliver(ctx, bridge.Delivery{Key: r.Key, Body: r.Body, Received: time.Now()}); err != nil {
-			c.log.ErrorContext(ctx, "a delivery cannot be kept", "connector", c.name, "delivery", r.Key, "err", err)
+		if err := deliver(ctx, chat.Delivery{Key: r.Key, Body: r.Body, Received: time.Now()}); err != nil {
+			c.log.ErrorContext(ctx, "delivery not stored", "connector", c.name, "delivery", r.Key, "err", err)
 			return nil
 		}
 	}
@@ -214,11 +255,11 @@ func (c *connector) answer(ctx context.Context, conn *websocket.Conn, e envelope
 	return nil
 }
 
-// open reads an envelope as the same thing is read that comes by HTTP.
-func (c *connector) open(e envelope) (bridge.Receipt, error) {
+// open reads the payload of an envelope with the functions that read requests over HTTP.
+func (c *connector) open(e envelope) (chat.Receipt, error) {
 	switch e.Type {
-	case typeLeftOut:
-		return bridge.Receipt{}, nil
+	case typeIgnored:
+		return chat.Receipt{}, nil
 	case "events_api":
 		return c.event(e.Payload)
 	case "interactive":
@@ -226,7 +267,7 @@ func (c *connector) open(e envelope) (bridge.Receipt, error) {
 	case "slash_commands":
 		var fields map[string]any
 		if err := rest.Decode(e.Payload, &fields); err != nil {
-			return bridge.Receipt{}, err
+			return chat.Receipt{}, err
 		}
 		form := url.Values{}
 		for name, value := range fields {
@@ -239,15 +280,15 @@ func (c *connector) open(e envelope) (bridge.Receipt, error) {
 		}
 		return c.command(form)
 	}
-	return bridge.Receipt{Note: fmt.Sprintf("an envelope of unknown type %.40q was left out", e.Type)}, nil
+	return chat.Receipt{Note: fmt.Sprintf("envelope ignored: unknown type %.40q", e.Type)}, nil
 }
 
-// socketAddress reports whether Slack's API named a safe address to connect to.
+// socketAddress reports whether an address from Slack's API is safe to connect to: wss, or ws
+// on loopback.
 func socketAddress(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.User != nil {
 		return false
 	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return u.Scheme == "wss" || u.Scheme == "ws" && err == nil && ip.IsLoopback()
+	return u.Scheme == "wss" || u.Scheme == "ws" && netaddr.Loopback(u.Hostname())
 }

@@ -13,22 +13,22 @@ import (
 	"testing/synctest"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/connectors/slack/slacktest"
 )
 
-const patience = 20 * time.Second
+const patience = 20 * time.Second // how long tests wait for Socket Mode
 
-// A socketDesk listens over real connections.
+// A socketDesk is a workspace and a connector with Socket Mode over real connections.
 type socketDesk struct {
 	*slacktest.Workspace
-	conn bridge.Connector
+	conn chat.Connector
 	log  *lockedBuffer
 
 	mu    sync.Mutex
-	got   []bridge.Delivery
-	fails int // deliveries that cannot be kept
+	got   []chat.Delivery
+	fails int // how many of the next deliveries cannot be stored
 }
 
 func newSocketDesk(t *testing.T, change ...func(*slacktest.Workspace)) *socketDesk {
@@ -62,7 +62,7 @@ func newSocketDesk(t *testing.T, change ...func(*slacktest.Workspace)) *socketDe
 	return d
 }
 
-func (d *socketDesk) deliver(_ context.Context, got bridge.Delivery) error {
+func (d *socketDesk) deliver(_ context.Context, got chat.Delivery) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.fails > 0 {
@@ -73,20 +73,20 @@ func (d *socketDesk) deliver(_ context.Context, got bridge.Delivery) error {
 	return nil
 }
 
-func (d *socketDesk) deliveries() []bridge.Delivery {
+func (d *socketDesk) deliveries() []chat.Delivery {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append([]bridge.Delivery(nil), d.got...)
+	return append([]chat.Delivery(nil), d.got...)
 }
 
 func (d *socketDesk) connected(t *testing.T) {
 	t.Helper()
-	if !d.WaitSockets(lines, patience) {
-		t.Fatalf("there are no %d connections; the log: %s", lines, d.log.String())
+	if !d.WaitSockets(connections, patience) {
+		t.Fatalf("there are not %d connections; the log: %s", connections, d.log.String())
 	}
 }
 
-// send hands an envelope over and waits for its answer.
+// send sends an envelope and waits until it is acknowledged.
 func (d *socketDesk) send(t *testing.T, kind string, payload any) slacktest.Ack {
 	t.Helper()
 	id, err := d.Envelope(kind, payload)
@@ -109,15 +109,15 @@ func jsonOf(form url.Values) map[string]any {
 	return m
 }
 
-func TestSocketModeBringsWhatHTTPBrings(t *testing.T) {
+func TestSocketModeMakesTheSameDeliveriesAsHTTP(t *testing.T) {
 	t.Parallel()
 	d := newSocketDesk(t)
 	d.connected(t)
-	over := newDesk(t) // the same by HTTP
+	over := newDesk(t) // over HTTP
 
 	form := d.CommandFields("U1", "C1", "4821")
 	fields := jsonOf(form)
-	fields["is_enterprise_install"] = false // a boolean here, a string there
+	fields["is_enterprise_install"] = false // a boolean here, a string over HTTP
 	press := over.PressPayload("U1", slacktest.Post{Channel: "C1", TS: "1700000000.000001", Blocks: []byte(`[{"type":"actions","elements":[{"type":"button","text":{"text":"Open"},"action_id":"cobrowse_open0","value":"c1"}]}]`)}, 0)
 	mention := d.Mention("U1", "C1", "", "4821")
 	for _, c := range []struct {
@@ -139,7 +139,7 @@ func TestSocketModeBringsWhatHTTPBrings(t *testing.T) {
 		}
 		want, err := over.receive(c.body)
 		if err != nil || got[n].Key != want.Key || string(got[n].Body) != string(want.Body) || got[n].Received.IsZero() {
-			t.Errorf("%s: %+v, by HTTP %+v, %v", c.kind, got[n], want, err)
+			t.Errorf("%s: %+v, over HTTP %+v, %v", c.kind, got[n], want, err)
 		}
 	}
 }
@@ -164,7 +164,7 @@ func TestADialogIsAnsweredInTheEnvelope(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeKeptIsNotAcknowledged(t *testing.T) {
+func TestADeliveryThatCannotBeStoredIsNotAcknowledged(t *testing.T) {
 	t.Parallel()
 	d := newSocketDesk(t)
 	d.connected(t)
@@ -176,7 +176,7 @@ func TestWhatCannotBeKeptIsNotAcknowledged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It comes again, by the same connection, and is kept then.
+	// Slack sends it again through the same connection, and then it is stored.
 	again, _ := d.Retry(mention, 1, "http_timeout")
 	d.send(t, "events_api", json.RawMessage(again))
 	if _, ok := d.WaitAck(lost, 0); ok || len(d.deliveries()) != 1 {
@@ -203,30 +203,33 @@ func TestAKilledConnectionIsReplaced(t *testing.T) {
 	d.connected(t)
 	d.KillSockets()
 	if !d.WaitSockets(0, patience) {
-		t.Fatal("the connections live")
+		t.Fatal("the connections are still open")
 	}
 	d.connected(t)
 	d.send(t, "slash_commands", jsonOf(d.CommandFields("U1", "C1", "4821")))
 	if n := len(d.deliveries()); n != 1 {
 		t.Errorf("%d deliveries", n)
 	}
+	if err := d.conn.Listening(); err != nil {
+		t.Errorf("Listening says %v", err)
+	}
 }
 
-// Slack announces that it closes a connection; the next is there before.
+// Slack announces that it will close a connection.
 func TestAConnectionIsReplacedBeforeItEnds(t *testing.T) {
 	t.Parallel()
 	d := newSocketDesk(t)
 	d.connected(t)
 	closeIt := d.Disconnect("warning")
-	if !d.WaitSockets(lines+1, patience) {
-		t.Fatal("no connection was opened beside the one that ends")
+	if !d.WaitSockets(connections+1, patience) {
+		t.Fatal("the next connection was not opened before the first one ended")
 	}
 	closeIt()
 	d.connected(t)
 	d.send(t, "slash_commands", jsonOf(d.CommandFields("U1", "C1", "4821")))
 }
 
-func TestAFailureToConnectIsTriedAgain(t *testing.T) {
+func TestAFailureToConnectIsRetried(t *testing.T) {
 	t.Parallel()
 	d := newSocketDesk(t, func(w *slacktest.Workspace) {
 		w.Fail("apps.connections.open", slacktest.Fault{Error: "internal_error"}, 1)
@@ -235,15 +238,18 @@ func TestAFailureToConnectIsTriedAgain(t *testing.T) {
 	d.connected(t)
 }
 
-func TestAFaultOfTheAppTokenNamesIt(t *testing.T) {
+func TestAnErrorOfTheAppTokenNamesItsVariable(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"invalid_auth", "not_allowed_token_type", "missing_scope", "token_revoked"} {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDesk(t, func(c *Config) { c.AppToken = testApp })
-			d.Fail("apps.connections.open", slacktest.Fault{Error: code}, lines)
+			d.Fail("apps.connections.open", slacktest.Fault{Error: code}, connections)
 			ctx, cancel := context.WithTimeout(t.Context(), firstPause/2)
 			defer cancel()
 			_ = d.Listen(ctx, nil)
+			if err := d.Listening(); err == nil || !strings.Contains(err.Error(), "SLACK_APP_TOKEN") {
+				t.Errorf("%s: Listening says %v", code, err)
+			}
 			if log := d.log.String(); !strings.Contains(log, "SLACK_APP_TOKEN") || strings.Contains(log, "BOT_TOKEN") {
 				t.Errorf("%s: %s", code, log)
 			}
@@ -251,16 +257,15 @@ func TestAFaultOfTheAppTokenNamesIt(t *testing.T) {
 	}
 }
 
-// What cannot be read, or is too large, would be no better on another connection.
-func TestWhatCannotBeReadIsLeftOutAndTheConnectionStays(t *testing.T) {
+func TestAMessageThatCannotBeReadIsIgnoredAndTheConnectionStays(t *testing.T) {
 	t.Parallel()
 	d := newSocketDesk(t)
 	d.connected(t)
 	for _, c := range []struct{ name, text, acked, says string }{
-		{"no JSON", "<html>", "", "bytes=6"},
-		{"no object", "[1]", "", ""},
+		{"not JSON", "<html>", "", "bytes=6"},
+		{"not an object", "[1]", "", ""},
 		{"too large", `{"payload":{"text":"` + strings.Repeat("x", maxEnvelope) + `"},"envelope_id":"large","type":"events_api"}`, "large", "type=events_api"},
-		{"endless", `{"envelope_id":"endless","payload":"` + strings.Repeat("x", maxMessage), "", "bytes=83886"},
+		{"longer than maxMessage", `{"envelope_id":"endless","payload":"` + strings.Repeat("x", maxMessage), "", "bytes=83886"},
 	} {
 		if err := d.Raw(c.text); err != nil {
 			t.Fatal(err)
@@ -270,9 +275,9 @@ func TestWhatCannotBeReadIsLeftOutAndTheConnectionStays(t *testing.T) {
 				t.Errorf("%s: it is not acknowledged", c.name)
 			}
 		}
-		// The same connection brings the next.
+		// The next envelope comes through the same connection.
 		d.send(t, "slash_commands", jsonOf(d.CommandFields("U1", "C1", "4821")))
-		if log := d.log.String(); !strings.Contains(log, c.says) || strings.Contains(log, "has ended") {
+		if log := d.log.String(); !strings.Contains(log, c.says) || strings.Contains(log, "connection to Slack ended") {
 			t.Errorf("%s: the log: %.600s", c.name, log)
 		}
 	}
@@ -281,8 +286,7 @@ func TestWhatCannotBeReadIsLeftOutAndTheConnectionStays(t *testing.T) {
 	}
 }
 
-// In virtual time: how often Slack is asked while it refuses.
-func TestARefusedTokenIsNotAskedAboutInALoop(t *testing.T) {
+func TestARefusedTokenIsRetriedWithPauses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, func(c *Config) { c.AppToken = testApp })
@@ -298,7 +302,7 @@ func TestARefusedTokenIsNotAskedAboutInALoop(t *testing.T) {
 	})
 }
 
-func TestOnlySafeAddressesAreConnectedTo(t *testing.T) {
+func TestOnlySafeSocketAddressesAreUsed(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]bool{
 		"wss://wss-primary.slack.com/link/?ticket=1": true, "ws://127.0.0.1:1/link": true,
@@ -310,9 +314,9 @@ func TestOnlySafeAddressesAreConnectedTo(t *testing.T) {
 	}
 }
 
-func TestWithoutAnAppTokenNobodyListens(t *testing.T) {
+func TestWithoutAnAppTokenThereIsNoListen(t *testing.T) {
 	t.Parallel()
 	if newDesk(t).Listen != nil {
-		t.Error("it listens")
+		t.Error("the connector has Listen")
 	}
 }

@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -9,19 +10,19 @@ import (
 	"testing"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/connectors/slack/slacktest"
 )
 
-// Slack's posts have no idempotency key: what may have arrived is not sent again.
+// Slack has no idempotency key for posts, so a post that may have arrived is not sent again.
 func TestNoPostIsRepeated(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, place string
 		fault       slacktest.Fault
 		posts       int  // after the failure
-		again       bool // the next try posts or finds it
+		again       bool // the next attempt posts or finds it
 	}{
 		{"429 in a channel", "channel/C1", slacktest.Fault{Status: 429}, 0, true},
 		{"ratelimited in a channel", "channel/C1", slacktest.Fault{Error: "ratelimited"}, 0, true},
@@ -29,12 +30,12 @@ func TestNoPostIsRepeated(t *testing.T) {
 		{"a proxy's 403", "channel/C1", slacktest.Fault{Status: 403}, 0, true},
 		{"a lost answer in a channel", "channel/C1", slacktest.Fault{Done: true, Status: 502}, 1, false},
 		{"an answer cut short", "channel/C1", slacktest.Fault{Done: true, Status: 200, Body: `{"ok":tr`}, 1, false},
-		{"Slack's own fault", "channel/C1", slacktest.Fault{Done: true, Error: "internal_error"}, 1, false},
-		{"a fault before anything happened", "channel/C1", slacktest.Fault{Error: "fatal_error"}, 0, false},
+		{"an internal error of Slack", "channel/C1", slacktest.Fault{Done: true, Error: "internal_error"}, 1, false},
+		{"an error before the post", "channel/C1", slacktest.Fault{Error: "fatal_error"}, 0, false},
 		{"a lost answer in a thread", "thread/C1/1700000000.000001", slacktest.Fault{Done: true, Status: 502}, 1, false},
 		{"429 in a direct message", "dm/U1", slacktest.Fault{Status: 429}, 0, true},
 		{"a lost answer in a direct message", "dm/U1", slacktest.Fault{Done: true, Status: 502}, 1, true},
-		{"a lost question there", "dm/U1", slacktest.Fault{Status: 502}, 0, true},
+		{"a lost request for a direct message", "dm/U1", slacktest.Fault{Status: 502}, 0, true},
 	} {
 		d := newDesk(t)
 		p, _ := parsePlace(c.place)
@@ -47,57 +48,89 @@ func TestNoPostIsRepeated(t *testing.T) {
 			card = exampleCard()
 		}
 		d.Fail("chat.postMessage", c.fault, 1)
-		_, err := d.Show(t.Context(), bridge.Place{Address: c.place}, card)
+		_, err := d.Show(t.Context(), chat.Place{Address: c.place}, card)
 		if err == nil || len(d.Channel(channel)) != c.posts {
 			t.Errorf("%s: %v, %d posts", c.name, err, len(d.Channel(channel)))
 			continue
 		}
-		if !c.again && !bridge.IsPermanent(err) {
-			t.Errorf("%s: %v is tried again", c.name, err)
+		if !c.again && !chat.IsPermanent(err) {
+			t.Errorf("%s: %v is retried", c.name, err)
 		}
-		for range maxLooks {
-			_, err = d.Show(t.Context(), bridge.Place{Address: c.place}, card)
-			if wait, _ := bridge.RetryWait(err); wait != lookAgain {
+		for range maxSearches {
+			_, err = d.Show(t.Context(), chat.Place{Address: c.place}, card)
+			if wait, _ := chat.RetryWait(err); wait != searchPause {
 				break
 			}
 		}
 		switch {
 		case c.again && (err != nil || len(d.Channel(channel)) != 1):
 			t.Errorf("%s, again: %v, %d posts", c.name, err, len(d.Channel(channel)))
-		case !c.again && (!errors.Is(err, errPerhaps) || !bridge.IsPermanent(err) || len(d.Channel(channel)) != c.posts):
+		case !c.again && (!errors.Is(err, errPerhaps) || !chat.IsPermanent(err) || len(d.Channel(channel)) != c.posts):
 			t.Errorf("%s, again: %v, %d posts", c.name, err, len(d.Channel(channel)))
 		}
 	}
 }
 
-func TestAPostOfAProcessThatDiedIsFound(t *testing.T) {
+func TestAPostOfAnotherProcessIsFound(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	card := exampleCard()
 	first := d.show(t, "dm/U1", card)
-	// Another process knows nothing of it, and of other messages there.
+	// The other process does not know the post, and there are other messages.
 	d.Write("U1", "DU1", "", "hello")
 	card.Title = "Ann is offline"
-	ref, err := d.another(t).Show(t.Context(), bridge.Place{Address: "dm/U1"}, card)
+	ref, err := d.another(t).Show(t.Context(), chat.Place{Address: "dm/U1"}, card)
 	if err != nil || ref != first || len(d.Direct("U1")) != 1 || !strings.HasPrefix(d.Direct("U1")[0].Text, "Ann is offline") {
 		t.Errorf("ref %q, %v; posts %v", ref, err, d.Direct("U1"))
 	}
 }
 
-func TestAnothersMessageIsNotTakenForOurs(t *testing.T) {
+// Slack adds kinds of blocks and of elements from time to time.
+func TestAPostIsFoundBesideMessagesOfUnknownForm(t *testing.T) {
+	t.Parallel()
+	for name, odd := range map[string]slacktest.Post{
+		"an unknown block":                {Text: "hello", Blocks: json.RawMessage(`[{"type":"hologram","beam":7}]`)},
+		"an unknown element of a context": {Text: "hello", Blocks: json.RawMessage(`[{"type":"context","elements":[{"type":"hologram"}]}]`)},
+		"an unknown action":               {Text: "hello", Blocks: json.RawMessage(`[{"type":"actions","elements":[{"type":"hologram"}]}]`)},
+		"an unknown input":                {Text: "hello", Blocks: json.RawMessage(`[{"type":"input","label":"who","element":{"type":"hologram"}}]`)},
+		"blocks that are no list":         {Text: "hello", Blocks: json.RawMessage(`{"type":"hologram"}`)},
+		"metadata of another form":        {Text: "hello", Metadata: json.RawMessage(`[7]`)},
+		"a payload of another form":       {Text: "hello", Metadata: json.RawMessage(`{"event_type":"cobrowse_card","event_payload":"card"}`)},
+	} {
+		d := newDesk(t)
+		d.Fail("chat.postMessage", slacktest.Fault{Done: true, Status: 502}, 1)
+		at := chat.Place{Address: "dm/U1"}
+		if _, err := d.Show(t.Context(), at, exampleCard()); err == nil {
+			t.Fatal("no error")
+		}
+		odd.Channel, odd.By = "DU1", "U1"
+		d.Insert(odd)
+		if ref, err := d.Show(t.Context(), at, exampleCard()); err != nil || ref == "" || len(d.Direct("U1")) != 1 {
+			t.Errorf("%s: ref %q, %v, %d posts", name, ref, err, len(d.Direct("U1")))
+		}
+	}
+	// Without a list it is not known whether the message was posted.
+	d := newDesk(t)
+	d.Fail("conversations.history", slacktest.Fault{Status: 200, Body: `{"ok":true}`}, 1)
+	if _, err := d.Show(t.Context(), chat.Place{Address: "dm/U1"}, exampleCard()); err == nil || chat.IsPermanent(err) || len(d.Direct("U1")) != 0 {
+		t.Errorf("%v, %d posts", err, len(d.Direct("U1")))
+	}
+}
+
+func TestAnotherAppsMessageWithOurMetadataIsNotUsed(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	d.show(t, "dm/U1", exampleCard())
 	first := d.Direct("U1")[0]
 	d.Delete(first.Channel, first.TS)
-	// Somebody's program repeats our metadata: it can be read.
+	// Another app can read our metadata, and so repeat it.
 	d.Insert(slacktest.Post{Channel: first.Channel, By: "U1", Text: "look here", Metadata: first.Metadata})
-	if _, err := d.another(t).Show(t.Context(), bridge.Place{Address: "dm/U1"}, exampleCard()); err != nil || len(d.Direct("U1")) != 1 {
+	if _, err := d.another(t).Show(t.Context(), chat.Place{Address: "dm/U1"}, exampleCard()); err != nil || len(d.Direct("U1")) != 1 {
 		t.Errorf("%v, %d posts", err, len(d.Direct("U1")))
 	}
 }
 
-// cutPosts breaks the connection after each post.
+// cutPosts makes the connection break after each post.
 func cutPosts(c *Config) {
 	next := c.Transport
 	c.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -110,30 +143,30 @@ func cutPosts(c *Config) {
 	})
 }
 
-func TestAConnectionThatBreaksAfterThePost(t *testing.T) {
+func TestAPostWhoseConnectionBrokeIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, cutPosts)
 	for range 2 {
-		if _, err := d.Show(t.Context(), bridge.Place{Address: "channel/C1"}, sharedCard()); !errors.Is(err, errPerhaps) || !bridge.IsPermanent(err) || len(d.Channel("C1")) != 1 {
+		if _, err := d.Show(t.Context(), chat.Place{Address: "channel/C1"}, sharedCard()); !errors.Is(err, errPerhaps) || !chat.IsPermanent(err) || len(d.Channel("C1")) != 1 {
 			t.Errorf("in a channel: %v, %d posts", err, len(d.Channel("C1")))
 		}
 	}
 	for _, thread := range []string{"", "1700000000.000001"} {
 		d := newDesk(t, cutPosts)
-		at := bridge.Place{Address: place{kind: placeReply, user: "U1", channel: "C1", thread: thread, given: time.Now()}.address()}
+		at := chat.Place{Address: place{kind: placeReply, user: "U1", channel: "C1", thread: thread, given: time.Now()}.address()}
 		_, first := d.Show(t.Context(), at, exampleCard())
 		ref, again := d.Show(t.Context(), at, exampleCard())
-		if first == nil || again != nil || ref == said || len(d.Ephemeral("U1")) != 1 || len(d.Direct("U1")) != 1 {
+		if first == nil || again != nil || ref == ephemeralRef || len(d.Ephemeral("U1")) != 1 || len(d.Direct("U1")) != 1 {
 			t.Errorf("in thread %q: %v, then %q, %v; %d ephemeral, %d direct", thread, first, ref, again, len(d.Ephemeral("U1")), len(d.Direct("U1")))
 		}
 	}
 }
 
-// Slack may list a message a little later than it was posted.
+// Slack may list a message only some time after it was posted.
 func TestADirectMessageThatIsListedLateIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	at := bridge.Place{Address: "dm/U1"}
+	at := chat.Place{Address: "dm/U1"}
 	d.Fail("chat.postMessage", slacktest.Fault{Done: true, Status: 502}, 1)
 	if _, err := d.Show(t.Context(), at, exampleCard()); err == nil {
 		t.Fatal("no error")
@@ -141,7 +174,7 @@ func TestADirectMessageThatIsListedLateIsNotRepeated(t *testing.T) {
 	d.Fail("conversations.history", slacktest.Fault{Status: 200, Body: `{"ok":true,"messages":[]}`}, 2)
 	for range 2 {
 		_, err := d.Show(t.Context(), at, exampleCard())
-		if wait, _ := bridge.RetryWait(err); !errors.Is(err, errUnseen) || wait < time.Second {
+		if wait, _ := chat.RetryWait(err); !errors.Is(err, errUnseen) || wait < time.Second {
 			t.Errorf("%v", err)
 		}
 	}
@@ -150,23 +183,23 @@ func TestADirectMessageThatIsListedLateIsNotRepeated(t *testing.T) {
 	}
 }
 
-// With a scope that the manifests leave out, channels are looked through as well;
-// threads are not in what is listed.
-func TestWithTheScopeForItAChannelIsLookedThrough(t *testing.T) {
+// The manifests do not have the scope channels:history. The history of a channel does not
+// contain its threads.
+func TestWithTheScopeChannelsHistoryAPostInAChannelIsFound(t *testing.T) {
 	t.Parallel()
-	for place, joined := range map[string]bool{"channel/C1": true, "thread/C1/1700000000.000001": false} {
+	for place, found := range map[string]bool{"channel/C1": true, "thread/C1/1700000000.000001": false} {
 		d := newDesk(t)
 		d.Scopes = append(d.Scopes, "channels:history")
 		d.Fail("chat.postMessage", slacktest.Fault{Done: true, Status: 502}, 1)
-		_, first := d.Show(t.Context(), bridge.Place{Address: place}, sharedCard())
-		_, again := d.Show(t.Context(), bridge.Place{Address: place}, sharedCard())
-		if first == nil || bridge.IsPermanent(first) == joined || (again == nil) != joined || len(d.Channel("C1")) != 1 {
+		_, first := d.Show(t.Context(), chat.Place{Address: place}, sharedCard())
+		_, again := d.Show(t.Context(), chat.Place{Address: place}, sharedCard())
+		if first == nil || chat.IsPermanent(first) == found || (again == nil) != found || len(d.Channel("C1")) != 1 {
 			t.Errorf("%s: %v, then %v, %d posts", place, first, again, len(d.Channel("C1")))
 		}
 	}
 }
 
-func TestWithoutTheScopesForLookingADirectMessageIsPostedAllTheSame(t *testing.T) {
+func TestWithoutTheScopesToReadItADirectMessageIsPosted(t *testing.T) {
 	t.Parallel()
 	for _, without := range [][]string{{"im:write", "im:history"}, {"im:history"}} {
 		d := newDesk(t)
@@ -178,15 +211,15 @@ func TestWithoutTheScopesForLookingADirectMessageIsPostedAllTheSame(t *testing.T
 		d.Fail("chat.postMessage", slacktest.Fault{Done: true, Status: 502}, 1)
 		card := exampleCard()
 		card.ID += ".back1"
-		_, err := d.Show(t.Context(), bridge.Place{Address: "dm/U1"}, card)
-		if !bridge.IsPermanent(err) || len(d.Direct("U1")) != 2 {
+		_, err := d.Show(t.Context(), chat.Place{Address: "dm/U1"}, card)
+		if !chat.IsPermanent(err) || len(d.Direct("U1")) != 2 {
 			t.Errorf("without %v: %v, %d posts", without, err, len(d.Direct("U1")))
 		}
 	}
 }
 
-// The same over real connections, since those break in ways of their own.
-func TestARequestThatDiesHalfWayIsJoinedByTheNext(t *testing.T) {
+// This test uses real connections, which can break in the middle of an answer.
+func TestARequestWhoseRealConnectionBrokeIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	w := workspace(t.Errorf)
 	server := httptest.NewServer(w)
@@ -201,39 +234,39 @@ func TestARequestThatDiesHalfWayIsJoinedByTheNext(t *testing.T) {
 	}
 	for _, method := range []string{"conversations.open", "auth.test", "chat.postMessage"} {
 		w.Fail(method, slacktest.Fault{Done: true, Cut: true}, 1)
-		_, err := c.Show(t.Context(), bridge.Place{Address: "dm/U1"}, exampleCard())
-		if err == nil || bridge.IsPermanent(err) || !strings.Contains(err.Error(), "connection closed early") {
+		_, err := c.Show(t.Context(), chat.Place{Address: "dm/U1"}, exampleCard())
+		if err == nil || chat.IsPermanent(err) || !strings.Contains(err.Error(), "connection closed early") {
 			t.Errorf("%s: %v", method, err)
 			continue
 		}
 		clean(t, method, err.Error())
 	}
-	if _, err := c.Show(t.Context(), bridge.Place{Address: "dm/U1"}, exampleCard()); err != nil || len(w.Direct("U1")) != 1 {
+	if _, err := c.Show(t.Context(), chat.Place{Address: "dm/U1"}, exampleCard()); err != nil || len(w.Direct("U1")) != 1 {
 		t.Errorf("%v, %d posts", err, len(w.Direct("U1")))
 	}
-	// Where nobody listens nothing can have been posted.
+	// If the connection cannot be opened, nothing was posted.
 	server.Close()
 	for range 2 {
-		if _, err := c.Show(t.Context(), bridge.Place{Address: "channel/C1"}, sharedCard()); err == nil || bridge.IsPermanent(err) {
-			t.Errorf("a server that is gone: %v", err)
+		if _, err := c.Show(t.Context(), chat.Place{Address: "channel/C1"}, sharedCard()); err == nil || chat.IsPermanent(err) {
+			t.Errorf("a server that is down: %v", err)
 		}
 	}
 }
 
-func TestAPostThatNeverLeftIsPostedLater(t *testing.T) {
+func TestAPostThatWasNotSentIsPostedLater(t *testing.T) {
 	t.Parallel()
 	broken := true
 	d := newDesk(t, func(c *Config) {
 		next := c.Transport
 		c.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
-			// The way breaks before anything is sent.
+			// This error comes before anything is sent.
 			if broken && strings.HasSuffix(r.URL.Path, "chat.postMessage") {
 				return nil, errors.New("circuit breaker is open")
 			}
 			return next.RoundTrip(r)
 		})
 	})
-	if _, err := d.Show(t.Context(), bridge.Place{Address: "channel/C1"}, sharedCard()); err == nil || bridge.IsPermanent(err) {
+	if _, err := d.Show(t.Context(), chat.Place{Address: "channel/C1"}, sharedCard()); err == nil || chat.IsPermanent(err) {
 		t.Errorf("got %v", err)
 	}
 	broken = false

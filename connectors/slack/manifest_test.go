@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The manifests are also judged as a whole, by testdata/types/run.sh.
-func TestTheManifestsAskForWhatTheConnectorUses(t *testing.T) {
+// testdata/types/run.sh checks the manifests with Slack's schema.
+func TestTheManifestsHaveTheScopesThatTheConnectorUses(t *testing.T) {
 	t.Parallel()
 	var files []string
 	for _, name := range []string{"manifest.yaml", "manifest-socket-mode.yaml"} {
@@ -41,7 +41,7 @@ func TestTheManifestsAskForWhatTheConnectorUses(t *testing.T) {
 			}
 		}
 	}
-	// Apart from the comments at the top they differ in the way only.
+	// Apart from the comments at the top they differ only in HTTP or Socket Mode.
 	body := func(s string) string { _, b, _ := strings.Cut(s, "_metadata:"); return b }
 	same := func(s string) (kept string) {
 		for line := range strings.Lines(body(s)) {
@@ -52,6 +52,6 @@ func TestTheManifestsAskForWhatTheConnectorUses(t *testing.T) {
 		return kept
 	}
 	if same(files[0]) != same(files[1]) || strings.Count(body(files[0]), "url: https://bridge.example.org/hooks/slack\n") != 3 || strings.Contains(body(files[1]), "url:") {
-		t.Error("the two manifests differ in more than the way")
+		t.Error("the two manifests differ in more than HTTP and Socket Mode")
 	}
 }

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// A place is where something is shown. As an address it is one of
+// A place is where a card or an answer is shown. Its address has one of these forms:
 //
 //	dm/U1                          a direct message from the app
 //	channel/C1, or C1              a channel
-//	thread/C1/1700000000.000100    a thread in it
+//	thread/C1/1700000000.000100    a thread in a channel
 //	home/U1                        the app's Home tab
-//	reply/U1/C1/thread/unix/url    seen by U1 alone, where they asked
+//	reply/U1/C1/thread/unix/url    where U1 asked, visible to U1 only
 //
-// In a reply all but the user may be empty; unix is when they asked, and the rest of
-// the address the response_url that came with it.
+// In a reply all parts except the user may be empty. unix is the time when the agent asked,
+// and url is the response_url of the request.
 type place struct {
 	kind    string
 	user    string
@@ -38,20 +38,20 @@ const (
 	placeReply   = "reply"
 )
 
-// Forms of ids and time stamps (docs.slack.dev/reference/objects): people are U or
-// W, conversations C, G or D.
+// The forms of ids and time stamps (docs.slack.dev/reference/objects). Ids of people begin
+// with U or W, those of conversations with C, G or D (a direct message).
 var (
-	userForm    = regexp.MustCompile(`^[UW][A-Z0-9]{1,30}$`)
-	channelForm = regexp.MustCompile(`^[CG][A-Z0-9]{1,30}$`)
-	anywhere    = regexp.MustCompile(`^[CGD][A-Z0-9]{1,30}$`)
-	stampForm   = regexp.MustCompile(`^[0-9]{1,12}\.[0-9]{1,9}$`)
+	userForm         = regexp.MustCompile(`^[UW][A-Z0-9]{1,30}$`)
+	channelForm      = regexp.MustCompile(`^[CG][A-Z0-9]{1,30}$`)
+	conversationForm = regexp.MustCompile(`^[CGD][A-Z0-9]{1,30}$`)
+	stampForm        = regexp.MustCompile(`^[0-9]{1,12}\.[0-9]{1,9}$`)
 )
 
 func userID(s string) bool    { return userForm.MatchString(s) }
 func channelID(s string) bool { return channelForm.MatchString(s) }
 func stamp(s string) bool     { return stampForm.MatchString(s) }
 
-var errPlace = errors.New("the place is none that Slack has")
+var errPlace = errors.New("the place is not an address in Slack")
 
 func (p place) address() string {
 	switch p.kind {
@@ -91,7 +91,7 @@ func parsePlace(address string) (place, error) {
 			break
 		}
 		p.user, p.channel, p.thread, p.respond = parts[0], parts[1], parts[2], parts[4]
-		ok = userID(p.user) && (p.channel == "" || anywhere.MatchString(p.channel)) && (p.thread == "" || stamp(p.thread))
+		ok = userID(p.user) && (p.channel == "" || conversationForm.MatchString(p.channel)) && (p.thread == "" || stamp(p.thread))
 		if unix, err := strconv.ParseInt(parts[3], 10, 64); err == nil {
 			p.given = time.Unix(unix, 0)
 		} else if parts[3] != "" {
@@ -104,8 +104,8 @@ func parsePlace(address string) (place, error) {
 	return p, nil
 }
 
-// isShared reports whether more than one person sees what is shown at an address.
-// At one that is none nothing is ever shown.
+// isShared reports whether more than one person sees what is shown at an address. It is
+// false for an invalid address, where nothing is ever shown.
 func isShared(address string) bool {
 	p, err := parsePlace(address)
 	return err == nil && p.shared()
@@ -113,8 +113,7 @@ func isShared(address string) bool {
 
 func (p place) shared() bool { return p.kind == placeChannel || p.kind == placeThread }
 
-// digest makes one short name of several parts, the same for the same parts and
-// telling nothing about them.
+// digest returns a short hash of parts, which does not reveal them.
 func digest(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {

@@ -4,113 +4,90 @@ import (
 	"html"
 	"regexp"
 	"strings"
-	"unicode"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 )
 
-// A query is what an agent typed, understood. Its zero value is nothing that
-// could be understood.
+// A query is the meaning of what an agent typed. The zero query means that it was not
+// understood.
 type query struct {
-	Word        string `json:"word,omitzero"` // help, status, stop or usage
-	Code        string `json:"code,omitzero"`
-	Integration string `json:"integration,omitzero"`
-	Email       string `json:"email,omitzero"`
+	Word        string       `json:"word,omitzero"` // help, status, stop or usage
+	Code        string       `json:"code,omitzero"`
+	Integration string       `json:"integration,omitzero"`
+	Email       string       `json:"email,omitzero"`
+	Unclear     chat.Unclear `json:"unclear,omitzero"`
 }
 
-func (q query) clues() bridge.Clues {
-	c := bridge.Clues{LookupCode: q.Code, Email: q.Email}
+func (q query) clues() chat.Clues {
+	c := chat.Clues{LookupCode: q.Code, Email: q.Email}
 	if q.Integration != "" {
 		c.IntegrationIDs = []string{q.Integration}
 	}
 	return c
 }
 
-// names reports whether the query says who is looked for.
-func (q query) names() bool { return q.Code != "" || q.Integration != "" || q.Email != "" }
+// hasClue reports whether the query names a visitor.
+func (q query) hasClue() bool { return q.Code != "" || q.Integration != "" || q.Email != "" }
 
-// maxQuery is how much of a text is looked into, in bytes.
+// maxQuery is how many bytes of a text are read.
 const maxQuery = 4096
 
-// words are the verbs and what else people call them.
-var words = map[string]string{
+// verbs has the words that are commands, with their synonyms.
+var verbs = map[string]string{
 	"help": "help", "?": "help", "status": "status", "stop": "stop", "end": "stop", "usage": "usage",
 }
 
-// parseQuery understands the text of a command or a mention: one word, after a
-// mention of the app if there is one. Anything else is the zero query.
+// parseQuery reads the text of a command or a mention. No text means help.
 func parseQuery(text string) query {
-	list := tokens(text)
-	if len(list) > 0 && mentionForm.MatchString(list[0]) {
-		list = list[1:]
+	text = typedText(text)
+	words := strings.Fields(text)
+	if len(words) == 0 {
+		return query{Word: "help"}
 	}
-	if len(list) != 1 {
-		return query{}
+	first := strings.ToLower(words[0])
+	word, ok := verbs[first]
+	if !ok {
+		word, ok = verbs[strings.Trim(first, "\"'`*_~.,!“”")]
 	}
-	if word, ok := words[strings.ToLower(list[0])]; ok {
+	switch {
+	case ok && len(words) == 1:
 		return query{Word: word}
+	case ok && word != "help":
+		return query{Unclear: chat.UnclearText} // such as "stop 4821", which is no look-up
 	}
-	return clue(list[0])
+	return readQuery(text)
 }
 
-// findQuery looks for a clue in a message that somebody wrote. It is the zero
-// query unless the message holds exactly one.
-func findQuery(text string) query {
-	var found query
-	for _, word := range tokens(text) {
-		q := clue(strings.TrimRight(word, ".,;:!?)]"))
-		switch {
-		case !q.names() || q == found:
-		case found.names():
-			return query{}
-		default:
-			found = q
-		}
-	}
-	return found
+// findQuery searches for a clue in the text of a message.
+func findQuery(text string) query { return readQuery(typedText(text)) }
+
+func readQuery(text string) query {
+	clues, why := chat.Typed(text)
+	return query{Code: clues.LookupCode, Integration: strings.Join(clues.IntegrationIDs, ""), Email: clues.Email, Unclear: why}
 }
 
+// Slack's markup of mentions, of addresses, and of domain names that it made a link of
+// (docs.slack.dev/messaging/formatting-message-text).
 var (
-	mentionForm = regexp.MustCompile(`^<@[UW][A-Z0-9]+(\|[^>]*)?>$`)
-	mailtoForm  = regexp.MustCompile(`<mailto:([^|>\s]+)(\|[^>]*)?>`)
-	emailForm   = regexp.MustCompile(`^[A-Za-z0-9_.+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
+	mentionForm = regexp.MustCompile(`<@[UW][A-Z0-9]+(\|[^>]*)?>[:,]?`)
+	addressForm = regexp.MustCompile(`<(?:mailto|tel):([^|>\s]+)(?:\|[^>]*)?>`)
+	linkForm    = regexp.MustCompile(`<https?://([^|>\s]+)\|([^|>\s]+)>`)
 )
 
-// clue takes one word as a name of a visitor.
-func clue(word string) query {
-	switch {
-	case bridge.IsLookupCode(word):
-		return query{Code: word}
-	case bridge.IsIntegrationID(word):
-		return query{Integration: word}
-	case len(word) <= 254 && emailForm.MatchString(word):
-		return query{Email: word}
-	}
-	return query{}
-}
-
-// tokens splits what was typed into words, without what phones, copies and Slack
-// put around them: quotes of all kinds, backticks, spaces that look like nothing,
-// and <mailto:…|…> (docs.slack.dev/messaging/formatting-message-text).
-func tokens(text string) []string {
+// typedText returns a text as the agent typed it, without mentions and without Slack's markup.
+// Slack may mark up only a part of a word, as in "o'<mailto:brien@…|brien@…>", so nothing is put
+// around what the markup had.
+func typedText(text string) string {
 	if len(text) > maxQuery {
-		text = text[:maxQuery]
+		text = text[:strings.LastIndexByte(text[:maxQuery], ' ')+1] // a part of a word could be another clue
 	}
-	text = mailtoForm.ReplaceAllString(strings.ToValidUTF8(text, " "), " $1 ")
-	var list []string
-	for _, word := range strings.FieldsFunc(text, unicode.IsSpace) {
-		if !mentionForm.MatchString(word) {
-			word = html.UnescapeString(word)
+	text = mentionForm.ReplaceAllString(text, " ")
+	text = addressForm.ReplaceAllString(text, "$1")
+	text = linkForm.ReplaceAllStringFunc(text, func(link string) string {
+		if parts := linkForm.FindStringSubmatch(link); parts[1] == parts[2] {
+			return parts[2]
 		}
-		word = strings.Map(func(r rune) rune {
-			if unicode.Is(unicode.Cf, r) || unicode.IsControl(r) {
-				return -1
-			}
-			return r
-		}, word)
-		if word = strings.Trim(word, "\"'`*~()[]“”„‟‘’‚‛«»‹›"); word != "" {
-			list = append(list, word)
-		}
-	}
-	return list
+		return link
+	})
+	return chat.Fold(html.UnescapeString(text))
 }

@@ -13,96 +13,94 @@ import (
 	"strings"
 	"time"
 
-	slackapi "github.com/slack-go/slack"
+	"cobrowse-bridge/bridge/chat"
 
-	"cobrowse-bridge/bridge"
+	slackapi "github.com/slack-go/slack"
 )
 
 const (
-	// atOnce is how long after an ask its answer may appear where it was asked. That
-	// message cannot be found again, so a process that knows nothing of it would post
-	// it a second time. What a process that died has left behind comes to another
-	// after 45 s at the earliest: by then answers are direct messages, which are
-	// found.
-	atOnce = 40 * time.Second
+	// replyTime is how long after an ask its answer may be an ephemeral message. Such a
+	// message cannot be found again, so a process that does not know of it would post it
+	// twice. If a process dies, another takes over its work after 45 s at the earliest, and
+	// then sends a direct message, which can be found.
+	replyTime = 40 * time.Second
 
-	// A response_url takes five posts
+	// responseUses is how many posts a response_url accepts
 	// (docs.slack.dev/interactivity/handling-user-interaction#message_responses).
 	responseUses = 5
 )
 
 const (
-	// said is the ref of an ephemeral message: there is nothing to edit.
-	said bridge.Ref = "said"
-	// direct is what an attempt notes when the answer went on to a direct message.
-	direct bridge.Ref = "direct"
+	// ephemeralRef is the ref of an ephemeral message, which cannot be edited.
+	ephemeralRef chat.Ref = "said"
+	// directRef in an attempt means that the answer continued as a direct message.
+	directRef chat.Ref = "direct"
 )
 
-// reply shows a message to one person where they asked: the first time as an
-// ephemeral message, and whatever changes afterwards in a direct message that is
-// edited. Where it is not known whether the ephemeral message came, the direct
-// message comes too: two are better than none, and both are theirs alone.
-func (c *connector) reply(ctx context.Context, p place, id string, ref bridge.Ref, m message) (bridge.Ref, error) {
+// reply shows a message to one person where they asked: first as an ephemeral message, and
+// after a change as a direct message that is edited. If it is not known whether the ephemeral
+// message was shown, it sends the direct message too, since only that person sees either.
+func (c *connector) reply(ctx context.Context, p place, id string, ref chat.Ref, m message) (chat.Ref, error) {
 	dm := place{kind: placeDM, user: p.user}
-	if ref != "" && ref != said {
+	if ref != "" && ref != ephemeralRef {
 		return c.post(ctx, dm, id, ref, m)
 	}
-	mark, words := digest(c.name, id, p.address()), m.print()
-	before, _ := c.attempts.get(mark)
+	key, content := digest(c.name, id, p.address()), m.digest()
+	before, _ := c.attempts.Peek(key)
 	switch {
-	case ref == said, before.ref == direct, before.ref == said && before.words != words:
+	case ref == ephemeralRef, before.ref == directRef, before.ref == ephemeralRef && before.content != content:
 		return c.post(ctx, dm, id, "", m)
-	case before.ref == said:
-		return said, nil
+	case before.ref == ephemeralRef:
+		return ephemeralRef, nil
 	}
 	lost := false
 	for _, way := range c.ways(p, m) {
 		err := way.send(ctx)
 		if err == nil {
-			c.attempts.put(mark, attempt{ref: said, words: words})
-			return said, nil
+			c.attempts.Put(key, attempt{ref: ephemeralRef, content: content})
+			return ephemeralRef, nil
 		}
-		final := undone(err) && bridge.IsPermanent(c.fault(way.op, err)) || refusedAs(err, memberCodes...) || refusedAs(err, "missing_scope")
-		if s, ok := errors.AsType[slackapi.StatusCodeError](err); ok && way.own {
-			// A response_url answers any 4xx when it is used up, too old or unknown.
-			final = s.Code >= 400 && s.Code < 500 && s.Code != http.StatusTooManyRequests
+		closed := unfit(err)
+		if s, ok := errors.AsType[slackapi.StatusCodeError](err); ok && way.isURL {
+			// A response_url answers any 4xx if it is used up, expired or unknown.
+			closed = s.Code >= 400 && s.Code < 500 && s.Code != http.StatusTooManyRequests
 		}
-		if lost = !final && !undone(err); !final && !lost {
+		if lost = !closed && !changedNothing(err); !closed && !lost {
 			return "", c.fault(way.op, err)
 		}
-		c.log.InfoContext(ctx, "an answer takes another way", "connector", c.name, "card", id, "err", c.fault(way.op, err))
+		c.log.InfoContext(ctx, "ephemeral answer not sent, trying another way", "connector", c.name, "card", id, "err", c.fault(way.op, err))
 		if lost {
 			break
 		}
 	}
-	c.attempts.put(mark, attempt{ref: direct})
+	c.attempts.Put(key, attempt{ref: directRef})
 	ref, err := c.post(ctx, dm, id, "", m)
-	if wait := p.left(); err != nil && lost && wait > 0 && !bridge.IsPermanent(err) {
-		// Whichever process tries next, it goes to the direct message.
-		err = bridge.RetryAfter(err, wait)
+	if wait := p.timeLeft(); err != nil && lost && wait > 0 && !chat.IsPermanent(err) {
+		// After the wait every process sends a direct message.
+		err = chat.RetryAfter(err, wait)
 	}
 	return ref, err
 }
 
-// left is how much longer an answer may appear where it was asked for.
-func (p place) left() time.Duration { return time.Until(p.given.Add(atOnce)) }
+// timeLeft is how much longer the answer may be an ephemeral message.
+func (p place) timeLeft() time.Duration { return time.Until(p.given.Add(replyTime)) }
 
-func (m message) print() string {
+func (m message) digest() string {
 	blocks, _ := json.Marshal(m.blocks)
 	return digest(m.text, string(blocks))
 }
 
-// A way is one of the ways to say something to one person.
+// A way is a way to send an ephemeral message to one person.
 type way struct {
-	op   string
-	own  bool // not through the API
-	send func(context.Context) error
+	op    string
+	isURL bool // through the response_url, not the API
+	send  func(context.Context) error
 }
 
-// ways are those before a direct message, best first. A response_url reaches
-// channels that the app is not in, but not threads.
+// ways returns the ways for a place, best first. A response_url also works in channels that
+// the app is not in, but not in threads.
 func (c *connector) ways(p place, m message) (all []way) {
-	if p.left() <= 0 {
+	if p.timeLeft() <= 0 {
 		return nil
 	}
 	ephemeral := way{op: "POST chat.postEphemeral", send: func(ctx context.Context) error {
@@ -113,7 +111,7 @@ func (c *connector) ways(p place, m message) (all []way) {
 		_, err := c.api.PostEphemeralContext(ctx, p.channel, p.user, options...)
 		return err
 	}}
-	respond := way{op: "POST response_url", own: true, send: func(ctx context.Context) error { return c.respond(ctx, p.respond, m) }}
+	respond := way{op: "POST response_url", isURL: true, send: func(ctx context.Context) error { return c.respond(ctx, p.respond, m) }}
 	if p.channel != "" && p.thread != "" {
 		all = append(all, ephemeral)
 	}
@@ -126,19 +124,19 @@ func (c *connector) ways(p place, m message) (all []way) {
 	return all
 }
 
-// mayRespond reports whether a response_url is one of Slack's with a use left.
-// It came in a signed delivery and is checked all the same: we would post to it.
+// mayRespond reports whether a response_url has an allowed host and a use left. It came in a
+// signed delivery, but the connector posts to it, so it checks the host too.
 func (c *connector) mayRespond(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "https" || u.User != nil || u.Port() != "" || u.Fragment != "" || !slices.Contains(c.hosts, strings.ToLower(u.Hostname())) {
 		return false
 	}
-	used, _ := c.uses.get(digest(address))
+	used, _ := c.uses.Peek(digest(address))
 	return used < responseUses
 }
 
-// respond posts to a response_url. slack-go's own way leaves the two flags out
-// that keep Slack from fetching the links.
+// respond posts to a response_url. slack-go's own function does not send the two flags that
+// keep Slack from fetching links.
 func (c *connector) respond(ctx context.Context, address string, m message) error {
 	body, err := json.Marshal(map[string]any{
 		"response_type": "ephemeral", "replace_original": false,
@@ -152,9 +150,9 @@ func (c *connector) respond(ctx context.Context, address string, m message) erro
 		return &unsentError{errAnswer}
 	}
 	req.Header.Set("Content-Type", "application/json")
-	mark := digest(address)
-	used, _ := c.uses.get(mark)
-	c.uses.put(mark, used+1)
+	key := digest(address)
+	used, _ := c.uses.Peek(key)
+	c.uses.Put(key, used+1)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return err
@@ -166,7 +164,7 @@ func (c *connector) respond(ctx context.Context, address string, m message) erro
 	if resp.StatusCode != http.StatusOK {
 		return slackapi.StatusCodeError{Code: resp.StatusCode}
 	}
-	// What follows the 200 says nothing: read, so that the connection can be used again.
+	// Read the body, so that the connection can be reused.
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10))
 	return nil
 }

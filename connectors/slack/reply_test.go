@@ -7,41 +7,41 @@ import (
 	"testing/synctest"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/slack/slacktest"
 )
 
-// A command's answer is seen by whoever typed it, has the button, and cannot be
-// changed; what changes goes on as a direct message.
-func TestACommandsCardGoesOnAsADirectMessage(t *testing.T) {
+// Only the agent who typed a command sees its answer, which has the button and cannot be
+// edited. After a change the card continues as a direct message.
+func TestACommandsCardContinuesAsADirectMessage(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	at := d.mustAsk(t, d.Command("U1", "C2", "4821")).Place.Address
 	card := exampleCard()
 	card.Ref = d.show(t, at, card)
 	posts := d.Ephemeral("U1")
-	if card.Ref != said || len(posts) != 1 || slacktest.Buttons(posts[0].Blocks)[0].URL != testDoor || len(d.Direct("U1")) != 0 {
+	if card.Ref != ephemeralRef || len(posts) != 1 || slacktest.Buttons(posts[0].Blocks)[0].URL != testDoor || len(d.Direct("U1")) != 0 {
 		t.Fatalf("ref %q, ephemeral %+v", card.Ref, posts)
 	}
-	card.Title = "Live with Ann"
+	card.Title = "Session with Ann is running"
 	card.Ref = d.show(t, at, card)
 	if dm := d.Direct("U1"); len(d.Ephemeral("U1")) != 1 || len(dm) != 1 || !strings.HasPrefix(string(card.Ref), "DU1/") {
 		t.Fatalf("ref %q, direct %+v", card.Ref, dm)
 	}
-	card.Title = "Co-browsing with Ann is over"
+	card.Title = "Session with Ann has ended"
 	d.show(t, at, card)
 	if dm := d.Direct("U1"); len(dm) != 1 || dm[0].Edited != 1 || !strings.HasPrefix(dm[0].Text, card.Title) {
 		t.Errorf("%+v", dm)
 	}
 }
 
-func TestAnAnswerIsNotGivenTwice(t *testing.T) {
+func TestAnAnswerIsNotSentTwice(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	at := d.mustAsk(t, d.Command("U1", "C1", "4821")).Place.Address
 	card := exampleCard()
 	for range 2 { // the ref of the first was lost
-		if ref := d.show(t, at, card); ref != said {
+		if ref := d.show(t, at, card); ref != ephemeralRef {
 			t.Errorf("ref %q", ref)
 		}
 	}
@@ -64,57 +64,57 @@ func TestAResponseURLThatFails(t *testing.T) {
 		direct    int
 		again     bool
 	}{
-		{"it is used up", slacktest.Fault{Status: 404, Body: "used_url"}, 1, 0, false},
-		{"it is too old", slacktest.Fault{Status: 404, Body: "expired_url"}, 1, 0, false},
-		{"it does not like the blocks", slacktest.Fault{Status: 400, Body: "invalid_blocks"}, 1, 0, false},
-		{"too many", slacktest.Fault{Status: 429, Header: http.Header{"Retry-After": {"1"}}}, 0, 0, true},
+		{"used up", slacktest.Fault{Status: 404, Body: "used_url"}, 1, 0, false},
+		{"expired", slacktest.Fault{Status: 404, Body: "expired_url"}, 1, 0, false},
+		{"it refuses the blocks", slacktest.Fault{Status: 400, Body: "invalid_blocks"}, 1, 0, false},
+		{"too many requests", slacktest.Fault{Status: 429, Header: http.Header{"Retry-After": {"1"}}}, 0, 0, true},
 		{"a lost answer", slacktest.Fault{Done: true, Status: 503}, 1, 1, false},
-		{"a fault of Slack", slacktest.Fault{Status: 500}, 0, 1, false},
+		{"an error of Slack", slacktest.Fault{Status: 500}, 0, 1, false},
 		{"a redirect", slacktest.Fault{Status: 302, Header: http.Header{"Location": {"https://evil.example/"}}}, 0, 0, true},
 	} {
 		d := newDesk(t)
 		at := d.mustAsk(t, d.Command("U1", "C1", "4821")).Place.Address
 		d.Fail("response_url", c.fault, 1)
-		_, err := d.Show(t.Context(), bridge.Place{Address: at}, exampleCard())
-		if c.again != (err != nil) || bridge.IsPermanent(err) || len(d.Ephemeral("U1")) != c.ephemeral || len(d.Direct("U1")) != c.direct {
+		_, err := d.Show(t.Context(), chat.Place{Address: at}, exampleCard())
+		if c.again != (err != nil) || chat.IsPermanent(err) || len(d.Ephemeral("U1")) != c.ephemeral || len(d.Direct("U1")) != c.direct {
 			t.Errorf("%s: %v, %d ephemeral, %d direct", c.name, err, len(d.Ephemeral("U1")), len(d.Direct("U1")))
 		}
 		if err != nil {
 			clean(t, c.name, err.Error())
 		}
-		// Whether the first was lost or not: the second leaves one of each at most.
-		_, err = d.Show(t.Context(), bridge.Place{Address: at}, exampleCard())
+		// After a second attempt there is at most one message of each kind.
+		_, err = d.Show(t.Context(), chat.Place{Address: at}, exampleCard())
 		if err != nil || len(d.Ephemeral("U1")) != max(c.ephemeral, 1-c.direct) || len(d.Direct("U1")) != c.direct {
 			t.Errorf("%s, again: %v, %d ephemeral, %d direct", c.name, err, len(d.Ephemeral("U1")), len(d.Direct("U1")))
 		}
 	}
 }
 
-// Whether an ephemeral message came cannot be found out. So the agent gets the
-// direct message as well, from whichever process tries next, and nothing more.
-func TestAnAnswerThatIsPerhapsLostComesAsADirectMessageToo(t *testing.T) {
+// The connector cannot find out whether an ephemeral message was shown. So the agent also gets
+// one direct message, from the process that makes the next attempt.
+func TestAnAnswerThatMayBeLostIsAlsoADirectMessage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
 		at := d.mustAsk(t, d.Command("U1", "C1", "4821")).Place.Address
 		d.Fail("response_url", slacktest.Fault{Done: true, Status: 502}, 1)
 		d.Fail("chat.postMessage", slacktest.Fault{Done: true, Status: 502}, 1)
-		_, err := d.Show(t.Context(), bridge.Place{Address: at}, exampleCard())
-		wait, ok := bridge.RetryWait(err)
-		if !ok || wait > atOnce || wait < atOnce-time.Second {
+		_, err := d.Show(t.Context(), chat.Place{Address: at}, exampleCard())
+		wait, ok := chat.RetryWait(err)
+		if !ok || wait > replyTime || wait < replyTime-time.Second {
 			t.Fatalf("%v", err)
 		}
 		time.Sleep(wait)
-		ref, err := d.another(t).Show(t.Context(), bridge.Place{Address: at}, exampleCard())
+		ref, err := d.another(t).Show(t.Context(), chat.Place{Address: at}, exampleCard())
 		if err != nil || !strings.HasPrefix(string(ref), "DU1/") || len(d.Ephemeral("U1")) != 1 || len(d.Direct("U1")) != 1 {
 			t.Errorf("ref %q, %v; %d ephemeral, %d direct", ref, err, len(d.Ephemeral("U1")), len(d.Direct("U1")))
 		}
 	})
 }
 
-// What a process has left behind that died after a post comes to another after
-// 45 s. However often that happens, there is one message of each kind.
-func TestAProcessThatDiedAfterAnAnswerIsFollowedByOneDirectMessage(t *testing.T) {
+// If a process dies after a post, another process takes over after 45 s. Even if that happens
+// several times, there is one message of each kind.
+func TestAfterTheProcessDiedThereIsOneDirectMessage(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]func(*desk) []byte{
 		"a command": func(d *desk) []byte { return d.Command("U1", "C1", "4821") },
@@ -126,7 +126,7 @@ func TestAProcessThatDiedAfterAnAnswerIsFollowedByOneDirectMessage(t *testing.T)
 			d.show(t, at, exampleCard())
 			for range 3 {
 				time.Sleep(45 * time.Second)
-				if _, err := d.another(t).Show(t.Context(), bridge.Place{Address: at}, exampleCard()); err != nil {
+				if _, err := d.another(t).Show(t.Context(), chat.Place{Address: at}, exampleCard()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -140,7 +140,7 @@ func TestAProcessThatDiedAfterAnAnswerIsFollowedByOneDirectMessage(t *testing.T)
 func TestAnswersFallBackToADirectMessage(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	// A channel that the app is not in, and an address that is used up.
+	// The app is not in the channel, and the response_url is used up.
 	at := d.mustAsk(t, d.Command("U1", "C2", "4821")).Place.Address
 	d.Fail("response_url", slacktest.Fault{Status: 404, Body: "used_url"}, 1)
 	ref := d.show(t, at, exampleCard())
@@ -152,7 +152,24 @@ func TestAnswersFallBackToADirectMessage(t *testing.T) {
 	}
 }
 
-func TestAResponseURLIsUsedAtOnceAndFiveTimes(t *testing.T) {
+// Slack may refuse an ephemeral message for reasons that do not apply to a direct message.
+func TestAnEphemeralMessageThatSlackRefusesIsADirectMessage(t *testing.T) {
+	t.Parallel()
+	for code, direct := range map[string]int{
+		"restricted_action_read_only_channel": 1, "is_archived": 1, "a_new_code": 1, "invalid_blocks": 1, "not_in_channel": 1, "missing_scope": 1,
+		"token_revoked": 0, "ratelimited": 0, "request_timeout": 0,
+	} {
+		d := newDesk(t)
+		at := d.mustAsk(t, d.Mention("U1", "C1", "1700000000.000001", "4821")).Place.Address
+		d.Fail("chat.postEphemeral", slacktest.Fault{Error: code}, 1)
+		_, err := d.Show(t.Context(), chat.Place{Address: at}, exampleCard())
+		if (err == nil) != (direct == 1) || chat.IsPermanent(err) || len(d.Direct("U1")) != direct || len(d.Ephemeral("U1")) != 0 {
+			t.Errorf("%s: %v, %d direct, %d ephemeral", code, err, len(d.Direct("U1")), len(d.Ephemeral("U1")))
+		}
+	}
+}
+
+func TestAResponseURLIsUsedFiveTimesWithinReplyTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
@@ -166,16 +183,16 @@ func TestAResponseURLIsUsedAtOnceAndFiveTimes(t *testing.T) {
 			}
 		}
 		at = d.mustAsk(t, d.Command("U2", "C2", "4821")).Place.Address
-		time.Sleep(atOnce)
+		time.Sleep(replyTime)
 		from := len(d.Requests())
 		d.show(t, at, exampleCard())
 		if m := d.methods(from); strings.Contains(strings.Join(m, " "), "response_url") || len(d.Direct("U2")) != 1 {
-			t.Errorf("later: %v", m)
+			t.Errorf("after replyTime: %v", m)
 		}
 	})
 }
 
-func TestOnlySlacksOwnHostsAreAnswered(t *testing.T) {
+func TestOnlyResponseURLsWithAllowedHostsAreUsed(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{
 		"https://evil.example/commands/T/1/x", "http://hooks.slack.com/commands/T/1/x", "https://hooks.slack.com:8443/x", "https://x@hooks.slack.com/x",
@@ -192,11 +209,11 @@ func TestOnlySlacksOwnHostsAreAnswered(t *testing.T) {
 	d := newDesk(t, func(c *Config) { c.ResponseHosts = []string{"hooks.slack-gov.com"} })
 	d.show(t, d.mustAsk(t, d.Command("U1", "C1", "4821")).Place.Address, exampleCard())
 	if m := strings.Join(d.methods(0), " "); strings.Contains(m, "response_url") {
-		t.Errorf("a host that the operator did not name: %s", m)
+		t.Errorf("a host that is not in ResponseHosts: %s", m)
 	}
 }
 
-func TestAPressersAnswerLeavesTheCardInTheChannel(t *testing.T) {
+func TestTheAnswerToAPressDoesNotReplaceTheCardInTheChannel(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	d.show(t, "channel/C1", sharedCard())

@@ -5,31 +5,32 @@ import (
 	"net/http"
 	"strings"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/settings"
 )
 
-// Settings are the variables of one Slack app, each below its prefix:
+// Settings are the variables of one Slack app. Each begins with the connector's prefix:
 // SLACK_BOT_TOKEN, or SLACK_EMEA_BOT_TOKEN for the connector "slack-emea".
 type Settings struct {
 	SigningSecret    string `split_words:"true" need:"yes" desc:"signing secret of the app, from its page Basic Information"`
-	SigningSecretOld string `split_words:"true" desc:"the secret before, accepted while it is being changed"`
+	SigningSecretOld string `split_words:"true" desc:"previous signing secret, still accepted during a change"`
 	BotToken         string `split_words:"true" need:"yes" desc:"bot user OAuth token, xoxb-…"`
-	AppToken         string `split_words:"true" desc:"app-level token, xapp-…: switches Socket Mode on, for which Slack need not reach the bridge"`
+	AppToken         string `split_words:"true" desc:"app-level token, xapp-…; switches Socket Mode on: Slack then need not reach the bridge"`
 	URL              string `split_words:"true" default:"https://slack.com/api/" desc:"address of the Web API; https://slack-gov.com/api/ for GovSlack"`
-	ResponseHosts    string `split_words:"true" default:"hooks.slack.com,hooks.slack-gov.com" desc:"comma list of the hosts that answers to commands may be sent to"`
+	ResponseHosts    string `split_words:"true" default:"hooks.slack.com,hooks.slack-gov.com" desc:"comma-separated list of the hosts to which answers to commands may be sent"`
 	AllowGuests      string `split_words:"true" default:"false" desc:"whether guests of the workspace may co-browse"`
 }
 
-// Open makes a connector from the variables below prefix. Faults go to the
-// reader; with any, the connector is not usable.
-func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, log *slog.Logger) bridge.Connector {
+// Open makes a connector from the variables that begin with prefix. emails says that the bridge
+// looks customers up by their e-mail address. Open reports every fault
+// to r; if there is one, the connector has a name only and cannot be used.
+func Open(r *settings.Reader, name, prefix string, emails bool, transport http.RoundTripper, log *slog.Logger) chat.Connector {
 	var s Settings
 	before := len(r.Faults())
 	r.Group(prefix, &s)
 	variable := func(suffix string) string { return prefix + "_" + suffix }
 	c := Config{
-		Name: name, Transport: transport, Log: log,
+		Name: name, Emails: emails, Transport: transport, Log: log,
 		BotToken:      r.Secret(variable("BOT_TOKEN"), s.BotToken),
 		AppToken:      r.Secret(variable("APP_TOKEN"), s.AppToken),
 		URL:           r.URL(variable("URL"), s.URL),
@@ -45,31 +46,40 @@ func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, 
 		}
 	}
 	if strings.Trim(s.ResponseHosts, ", ") == "" {
-		r.Fault(variable("RESPONSE_HOSTS"), "names no host: nobody could be answered")
+		r.AddFault(variable("RESPONSE_HOSTS"), "contains no host: the bridge could not answer commands")
 	}
 	if c.BotToken != "" && !botToken.MatchString(c.BotToken) {
-		r.Fault(variable("BOT_TOKEN"), "is not the token of a bot: it begins with xoxb-, and is on the app's page OAuth & Permissions once the app is installed"+also(c.BotToken))
+		r.AddFault(variable("BOT_TOKEN"), wrongToken(c.BotToken, "xoxb-", "is not a bot token: copy the token that begins with xoxb- from the app's page OAuth & Permissions, after you have installed the app"))
 	}
 	if c.AppToken != "" && !appToken.MatchString(c.AppToken) {
-		r.Fault(variable("APP_TOKEN"), "is not an app-level token: it begins with xapp-, and is made on the app's page Basic Information"+also(c.AppToken))
+		r.AddFault(variable("APP_TOKEN"), wrongToken(c.AppToken, "xapp-", "is not an app-level token: make a token, which begins with xapp-, on the app's page Basic Information"))
 	}
 	if len(r.Faults()) > before {
-		return bridge.Connector{Name: name}
+		return chat.Connector{Name: name}
 	}
 	k, err := New(c)
 	if err != nil {
-		r.Fault(variable("URL"), "and the settings beside it do not fit together: "+err.Error())
+		r.AddFault(variable("URL"), "and the other settings do not work together: "+err.Error())
 	}
 	return k
 }
 
-// also names the kind of token that was given in place of the right one.
+// wrongToken returns the fault of a token that does not have the form of its kind. problem is for
+// tokens without the beginning of this kind.
+func wrongToken(token, begin, problem string) string {
+	if strings.HasPrefix(token, begin) {
+		return "begins with " + begin + ", but is too short or has a character that no token has, such as a space: copy it again, without a comment after it"
+	}
+	return problem + also(token)
+}
+
+// also says which kind of token was set in place of the right one, if it is known.
 func also(token string) string {
 	for prefix, kind := range map[string]string{
-		"xoxp-": "a user's", "xoxe": "one that expires: switch token rotation off", "xapp-": "an app-level one", "xoxb-": "a bot's",
+		"xoxp-": "a user token", "xoxe": "a token that expires: the app has token rotation, which cannot be switched off; make a new app from the manifest", "xapp-": "an app-level token", "xoxb-": "a bot token",
 	} {
 		if strings.HasPrefix(token, prefix) {
-			return " (what is there now is " + kind + ")"
+			return " (the value now is " + kind + ")"
 		}
 	}
 	return ""

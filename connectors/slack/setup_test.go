@@ -11,13 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/slack/slacktest"
+
+	"go.uber.org/goleak"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+var rewrite = flag.Bool("rewrite", false, "write the golden files again")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -29,8 +29,7 @@ const (
 	testDoor   = "https://bridge.example.org/w/4kqRs7kaeW1Aephei7naiDooqu9Oe4xieph1ieg3ahKu5Chee"
 )
 
-// workspace has two members, a guest, a bot, a closed account and somebody of
-// another company.
+// workspace has two members, a guest, a bot, a closed account and people of other companies.
 func workspace(report func(string, ...any)) *slacktest.Workspace {
 	w := slacktest.New(report)
 	w.Secret, w.BotToken, w.AppToken = testSecret, testBot, testApp
@@ -52,15 +51,15 @@ func config() Config {
 	return Config{Name: "slack", Secrets: []string{testSecret}, BotToken: testBot}
 }
 
-// A desk is a workspace and the connector to it, joined without a network, so that
-// they work in virtual time too.
+// A desk is a workspace and the connector to it, connected without a network, so that they
+// also work in simulated time.
 type desk struct {
 	*slacktest.Workspace
-	bridge.Connector
+	chat.Connector
 	log *lockedBuffer
 }
 
-// Channel is the workspace's.
+// Channel is the workspace's Channel.
 func (d *desk) Channel(id string) []slacktest.Post { return d.Workspace.Channel(id) }
 
 func newDesk(t *testing.T, change ...func(*Config)) *desk {
@@ -80,8 +79,8 @@ func newDesk(t *testing.T, change ...func(*Config)) *desk {
 	return d
 }
 
-// another is the connector in another process, which knows nothing of the first.
-func (d *desk) another(t *testing.T) bridge.Connector {
+// another returns a second connector, with empty caches, as in another process.
+func (d *desk) another(t *testing.T) chat.Connector {
 	t.Helper()
 	c := config()
 	c.Transport = inMemory(d.Workspace)
@@ -109,17 +108,17 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// clean fails if text holds anything that no text may hold.
+// clean fails if text contains a secret or a link of a card.
 func clean(t *testing.T, where, text string) {
 	t.Helper()
 	for _, s := range []string{testSecret, oldSecret, testBot, testApp, "hooks.slack.com", "tohw4oGhaekoor1O", "/w/"} {
 		if strings.Contains(text, s) {
-			t.Errorf("%s holds %q: %s", where, s, text)
+			t.Errorf("%s contains %q: %s", where, s, text)
 		}
 	}
 }
 
-// handlerTransport calls a handler as if over the network.
+// A handlerTransport calls a handler instead of a server.
 type handlerTransport struct{ http.Handler }
 
 func inMemory(h http.Handler) http.RoundTripper { return handlerTransport{h} }
@@ -139,31 +138,31 @@ func (h handlerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// receive is Accept over a request as Slack sends it now.
-func (d *desk) receive(body []byte) (bridge.Receipt, error) {
+// receive signs a body as Slack does and returns what Accept makes of it.
+func (d *desk) receive(body []byte) (chat.Receipt, error) {
 	return d.receiveWith(body, d.Sign(body))
 }
 
-func (d *desk) receiveWith(body []byte, header http.Header) (bridge.Receipt, error) {
+func (d *desk) receiveWith(body []byte, header http.Header) (chat.Receipt, error) {
 	r := httptest.NewRequest(http.MethodPost, "/hooks/slack", bytes.NewReader(body))
 	r.Header = header
 	return d.Accept(r, body)
 }
 
-// ask takes a body all the way through Read.
-func (d *desk) ask(t *testing.T, body []byte) (bridge.Ask, error) {
+// ask returns what Read makes of a request with this body.
+func (d *desk) ask(t *testing.T, body []byte) (chat.Ask, error) {
 	t.Helper()
 	r, err := d.receive(body)
 	if err != nil || r.Key == "" {
-		t.Fatalf("it was not taken: %+v, %v", r, err)
+		t.Fatalf("it was not accepted: %+v, %v", r, err)
 	}
 	if r.Answer != nil {
 		t.Errorf("it was answered %q", r.Answer)
 	}
-	return d.Read(t.Context(), bridge.Delivery{Key: r.Key, Body: r.Body, Received: time.Now()})
+	return d.Read(t.Context(), chat.Delivery{Key: r.Key, Body: r.Body, Received: time.Now()})
 }
 
-func (d *desk) mustAsk(t *testing.T, body []byte) bridge.Ask {
+func (d *desk) mustAsk(t *testing.T, body []byte) chat.Ask {
 	t.Helper()
 	a, err := d.ask(t, body)
 	if err != nil {
@@ -172,16 +171,16 @@ func (d *desk) mustAsk(t *testing.T, body []byte) bridge.Ask {
 	return a
 }
 
-func (d *desk) show(t *testing.T, address string, c bridge.Card) bridge.Ref {
+func (d *desk) show(t *testing.T, address string, c chat.Card) chat.Ref {
 	t.Helper()
-	ref, err := d.Show(t.Context(), bridge.Place{Connector: "slack", Address: address}, c)
+	ref, err := d.Show(t.Context(), chat.Place{Connector: "slack", Address: address}, c)
 	if err != nil {
 		t.Fatalf("Show at %.20s: %v", address, err)
 	}
 	return ref
 }
 
-// methods are those of the requests that came since the first from ones.
+// methods returns the methods of the requests that Slack got, without the first from.
 func (d *desk) methods(from int) (list []string) {
 	for _, r := range d.Requests()[from:] {
 		list = append(list, r.Method)
@@ -189,27 +188,27 @@ func (d *desk) methods(from int) (list []string) {
 	return list
 }
 
-func exampleCard() bridge.Card {
-	return bridge.Card{
+func exampleCard() chat.Card {
+	return chat.Card{
 		ID:     "0197f3b2-c1d4-7000-8000-000000000001",
 		Title:  "Co-browse with Ann",
-		Lines:  []bridge.Line{{Label: "Page", Text: "Basket"}, {Label: "From", Text: "Berlin, Germany · Firefox"}},
-		Button: bridge.Link{Label: "Co-browse", Address: testDoor},
+		Lines:  []chat.Line{{Label: "Page", Text: "Basket"}, {Label: "From", Text: "Berlin, Germany · Firefox"}},
+		Button: chat.Link{Label: "Co-browse", Address: testDoor},
 	}
 }
 
-// sharedCard is what the engine shows where several people see it.
-func sharedCard() bridge.Card {
+// sharedCard is a card as the bridge makes it for a place that several people see.
+func sharedCard() chat.Card {
 	c := exampleCard()
 	c.Button.Address = ""
 	return c
 }
 
-// publicCard is what the engine shows where agents sign in.
-func publicCard() bridge.Card {
+// publicCard is a card as the bridge makes it if agents sign in.
+func publicCard() chat.Card {
 	c := exampleCard()
 	c.Public = true
-	c.More = []bridge.Link{{Label: "Stop", Address: testDoor + "?stop"}}
-	c.Chat = bridge.Link{Label: "Open the chat", Address: "https://chat.example.org/live/ann"}
+	c.More = []chat.Link{{Label: "End session", Address: testDoor + "?stop"}}
+	c.Chat = chat.Link{Label: "Open the chat", Address: "https://chat.example.org/live/ann"}
 	return c
 }

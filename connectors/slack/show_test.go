@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/slack/slacktest"
 )
 
@@ -16,28 +16,28 @@ func TestACardIsPostedOnceAndEditedInPlace(t *testing.T) {
 	d := newDesk(t)
 	card := exampleCard()
 	ref := d.show(t, "dm/U1", card)
-	card.Ref, card.Title = ref, "Live with Ann"
-	card.Button.Label, card.More = "Join", []bridge.Link{{Label: "Stop", Address: testDoor + "?stop"}}
+	card.Ref, card.Title = ref, "Session with Ann is running"
+	card.Button.Label, card.More = "Join", []chat.Link{{Label: "End session", Address: testDoor + "?stop"}}
 	if again := d.show(t, "dm/U1", card); again != ref {
 		t.Errorf("ref %q, then %q", ref, again)
 	}
-	card.Title, card.Button, card.More = "Co-browsing with Ann is over", bridge.Link{}, nil
+	card.Title, card.Button, card.More = "Session with Ann has ended", chat.Link{}, nil
 	d.show(t, "dm/U1", card)
 	posts := d.Direct("U1")
-	if len(posts) != 1 || posts[0].Edited != 2 || !strings.HasPrefix(posts[0].Text, "Co-browsing with Ann is over") {
+	if len(posts) != 1 || posts[0].Edited != 2 || !strings.HasPrefix(posts[0].Text, "Session with Ann has ended") {
 		t.Fatalf("%+v", posts)
 	}
 	if strings.Contains(string(posts[0].Blocks), "/w/") {
-		t.Error("the door is still there")
+		t.Error("the link is still there")
 	}
 }
 
 func TestAtASharedPlaceNoButtonHasAnAddress(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	card := exampleCard() // with addresses, as no engine should send them there
-	card.More = []bridge.Link{{Label: "Stop", Address: testDoor + "?stop"}, {Label: "Recording", Address: "https://upscope.io/r/secret"}}
-	card.Chat = bridge.Link{Label: "Open the chat", Address: "https://chat.example.org/live/1"}
+	card := exampleCard() // with addresses, which the bridge should not send to a shared place
+	card.More = []chat.Link{{Label: "End session", Address: testDoor + "?stop"}, {Label: "Recording", Address: "https://upscope.io/r/secret"}}
+	card.Chat = chat.Link{Label: "Open the chat", Address: "https://chat.example.org/live/1"}
 	for _, address := range []string{"channel/C1", "C1", "thread/C1/1700000000.000001"} {
 		d.show(t, address, card)
 	}
@@ -60,7 +60,7 @@ func TestAtASharedPlaceNoButtonHasAnAddress(t *testing.T) {
 	}
 }
 
-// A door that asks who comes may stand where several people see it.
+// The page behind a public card asks who opens it, so several people may see the link.
 func TestAPublicCardHasLinksEverywhere(t *testing.T) {
 	t.Parallel()
 	for address, posts := range map[string]func(*desk) []slacktest.Post{
@@ -86,8 +86,8 @@ func TestAPublicCardHasLinksEverywhere(t *testing.T) {
 	}
 }
 
-// Slack tells of a press on a link too; the browser is on its way already.
-func TestAPressOnAPublicCardsLinkIsNoAsk(t *testing.T) {
+// Slack also reports a press on a link, which the browser opens by itself.
+func TestAPressOnTheLinkOfAPublicCardIsIgnored(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	d.show(t, "channel/C1", publicCard())
@@ -98,14 +98,13 @@ func TestAPressOnAPublicCardsLinkIsNoAsk(t *testing.T) {
 	}
 }
 
-// A card whose button was without an address gets one in place, and loses it again,
-// as the operator changes how agents sign in.
-func TestACardBecomesPublicInPlace(t *testing.T) {
+// A card's button gets an address, or loses it, if the operator changes how agents sign in.
+func TestACardBecomesPublicByAnEdit(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	for i, card := range []bridge.Card{sharedCard(), publicCard(), sharedCard()} {
+	for i, card := range []chat.Card{sharedCard(), publicCard(), sharedCard()} {
 		if i > 0 {
-			card.Ref = bridge.Ref("C1/" + d.Channel("C1")[0].TS)
+			card.Ref = chat.Ref("C1/" + d.Channel("C1")[0].TS)
 		}
 		d.show(t, "channel/C1", card)
 		posts := d.Channel("C1")
@@ -115,24 +114,24 @@ func TestACardBecomesPublicInPlace(t *testing.T) {
 	}
 }
 
-func TestASharedChannelWithAnotherCompanyLearnsNothing(t *testing.T) {
+func TestACardInAChannelWithAnotherCompanyDoesNotNameTheVisitor(t *testing.T) {
 	t.Parallel()
 	card := sharedCard()
-	card.Chat = bridge.Link{Label: "Open the chat", Address: "https://chat.example.org/live/ann"}
+	card.Chat = chat.Link{Label: "Open the chat", Address: "https://chat.example.org/live/ann"}
 	beforeOutsiders(t, card, slacktest.Button{Label: "Co-browse", Action: "cobrowse_open0", Value: card.ID, Style: "primary"})
-	// Of a public card there is the button and no more.
+	// A public card has only its button there.
 	beforeOutsiders(t, publicCard(), slacktest.Button{Label: "Co-browse", Action: "cobrowse_link0", URL: testDoor, Style: "primary"})
 }
 
-// beforeOutsiders shows a card wherever people of other companies are, or may be, and
-// wants nothing of it there but one button.
-func beforeOutsiders(t *testing.T, card bridge.Card, button slacktest.Button) {
+// beforeOutsiders shows a card at places where people of other companies are or may be, and
+// checks that it has nothing but one button there.
+func beforeOutsiders(t *testing.T, card chat.Card, button slacktest.Button) {
 	t.Helper()
 	for name, change := range map[string]func(*desk) string{
 		"shared":              func(*desk) string { return "channel/C3" },
 		"a thread there":      func(*desk) string { return "thread/C3/1700000000.000001" },
 		"invited, not joined": func(d *desk) string { d.pending(); return "channel/C4" },
-		"it cannot be told": func(d *desk) string {
+		"without the scope": func(d *desk) string {
 			d.Scopes = []string{"chat:write", "commands", "users:read"}
 			return "channel/C1"
 		},
@@ -161,14 +160,14 @@ func (d *desk) pending() {
 	d.AddChannel(slacktest.Channel{ID: "C4", Name: "new", Members: []string{d.BotUser}, Pending: true})
 }
 
-func TestAPostThatCannotBeEditedStaysAndIsNotRepeated(t *testing.T) {
+func TestAPostThatCannotBeEditedIsNotPostedAgain(t *testing.T) {
 	t.Parallel()
-	for _, code := range []string{"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", "msg_too_long", "block_mismatch"} {
+	for _, code := range []string{"message_not_found", "cant_update_message", "edit_window_closed", "msg_too_long", "block_mismatch"} {
 		d := newDesk(t)
 		card := exampleCard()
 		card.Ref = d.show(t, "dm/U1", card)
 		d.Fail("chat.update", slacktest.Fault{Error: code}, 1)
-		if _, err := d.Show(t.Context(), bridge.Place{Address: "dm/U1"}, card); !bridge.IsPermanent(err) || !strings.Contains(err.Error(), code) {
+		if _, err := d.Show(t.Context(), chat.Place{Address: "dm/U1"}, card); !chat.IsPermanent(err) || !strings.Contains(err.Error(), code) {
 			t.Errorf("%s: %v", code, err)
 		}
 		if n := len(d.Direct("U1")); n != 1 {
@@ -178,23 +177,25 @@ func TestAPostThatCannotBeEditedStaysAndIsNotRepeated(t *testing.T) {
 	d := newDesk(t)
 	card := exampleCard()
 	card.Ref = d.show(t, "dm/U1", card)
-	d.Fail("chat.update", slacktest.Fault{Error: "external_channel_migrating"}, 1)
-	if _, err := d.Show(t.Context(), bridge.Place{Address: "dm/U1"}, card); err == nil || bridge.IsPermanent(err) {
-		t.Errorf("a channel that moves: %v", err)
+	for _, code := range []string{"external_channel_migrating", "is_inactive", "restricted_action", "a_new_code"} {
+		d.Fail("chat.update", slacktest.Fault{Error: code}, 1)
+		if _, err := d.Show(t.Context(), chat.Place{Address: "dm/U1"}, card); err == nil || chat.IsPermanent(err) || !strings.Contains(err.Error(), code) || len(d.Direct("U1")) != 1 {
+			t.Errorf("%s: %v, %d posts", code, err, len(d.Direct("U1")))
+		}
 	}
 	card.Ref = "../x"
-	if _, err := d.Show(t.Context(), bridge.Place{Address: "dm/U1"}, card); !bridge.IsPermanent(err) {
-		t.Errorf("a strange ref: %v", err)
+	if _, err := d.Show(t.Context(), chat.Place{Address: "dm/U1"}, card); !chat.IsPermanent(err) {
+		t.Errorf("an invalid ref: %v", err)
 	}
 }
 
-func TestOneOffMessagesAreMessagesOfTheirOwn(t *testing.T) {
+func TestACardWithAnotherIDIsAnotherMessage(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	card := exampleCard()
 	card.Ref = d.show(t, "dm/U1", card)
 	back := exampleCard()
-	back.ID, back.Title = card.ID+".back1", "Ann is back"
+	back.ID, back.Title = card.ID+".back1", "Ann is back online"
 	first := d.show(t, "dm/U1", back)
 	if again := d.show(t, "dm/U1", back); again != first || len(d.Direct("U1")) != 2 {
 		t.Errorf("refs %q and %q, %d posts", first, again, len(d.Direct("U1")))
@@ -204,7 +205,7 @@ func TestOneOffMessagesAreMessagesOfTheirOwn(t *testing.T) {
 func TestTheHomeTabIsPublished(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	for _, title := range []string{"Nothing is running", "Live with Ann"} {
+	for _, title := range []string{"Your co-browse cards", "Session with Ann is running"} {
 		card := exampleCard()
 		card.Title = title
 		d.show(t, "home/U1", card)
@@ -214,7 +215,7 @@ func TestTheHomeTabIsPublished(t *testing.T) {
 	}
 }
 
-func TestFailuresSayWhatToDo(t *testing.T) {
+func TestErrorsSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		fault     slacktest.Fault
@@ -223,18 +224,26 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 	}{
 		{slacktest.Fault{Error: "not_in_channel"}, "invite the app", false},
 		{slacktest.Fault{Error: "channel_not_found"}, "invite the app", false},
-		{slacktest.Fault{Error: "is_archived"}, "is_archived", true},
+		// An operator can change these, and a code that is not known may be temporary.
+		{slacktest.Fault{Error: "is_archived"}, "is_archived", false},
+		{slacktest.Fault{Error: "restricted_action_read_only_channel"}, "restricted_action_read_only_channel", false},
+		{slacktest.Fault{Error: "method_not_supported_for_channel_type"}, "method_not_supported_for_channel_type", false},
+		{slacktest.Fault{Error: "a_code_of_2027"}, "a_code_of_2027", false},
+		{slacktest.Fault{Error: "team_access_not_granted"}, "SLACK_BOT_TOKEN", false},
+		{slacktest.Fault{Error: "cannot_dm_bot"}, "cannot_dm_bot", true},
+		{slacktest.Fault{Error: "user_disabled"}, "user_disabled", true},
 		{slacktest.Fault{Status: 200, Body: `{"ok":false,"error":"missing_scope","needed":"chat:write","provided":"commands"}`}, "the scope chat:write", false},
 		{slacktest.Fault{Status: 200, Body: `{"ok":false,"error":"invalid_blocks","response_metadata":{"messages":["[ERROR] must be less than 151 characters [json-pointer:/blocks/0/text/text]"]}}`}, "at /blocks/0/text/text", true},
-		{slacktest.Fault{Status: 200, Body: `{"ok":false,"error":"a secret xoxb-1"}`}, "refuses it: unknown", true},
+		{slacktest.Fault{Status: 200, Body: `{"ok":false,"error":"a secret xoxb-1"}`}, "refused by Slack: unknown", false},
 		{slacktest.Fault{Status: 404}, "SLACK_URL", false},
 		{slacktest.Fault{Status: 302, Header: http.Header{"Location": {"https://evil.example/"}}}, "SLACK_URL", false},
-		{slacktest.Fault{Status: 400}, "400", true},
+		{slacktest.Fault{Status: 400}, "400", false},
+		{slacktest.Fault{Status: 413}, "413", true},
 	} {
 		d := newDesk(t)
 		d.Fail("chat.postMessage", c.fault, 1)
-		_, err := d.Show(t.Context(), bridge.Place{Address: "dm/U1"}, exampleCard())
-		if err == nil || !strings.Contains(err.Error(), c.says) || bridge.IsPermanent(err) != c.permanent {
+		_, err := d.Show(t.Context(), chat.Place{Address: "dm/U1"}, exampleCard())
+		if err == nil || !strings.Contains(err.Error(), c.says) || chat.IsPermanent(err) != c.permanent {
 			t.Errorf("%+v: %v", c.fault, err)
 		}
 		if err != nil {

@@ -1,30 +1,27 @@
-// Package slack connects the bridge to Slack: a slash command, shortcuts, a
-// mention, the app's Home tab, and cards with a button.
+// Package slack connects the bridge to Slack: a slash command, shortcuts, a mention, the
+// app's Home tab, and cards with a button. Open this file first.
 //
-// Everything that Slack sends comes to one address, or through Socket Mode, and
-// becomes the same small deliveries: who asked for whom, where, and nothing else
-// of what was written. That a request is Slack's, its signature proves, and with
-// it which app's: the signing secret is one app's own. Who an agent is, Slack
-// says; whether they may ask is read from users.info. Guests, other companies'
-// people, bots and closed accounts are refused.
+// Slack sends everything to one address, or through Socket Mode. Both become the same small
+// deliveries: who asked for which customer, and where, but no other text. The signature of a
+// request proves that Slack sent it for this app, since each app has its own signing secret.
+// Slack names the agent, and users.info says whether they may ask: guests, people of other
+// companies, bots and closed accounts are refused.
 //
-// What an agent asked for is answered where they asked and seen by them alone: an
-// ephemeral message through the response_url, with the button. Slack can neither
-// edit nor find that message again, so it stays as it was, and is made within the
-// first seconds only. From the first change on, or where it is not known whether it
-// came, the card goes on as a direct message from the app, which is found and
-// edited until the session is over. The card's Ref says which of the two it is.
+// The answer to an agent is an ephemeral message with the button, where they asked, sent
+// through the response_url. Slack can neither edit nor find it again, so it stays unchanged
+// and is sent only within the first seconds. After the first change, or if it is not known
+// whether it was shown, the card continues as a direct message from the app, which is edited
+// until the session has ended. The card's Ref says which of the two it is.
 //
-// In a channel everybody can press a button, people of other companies included.
-// So unless the card's door asks who comes, a card in a channel has a button
-// without an address: the press comes back signed, and whoever pressed gets an
-// answer of their own. Where people of other companies are in the channel, or may
-// be, its cards say nothing of the visitor.
+// Everyone in a channel can press a button there, including people of other companies. So a
+// card that is not public has a button without an address in a channel: Slack reports the
+// press, signed, and the agent who pressed gets their own answer. If people of other
+// companies are or may be in the channel, its cards do not name the visitor.
 //
-// Slack's posts have no idempotency key. A post is made once; when its outcome is
-// not known, the app's own message is looked for by its metadata where Slack
-// lets it (direct messages with im:history, channels with channels:history or
-// groups:history), and otherwise it is left as perhaps posted.
+// Slack has no idempotency key for posts, so each post is made once. If its outcome is not
+// known, the connector searches for the message by its metadata. That needs im:history for
+// direct messages, and channels:history or groups:history for channels. Without the scope
+// the post is reported as perhaps posted.
 package slack
 
 import (
@@ -38,72 +35,79 @@ import (
 	"strings"
 	"time"
 
-	slackapi "github.com/slack-go/slack"
-
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/cache"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/rest"
+
+	slackapi "github.com/slack-go/slack"
 )
 
-// minSecret is the shortest signing secret in bytes. Slack's have 32.
+// minSecret is the length of the shortest signing secret in bytes. Slack's have 32.
 const minSecret = 16
 
-// callTimeout bounds each call of Slack's API.
+// callTimeout limits each call of Slack's API.
 const callTimeout = 10 * time.Second
 
-// A Config is what a Slack app and the bridge agreed on.
+// A Config is the configuration of one Slack app.
 type Config struct {
 	// Name is the connector's configured name, such as "slack".
 	Name string
-	// Secrets are signing secrets: one, or two while it is being changed. Each
-	// has at least 16 bytes.
+	// Secrets are the accepted signing secrets: one, or two during a change. Each has at
+	// least 16 bytes.
 	Secrets []string
 	// BotToken begins with xoxb-.
 	BotToken string
-	// AppToken begins with xapp- and switches Socket Mode on; empty means that
-	// Slack calls the bridge.
+	// AppToken begins with xapp- and switches Socket Mode on; empty means that Slack calls
+	// the bridge.
 	AppToken string
 	// URL is the address of Slack's Web API; nil means https://slack.com/api/.
 	URL *url.URL
-	// ResponseHosts are where a response_url may lead; nil means
-	// hooks.slack.com and hooks.slack-gov.com.
+	// ResponseHosts are the allowed hosts of a response_url; nil means hooks.slack.com and
+	// hooks.slack-gov.com.
 	ResponseHosts []string
-	// AllowGuests lets single- and multi-channel guests ask.
+	// AllowGuests lets single-channel and multi-channel guests ask.
 	AllowGuests bool
+	// Emails says that the bridge looks customers up by their e-mail address, so that the dialog
+	// offers it.
+	Emails bool
 	// Transport carries all requests; nil means rest.NewTransport().
 	Transport http.RoundTripper
-	// Log is told what an operator may wonder about; nil discards it.
+	// Log receives messages for operators; nil discards them.
 	Log *slog.Logger
 }
 
-// connector is what the functions of a bridge.Connector share.
+// connector holds what the functions of a chat.Connector share.
 type connector struct {
 	name        string
 	secrets     [][]byte
 	hosts       []string
 	allowGuests bool
+	emails      bool
 	log         *slog.Logger
 
 	api      *slackapi.Client
 	http     *http.Client
-	base     string // of the Web API's addresses
+	base     string // address of the Web API, with a slash at its end
 	botToken string
 	appToken string
 
-	selves   cache[installation] // one, by ""
-	agents   cache[person]       // by user id
-	shared   cache[bool]         // whether a channel has people of other companies
-	directs  cache[string]       // user id → channel of the direct message
-	attempts cache[attempt]      // by card and place
-	uses     cache[int]          // of response_urls, by their print
-	turns    turns
+	installations *cache.Cache[installation] // has one value, with the key ""
+	agents        *cache.Cache[person]       // by user id
+	external      *cache.Cache[bool]         // by channel: whether people of other companies are in it
+	directs       *cache.Cache[string]       // by user id: the channel of the direct message
+	attempts      *cache.Cache[attempt]      // by digest of card and place
+	uses          *cache.Cache[int]          // posts to a response_url so far, by its digest
+	turns         turns
+	connections   openConnections
 }
 
-// New checks the configuration, all of it, and returns the connector. It makes
-// no request. Its errors hold no value of a secret.
-func New(c Config) (bridge.Connector, error) {
+// New checks the configuration and returns the connector. It makes no request. Its error
+// reports every fault and holds no secret.
+func New(c Config) (chat.Connector, error) {
 	c.URL = cmp.Or(c.URL, &url.URL{Scheme: "https", Host: "slack.com", Path: "/api/"})
 	if err := c.validate(); err != nil {
-		return bridge.Connector{}, err
+		return chat.Connector{}, err
 	}
 	if c.Transport == nil {
 		c.Transport = rest.NewTransport()
@@ -112,31 +116,31 @@ func New(c Config) (bridge.Connector, error) {
 		c.ResponseHosts = []string{"hooks.slack.com", "hooks.slack-gov.com"}
 	}
 	k := &connector{
-		name: c.Name, hosts: c.ResponseHosts, allowGuests: c.AllowGuests,
+		name: c.Name, hosts: c.ResponseHosts, allowGuests: c.AllowGuests, emails: c.Emails,
 		log:      cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
 		botToken: c.BotToken, appToken: c.AppToken,
-		// slack-go joins the address and the method without a slash between.
+		// slack-go appends the method to the address without adding a slash.
 		base: strings.TrimSuffix(c.URL.String(), "/") + "/",
 		http: &http.Client{
 			Transport: careful{c.Transport},
 			Timeout:   callTimeout,
-			// Requests carry credentials; they go nowhere that nobody configured.
+			// Requests carry credentials, so they go only to the configured host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		selves:   cache[installation]{life: time.Hour},
-		agents:   cache[person]{life: 10 * time.Minute},
-		shared:   cache[bool]{life: time.Minute},
-		directs:  cache[string]{life: 24 * time.Hour},
-		attempts: cache[attempt]{life: 24 * time.Hour},
-		uses:     cache[int]{life: 2 * atOnce},
-		turns:    newTurns(),
+		installations: remember[installation](maxCached, time.Hour),
+		agents:        remember[person](maxCached, 10*time.Minute),
+		external:      remember[bool](maxCached, time.Minute),
+		directs:       remember[string](maxCached, 24*time.Hour),
+		attempts:      remember[attempt](maxAttempts, 24*time.Hour),
+		uses:          remember[int](maxCached, 2*replyTime),
+		turns:         newTurns(),
 	}
 	for _, s := range c.Secrets {
 		k.secrets = append(k.secrets, []byte(s))
 	}
 	k.api = slackapi.New(c.BotToken,
 		slackapi.OptionHTTPClient(k.http), slackapi.OptionAPIURL(k.base), slackapi.OptionAppLevelToken(c.AppToken))
-	conn := bridge.Connector{
+	conn := chat.Connector{
 		Name:   c.Name,
 		Title:  "Slack",
 		Accept: k.accept,
@@ -150,12 +154,12 @@ func New(c Config) (bridge.Connector, error) {
 		SameAccount:  sameAccount,
 	}
 	if c.AppToken != "" {
-		conn.Listen = k.listen
+		conn.Listen, conn.Listening = k.listen, k.connections.down
 	}
 	return conn, nil
 }
 
-// Tokens as Slack makes them (docs.slack.dev/authentication/tokens).
+// The forms of tokens (docs.slack.dev/authentication/tokens).
 var (
 	botToken = regexp.MustCompile(`^xoxb-[0-9A-Za-z-]{8,}$`)
 	appToken = regexp.MustCompile(`^xapp-[0-9A-Za-z-]{8,}$`)
@@ -182,7 +186,7 @@ func (c Config) validate() error {
 	return errors.Join(faults...)
 }
 
-// env names a variable of this connector's configuration.
+// env returns the name of a variable of this connector, such as "SLACK_BOT_TOKEN".
 func (c *connector) env(suffix string) string {
-	return strings.ToUpper(strings.ReplaceAll(c.name, "-", "_")) + "_" + suffix
+	return settings.ConnectorPrefix(c.name) + "_" + suffix
 }

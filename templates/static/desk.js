@@ -1,7 +1,7 @@
 /*
- * Keeps the desk up to date. The server renders the inside of #live and sends it
- * as an event named "cards": at once, and whenever it has changed.
- * Nothing here makes markup of its own, and the page does without all of it.
+ * Keeps the desk up to date. The server renders the content of #live and sends it
+ * as an event named "cards": at once, and after each change.
+ * This script makes no markup and has no texts of its own; the page works without it.
  */
 const live = document.getElementById("live");
 const pulse = document.getElementById("pulse");
@@ -9,8 +9,8 @@ const news = document.getElementById("news");
 const refresh = [...pulse.childNodes];
 const title = document.title;
 
-const silence = 150_000; /* ms; a line that was quiet for so long may be dead, and is opened anew */
-const settle = 1_500; /* ms; how long a pointer on a button holds back a change */
+const silence = 150_000; /* ms; after so long without an event the connection may be dead, and is opened again */
+const settle = 1_500; /* ms; how long a moving pointer on a button delays a change */
 
 let source, heard, moved, held;
 let pause = 2_000;
@@ -27,7 +27,7 @@ function connect() {
   source.addEventListener("open", () => {
     heard = Date.now();
     pause = 2_000;
-    show("live", "Live");
+    show("live", pulse.dataset.live);
   });
   source.addEventListener("cards", (event) => {
     heard = Date.now();
@@ -35,17 +35,17 @@ function connect() {
   });
   source.addEventListener("error", () => {
     if (source.readyState !== EventSource.CLOSED) {
-      show("trying", "Reconnecting…");
+      show("trying", pulse.dataset.trying);
       return;
     }
-    /* Refused, as when the sign-in is over: a reload leads on. */
+    /* Refused, for example because the sign-in ended. A reload leads to the sign-in page. */
     show("off", ...refresh);
     setTimeout(connect, pause);
     pause = Math.min(2 * pause, 60_000);
   });
 }
 
-/* A row that moves under the pointer would lead to another customer's screen. */
+/* If rows moved now, the pointer could press the button of another customer. */
 const aiming = () => live.matches(":active") ||
   (performance.now() - moved < settle && live.querySelector("a:hover, button:hover"));
 
@@ -75,17 +75,16 @@ function replace(html) {
   announce(before);
 }
 
-/* Whether the visitor of each card is there, by the card's id. */
-const cards = () => new Map([...live.querySelectorAll("[data-card]")]
-  .map((row) => [row.dataset.card, { here: "here" in row.dataset, name: row.dataset.name || "A visitor" }]));
+/* The data of each card's row by the card's id; "here" is set if its visitor is online. */
+const cards = () => new Map([...live.querySelectorAll("[data-card]")].map((row) => [row.dataset.card, { ...row.dataset }]));
 
 function announce(before) {
-  const said = [];
-  for (const [id, { here, name }] of cards()) {
-    if (here && !before.get(id)?.here) said.push(`${name} is ${before.has(id) ? "back " : ""}online.`);
+  const sentences = [];
+  for (const [id, { here, arrived, back }] of cards()) {
+    if (here && !before.get(id)?.here) sentences.push(before.has(id) ? back : arrived);
   }
-  if (said.length === 0) return;
-  news.textContent = said.join(" ");
+  if (sentences.length === 0) return;
+  news.textContent = sentences.join(" ");
   if (document.hidden) document.title = `● ${title}`;
 }
 

@@ -13,48 +13,48 @@ import (
 	"time"
 )
 
-// Fault is one way to fail, or several at once. Fields left zero change nothing.
+// Fault is one way to fail, or several at once. Zero fields change nothing.
 type Fault struct {
 	// Before the call is handled.
 	Met   func()        // called first; a test may wait for it
-	Delay time.Duration // wait; the call then goes on
+	Delay time.Duration // wait this long, then continue
 	Hang  bool          // never answer; the call has no effect
 	Drop  bool          // close the connection without an answer; the call has no effect
 
-	// Instead of handling the call.
-	Status     int    // answer this
-	Body       string // with this body; in JSON if it looks like it
-	Code       string // or with {"status":"error","error":Code}
-	RedirectTo string // a 302 there, or with Status another redirect
-	Size       int64  // a good status and a JSON body of that many bytes
-	Depth      int    // a good status and JSON nested that deep
-	WrongTypes bool   // a good status and every field of the wrong type
-	Duplicate  bool   // a good status and names twice
+	// Instead of handling the call, answer with Status, or with 200 if it is 0.
+	Status     int    // this status
+	Body       string // this body, as HTML if it begins with <, else as JSON
+	Code       string // the body {"status":"error","error":Code}
+	RedirectTo string // a redirect to this address, by default with status 302
+	Size       int64  // a JSON body of this many bytes
+	Depth      int    // JSON nested this deep
+	WrongTypes bool   // JSON in which every field has a wrong type
+	Duplicate  bool   // JSON in which names are repeated
 
 	// After the call is handled, or with any of the above.
 	RetryAfter    string
 	Header        http.Header
-	WatchURL      string        // the link answered by Watch
-	Expiration    string        // and its expiration, as JSON
-	Truncate      bool          // end the connection in the middle of the body
-	Reset         bool          // reset it there
-	ContentLength int           // announce this many bytes whatever there are
-	Drip          time.Duration // send a byte at a time, this far apart
+	WatchURL      string        // the link in the answer of Watch
+	Expiration    string        // the expiration in the answer of Watch, as JSON
+	Truncate      bool          // close the connection in the middle of the body
+	Reset         bool          // reset the connection in the middle of the body
+	ContentLength int           // send this Content-Length
+	Drip          time.Duration // send one byte at a time, with this pause
 }
 
-type armed struct {
-	endpoint Endpoint
-	fault    Fault
-	left     int
+type activeFault struct {
+	endpoint  Endpoint
+	fault     Fault
+	remaining int
 }
 
-// Fail lets the next calls of an endpoint fail, as often as times says, or until Heal when it is negative.
-// Faults of the same endpoint take their turns in the order of Fail.
+// Fail makes the next calls of an endpoint fail: as many as times, or all until Heal if times is negative. Several
+// faults of an endpoint apply in the order of Fail.
 func (s *Server) Fail(e Endpoint, f Fault, times int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if times != 0 {
-		s.faults = append(s.faults, &armed{e, f, times})
+		s.faults = append(s.faults, &activeFault{e, f, times})
 	}
 }
 
@@ -65,19 +65,19 @@ func (s *Server) Heal() {
 	s.faults = nil
 }
 
-// fault takes the next fault for e. The lock is held.
+// fault returns the next fault for e, or nil. The caller holds the lock.
 func (s *Server) fault(e Endpoint) *Fault {
 	for _, a := range s.faults {
-		if a.left != 0 && (a.endpoint == e || a.endpoint == Any) {
-			a.left--
+		if a.remaining != 0 && (a.endpoint == e || a.endpoint == Any) {
+			a.remaining--
 			return &a.fault
 		}
 	}
 	return nil
 }
 
-// before does what comes before handling and reports whether the call is to be handled.
-func (f *Fault) before(w http.ResponseWriter, r *http.Request) bool {
+// replaceCall applies what comes before or instead of the call, and reports whether the call is still to be handled.
+func (f *Fault) replaceCall(w http.ResponseWriter, r *http.Request) bool {
 	if f.Met != nil {
 		f.Met()
 	}
@@ -146,7 +146,7 @@ func (f *Fault) flood(w http.ResponseWriter) {
 	_, _ = w.Write([]byte(end))
 }
 
-// change rewrites an answer.
+// change puts WatchURL and Expiration into an answer of Watch.
 func (f *Fault) change(e Endpoint, text []byte) []byte {
 	if e != Watch || f.WatchURL == "" && f.Expiration == "" {
 		return text
@@ -165,7 +165,7 @@ func (f *Fault) change(e Endpoint, text []byte) []byte {
 	return text
 }
 
-// send writes an answer, badly if so wished.
+// send writes an answer with the faults of the last group.
 func (f *Fault) send(w http.ResponseWriter, r *http.Request, status int, kind string, text []byte) {
 	h := w.Header()
 	h.Set("Content-Type", kind)
@@ -198,8 +198,7 @@ func (f *Fault) send(w http.ResponseWriter, r *http.Request, status int, kind st
 	}
 }
 
-// reset sends part of a body and then, instead of the rest, a TCP reset. Where that is impossible, as on HTTP/2,
-// it breaks off.
+// reset sends part of a body and then a TCP reset. On HTTP/2, where that is impossible, it aborts the answer.
 func reset(w http.ResponseWriter, part []byte) {
 	_, _ = w.Write(part)
 	c := http.NewResponseController(w)

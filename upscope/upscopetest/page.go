@@ -17,9 +17,9 @@ type sessionView struct {
 	Problem, Retry   string
 }
 
-// page is what the agent's browser gets at a watch link.
+// page serves a watch link to the agent's browser.
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodHead { // as link previews ask; it opens nothing
+	if r.Method == http.MethodHead { // link previews send HEAD; it opens nothing
 		return
 	}
 	status, view := s.view(r.PathValue("uuid"))
@@ -42,7 +42,7 @@ func (s *Server) view(uuid string) (status int, view sessionView) {
 	if retry := l.record.Body.Branding.RetryURL; retry != nil {
 		view.Retry = *retry
 	}
-	c, why := s.enter(l)
+	c, why := s.openLink(l)
 	if why != "" {
 		view.Problem = why
 		return http.StatusGone, view
@@ -55,11 +55,11 @@ func (s *Server) view(uuid string) (status int, view sessionView) {
 		}
 	}
 	view.Page, view.Agent = v.LastURL, l.record.Body.Agent.Name
-	view.End = uuid + "/end" // relative, so that a path prefix stays
+	view.End = uuid + "/end" // relative, so it works below a path
 	return http.StatusOK, view
 }
 
-// pageEnd ends the session of a link, as the agent's button does, and sends the browser on.
+// pageEnd ends the session of a link when the agent presses the button, and redirects to OnEndURL if there is one.
 func (s *Server) pageEnd(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	l, ok := s.links[r.PathValue("uuid")]

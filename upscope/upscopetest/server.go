@@ -1,10 +1,11 @@
 // Package upscopetest is Upscope in memory: an http.Handler that speaks version 1.3 of the REST API, serves the
-// pages behind its watch links, and fails on demand. Tests and the demo use it in place of the service.
+// pages behind its watch links, and fails on demand. Tests and the demo use it in place of the service. Open
+// server.go first.
 //
-// It keeps to what the vendor documents, and where nothing is documented it does the inconvenient thing: search
-// is fuzzy for whatever is no known token and then answers with somebody, one result is the first region's and
-// not the best, bodies of most failures say nothing, fields are null, and ids given as integrationIds are found
-// but never shown.
+// It does what the vendor documents. Where nothing is documented, it does what is hardest for a client: a search for
+// anything but a known token is fuzzy and always returns a visitor if there is one, a search for one result returns
+// that of the first region, most failures have no useful body, empty fields are null, and integration ids are
+// searched but not returned.
 package upscopetest
 
 import (
@@ -25,27 +26,26 @@ import (
 	"cobrowse-bridge/upscope"
 )
 
-// Options shape a Server. The zero value is a service whose key is "test-key".
+// Options configure a Server. The zero value is a service whose key is "test-key".
 type Options struct {
 	Key     string // the secret REST key; "test-key" when empty
 	Version string // first segment of the paths; upscope.DefaultVersion when empty
-	// WatchBase is the address of this handler as browsers see it, put before /session/{uuid}. When empty it is
-	// the vendor's, so links look real and lead nowhere; see also SetWatchBase.
+	// WatchBase is the address of this handler for browsers, before /session/{uuid}. When empty it is the
+	// vendor's: links look real and do not work. See also SetWatchBase.
 	WatchBase string
 	LinkLife  time.Duration // how long a watch link can be opened; 5 minutes when zero
-	OneUse    bool          // whether a watch link opens once only
+	OneUse    bool          // a watch link can be opened only once
 	PageSize  int           // sessions on a page of the list; 20 when zero
 	Regions   []string      // in the order in which they answer; eu-central, us-east when empty
 	Now       func() time.Time
-	// OnEnd is told the id of each session that has ended, without a lock held. Whoever wants Upscope's POST
-	// calls SendWebhook there.
+	// OnEnd is called with the id of each session that has ended, without the lock. It can call SendWebhook.
 	OnEnd func(sessionID string)
 }
 
 // Endpoint names one call of the API.
 type Endpoint string
 
-// The endpoints. Any stands for all of them in Fail; Unknown counts what is none.
+// The endpoints. Any means all of them in Fail. Unknown is the endpoint of calls to other paths.
 const (
 	Any            Endpoint = "*"
 	Unknown        Endpoint = "unknown"
@@ -68,16 +68,16 @@ func Endpoints() []Endpoint {
 	}
 }
 
-// Call is one request as it arrived.
+// Call is one request that the server received.
 type Call struct {
 	Endpoint   Endpoint
 	Method     string
-	RequestURI string // path and query, escaped as they were
+	RequestURI string // path and query, escaped as in the request
 	Search     string // the search parameter, unescaped
 	KeyOK      bool
 }
 
-// Server is the service. It is made by New and safe for use by many goroutines.
+// Server is the service. New makes it. It is safe for use by many goroutines.
 type Server struct {
 	opts Options
 	mux  *http.ServeMux
@@ -92,7 +92,7 @@ type Server struct {
 	watches   []WatchRecord
 	opened    int
 	calls     []Call
-	faults    []*armed
+	faults    []*activeFault
 }
 
 // New returns a service without visitors.
@@ -133,15 +133,15 @@ func New(o Options) *Server {
 	return s
 }
 
-// SetWatchBase changes Options.WatchBase for links minted from now on: the address of an httptest.Server is
-// known only once it runs.
+// SetWatchBase changes Options.WatchBase for new links. It exists because the address of an httptest.Server is known
+// only after its start.
 func (s *Server) SetWatchBase(base string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watchBase = strings.TrimRight(cmp.Or(base, "https://cobrowsingapi.com"), "/")
 }
 
-// SetOverPlan makes new sessions exceed the subscription, or no longer: 402.
+// SetOverPlan switches on and off that new sessions exceed the plan and are answered with 402.
 func (s *Server) SetOverPlan(over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,14 +151,14 @@ func (s *Server) SetOverPlan(over bool) {
 // ServeHTTP answers a call of the API or opens a watch link.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-// Calls returns what has been asked of the API, in order.
+// Calls returns all calls of the API, in order.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.calls)
 }
 
-// Requests returns how often each endpoint has been called, with whatever key and success.
+// Requests returns how often each endpoint was called, including calls with a wrong key and failures.
 func (s *Server) Requests() map[Endpoint]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,7 +169,8 @@ func (s *Server) Requests() map[Endpoint]int {
 	return counts
 }
 
-// answer handles a call with the lock held and returns a status and a body: a page for text, else JSON.
+// answer handles a call with the lock held, and returns a status and content: a page is sent as HTML, other values
+// as JSON.
 type answer func(r *http.Request, body []byte) (status int, content any)
 
 type page string
@@ -189,7 +190,7 @@ func (s *Server) api(e Endpoint, handle answer) http.Handler {
 		fault := s.fault(e)
 		s.mu.Unlock()
 
-		if fault != nil && !fault.before(w, r) {
+		if fault != nil && !fault.replaceCall(w, r) {
 			return
 		}
 		status, content := http.StatusUnauthorized, any(problem("invalid_api_key"))
@@ -233,10 +234,10 @@ func render(content any) (kind string, text []byte) {
 
 type object = map[string]any
 
-// problem is the body of a 401, the only failure with a documented one.
+// problem is the body of a 401. No other failure has a documented body.
 func problem(code string) object { return object{"status": "error", "error": code} }
 
-// The bodies of these are documented nowhere.
+// The bodies of these failures are not documented.
 func notFound() (int, any)   { return http.StatusNotFound, page("<h1>Not Found</h1>\n") }
 func badRequest() (int, any) { return http.StatusBadRequest, object{} }
 
@@ -292,7 +293,7 @@ func (s *Server) AddAgent(a upscope.Agent) {
 	s.agents = append(s.agents, &a)
 }
 
-// agentFor returns the agent of the API with the given id of the caller's, new or known.
+// agentFor returns the agent of the API with the caller's id, and adds it if it is new.
 func (s *Server) agentFor(id, name string) *upscope.Agent {
 	for _, a := range s.agents {
 		if a.ExternalID == id {
@@ -320,7 +321,7 @@ func (s *Server) onPremise(_ *http.Request, body []byte) (int, any) {
 	return http.StatusOK, object{"authorized": true, "token": "onprem-" + rand.Text()} // no status, as documented
 }
 
-// merged returns the metadata of a session: the request's, and the page's under names that begin with visitor_.
+// merged returns the metadata of a session: that of the request, and that of the page with visitor_ before each name.
 func merged(request, visitor map[string]any) map[string]any {
 	all := maps.Clone(request)
 	if all == nil {

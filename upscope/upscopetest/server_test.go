@@ -18,7 +18,7 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
-// clock stands still until it is moved.
+// clock is a time that changes only by add.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -50,7 +50,7 @@ func serve(t *testing.T, o upscopetest.Options) (*upscopetest.Server, *upscope.C
 	return srv, client, web.URL
 }
 
-// ask sends a request of any shape, as the client never would.
+// ask sends a request that the client may not be able to send.
 func ask(t *testing.T, method, address, key, body string) (int, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
@@ -124,7 +124,7 @@ func TestCallsNeedTheKeyTheVersionAndTheMethod(t *testing.T) {
 	}
 }
 
-func TestLaterVersionsTakeABearerToken(t *testing.T) {
+func TestLaterVersionsReadABearerToken(t *testing.T) {
 	t.Parallel()
 	srv := upscopetest.New(upscopetest.Options{Key: "k", Version: "v1.4"})
 	web := httptest.NewServer(srv)
@@ -142,7 +142,7 @@ func TestLaterVersionsTakeABearerToken(t *testing.T) {
 	}
 }
 
-func TestSearchForAnythingElseIsFuzzyAndFindsSomebody(t *testing.T) {
+func TestSearchForOtherTextsIsFuzzy(t *testing.T) {
 	t.Parallel()
 	srv, _, base := serve(t, upscopetest.Options{})
 	srv.Come(upscope.Visitor{ShortID: "AB12", Name: "Joe Smith", UniqueID: "u-1"})
@@ -151,7 +151,7 @@ func TestSearchForAnythingElseIsFuzzyAndFindsSomebody(t *testing.T) {
 	srv.SetLookupCode("AB12", "0042")
 	for search, others := range map[string]bool{
 		"smith": false, "smithereens": false, "AB12": false, "AB12 online": false,
-		// Neither a code with a filter nor a prefix that is misspelt means what it looks like.
+		// A code with a filter, or a misspelt prefix, is not an exact token.
 		"0042 online": true, "integrationId:rocketchat:k1": true, "integration_ids:rocketchat:k1": true, "zzzzzz": true,
 	} {
 		status, body := ask(t, "GET", base+"/v1.3/list?search="+url.QueryEscape(search), "test-key", "")
@@ -227,7 +227,7 @@ func TestAVisitorComesGoesAndReturns(t *testing.T) {
 	}
 	defer func() {
 		if recover() == nil {
-			t.Error("a visitor who is not there was changed")
+			t.Error("an unknown visitor was changed")
 		}
 	}()
 	srv.Go("Nobody99")
@@ -239,7 +239,7 @@ func TestAWatchLinkOpensAPageAndBeginsASession(t *testing.T) {
 	id := srv.Come(upscope.Visitor{Name: `Joe "<script>alert(1)</script>`, LastURL: "https://shop.example/cart?a=1&b=2"})
 	w := watch(t, srv, client, id, upscope.WatchRequest{})
 	if len(srv.SessionIDs()) != 0 {
-		t.Error("minting began a session")
+		t.Error("the request for a link began a session")
 	}
 	for _, method := range []string{"HEAD", "OPTIONS", "PUT"} {
 		ask(t, method, w.URL, "", "")
@@ -252,7 +252,7 @@ func TestAWatchLinkOpensAPageAndBeginsASession(t *testing.T) {
 		t.Errorf("%d %s", status, body)
 	}
 	if strings.Contains(body, "<script") {
-		t.Error("a visitor's name is markup")
+		t.Error("a visitor's name is written as markup")
 	}
 	if ids := srv.SessionIDs(); len(ids) != 1 || srv.Opened() != 1 || srv.Minted() != 1 {
 		t.Errorf("%v, opened %d, minted %d", ids, srv.Opened(), srv.Minted())
@@ -268,7 +268,7 @@ func TestAWatchLinkOpensAPageAndBeginsASession(t *testing.T) {
 	}
 }
 
-func TestAWatchLinkThatCannotBeOpenedSaysSo(t *testing.T) {
+func TestAWatchLinkThatCannotBeOpenedShowsTheReason(t *testing.T) {
 	t.Parallel()
 	c := &clock{now: time.Now()}
 	srv, client, _ := serve(t, upscopetest.Options{Now: c.Now, OneUse: true, LinkLife: time.Minute})
@@ -293,7 +293,7 @@ func TestAWatchLinkThatCannotBeOpenedSaysSo(t *testing.T) {
 		}
 	}
 	if _, err := srv.Open(upscopetest.WatchRecord{}); err == nil {
-		t.Error("a link that is none was opened")
+		t.Error("an unknown link was opened")
 	}
 	if srv.Opened() != 1 {
 		t.Errorf("opened %d", srv.Opened())
@@ -329,7 +329,7 @@ func TestTheAgentsButtonEndsTheSession(t *testing.T) {
 		t.Errorf("%d %s", status, body)
 	}
 	if srv.End(id, 5) || srv.End("s1", 5) {
-		t.Error("ended what had ended")
+		t.Error("an ended session was ended again")
 	}
 }
 
@@ -363,11 +363,11 @@ func TestTheWebhookIsSentOnlyWhenAsked(t *testing.T) {
 		t.Errorf("%+v, %v", v, err)
 	}
 	if _, err := srv.SendWebhook(t.Context(), receiver.Client(), "s9", upscopetest.Bare); err == nil {
-		t.Error("a session that is none was sent")
+		t.Error("an unknown session was sent")
 	}
 }
 
-func TestFaultsTakeTheirTurnsAndEnd(t *testing.T) {
+func TestFaultsApplyInTheirOrderAndEnd(t *testing.T) {
 	t.Parallel()
 	srv, client, _ := serve(t, upscopetest.Options{})
 	srv.Fail(upscopetest.Usage, upscopetest.Fault{Status: 500}, 2)
@@ -390,7 +390,7 @@ func TestFaultsTakeTheirTurnsAndEnd(t *testing.T) {
 	}
 }
 
-func TestUsageFollowsWhatHappens(t *testing.T) {
+func TestUsageCountsVisitorsAndSessions(t *testing.T) {
 	t.Parallel()
 	srv, client, _ := serve(t, upscopetest.Options{})
 	srv.Add(upscope.Visitor{}, upscope.Visitor{ShortID: "Old12345"})
@@ -404,7 +404,7 @@ func TestUsageFollowsWhatHappens(t *testing.T) {
 	}
 }
 
-func TestManyMayUseTheServerAtOnce(t *testing.T) {
+func TestTheServerIsSafeForManyGoroutines(t *testing.T) {
 	t.Parallel()
 	srv, client, _ := serve(t, upscopetest.Options{OnEnd: func(string) {}})
 	var wg sync.WaitGroup

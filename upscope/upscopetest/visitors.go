@@ -16,12 +16,12 @@ import (
 
 type visitor struct {
 	upscope.Visitor
-	integrationIDs []string // found by a search, never returned
+	integrationIDs []string // searched, but not returned
 	region         string
 	metadata       map[string]any
 }
 
-// Add puts visitors into the account as they are. A missing short id is drawn.
+// Add puts visitors into the account without changes. A visitor without a short id gets a random one.
 func (s *Server) Add(all ...upscope.Visitor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,8 +30,8 @@ func (s *Server) Add(all ...upscope.Visitor) {
 	}
 }
 
-// Come lets a visitor open a page, filling in what a browser would: online, supported, seen now, web. It returns
-// the short id, which is the seed's or a new one.
+// Come adds a visitor who opens a page in a browser now: online and supported. It returns the short id of seed, or a
+// new one.
 func (s *Server) Come(seed upscope.Visitor) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,7 +49,7 @@ func (s *Server) add(v upscope.Visitor) *visitor {
 	v.ShortID = cmp.Or(v.ShortID, rand.Text()[:8])
 	v.WatchLink = cmp.Or(v.WatchLink, "https://upscope.com/w/"+v.ShortID)
 	v.PublicKey = cmp.Or(v.PublicKey, "public-key")
-	v.Sessions = nil // they come from watching
+	v.Sessions = nil // sessions are added by watching
 	added := &visitor{Visitor: v, region: s.opts.Regions[0]}
 	if i := slices.IndexFunc(s.visitors, func(o *visitor) bool { return o.ShortID == v.ShortID }); i >= 0 {
 		s.visitors[i] = added
@@ -59,7 +59,7 @@ func (s *Server) add(v upscope.Visitor) *visitor {
 	return added
 }
 
-// change applies f to a visitor and panics if there is none: a test or demo that names nobody is wrong.
+// change applies f to a visitor. It panics if there is no such visitor, which is a fault of the test.
 func (s *Server) change(shortID string, f func(*visitor)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +79,7 @@ func (s *Server) find(shortID string) *visitor {
 	return nil
 }
 
-// Go takes a visitor offline: the tab is closed, or has been idle for long.
+// Go takes a visitor offline, as closing the tab or a long idle time does.
 func (s *Server) Go(shortID string) { s.change(shortID, func(v *visitor) { v.IsOnline = false }) }
 
 // Return brings a visitor back online, under the same short id.
@@ -92,17 +92,17 @@ func (s *Server) ChangePage(shortID, url string) {
 	s.change(shortID, func(v *visitor) { v.LastURL, v.LastSeenAt = url, s.opts.Now() })
 }
 
-// SetLookupCode gives a visitor a code. Others may have the same, as in life. Empty takes it away.
+// SetLookupCode sets a visitor's code; empty removes it. Several visitors may have the same code.
 func (s *Server) SetLookupCode(shortID, code string) {
 	s.change(shortID, func(v *visitor) { v.LookupCode = code })
 }
 
-// SetIntegrationIDs replaces a visitor's integration ids. Others may have the same.
+// SetIntegrationIDs replaces a visitor's integration ids. Several visitors may have the same ids.
 func (s *Server) SetIntegrationIDs(shortID string, ids ...string) {
 	s.change(shortID, func(v *visitor) { v.integrationIDs = slices.Clone(ids) })
 }
 
-// SetIdentities replaces a visitor's identities; none makes the field null.
+// SetIdentities replaces a visitor's identities. Without identities the field is null.
 func (s *Server) SetIdentities(shortID string, identities ...string) {
 	s.change(shortID, func(v *visitor) { v.Identities = slices.Clone(identities) })
 }
@@ -112,18 +112,18 @@ func (s *Server) SetUniqueID(shortID, id string) {
 	s.change(shortID, func(v *visitor) { v.UniqueID = id })
 }
 
-// SetMetadata replaces what the page says of a visitor; sessions show it under names that begin with visitor_.
+// SetMetadata replaces the page's metadata of a visitor. In sessions its names begin with visitor_.
 func (s *Server) SetMetadata(shortID string, metadata map[string]any) {
 	s.change(shortID, func(v *visitor) { v.metadata = metadata })
 }
 
-// SetRegion says which of Options.Regions a visitor is connected to.
+// SetRegion sets the one of Options.Regions to which a visitor is connected.
 func (s *Server) SetRegion(shortID, region string) {
 	s.change(shortID, func(v *visitor) { v.region = region })
 }
 
-// Reset does what the page's reset call does: the visitor goes on as a new one, without identity, under the
-// short id returned. The old one is offline and stays in the account.
+// Reset does what the page's reset call does: it adds a new visitor without identity and returns its short id. The
+// old visitor goes offline and stays in the account.
 func (s *Server) Reset(shortID string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +144,7 @@ func (s *Server) Reset(shortID string) string {
 	return v.ShortID
 }
 
-// Expire removes a visitor's record, as Upscope does some weeks after the last visit.
+// Expire removes a visitor, as Upscope does some weeks after the last visit.
 func (s *Server) Expire(shortID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,7 +210,7 @@ func (s *Server) latest() []*visitor {
 	return all
 }
 
-// firstRegion puts first what the region that answers first has, online or not.
+// firstRegion returns only the first visitor of the region that answers first, online or not.
 func (s *Server) firstRegion(found []*visitor) []*visitor {
 	rank := func(v *visitor) int { return slices.Index(s.opts.Regions, v.region) }
 	return []*visitor{slices.MinFunc(found, func(a, b *visitor) int { return rank(a) - rank(b) })}
@@ -218,8 +218,8 @@ func (s *Server) firstRegion(found []*visitor) []*visitor {
 
 var fourDigits = regexp.MustCompile(`^[0-9]{4}$`)
 
-// search finds by one token of the documented kinds, and fuzzily by anything else. Results are in no useful
-// order.
+// search finds visitors by one token of a documented kind, and by any other text fuzzily. The order of the results
+// has no meaning.
 func (s *Server) search(q string) []*visitor {
 	var match func(*visitor) bool
 	prefix, value, _ := strings.Cut(q, ":")
@@ -261,8 +261,8 @@ func sameIP(a, b string) bool {
 	return err == nil && err2 == nil && x.Unmap() == y.Unmap()
 }
 
-// fuzzy returns visitors any of whose texts share three letters with q, and failing that simply the latest: it
-// never finds nobody as long as there is somebody.
+// fuzzy returns the visitors with three consecutive letters of q in a text, or the latest visitors if there are none.
+// So the result is empty only if the account is.
 func (s *Server) fuzzy(q string) []*visitor {
 	q = strings.ToLower(q)
 	var found []*visitor
@@ -293,7 +293,7 @@ func (s *Server) visitorJSON(v *visitor) object {
 		"short_id": v.ShortID, "ip_address": v.IPAddress, "sdk": v.SDK, "watch_link": v.WatchLink,
 		"api_key": v.PublicKey, "is_online": v.IsOnline, "is_in_session": v.IsInSession,
 		"is_supported": v.IsSupported, "is_waiting_for_call": v.IsWaitingForCall,
-		"js_configuration": v.JSConfiguration, "added_at": moment(v.AddedAt), "last_seen_at": moment(v.LastSeenAt),
+		"js_configuration": v.JSConfiguration, "added_at": timeOrNull(v.AddedAt), "last_seen_at": timeOrNull(v.LastSeenAt),
 		"identities": v.Identities, "tags": v.Tags, // null when there are none
 		"sessions": sessions[max(0, len(sessions)-50):],
 	}
@@ -316,7 +316,7 @@ func orNull(s string) any {
 	return s
 }
 
-func moment(t time.Time) any {
+func timeOrNull(t time.Time) any {
 	if t.IsZero() {
 		return nil
 	}

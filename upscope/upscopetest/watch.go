@@ -16,7 +16,7 @@ import (
 	"cobrowse-bridge/upscope"
 )
 
-// WatchBody is the body of a request for a watch link, as it was sent.
+// WatchBody is the body of a request for a watch link.
 type WatchBody struct {
 	Agent    Person  `json:"agent"`
 	Viewer   *Person `json:"viewer"`
@@ -35,7 +35,7 @@ type WatchBody struct {
 // Person is an agent or viewer in a WatchBody.
 type Person struct{ ID, Name string }
 
-// WatchRecord is one watch link that was minted.
+// WatchRecord is a request for a watch link, with the link.
 type WatchRecord struct {
 	VisitorID string
 	Body      WatchBody
@@ -47,7 +47,7 @@ type link struct {
 	record  WatchRecord
 	expires time.Time
 	used    bool
-	session string // id of the session it began, once opened
+	session string // id of its session, once opened
 }
 
 type session struct {
@@ -57,21 +57,21 @@ type session struct {
 	logs       []object
 }
 
-// Minted returns how many watch links there have been.
+// Minted returns how many watch links were made.
 func (s *Server) Minted() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.watches)
 }
 
-// Opened returns how often a watch link was opened and began, or showed, a session.
+// Opened returns how often a watch link was opened successfully.
 func (s *Server) Opened() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.opened
 }
 
-// Watches returns the watch links minted, in order.
+// Watches returns the watch links that were made, in order.
 func (s *Server) Watches() []WatchRecord {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +99,7 @@ func (s *Server) watch(r *http.Request, body []byte) (int, any) {
 	}
 	s.links[id] = l
 	s.watches = append(s.watches, l.record)
-	return http.StatusOK, object{"status": "ok", "watch_url": l.record.URL, "expiration": moment(l.expires)}
+	return http.StatusOK, object{"status": "ok", "watch_url": l.record.URL, "expiration": timeOrNull(l.expires)}
 }
 
 func uuid() string {
@@ -109,8 +109,8 @@ func uuid() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// open begins the session of a link, or joins again the one it began. The lock is held.
-func (s *Server) open(l *link, v *visitor) *session {
+// beginSession begins the session of a link, or returns the one that it began before. The caller holds the lock.
+func (s *Server) beginSession(l *link, v *visitor) *session {
 	s.opened++
 	if i := slices.IndexFunc(s.sessions, func(c *session) bool { return c.ID == l.session }); i >= 0 {
 		return s.sessions[i]
@@ -134,13 +134,13 @@ func (s *Server) open(l *link, v *visitor) *session {
 	return c
 }
 
-// Open opens the link of a record as the agent's browser does, and returns the id of its session.
+// Open opens a watch link as the agent's browser does, and returns the id of its session.
 func (s *Server) Open(r WatchRecord) (sessionID string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.links {
 		if l.record.URL == r.URL {
-			c, why := s.enter(l)
+			c, why := s.openLink(l)
 			if why != "" {
 				return "", errors.New("upscopetest: " + why)
 			}
@@ -150,8 +150,8 @@ func (s *Server) Open(r WatchRecord) (sessionID string, err error) {
 	return "", errors.New("upscopetest: no such link")
 }
 
-// enter opens a link, or says why it cannot be. The lock is held.
-func (s *Server) enter(l *link) (c *session, why string) {
+// openLink opens a link, or returns why it cannot be opened. The caller holds the lock.
+func (s *Server) openLink(l *link) (c *session, why string) {
 	v := s.find(l.record.VisitorID)
 	switch {
 	case l.used && s.opts.OneUse:
@@ -162,11 +162,11 @@ func (s *Server) enter(l *link) (c *session, why string) {
 		return nil, "The visitor is not online."
 	}
 	l.used = true
-	return s.open(l, v), ""
+	return s.beginSession(l, v), ""
 }
 
-// End ends a session by its id, or all that are running of a visitor by the short id, with what the visitor
-// thought (0 for nothing) and what the agent noted. It reports whether anything was running.
+// End ends the session with this id, or all running sessions of the visitor with this short id. It adds the visitor's
+// rating (0 for none) and the agent's notes, and reports whether a session was running.
 func (s *Server) End(id string, rating int, notes ...string) bool {
 	s.mu.Lock()
 	var ended []string
@@ -182,12 +182,12 @@ func (s *Server) End(id string, rating int, notes ...string) bool {
 		ended = append(ended, c.ID)
 	}
 	s.mu.Unlock()
-	s.tell(ended)
+	s.callOnEnd(ended)
 	return len(ended) > 0
 }
 
-// Change changes what is known of a session, as Upscope does while the visitor is asked, and after the end when
-// they rate it or its recording is ready. It reports whether there is such a session.
+// Change changes a session, as Upscope does while it asks the visitor for consent, and after the end when the visitor
+// rates it or the recording is ready. It reports whether there is such a session.
 func (s *Server) Change(sessionID string, change func(*upscope.Session)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +201,7 @@ func (s *Server) Change(sessionID string, change func(*upscope.Session)) bool {
 	return false
 }
 
-func (s *Server) tell(ended []string) {
+func (s *Server) callOnEnd(ended []string) {
 	if s.opts.OnEnd == nil {
 		return
 	}
@@ -210,7 +210,7 @@ func (s *Server) tell(ended []string) {
 	}
 }
 
-// endAll ends what is running of a visitor. The lock is held, so OnEnd is told later.
+// endAll ends the running sessions of a visitor. The caller holds the lock, so OnEnd is called in a goroutine.
 func (s *Server) endAll(shortID string) {
 	var ended []string
 	for _, c := range s.sessions {
@@ -220,7 +220,7 @@ func (s *Server) endAll(shortID string) {
 		}
 	}
 	if len(ended) > 0 {
-		go s.tell(ended)
+		go s.callOnEnd(ended)
 	}
 }
 
@@ -255,8 +255,8 @@ func (s *Server) SessionIDs() []string {
 	return ids
 }
 
-// SecretVideoURL is the recording of a session for whoever has this address. It is in every answer that shows an
-// ended session and must be found nowhere else.
+// SecretVideoURL returns the address that plays a session's recording without a sign-in. Answers with an ended session
+// contain it; nothing else may.
 func SecretVideoURL(sessionID string) string {
 	return "https://cobrowsingapi.com/video/CANARY-SECRET-VIDEO-" + sessionID
 }
@@ -282,7 +282,7 @@ func (s *Server) sessionJSON(c *session) object {
 	}
 	return object{
 		"id": c.ID, "visitor_id": c.VisitorID, "visitor_unique_id": orNull(c.VisitorUniqueID),
-		"started_at": moment(c.StartedAt), "ended_at": moment(c.EndedAt), "went_live": c.WentLive,
+		"started_at": timeOrNull(c.StartedAt), "ended_at": timeOrNull(c.EndedAt), "went_live": c.WentLive,
 		"session_authorized": c.Authorized, "length_seconds": c.LengthSeconds, "agents": agents,
 		"metadata": c.Metadata, "source": c.Source, "call_name": orNull(c.CallName), "agent_notes": notes,
 		"visitor_agent_rating": rating, "video_status": c.VideoStatus,
@@ -323,18 +323,18 @@ func (s *Server) sessionList(r *http.Request, _ []byte) (int, any) {
 	return http.StatusOK, object{"status": "ok", "cobrowsing_sessions": shown, "has_more": more, "last_id": last}
 }
 
-// Wrap says how SendWebhook packs the session, since the vendor does not.
+// Wrap is the shape in which SendWebhook sends a session. The vendor does not document it.
 type Wrap string
 
-// The shapes a receiver has to expect.
+// The shapes that a receiver must be able to read.
 const (
 	Bare              Wrap = ""
 	SessionKey        Wrap = "session"
 	CobrowsingSession Wrap = "cobrowsing_session"
 )
 
-// SendWebhook posts a session to the webhook_url its link was minted with, once, and notes the attempt in the
-// session's webhook_logs. It returns the receiver's status. Nothing sends it by itself.
+// SendWebhook posts a session once to the webhook_url of its link, and adds the attempt to the session's webhook_logs.
+// It returns the receiver's status. The server does not call it.
 func (s *Server) SendWebhook(ctx context.Context, client *http.Client, sessionID string, wrap Wrap) (int, error) {
 	s.mu.Lock()
 	var address string
@@ -354,7 +354,7 @@ func (s *Server) SendWebhook(ctx context.Context, client *http.Client, sessionID
 	_, text := render(body)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(text))
 	if err != nil {
-		return 0, errors.New("upscopetest: webhook_url is no address")
+		return 0, errors.New("upscopetest: webhook_url is not an address")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	status := 0
@@ -370,7 +370,7 @@ func (s *Server) SendWebhook(ctx context.Context, client *http.Client, sessionID
 		if c.ID == sessionID {
 			now := s.opts.Now()
 			c.logs = append(c.logs, object{
-				"id": len(c.logs) + 1, "created_at": moment(now), "updated_at": moment(now), "webhook_url": address,
+				"id": len(c.logs) + 1, "created_at": timeOrNull(now), "updated_at": timeOrNull(now), "webhook_url": address,
 				"status_code": status, "timed_out": err != nil, "will_retry_at": nil,
 			})
 			c.updatedAt = now

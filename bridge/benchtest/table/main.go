@@ -1,5 +1,5 @@
-// Command table reads the output of go test -bench and prints what was measured
-// beside its goal. It never fails: how fast something is depends on the machine.
+// Command table reads the output of go test -bench and prints each measurement with its goal. It
+// also copies the output to stderr. It does not fail if a goal is missed: that depends on the machine.
 //
 //	go test -run '^$' -bench . -benchtime 5x ./bridge/... | go run ./bridge/benchtest/table
 package main
@@ -14,31 +14,31 @@ import (
 	"text/tabwriter"
 )
 
-// A goal is what a measurement should come to. Its id is the unit under which a
-// benchmark reports it.
+// A goal is the limit for one measurement. A benchmark reports it with b.ReportMetric, with id as the
+// unit. The value is a multiple of the baseline, unless the description names a unit.
 type goal struct {
-	id, what, floor string
-	limit           float64 // 0: there is none
-	least           bool    // the limit is the least rather than the most
+	id, description, baseline string
+	limit                     float64 // 0 means none
+	least                     bool    // the limit is a minimum; otherwise it is a maximum
 }
 
 var goals = []goal{
-	{"P1", "upstream part of a click, per CPU second", "httputil.ReverseProxy, tuned", 0.85, true},
-	{"P2", "whole click, per CPU second", "net/http making the same two calls", 0.20, true},
-	{"P3-p50", "added to a click at 200/s, p50 ms less one flush", "the same", 0.5, false},
-	{"P3-p99", "added to a click at 200/s, p99 ms less one flush", "the same", 1.5, false},
-	{"P4", "door page, per CPU second", "net/http answering the same bytes", 0.10, true},
+	{"P1", "upstream part of clicks per CPU second", "httputil.ReverseProxy, tuned", 0.85, true},
+	{"P2", "whole clicks per CPU second", "net/http making the same two calls", 0.20, true},
+	{"P3-p50", "bridge's share of a click at 200/s, p50 in ms, without the p50 of one fsync", "net/http making the same two calls", 0.5, false},
+	{"P3-p99", "bridge's share of a click at 200/s, p99 in ms, without the p50 of one fsync", "net/http making the same two calls", 1.5, false},
+	{"P4", "co-browse pages per CPU second", "net/http answering the same bytes", 0.10, true},
 	{"P5", "delivery over HTTP, 64 parallel, SQLite", "bare River InsertTx and row", 4, true},
-	{"P6", "delivery into the store, 64 parallel, SQLite", "the row alone, grouped", 0.20, true},
+	{"P6", "delivery into the store, 64 parallel, SQLite", "inserting only the row, with group commit", 0.20, true},
 	{"P7-sqlite", "delivery into the store, 64 parallel, SQLite", "bare River InsertTx and row", 4, true},
 	{"P7", "delivery into the store, 64 parallel, PostgreSQL", "bare River InsertTx and row", 0.7, true},
 	{"P8", "p99 of a delivery, 64 parallel, SQLite", "p50 of one alone", 30, false},
 	{"P8-postgres", "p99 of a delivery, 64 parallel, PostgreSQL", "p50 of one alone", 30, false},
-	{"P9-forged", "forged delivery refused, per CPU second", "net/http answering 401", 0.6, true},
-	{"P9-unknown", "unknown handle refused, per CPU second", "net/http answering the same bytes", 0, true},
+	{"P9-forged", "forged deliveries refused per CPU second", "net/http answering 401", 0.6, true},
+	{"P9-unknown", "unknown handles refused per CPU second", "net/http answering the same bytes", 0, true},
 	{"P11", "visitor from a cache of 100,000", "bare go-cache Get", 3, false},
-	{"P11/µs", "the same in µs", "", 1, false},
-	{"P11-match/µs", "match of clues by that visitor, in µs", "", 0, false},
+	{"P11/µs", "visitor from a cache of 100,000, in µs", "", 1, false},
+	{"P11-match/µs", "match of clues with a cached visitor, in µs", "", 0, false},
 	{"P12-insert", "delivery with a million pending", "with a thousand", 1.5, false},
 	{"P12-claim", "job claimed with a million pending", "with a thousand", 1.5, false},
 	{"P13", "card by its handle among a million", "among a thousand", 1.5, false},
@@ -47,9 +47,9 @@ var goals = []goal{
 }
 
 func main() {
-	seen, err := read(io.TeeReader(os.Stdin, os.Stderr))
+	measured, err := read(io.TeeReader(os.Stdin, os.Stderr))
 	if err == nil {
-		err = write(os.Stdout, seen)
+		err = write(os.Stdout, measured)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "table:", err)
@@ -57,10 +57,10 @@ func main() {
 	}
 }
 
-// read collects the metrics of every benchmark line: a name, a count, and pairs
-// of value and unit.
+// read returns the metrics of all benchmark lines by their units. Such a line has a name, a
+// count, and pairs of value and unit.
 func read(r io.Reader) (map[string]float64, error) {
-	seen := map[string]float64{}
+	measured := map[string]float64{}
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
@@ -72,22 +72,22 @@ func read(r io.Reader) (map[string]float64, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", fields[0], err)
 			}
-			seen[fields[i+1]] = value
+			measured[fields[i+1]] = value
 		}
 	}
-	return seen, lines.Err()
+	return measured, lines.Err()
 }
 
-func write(w io.Writer, seen map[string]float64) error {
+func write(w io.Writer, measured map[string]float64) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tWHAT\tFLOOR\tSEEN\tGOAL\t")
+	fmt.Fprintln(table, "ID\tWHAT\tBASELINE\tMEASURED\tGOAL\t")
 	for _, g := range goals {
-		value, ok := seen[g.id]
+		value, ok := measured[g.id]
 		if !ok {
-			fmt.Fprintf(table, "%s\t%s\t%s\t-\t%s\tnot measured\n", g.id, g.what, g.floor, g.text())
+			fmt.Fprintf(table, "%s\t%s\t%s\t-\t%s\tnot measured\n", g.id, g.description, g.baseline, g.text())
 			continue
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%.3g\t%s\t%s\n", g.id, g.what, g.floor, value, g.text(), g.verdict(value))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%.3g\t%s\t%s\n", g.id, g.description, g.baseline, value, g.text(), g.result(value))
 	}
 	return table.Flush()
 }
@@ -95,19 +95,23 @@ func write(w io.Writer, seen map[string]float64) error {
 func (g goal) text() string {
 	switch {
 	case g.limit == 0:
-		return "report"
+		return "none"
 	case g.least:
 		return fmt.Sprintf("≥ %g", g.limit)
 	}
 	return fmt.Sprintf("≤ %g", g.limit)
 }
 
-func (g goal) verdict(value float64) string {
+func (g goal) result(value float64) string {
+	met := value <= g.limit
+	if g.least {
+		met = value >= g.limit
+	}
 	switch {
 	case g.limit == 0:
 		return ""
-	case g.least == (value >= g.limit) || value == g.limit:
+	case met:
 		return "ok"
 	}
-	return "short"
+	return "missed"
 }

@@ -1,6 +1,7 @@
 package signintest
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -8,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"html/template"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -30,9 +32,16 @@ func answer(w http.ResponseWriter, status int, body object) {
 	}
 }
 
+func text(w http.ResponseWriter, mediaType, body string) {
+	w.Header().Set("Content-Type", mediaType)
+	if _, err := io.WriteString(w, body); err != nil {
+		panic(http.ErrAbortHandler) // the client is gone
+	}
+}
+
 func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
 	algorithms := []string{"ES256"}
-	if i.broken(HS256) || i.broken(AlgNone) {
+	if i.has(HS256) || i.has(AlgNone) {
 		algorithms = []string{"ES256", "HS256", "none"}
 	}
 	about := object{
@@ -48,7 +57,7 @@ func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
 		"scopes_supported":                               []string{"openid", "profile", "email", "groups"},
 		"authorization_response_iss_parameter_supported": true,
 	}
-	if !i.broken(NoUserinfo) {
+	if !i.has(NoUserinfo) {
 		about["userinfo_endpoint"] = i.config.URL + "/userinfo"
 	}
 	answer(w, http.StatusOK, about)
@@ -62,24 +71,33 @@ var choosePage = template.Must(template.New("choose").Parse(chooseHTML))
 func (i *Issuer) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	if q.Get("client_id") != i.config.ClientID || q.Get("redirect_uri") != i.config.Redirect {
-		// Whoever sent the browser here is unknown, so it is not sent back.
+		// An unknown client gets no redirect (RFC 6749, 4.1.2.1).
 		http.Error(w, "unknown client, or not its redirect address", http.StatusBadRequest)
 		return
 	}
+	switch code := i.faultCode(callbackErrorPrefix); {
+	case code != "":
+		i.sendBack(w, q, url.Values{"error": {code}})
+		return
+	case i.config.Slack && q.Has("code_challenge"):
+		i.sendBack(w, q, url.Values{"error": {"internal_error"}})
+		return
+	}
 	challenge, err := base64.RawURLEncoding.Strict().DecodeString(q.Get("code_challenge"))
+	proof := q.Get("code_challenge_method") == "S256" && err == nil && len(challenge) == sha256.Size
 	switch {
 	case q.Get("response_type") != "code",
 		!strings.Contains(" "+q.Get("scope")+" ", " openid "),
 		q.Get("state") == "", q.Get("nonce") == "",
-		q.Get("code_challenge_method") != "S256", err != nil, len(challenge) != sha256.Size:
+		!proof && !i.config.Slack:
 		i.sendBack(w, q, url.Values{"error": {"invalid_request"}})
 		return
-	case i.broken(Deny):
+	case i.has(Deny):
 		i.sendBack(w, q, url.Values{"error": {"access_denied"}})
 		return
 	}
 
-	sub := i.config.Auto
+	sub := i.config.SignedIn
 	if r.Method == http.MethodPost {
 		sub = r.PostFormValue("sub")
 	}
@@ -89,22 +107,22 @@ func (i *Issuer) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	code := rand.Text()
 	i.mu.Lock()
-	known := i.user(sub) != nil
-	if known {
-		i.codes[code] = &grant{sub: sub, nonce: q.Get("nonce"), challenge: q.Get("code_challenge"), made: time.Now()}
+	exists := i.user(sub) != nil
+	if exists {
+		i.grants[code] = &grant{subject: sub, nonce: q.Get("nonce"), challenge: q.Get("code_challenge"), createdAt: time.Now()}
 	}
 	i.mu.Unlock()
-	if !known {
+	if !exists {
 		http.Error(w, "no such user", http.StatusBadRequest)
 		return
 	}
 	i.sendBack(w, q, url.Values{"code": {code}})
 }
 
-// choose asks who is signing in.
+// choose shows a page with all users.
 func (i *Issuer) choose(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	// Browsers hold form-action against where an answer to the form leads, too.
+	// Browsers apply form-action also to redirects after the form.
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; form-action 'self' "+origin(i.config.Redirect))
 	i.mu.Lock()
 	users := slices.Clone(i.users)
@@ -122,14 +140,14 @@ func origin(address string) string {
 	return u.Scheme + "://" + u.Host
 }
 
-// sendBack sends the browser to the client.
+// sendBack redirects the browser to the client.
 func (i *Issuer) sendBack(w http.ResponseWriter, asked, values url.Values) {
 	values.Set("state", asked.Get("state"))
 	values.Set("iss", i.config.URL)
-	if i.broken(OtherState) {
+	if i.has(OtherState) {
 		values.Set("state", rand.Text())
 	}
-	if i.broken(OtherIss) {
+	if i.has(OtherIss) {
 		values.Set("iss", "https://elsewhere.example")
 	}
 	w.Header().Set("Referrer-Policy", "no-referrer")
@@ -137,8 +155,29 @@ func (i *Issuer) sendBack(w http.ResponseWriter, asked, values url.Values) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
+// refuse answers with an error code of the token endpoint.
+func (i *Issuer) refuse(w http.ResponseWriter, status int, code string) {
+	if i.config.Slack {
+		answer(w, http.StatusOK, object{"ok": false, "error": code})
+		return
+	}
+	answer(w, status, object{"error": code})
+}
+
+// slackCodes are Slack's names for codes of RFC 6749.
+var slackCodes = map[string]string{"invalid_client": "bad_client_secret", "invalid_grant": "invalid_code"}
+
 func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
-	refuse := func(status int, code string) { answer(w, status, object{"error": code}) }
+	refuse := func(status int, code string) {
+		if i.config.Slack {
+			code = cmp.Or(slackCodes[code], code)
+		}
+		i.refuse(w, status, code)
+	}
+	if code := i.faultCode(tokenErrorPrefix); code != "" {
+		i.refuse(w, http.StatusBadRequest, code)
+		return
+	}
 	id, secret, basic := r.BasicAuth()
 	if basic {
 		// RFC 6749, 2.3.1: both are form-encoded first.
@@ -157,38 +196,45 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	case r.PostFormValue("grant_type") != "authorization_code":
 		refuse(http.StatusBadRequest, "unsupported_grant_type")
 		return
+	case i.config.Slack && r.PostFormValue("code_verifier") != "":
+		refuse(http.StatusBadRequest, "internal_error")
+		return
 	}
 
 	i.mu.Lock()
-	g := i.codes[r.PostFormValue("code")]
+	g := i.grants[r.PostFormValue("code")]
 	sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
 	switch {
-	case g != nil && g.access != "":
-		// RFC 6749, 4.1.2: a code that comes twice was stolen, and so may be what it gave.
-		delete(i.access, g.access)
+	case g != nil && g.accessToken != "":
+		// RFC 6749, 4.1.2: if a code is used twice, its access token is revoked.
+		delete(i.access, g.accessToken)
 		fallthrough
-	case g == nil, time.Since(g.made) > codeLife, i.user(g.sub) == nil,
+	case g == nil, time.Since(g.createdAt) > codeLife, i.user(g.subject) == nil,
 		r.PostFormValue("redirect_uri") != i.config.Redirect,
-		base64.RawURLEncoding.EncodeToString(sum[:]) != g.challenge:
+		!i.config.Slack && base64.RawURLEncoding.EncodeToString(sum[:]) != g.challenge:
 		i.mu.Unlock()
 		refuse(http.StatusBadRequest, "invalid_grant")
 		return
 	}
-	g.access = rand.Text()
-	i.access[g.access] = g.sub
-	user := *i.user(g.sub)
+	g.accessToken = rand.Text()
+	i.access[g.accessToken] = g.subject
+	user := *i.user(g.subject)
 	i.mu.Unlock()
 
 	idToken := i.sign(user, g)
 	i.mu.Lock()
-	i.last = idToken
+	i.lastIDToken = idToken
 	i.mu.Unlock()
-	answer(w, http.StatusOK, object{
-		"access_token": g.access,
+	tokens := object{
+		"access_token": g.accessToken,
 		"token_type":   "Bearer",
 		"expires_in":   int(tokenLife.Seconds()),
 		"id_token":     idToken,
-	})
+	}
+	if i.has(NoIDToken) {
+		delete(tokens, "id_token")
+	}
+	answer(w, http.StatusOK, tokens)
 }
 
 func (i *Issuer) userinfo(w http.ResponseWriter, r *http.Request) {
@@ -201,15 +247,31 @@ func (i *Issuer) userinfo(w http.ResponseWriter, r *http.Request) {
 	}
 	i.mu.Unlock()
 	switch {
-	case i.broken(NotOK):
+	case i.has(UserinfoHTML):
+		text(w, "text/html; charset=utf-8", "<!doctype html><title>Sign in</title>")
+		return
+	case i.has(UserinfoMissing):
+		http.NotFound(w, r)
+		return
+	case i.has(UserinfoJWE): // five parts: RFC 7516, 3.1
+		text(w, "application/jwt", segment(object{"alg": "RSA-OAEP", "enc": "A256GCM"})+strings.Repeat("."+rand.Text(), 4))
+		return
+	case i.faultCode(userinfoErrorPrefix) != "":
+		answer(w, http.StatusOK, object{"ok": false, "error": i.faultCode(userinfoErrorPrefix)})
+		return
+	case i.config.Slack && user == nil:
 		answer(w, http.StatusOK, object{"ok": false, "error": "token_revoked"})
 		return
-	case user == nil, i.broken(Refusing):
+	case user == nil, i.has(UserinfoRefuses):
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 		answer(w, http.StatusUnauthorized, object{"error": "invalid_token"})
 		return
-	case i.broken(OtherPerson):
-		about["sub"] = "somebody else"
+	case i.has(OtherPerson):
+		about["sub"] = "another person"
+	}
+	if i.has(UserinfoJWT) || i.has(UserinfoWrongKey) || i.has(UserinfoWrongAudience) {
+		text(w, "application/jwt", i.signedUserinfo(about))
+		return
 	}
 	answer(w, http.StatusOK, about)
 }

@@ -1,11 +1,9 @@
-// Package signintest is an OpenID issuer in memory, as an http.Handler: discovery,
-// keys, the authorization code flow with PKCE, and userinfo. Tests and the demo
-// sign people in with it.
+// Package signintest is an OpenID issuer in memory, as an http.Handler, for tests and the demo.
+// It has discovery, keys, the authorization code flow with PKCE, and userinfo. Start reading the code at issuer.go.
 //
-// It is written from OpenID Connect Core 1.0, RFC 6749, RFC 7636 and RFC 9207, and
-// stricter than most issuers: state, nonce and S256 are demanded, a code works
-// once, and the redirect address must be the registered one to the letter. It
-// fails on demand.
+// It follows OpenID Connect Core 1.0, RFC 6749, RFC 7636 and RFC 9207, and is stricter than most issuers: it
+// requires state, nonce and S256 (unless Config.Slack is set), a code works once, and the redirect address
+// must be exactly the registered one. Tests can make it fail.
 package signintest
 
 import (
@@ -20,87 +18,116 @@ import (
 	"time"
 )
 
-// A User is somebody who can sign in.
+// A User is a person who can sign in.
 type User struct {
-	Sub, Name, Email string
-	// Unverified means that the issuer does not vouch for the e-mail address.
-	Unverified bool
-	Groups     []string
-	// Claims are further ones, or replace those made from the fields above; a nil
-	// one is left out.
+	Sub        string   // the subject: the stable id of the user
+	Name       string   // the claim "name"; left out if it is empty
+	Email      string   // the claim "email"; left out if it is empty
+	Unverified bool     // the e-mail address is not verified
+	Groups     []string // the claim "groups"; left out if it is nil
+	// Claims are added to those made from the fields above, and replace claims of the same
+	// name. A nil value removes the claim.
 	Claims map[string]any
 }
 
-// Config is what an Issuer knows from the start.
+// Config configures an Issuer.
 type Config struct {
-	// URL is the issuer's identifier and where it is reached, without a slash at
-	// its end; it may have a path.
-	URL                    string
-	ClientID, ClientSecret string
-	// Redirect is the client's one redirect address.
-	Redirect string
-	Users    []User
-	// Auto is the subject of the user who is signed in without being asked; empty
-	// shows a page to choose from.
-	Auto string
+	// URL is the issuer's identifier and address, without a slash at its end. It may have a path.
+	URL          string
+	ClientID     string // the only client
+	ClientSecret string // the secret of the client
+	Redirect     string // the client's only redirect address
+	Users        []User // those who can sign in
+	// If Slack is set, the issuer refuses requests like Slack: with status 200 and "ok": false
+	// (https://docs.slack.dev/reference/methods/openid.connect.token). It refuses PKCE with internal_error,
+	// as Slack does for an app with a client secret.
+	Slack bool
+	// SignedIn is the subject of a user who is already signed in, so that no page is shown. If it is empty,
+	// the issuer shows a page with all users.
+	SignedIn string
 }
 
-// A Fault is a way to fail.
+// A Fault is a failure or an unusual behaviour of an Issuer.
 type Fault string
 
-// The faults. Those about tokens are for ID tokens; the rest of such a token is
-// as it should be.
+// The values describe the faults. Each fault changes only what its text says.
 const (
-	Down            Fault = "every connection breaks"
-	Failing         Fault = "every answer is 500"
-	Slow            Fault = "no answer, for an hour"
-	Thin            Fault = "ID tokens have no claims about the user; userinfo has them"
-	NoGroups        Fault = "no groups are told"
-	NoUserinfo      Fault = "there is no userinfo endpoint"
-	UserinfoFailing Fault = "userinfo answers 500"
-	OtherPerson     Fault = "userinfo speaks of somebody else"
-	NotOK           Fault = "userinfo answers 200 and that the token is no good, as Slack does"
-	Refusing        Fault = "userinfo refuses every token"
-	KeysFailing     Fault = "the keys' address answers 500"
-	UnverifiedEmail Fault = "no e-mail address is vouched for"
-	Deny            Fault = "the user says no"
-	OtherState      Fault = "the callback has a state that was never sent"
-	OtherIss        Fault = "the callback names another issuer"
-	WrongIssuer     Fault = "ID tokens name another issuer"
-	WrongAudience   Fault = "ID tokens are for another client"
-	TwoAudiences    Fault = "ID tokens are for two clients and made out to the other"
-	WrongNonce      Fault = "ID tokens have another nonce"
-	WrongHash       Fault = "ID tokens belong to another access token"
-	WrongKey        Fault = "ID tokens are signed with a key nobody knows"
-	NoSubject       Fault = "ID tokens have no subject"
-	LongSubject     Fault = "ID tokens have a subject of 256 letters"
-	AlgNone         Fault = "ID tokens are not signed"
-	HS256           Fault = "ID tokens are signed with the client's secret"
-	Expired         Fault = "ID tokens expired two minutes ago"
-	Future          Fault = "ID tokens are from two minutes ahead"
-	FutureNotBefore Fault = "ID tokens are good only in two minutes"
+	Down                 Fault = "every connection breaks"
+	AllFailing           Fault = "every answer is 500"
+	NoAnswer             Fault = "the connection breaks after an hour without an answer"
+	ClaimsOnlyInUserinfo Fault = "ID tokens have no claims about the user; userinfo has them"
+	NoGroups             Fault = "the groups are missing"
+	NoUserinfo           Fault = "there is no userinfo endpoint"
+	UserinfoFailing      Fault = "userinfo answers 500"
+	UserinfoJWT          Fault = "userinfo is a signed token"
+	UserinfoJWE          Fault = "userinfo is an encrypted token"
+	UserinfoHTML         Fault = "userinfo answers 200 with a web page"
+	UserinfoMissing      Fault = "userinfo answers 404"
+	OtherPerson          Fault = "userinfo is about another person"
+	UserinfoTokenRevoked Fault = userinfoErrorPrefix + "token_revoked"
+	UserinfoRefuses      Fault = "userinfo refuses every token"
+	KeysFailing          Fault = "the keys' address answers 500"
+	UnverifiedEmail      Fault = "no e-mail address is verified"
+	Deny                 Fault = "the user cancels"
+	OtherState           Fault = "the callback has a state that was never sent"
+	OtherIss             Fault = "the callback names another issuer"
+	WrongIssuer          Fault = "ID tokens name another issuer"
+	WrongAudience        Fault = "ID tokens are for another client"
+	TwoAudiences         Fault = "ID tokens are for two clients and issued to the other one"
+	WrongNonce           Fault = "ID tokens have another nonce"
+	WrongHash            Fault = "ID tokens belong to another access token"
+	WrongKey             Fault = "ID tokens are signed with an unknown key"
+	NoIDToken            Fault = "the token endpoint sends no ID token"
+	NoAzp                Fault = "ID tokens are for two clients and have no azp"
+	NoSubject            Fault = "ID tokens have no subject"
+	LongSubject          Fault = "ID tokens have a subject of 256 letters, one more than allowed"
+	AlgNone              Fault = "ID tokens are not signed"
+	HS256                Fault = "ID tokens are signed with the client's secret"
+	Expired              Fault = "ID tokens expired two minutes ago"
+	Future               Fault = "ID tokens were issued two minutes in the future"
+	FutureNotBefore      Fault = "ID tokens are not valid for another two minutes (nbf)"
+
+	UserinfoWrongKey      Fault = "userinfo is signed with an unknown key"
+	UserinfoWrongAudience Fault = "userinfo is signed for another client"
 )
 
-// An Issuer signs people in. It can be used by many goroutines at once.
+const (
+	tokenErrorPrefix    = "the token endpoint refuses every request with "
+	callbackErrorPrefix = "callbacks have the error "
+	userinfoErrorPrefix = "userinfo answers 200 and refuses as Slack does with "
+)
+
+// TokenError is the fault of a token endpoint that refuses every request with status 400 and an
+// error code (RFC 6749, 5.2). If Config.Slack is set, the status is 200, as with Slack.
+func TokenError(code string) Fault { return Fault(tokenErrorPrefix + code) }
+
+// CallbackError is the fault of an issuer that redirects every callback with an error code (RFC 6749, 4.1.2.1).
+func CallbackError(code string) Fault { return Fault(callbackErrorPrefix + code) }
+
+// UserinfoError is the fault of a userinfo endpoint that answers 200 and "ok": false with an error
+// code, as Slack does (https://docs.slack.dev/reference/methods/openid.connect.userInfo).
+func UserinfoError(code string) Fault { return Fault(userinfoErrorPrefix + code) }
+
+// An Issuer signs people in. It is safe for concurrent use.
 type Issuer struct {
 	config Config
 	base   string // the path of the issuer's URL
 
-	mu      sync.Mutex
-	users   []User
-	faults  []Fault
-	key     key
-	codes   map[string]*grant
-	access  map[string]string // access token to subject
-	answers map[string]int    // requests by endpoint
-	last    string            // the newest ID token
+	mu          sync.Mutex
+	users       []User
+	faults      []Fault
+	key         key
+	grants      map[string]*grant
+	access      map[string]string // access token to subject
+	requests    map[string]int    // requests by endpoint
+	lastIDToken string            // the newest ID token
 }
 
-// A grant is what a code stands for.
+// A grant is a sign-in for which a code was issued.
 type grant struct {
-	sub, nonce, challenge string
-	made                  time.Time
-	access                string // once the code was used
+	subject, nonce, challenge string
+	createdAt                 time.Time
+	accessToken               string // the access token; empty until the code is used
 }
 
 type key struct {
@@ -108,7 +135,7 @@ type key struct {
 	private *ecdsa.PrivateKey
 }
 
-// New returns an issuer. It panics if c.URL is no URL.
+// New returns an Issuer. It panics if c.URL is not a URL.
 func New(c Config) *Issuer {
 	u, err := url.Parse(c.URL)
 	if err != nil {
@@ -116,7 +143,7 @@ func New(c Config) *Issuer {
 	}
 	return &Issuer{
 		config: c, base: u.Path, users: slices.Clone(c.Users), key: newKey(),
-		codes: map[string]*grant{}, access: map[string]string{}, answers: map[string]int{},
+		grants: map[string]*grant{}, access: map[string]string{}, requests: map[string]int{},
 	}
 }
 
@@ -128,22 +155,21 @@ func newKey() key {
 	return key{rand.Text(), private}
 }
 
-// Break makes the issuer fail in these ways and no others; without arguments it
-// is whole again.
+// Break sets the issuer's faults and replaces earlier ones. Without arguments the issuer works again.
 func (i *Issuer) Break(faults ...Fault) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.faults = faults
 }
 
-// Rotate replaces the key that tokens are signed with.
+// Rotate replaces the key that signs tokens.
 func (i *Issuer) Rotate() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.key = newKey()
 }
 
-// Change changes a user.
+// Change calls change with the user who has the subject sub, if there is one. change must not call the Issuer.
 func (i *Issuer) Change(sub string, change func(*User)) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -152,40 +178,39 @@ func (i *Issuer) Change(sub string, change func(*User)) {
 	}
 }
 
-// Remove removes a user: their access tokens are refused from now on.
+// Remove removes a user: they cannot sign in, and their access tokens are refused.
 func (i *Issuer) Remove(sub string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.users = slices.DeleteFunc(i.users, func(u User) bool { return u.Sub == sub })
 }
 
-// Requests is how often an endpoint was asked: "discovery", "keys", "authorize",
-// "token" or "userinfo".
+// Requests returns the number of requests to an endpoint: "discovery", "keys", "authorize", "token" or "userinfo".
 func (i *Issuer) Requests(endpoint string) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.answers[endpoint]
+	return i.requests[endpoint]
 }
 
-// Secrets are what the issuer has given out and nobody may show: the codes, the
-// access tokens and the newest ID token.
+// Secrets returns some of the values that must not appear in a log or a page: the client's secret, the codes,
+// the access tokens and the newest ID token.
 func (i *Issuer) Secrets() []string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	secrets := []string{i.config.ClientSecret}
-	for code := range i.codes {
+	for code := range i.grants {
 		secrets = append(secrets, code)
 	}
 	for token := range i.access {
 		secrets = append(secrets, token)
 	}
-	if i.last != "" {
-		secrets = append(secrets, i.last)
+	if i.lastIDToken != "" {
+		secrets = append(secrets, i.lastIDToken)
 	}
 	return secrets
 }
 
-// user finds a user; i.mu is held.
+// user returns a user, or nil. The caller holds i.mu.
 func (i *Issuer) user(sub string) *User {
 	for n := range i.users {
 		if i.users[n].Sub == sub {
@@ -195,12 +220,26 @@ func (i *Issuer) user(sub string) *User {
 	return nil
 }
 
-func (i *Issuer) broken(f Fault) bool {
+// has reports whether Break has set f.
+func (i *Issuer) has(f Fault) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return slices.Contains(i.faults, f)
 }
 
+// faultCode returns the error code of the first fault that begins with kind, or "".
+func (i *Issuer) faultCode(kind string) string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, fault := range i.faults {
+		if code, ok := strings.CutPrefix(string(fault), kind); ok {
+			return code
+		}
+	}
+	return ""
+}
+
+// ServeHTTP implements http.Handler.
 func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, i.base)
 	endpoints := map[string]struct {
@@ -220,19 +259,19 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	i.mu.Lock()
-	i.answers[endpoint.name]++
+	i.requests[endpoint.name]++
 	i.mu.Unlock()
 	switch {
-	case i.broken(Down):
+	case i.has(Down):
 		panic(http.ErrAbortHandler)
-	case i.broken(Slow):
+	case i.has(NoAnswer):
 		select {
 		case <-time.After(time.Hour):
 		case <-r.Context().Done():
 		}
-		panic(http.ErrAbortHandler)
-	case i.broken(Failing), endpoint.fault != "" && i.broken(endpoint.fault):
-		http.Error(w, "the issuer is out of order", http.StatusInternalServerError)
+		panic(http.ErrAbortHandler) // the connection breaks
+	case i.has(AllFailing), endpoint.fault != "" && i.has(endpoint.fault):
+		http.Error(w, "the issuer fails", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")

@@ -29,7 +29,7 @@ const (
 
 func newIssuer() *signintest.Issuer {
 	return signintest.New(signintest.Config{
-		URL: issuerURL, ClientID: "bridge", ClientSecret: "secret", Redirect: redirect, Auto: "ada",
+		URL: issuerURL, ClientID: "bridge", ClientSecret: "secret", Redirect: redirect, SignedIn: "ada",
 		Users: []signintest.User{{Sub: "ada", Name: "Ada", Email: "ada@corp.example", Groups: []string{"agents"}}, {Sub: "eve"}},
 	})
 }
@@ -111,7 +111,7 @@ func TestTokensVerify(t *testing.T) {
 	}
 }
 
-func TestCodesAreGoodOnce(t *testing.T) {
+func TestACodeWorksOnce(t *testing.T) {
 	i := newIssuer()
 	c := code(t, i)
 	if status, got := exchange(t, i, form(c)); status != http.StatusOK {
@@ -122,7 +122,7 @@ func TestCodesAreGoodOnce(t *testing.T) {
 	}
 }
 
-func TestStrictness(t *testing.T) {
+func TestBadRequestsAreRefused(t *testing.T) {
 	for name, value := range map[string]string{
 		"response_type": "token", "scope": "profile", "state": "", "nonce": "", "code_challenge": "short", "code_challenge_method": "plain",
 	} {
@@ -157,7 +157,7 @@ func TestStrictness(t *testing.T) {
 	}
 }
 
-func TestPeopleChoose(t *testing.T) {
+func TestUsersChooseWhoTheyAre(t *testing.T) {
 	i := signintest.New(signintest.Config{
 		URL: issuerURL, ClientID: "bridge", ClientSecret: "secret", Redirect: redirect,
 		Users: []signintest.User{{Sub: "ada", Name: "Ada <b>"}, {Sub: "eve"}},
@@ -176,7 +176,7 @@ func TestPeopleChoose(t *testing.T) {
 		t.Errorf("buttons: %q", buttons.Text())
 	}
 	if policy := answer.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "form-action 'self' https://bridge.example") {
-		t.Errorf("a browser would not go back to the bridge: %s", policy)
+		t.Errorf("a browser would not follow the redirect to the bridge: %s", policy)
 	}
 	for sub, want := range map[string]int{"eve": http.StatusSeeOther, "mallory": http.StatusBadRequest} {
 		chosen, err := client(i).PostForm(query(nil), url.Values{"sub": {sub}})
@@ -190,7 +190,7 @@ func TestPeopleChoose(t *testing.T) {
 	}
 }
 
-// Over a network the faults are what they say, too.
+// Faults also work over a network.
 func TestFaultsOverANetwork(t *testing.T) {
 	i := newIssuer()
 	server := httptest.NewServer(i)
@@ -200,7 +200,7 @@ func TestFaultsOverANetwork(t *testing.T) {
 	if answer, err := server.Client().Get(about); err == nil {
 		t.Errorf("down: %d", answer.StatusCode)
 	}
-	i.Break(signintest.Failing)
+	i.Break(signintest.AllFailing)
 	if answer, err := server.Client().Get(about); err != nil || answer.StatusCode != http.StatusInternalServerError {
 		t.Errorf("failing: %v", err)
 	}
@@ -211,7 +211,7 @@ func TestFaultsOverANetwork(t *testing.T) {
 	}
 	defer answer.Body.Close()
 	if body, err := io.ReadAll(answer.Body); err != nil || !strings.Contains(string(body), issuerURL) {
-		t.Errorf("whole again: %s, %v", body, err)
+		t.Errorf("working again: %s, %v", body, err)
 	}
 	if n := i.Requests("discovery"); n != 3 {
 		t.Errorf("%d requests", n)
@@ -221,7 +221,7 @@ func TestFaultsOverANetwork(t *testing.T) {
 func TestSlowEndsWithTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
-		i.Break(signintest.Slow)
+		i.Break(signintest.NoAnswer)
 		c := client(i)
 		c.Timeout = 5 * time.Second
 		began := time.Now()

@@ -30,7 +30,7 @@ func (i *Issuer) keys(w http.ResponseWriter, _ *http.Request) {
 	}}})
 }
 
-// about are the claims about a user; i.mu is held.
+// about returns the claims about a user. The caller holds i.mu.
 func (i *Issuer) about(u User) object {
 	claims := object{"sub": u.Sub}
 	if u.Name != "" {
@@ -51,17 +51,17 @@ func (i *Issuer) about(u User) object {
 	return claims
 }
 
-// sign makes the ID token of a grant, with the faults that are wanted.
+// sign returns the ID token of a grant, with the issuer's faults.
 func (i *Issuer) sign(u User, g *grant) string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	broken := func(f Fault) bool { return slices.Contains(i.faults, f) }
+	has := func(f Fault) bool { return slices.Contains(i.faults, f) }
 	now := time.Now()
 	claims := object{"sub": u.Sub}
-	if !broken(Thin) {
+	if !has(ClaimsOnlyInUserinfo) {
 		claims = i.about(u)
 	}
-	hash := sha256.Sum256([]byte(g.access))
+	hash := sha256.Sum256([]byte(g.accessToken))
 	maps.Copy(claims, object{
 		"iss": i.config.URL, "aud": i.config.ClientID, "nonce": g.nonce,
 		"iat": now.Unix(), "exp": now.Add(tokenLife).Unix(),
@@ -71,6 +71,7 @@ func (i *Issuer) sign(u User, g *grant) string {
 		WrongIssuer:     {"iss": "https://elsewhere.example"},
 		WrongAudience:   {"aud": "another"},
 		TwoAudiences:    {"aud": []string{"another", i.config.ClientID}, "azp": "another"},
+		NoAzp:           {"aud": []string{i.config.ClientID, "another"}},
 		WrongNonce:      {"nonce": rand.Text()},
 		WrongHash:       {"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"},
 		NoSubject:       {"sub": ""},
@@ -79,31 +80,45 @@ func (i *Issuer) sign(u User, g *grant) string {
 		Future:          {"iat": now.Add(2 * time.Minute).Unix(), "exp": now.Add(7 * time.Minute).Unix()},
 		FutureNotBefore: {"nbf": now.Add(2 * time.Minute).Unix()},
 	} {
-		if broken(fault) {
+		if has(fault) {
 			maps.Copy(claims, change)
 		}
 	}
 
 	k := i.key
-	if broken(WrongKey) {
+	switch {
+	case has(WrongKey):
 		k.private = newKey().private
-	}
-	header := object{"alg": "ES256", "kid": k.id, "typ": "JWT"}
-	switch {
-	case broken(AlgNone):
-		header = object{"alg": "none"}
-	case broken(HS256):
-		header = object{"alg": "HS256", "typ": "JWT"}
-	}
-	text := segment(header) + "." + segment(claims)
-	switch {
-	case broken(AlgNone):
-		return text + "."
-	case broken(HS256):
+	case has(AlgNone):
+		return segment(object{"alg": "none"}) + "." + segment(claims) + "."
+	case has(HS256):
+		text := segment(object{"alg": "HS256", "typ": "JWT"}) + "." + segment(claims)
 		mac := hmac.New(sha256.New, []byte(i.config.ClientSecret))
 		mac.Write([]byte(text))
 		return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 	}
+	return k.sign(claims)
+}
+
+// signedUserinfo returns the answer of userinfo as a signed token (OpenID Connect Core, 5.3.2),
+// with the issuer's faults.
+func (i *Issuer) signedUserinfo(about object) string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	about["iss"], about["aud"] = i.config.URL, i.config.ClientID
+	k := i.key
+	if slices.Contains(i.faults, UserinfoWrongAudience) {
+		about["aud"] = "another"
+	}
+	if slices.Contains(i.faults, UserinfoWrongKey) {
+		k.private = newKey().private
+	}
+	return k.sign(about)
+}
+
+// sign returns a token with the claims, signed with ES256.
+func (k key) sign(claims object) string {
+	text := segment(object{"alg": "ES256", "kid": k.id, "typ": "JWT"}) + "." + segment(claims)
 	sum := sha256.Sum256([]byte(text))
 	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
 	if err != nil {
@@ -118,7 +133,7 @@ func (i *Issuer) sign(u User, g *grant) string {
 func segment(part object) string {
 	text, err := json.Marshal(part)
 	if err != nil {
-		panic(err) // a User's own claims that are no JSON
+		panic(err) // User.Claims has a value that JSON cannot encode
 	}
 	return base64.RawURLEncoding.EncodeToString(text)
 }

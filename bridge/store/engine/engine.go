@@ -1,8 +1,9 @@
-// Package engine is the seam between the store and the databases that can hold
-// it. Queries are written once, with $1 placeholders in SQL that every engine
-// understands, but for a FOR UPDATE at their end, which an engine with one writer
-// leaves out. They are few, so that an engine may keep them compiled. Another
-// database is another folder that implements Engine.
+// Package engine is the interface between the store and its databases. To support another
+// database, implement Engine in a folder of its own.
+//
+// The store's queries have $1 placeholders and are the same for every engine. A query may
+// end with FOR UPDATE, which an engine with a single writer leaves out. There are few
+// queries, so an engine may keep all of them compiled.
 package engine
 
 import (
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync"
 
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river"
@@ -23,34 +25,50 @@ var (
 	// ErrInUse means that another process holds the database.
 	ErrInUse = errors.New("in use by another process")
 
-	// ErrUnavailable means that a transaction could not even begin, so no
-	// statement in it is to blame.
-	ErrUnavailable = errors.New("database is not available")
+	// ErrFailed means that the database failed, so that another transaction could fail as
+	// well. Other errors of a transaction are about its own values.
+	ErrFailed = errors.New("database failed")
+	// ErrIO means that the disk failed. It wraps ErrFailed.
+	ErrIO = fmt.Errorf("%w: disk", ErrFailed)
+	// ErrLost means that the database is damaged, or is no longer the one that was opened. What
+	// is written now would be lost. It wraps ErrFailed.
+	ErrLost = fmt.Errorf("%w: database lost", ErrFailed)
+	// ErrUnavailable means that a transaction could not begin, so that none of its
+	// statements is the cause. It wraps ErrFailed.
+	ErrUnavailable = fmt.Errorf("%w: not available", ErrFailed)
 )
+
+// NewDatabase is logged when the tables were made.
+const NewDatabase = "new database: it has no cards and no audit log from before"
 
 // An Engine is one open, migrated database.
 type Engine interface {
-	// Reader reads what is committed, outside any transaction.
+	// Reader reads committed data, outside any transaction.
 	Reader
 
 	// Write runs f in one transaction, and commits it durably unless f returns
-	// an error. An error that wraps ErrUnavailable means that f did not run.
+	// an error. An error that wraps ErrUnavailable means that f did not run. ErrFailed says
+	// that the error is the database's.
 	Write(ctx context.Context, f func(context.Context, Tx) error) error
 
-	// Work runs jobs as c says until ctx ends and running jobs have ended.
+	// Work runs jobs with the configuration c until ctx ends and running jobs have ended.
 	Work(ctx context.Context, c *river.Config) error
 
-	// Jobs lists jobs as p says.
+	// Jobs lists the jobs that p selects.
 	Jobs(ctx context.Context, p *river.JobListParams) (*river.JobListResult, error)
 
-	// Scrub removes what deleted rows have left behind in the files of the
-	// database, as far as they are the engine's to write.
-	Scrub(ctx context.Context) error
+	// Check reads the whole database and returns ErrLost if it is damaged. It does nothing if
+	// the database server does such checks.
+	Check(ctx context.Context) error
+
+	// RemoveDeletedData removes the data of deleted rows from those files of the database that the
+	// engine can write.
+	RemoveDeletedData(ctx context.Context) error
 
 	Close() error
 }
 
-// A Reader runs queries. A row that does not exist is sql.ErrNoRows.
+// A Reader runs queries. If there is no row, Row.Scan returns sql.ErrNoRows.
 type Reader interface {
 	Query(ctx context.Context, query string, args ...any) (Rows, error)
 	QueryRow(ctx context.Context, query string, args ...any) Row
@@ -63,14 +81,14 @@ type Tx interface {
 	// Exec returns the number of rows it changed.
 	Exec(ctx context.Context, query string, args ...any) (int64, error)
 
-	// InsertJobs makes jobs part of the transaction. It needs at least one.
+	// InsertJobs inserts jobs in the transaction. It needs at least one.
 	InsertJobs(ctx context.Context, jobs []river.InsertManyParams) error
 
-	// RetryJob makes a job available at once, unless it is running.
+	// RetryJob makes a job start at once, unless it is running.
 	RetryJob(ctx context.Context, id int64) error
 }
 
-// Rows are read to the end or closed.
+// Rows are the result of a query. The caller reads them to the end or closes them.
 type Rows interface {
 	Next() bool
 	Scan(dest ...any) error
@@ -78,23 +96,25 @@ type Rows interface {
 	Close()
 }
 
-// A Row is the only row of an answer.
+// A Row is a result of at most one row.
 type Row interface {
 	Scan(dest ...any) error
 }
 
-// Config is what the store tells an engine when it opens one.
+// Config has the options with which the store opens an engine.
 type Config struct {
 	Log *slog.Logger
 	// Insert configures the River client that only inserts jobs.
 	Insert *river.Config
-	// Beside says that another process may have the database open, and that this
-	// one comes to look or to mend and not to work.
+	// Beside says that another process may have the database open, and that this one
+	// reads or repairs it and never calls Work.
 	Beside bool
+	// Look says that tables are neither created nor migrated, and nothing is written. Beside
+	// is also set.
+	Look bool
 }
 
-// Current reports whether the tables are as this release knows them. It changes
-// nothing.
+// Current reports whether the tables have the schema of this release. It changes nothing.
 func Current[T any](ctx context.Context, dialect goose.Dialect, db *sql.DB, migrations fs.FS, d riverdriver.Driver[T], log *slog.Logger) (bool, error) {
 	p, err := goose.NewProvider(dialect, db, migrations, goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
@@ -114,15 +134,16 @@ func Current[T any](ctx context.Context, dialect goose.Dialect, db *sql.DB, migr
 	return valid.OK, nil
 }
 
-// versions are that of the database and that of this release.
+// versions returns the schema versions of the database and of this release.
 func versions(ctx context.Context, p *goose.Provider) (have, newest int64, err error) {
 	have, err = p.GetDBVersion(ctx)
 	sources := p.ListSources()
 	return have, sources[len(sources)-1].Version, err
 }
 
-// Migrate brings our tables, from the SQL files in migrations, and then River's
-// up to date. It refuses a database that a newer release has written.
+// Migrate updates the bridge's tables, with the SQL files in migrations, and then River's.
+// It refuses a database with the schema of a newer release. It logs if there were no tables,
+// because the address of the database may be misspelt.
 func Migrate[T any](ctx context.Context, dialect goose.Dialect, db *sql.DB, migrations fs.FS, d riverdriver.Driver[T], log *slog.Logger) error {
 	p, err := goose.NewProvider(dialect, db, migrations, goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
@@ -133,10 +154,13 @@ func Migrate[T any](ctx context.Context, dialect goose.Dialect, db *sql.DB, migr
 		return fmt.Errorf("migrate: %w", err)
 	}
 	if have > newest {
-		return fmt.Errorf("the database has schema %d and this release knows schema %d: start the newer release again, or restore a backup", have, newest)
+		return fmt.Errorf("the database has schema %d, and this release supports only schema %d: start the newer release again, or restore a backup", have, newest)
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
+	}
+	if have == 0 {
+		log.WarnContext(ctx, NewDatabase)
 	}
 	m, err := rivermigrate.New(d, &rivermigrate.Config{Logger: log})
 	if err != nil {
@@ -149,11 +173,20 @@ func Migrate[T any](ctx context.Context, dialect goose.Dialect, db *sql.DB, migr
 }
 
 // Work runs a River client with driver d until ctx ends and its jobs have ended.
-func Work[T any](ctx context.Context, d riverdriver.Driver[T], c *river.Config) error {
+func Work[T any](ctx context.Context, d Alarmed[T], c *river.Config) error {
 	client, err := river.NewClient(d, c)
 	if err != nil {
 		return err
 	}
+	events, end := client.Subscribe(river.EventKindJobFailed, river.EventKindJobSnoozed)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for e := range events { // jobs that run again
+			d.Ring(e.Job.Queue, e.Job.ScheduledAt)
+		}
+	})
+	defer reading.Wait()
+	defer end()
 	if err := client.Start(ctx); err != nil {
 		return err
 	}

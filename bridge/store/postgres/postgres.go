@@ -1,5 +1,5 @@
-// Package postgres keeps the store in a PostgreSQL database, for any number of
-// processes.
+// Package postgres implements engine.Engine with a PostgreSQL database, which any number of
+// processes can share.
 package postgres
 
 import (
@@ -8,9 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
+	"net"
+	"strings"
+	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -23,34 +27,31 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Processes that start together migrate one after the other, behind this
-// advisory lock.
 const (
+	// migrationLock is the advisory lock that lets processes which start at the same time
+	// migrate one after the other.
 	migrationLock = 0x636f6272
 	conns         = 10
-	minConns      = 4 // River keeps one to listen, migrating takes two
+	minConns      = 3 // a migration uses two, and one holds the lock
 )
 
 // DB is a pool of connections to one database.
 type DB struct {
 	pool   *pgxpool.Pool
-	driver *riverpgxv5.Driver
+	driver engine.Alarmed[pgx.Tx]
 	insert *river.Client[pgx.Tx]
 }
 
-// Open connects to the database that url names. The pool has ten connections
-// unless the URL sets pool_max_conns, and never fewer than four. No error holds the URL's password.
+// Open connects to the database at address, also through PgBouncer in transaction mode. The
+// pool has 10 connections unless the address sets pool_max_conns, and at least 3. No error
+// contains the password.
 func Open(ctx context.Context, address string, c engine.Config) (_ engine.Engine, err error) {
-	config, err := pgxpool.ParseConfig(address)
+	config, err := parse(address)
 	if err != nil {
-		// The cause quotes the address, and with it the password.
-		return nil, errors.New("postgres: the address is malformed; it reads postgres://user:password@host/database")
+		return nil, fmt.Errorf("postgres: BRIDGE_DATABASE %w", err)
 	}
-	if u, err := url.Parse(address); err == nil && !u.Query().Has("pool_max_conns") {
-		config.MaxConns = conns
-	}
-	config.MaxConns = max(config.MaxConns, minConns)
-	db := &DB{}
+	config.AfterConnect = durable
+	db := &DB{driver: engine.Alarmed[pgx.Tx]{Alarm: &engine.Alarm{}}}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("postgres: %w", err)
@@ -60,12 +61,14 @@ func Open(ctx context.Context, address string, c engine.Config) (_ engine.Engine
 	if db.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, err
 	}
-	if err := durable(ctx, db.pool); err != nil {
-		return nil, err
+	if err := db.pool.Ping(ctx); err != nil {
+		return nil, explain(err, config)
 	}
-	db.driver = riverpgxv5.New(db.pool)
-	if err := db.migrate(ctx, c); err != nil {
-		return nil, err
+	db.driver.Driver = riverpgxv5.New(db.pool)
+	if !c.Look {
+		if err := db.migrate(ctx, c); err != nil {
+			return nil, err
+		}
 	}
 	if db.insert, err = river.NewClient(db.driver, c.Insert); err != nil {
 		return nil, err
@@ -73,40 +76,62 @@ func Open(ctx context.Context, address string, c engine.Config) (_ engine.Engine
 	return db, nil
 }
 
-// durable refuses settings under which a crash takes back what was committed.
-func durable(ctx context.Context, pool *pgxpool.Pool) error {
-	for _, setting := range []string{"synchronous_commit", "fsync"} {
+// explain makes an error of the first connection one line, which names the setting.
+func explain(err error, config *pgxpool.Config) error {
+	failed, ok := errors.AsType[*pgconn.ConnectError](err)
+	if !ok {
+		return err
+	}
+	var cause error = failed
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		cause = errno
+	} else if unknown, ok := errors.AsType[*net.DNSError](err); ok {
+		cause = errors.New(unknown.Err) // such as "no such host"
+	} else if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
+		cause = refused
+	} else {
+		cause = errors.New(strings.ReplaceAll(strings.ReplaceAll(cause.Error(), "\n", " "), "\t", " "))
+	}
+	return fmt.Errorf("cannot connect to %s:%d (BRIDGE_DATABASE): %w", config.ConnConfig.Host, config.ConnConfig.Port, cause)
+}
+
+// durable refuses a connection with which a crash can lose committed data, or which cannot write.
+func durable(ctx context.Context, conn *pgx.Conn) error {
+	const lost = "acknowledged deliveries would not survive a crash: set it to on in postgresql.conf or, for synchronous_commit, for the bridge's role"
+	for _, setting := range []struct{ name, bad, because string }{
+		{"synchronous_commit", "off", lost},
+		{"fsync", "off", lost},
+		{"transaction_read_only", "on", "the bridge cannot write: give it the address of the primary server, and a user without default_transaction_read_only"},
+	} {
 		var value string
-		if err := pool.QueryRow(ctx, "SELECT current_setting($1)", setting).Scan(&value); err != nil {
+		if err := conn.QueryRow(ctx, "SELECT current_setting($1)", setting.name).Scan(&value); err != nil {
 			return err
 		}
-		if value == "off" {
-			return fmt.Errorf("refusing to run with %s=off: acknowledged deliveries would not survive a crash", setting)
+		if value == setting.bad {
+			return fmt.Errorf("%s is %s, so %s", setting.name, value, setting.because)
 		}
 	}
 	return nil
 }
 
+// migrate migrates while a transaction holds the lock. A lock of the session would stay
+// locked if PgBouncer unlocked it in another connection.
 func (db *DB) migrate(ctx context.Context, c engine.Config) error {
-	conn, err := db.pool.Acquire(ctx)
+	lock, err := db.pool.Begin(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Release()
-	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", migrationLock); err != nil {
+	defer lock.Rollback(context.WithoutCancel(ctx))
+	if _, err := lock.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", migrationLock); err != nil {
 		return err
 	}
-	defer func() { // closing the connection would unlock as well
-		_, _ = conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", migrationLock)
-	}()
-
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
 	std := stdlib.OpenDBFromPool(db.pool)
 	defer func() { _ = std.Close() }()
-	return engine.Migrate(ctx, goose.DialectPostgres, std, files, db.driver, c.Log)
+	return engine.Migrate(ctx, goose.DialectPostgres, std, files, db.driver, c.Log.With("database", db.pool.Config().ConnConfig.Database))
 }
 
 // Write implements engine.Engine.
@@ -116,10 +141,26 @@ func (db *DB) Write(ctx context.Context, f func(context.Context, engine.Tx) erro
 		return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
 	}
 	defer t.Rollback(context.WithoutCancel(ctx))
-	if err := f(ctx, tx{queries{t}, t, db.insert}); err != nil {
-		return err
+	jobs := &tx{queries: queries{t}, tx: t, insert: db.insert}
+	if err := f(ctx, jobs); err != nil {
+		return failure(t, err)
 	}
-	return t.Commit(ctx)
+	if err := t.Commit(ctx); err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrFailed, err)
+	}
+	db.driver.RingAll(jobs.due)
+	return nil
+}
+
+// failure wraps err in engine.ErrFailed unless a value of the transaction is the cause: class
+// 22 is a data exception, and class 23 a violated constraint
+// (postgresql.org/docs/current/errcodes-appendix.html).
+func failure(t pgx.Tx, err error) error {
+	answer, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && !strings.HasPrefix(answer.Code, "22") && !strings.HasPrefix(answer.Code, "23") || t.Conn().IsClosed() {
+		return fmt.Errorf("%w: %w", engine.ErrFailed, err)
+	}
+	return err
 }
 
 // Query implements engine.Reader.
@@ -142,10 +183,12 @@ func (db *DB) Jobs(ctx context.Context, p *river.JobListParams) (*river.JobListR
 	return db.insert.JobList(ctx, p)
 }
 
-// Scrub implements engine.Engine. What the write-ahead log and backups still hold
-// is the server's.
-func (db *DB) Scrub(ctx context.Context) error {
-	_, err := db.pool.Exec(ctx, "VACUUM deliveries, chat_changes, cards, waits, posts, audit, erasures, river_job")
+// Check implements engine.Engine. A server with data checksums checks what it reads.
+func (db *DB) Check(context.Context) error { return nil }
+
+// RemoveDeletedData implements engine.Engine. The server's write-ahead log and backups are not changed.
+func (db *DB) RemoveDeletedData(ctx context.Context) error {
+	_, err := db.pool.Exec(ctx, "VACUUM deliveries, chat_changes, cards, waits, posts, audit, erasures, failures, river_job")
 	return err
 }
 
@@ -161,20 +204,27 @@ type tx struct {
 	queries
 	tx     pgx.Tx
 	insert *river.Client[pgx.Tx]
+	due    engine.Due
 }
 
-func (t tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+func (t *tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
 	tag, err := t.tx.Exec(ctx, query, args...)
 	return tag.RowsAffected(), err
 }
 
-func (t tx) InsertJobs(ctx context.Context, jobs []river.InsertManyParams) error {
+func (t *tx) InsertJobs(ctx context.Context, jobs []river.InsertManyParams) error {
+	for _, j := range jobs {
+		t.due.Add(j.InsertOpts.Queue, j.InsertOpts.ScheduledAt)
+	}
 	_, err := t.insert.InsertManyFastTx(ctx, t.tx, jobs)
 	return err
 }
 
-func (t tx) RetryJob(ctx context.Context, id int64) error {
-	_, err := t.insert.JobRetryTx(ctx, t.tx, id)
+func (t *tx) RetryJob(ctx context.Context, id int64) error {
+	j, err := t.insert.JobRetryTx(ctx, t.tx, id)
+	if err == nil {
+		t.due.Add(j.Queue, time.Time{})
+	}
 	return err
 }
 

@@ -1,5 +1,5 @@
-// Package seal encrypts what the store keeps about people, so that the bytes of
-// the database tell nothing without the secret.
+// Package seal encrypts what the store keeps about people, so that the database cannot be
+// read without the secret.
 package seal
 
 import (
@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -19,12 +20,12 @@ const SecretSize = 32
 
 const idSize = 4
 
-// ErrOpen means that a sealed value was not sealed with a secret at hand, for
-// this purpose and these bindings, or was changed since.
-var ErrOpen = errors.New("sealed value does not open")
+// ErrOpen means that a value was sealed with an unknown secret, or for another purpose or
+// other bindings, or was changed since.
+var ErrOpen = errors.New("stored data cannot be decrypted with BRIDGE_SECRET or BRIDGE_SECRET_OLD")
 
-// A Sealer seals with the newest secret and opens with either. It can be used by
-// many goroutines at once.
+// A Sealer seals with the newest secret, and opens with the newest and the old one. It is
+// safe for concurrent use.
 type Sealer struct {
 	keys []*key // newest first
 }
@@ -36,8 +37,8 @@ type key struct {
 	macs   sync.Map // purpose to the key of its hashes
 }
 
-// New returns a Sealer. The old secret is the one used before the secret was
-// changed; nil means none.
+// New returns a Sealer. Both secrets have SecretSize bytes. old is the previous secret; nil
+// means none.
 func New(secret, old []byte) (*Sealer, error) {
 	s := &Sealer{}
 	for _, secret := range [][]byte{secret, old} {
@@ -45,7 +46,7 @@ func New(secret, old []byte) (*Sealer, error) {
 			continue
 		}
 		if len(secret) != SecretSize {
-			return nil, fmt.Errorf("a secret has %d bytes, not %d", SecretSize, len(secret))
+			return nil, fmt.Errorf("the secret must have %d bytes; it has %d", SecretSize, len(secret))
 		}
 		k := &key{secret: append([]byte(nil), secret...)}
 		copy(k.id[:], k.derive("key id", idSize))
@@ -54,17 +55,16 @@ func New(secret, old []byte) (*Sealer, error) {
 	return s, nil
 }
 
-// Seal encrypts plain. It opens again only for the same purpose, which also has
-// its own key, and the same bindings. The result is the id of the secret, a
-// random nonce, and AES-256-GCM's output; id, purpose and bindings are
-// authenticated with it.
+// Seal encrypts plain. Open needs the same purpose, which has a key of its own, and the same
+// bindings. The result is the id of the secret, a random nonce, and the output of AES-256-GCM,
+// which also authenticates the id, the purpose and the bindings.
 func (s *Sealer) Seal(purpose string, plain []byte, bindings ...string) []byte {
 	k := s.keys[0]
 	out := append(make([]byte, 0, idSize+len(plain)+28), k.id[:]...)
 	return k.aead(purpose).Seal(out, nil, plain, k.associated(purpose, bindings))
 }
 
-// Open decrypts what Seal returned. Its only error is ErrOpen.
+// Open decrypts a result of Seal. Its only error is ErrOpen.
 func (s *Sealer) Open(purpose string, sealed []byte, bindings ...string) ([]byte, error) {
 	if len(sealed) < idSize {
 		return nil, ErrOpen
@@ -81,8 +81,20 @@ func (s *Sealer) Open(purpose string, sealed []byte, bindings ...string) ([]byte
 	return nil, ErrOpen
 }
 
-// Sums returns the keyed hash of the parts under the newest secret and under
-// the old one, which is the same hash where there is no old one.
+// Newest reports whether the result of Seal was made with the newest secret. It does not check
+// the rest of the value.
+func (s *Sealer) Newest(sealed []byte) bool {
+	return len(sealed) >= idSize && [idSize]byte(sealed) == s.keys[0].id
+}
+
+// Knows reports whether the result of Seal was made with the newest or the old secret. It does
+// not check the rest of the value.
+func (s *Sealer) Knows(sealed []byte) bool {
+	return len(sealed) >= idSize && slices.ContainsFunc(s.keys, func(k *key) bool { return [idSize]byte(sealed) == k.id })
+}
+
+// Sums returns the keyed hashes of the parts with the newest secret and with the old one.
+// Both are equal if there is no old secret.
 func (s *Sealer) Sums(purpose string, parts ...string) (sum, old []byte) {
 	sum = s.keys[0].sum(purpose, parts)
 	if len(s.keys) == 1 {
@@ -105,7 +117,8 @@ func (k *key) associated(purpose string, bindings []string) []byte {
 	return prefixed(prefixed(append([]byte(nil), k.id[:]...), purpose), bindings...)
 }
 
-// prefixed appends parts so that no two lists of parts look the same.
+// prefixed appends each part after its length, so that no two lists of parts have the same
+// encoding.
 func prefixed(b []byte, parts ...string) []byte {
 	for _, p := range parts {
 		b = append(binary.BigEndian.AppendUint64(b, uint64(len(p))), p...)
@@ -119,7 +132,7 @@ func (k *key) aead(purpose string) cipher.AEAD {
 	}
 	block, err := aes.NewCipher(k.derive("seal "+purpose, 32))
 	if err != nil {
-		panic(err) // a key of 32 bytes is always right
+		panic(err) // a key of 32 bytes is always valid
 	}
 	a, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {
@@ -132,7 +145,7 @@ func (k *key) aead(purpose string) cipher.AEAD {
 func (k *key) derive(info string, n int) []byte {
 	b, err := hkdf.Key(sha256.New, k.secret, nil, "cobrowse-bridge "+info, n)
 	if err != nil {
-		panic(err) // only a length beyond HKDF's limit fails
+		panic(err) // HKDF fails only if n is too large
 	}
 	return b
 }

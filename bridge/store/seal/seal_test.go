@@ -24,7 +24,7 @@ func sealer(t testing.TB, secret, old []byte) *Sealer {
 	return s
 }
 
-func TestOnlyWhatWasSealedForAPurposeOpensForIt(t *testing.T) {
+func TestASealedValueOpensOnlyForItsPurpose(t *testing.T) {
 	t.Parallel()
 	s := sealer(t, secretA, nil)
 	for _, plain := range []string{"", "x", strings.Repeat("long ", 1000)} {
@@ -33,14 +33,14 @@ func TestOnlyWhatWasSealedForAPurposeOpensForIt(t *testing.T) {
 			t.Errorf("Open = %q, %v", got, err)
 		}
 		if bytes.Equal(sealed, s.Seal("purpose", []byte(plain), "connector", "id")) {
-			t.Error("sealed twice the same way")
+			t.Error("two sealed values are equal")
 		}
 		for name, open := range map[string]func() ([]byte, error){
-			"another purpose":       func() ([]byte, error) { return s.Open("other", sealed, "connector", "id") },
-			"another connector":     func() ([]byte, error) { return s.Open("purpose", sealed, "connector2", "id") },
-			"no binding":            func() ([]byte, error) { return s.Open("purpose", sealed) },
-			"bindings run together": func() ([]byte, error) { return s.Open("purpose", sealed, "connectori", "d") },
-			"another secret":        func() ([]byte, error) { return sealer(t, secretB, nil).Open("purpose", sealed, "connector", "id") },
+			"another purpose":   func() ([]byte, error) { return s.Open("other", sealed, "connector", "id") },
+			"another connector": func() ([]byte, error) { return s.Open("purpose", sealed, "connector2", "id") },
+			"no binding":        func() ([]byte, error) { return s.Open("purpose", sealed) },
+			"joined bindings":   func() ([]byte, error) { return s.Open("purpose", sealed, "connectori", "d") },
+			"another secret":    func() ([]byte, error) { return sealer(t, secretB, nil).Open("purpose", sealed, "connector", "id") },
 		} {
 			if _, err := open(); !errors.Is(err, ErrOpen) {
 				t.Errorf("%s: %v", name, err)
@@ -49,7 +49,7 @@ func TestOnlyWhatWasSealedForAPurposeOpensForIt(t *testing.T) {
 	}
 }
 
-func TestEveryChangedBitIsNoticed(t *testing.T) {
+func TestAChangedBitIsRefused(t *testing.T) {
 	t.Parallel()
 	s := sealer(t, secretA, secretB)
 	sealed := s.Seal("purpose", []byte("plain"))
@@ -79,10 +79,10 @@ func TestAnOldSecretOpensAndTheNewOneSeals(t *testing.T) {
 	sumA, _ := before.Sums("p", "a", "b")
 	sumB, old := between.Sums("p", "a", "b")
 	if !bytes.Equal(old, sumA) || bytes.Equal(sumB, sumA) {
-		t.Error("the old hash is not the old secret's")
+		t.Error("the old hash is not that of the old secret")
 	}
 	if other, _ := before.Sums("p", "ab", ""); bytes.Equal(other, sumA) {
-		t.Error("parts run together")
+		t.Error("the hash ignores where parts end")
 	}
 }
 
@@ -90,14 +90,14 @@ func TestSecretsHave32Bytes(t *testing.T) {
 	t.Parallel()
 	for _, secrets := range [][2][]byte{{nil, nil}, {secretA[1:], nil}, {nil, secretA}, {secretA, {}}, {secretA, secretB[1:]}} {
 		if _, err := New(secrets[0], secrets[1]); err == nil {
-			t.Errorf("%d and %d bytes were taken", len(secrets[0]), len(secrets[1]))
+			t.Errorf("%d and %d bytes were accepted", len(secrets[0]), len(secrets[1]))
 		}
 	}
 }
 
-// TestWhatWasSealedBeforeStillOpens reads what earlier releases have sealed:
-// purpose, bindings, plain and sealed in hex.
-func TestWhatWasSealedBeforeStillOpens(t *testing.T) {
+// testdata/vectors.txt has values that earlier releases sealed: purpose, bindings, plain text, and
+// the sealed value in hex.
+func TestValuesOfEarlierReleasesOpen(t *testing.T) {
 	t.Parallel()
 	f, err := os.Open("testdata/vectors.txt")
 	if err != nil {
@@ -121,7 +121,7 @@ func TestWhatWasSealedBeforeStillOpens(t *testing.T) {
 	}
 }
 
-// Nothing opens but what was sealed: here one value, of the vectors.
+// FuzzOpen checks that only the sealed value, which is one of the vectors, can be opened.
 func FuzzOpen(f *testing.F) {
 	s := sealer(f, secretA, secretB)
 	sealed, err := hex.DecodeString("8311840dbcc89db97749d20eac2dcae3f8b212c4d2ac3d7a4b503c351914fae70796ff")

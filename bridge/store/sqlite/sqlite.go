@@ -1,9 +1,7 @@
-// Package sqlite keeps the store in one SQLite file on a local disk, for one
-// process.
+// Package sqlite implements engine.Engine with one SQLite file on a local disk, for one process.
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -13,16 +11,15 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
-	driver "modernc.org/sqlite"
 	code "modernc.org/sqlite/lib"
 
 	"cobrowse-bridge/bridge/store/engine"
@@ -31,54 +28,70 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// A crash leaves jobs marked as running, posts as held, and a leader that nobody
-// elected since. The lock file proves that none of it is true any more.
+// After a crash, jobs are still marked as running, posts as leased, and River has a leader
+// that no longer exists. The process that holds the lock file may reset all of them.
 const (
 	QueryRecoverJobs   = `UPDATE river_job SET state = 'available' WHERE state = 'running'`
 	QueryRecoverPosts  = `UPDATE posts SET leased = 0 WHERE leased > 0`
 	QueryRecoverLeader = `DELETE FROM river_leader WHERE name = 'default'`
 )
 
-const readers = 4
+const (
+	readers = 4
+
+	// pollInterval is how often River looks for jobs for which no alarm rings.
+	pollInterval = time.Second
+
+	// lockWait is how long a statement waits for a lock of another process. It is short,
+	// because all writers of this process wait for their connection one after the other.
+	// Write tries again until its context ends.
+	lockWait = time.Second
+)
 
 // DB is an open SQLite file.
 type DB struct {
+	path   string
 	lock   *flock.Flock
 	writer *sql.DB // one connection: SQLite has one writer at a time
 	reader *sql.DB // read-only
-	driver *riversqlite.Driver
-	insert *river.Client[*sql.Tx]
+	log    *slog.Logger
+	// identity is nil for a database that was opened Beside.
+	identity  *identity
+	unwritten atomic.Bool // the head file is older than the database
+	headTimer *time.Timer // calls writeHead
+	headMu    sync.Mutex
+	driver    engine.Alarmed[*sql.Tx]
+	insert    *river.Client[*sql.Tx]
 }
 
-// Open opens the file that url names ("sqlite:path"), creating it with mode
-// 0600, and its directory with mode 0700, if need be. It fails with
-// engine.ErrInUse while another process has the file open, unless c.Beside is set:
-// then the file has to exist, and is left as a crash may have left it.
+// Open opens the file of url ("sqlite:path"). If there is none, it creates it with mode
+// 0600, and logs that. It fails with engine.ErrInUse while another process
+// has the file open. With c.Beside the file must exist and may be in use, and Open does not
+// reset what a crash left.
 func Open(ctx context.Context, url string, c engine.Config) (_ engine.Engine, err error) {
-	path, _ := strings.CutPrefix(url, "sqlite:")
-	path, _ = strings.CutPrefix(path, "//")
-	if path == "" || path == ":memory:" {
-		return nil, errors.New("sqlite: name a file, as in sqlite:bridge.db")
+	path, err := pathOf(url)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: BRIDGE_DATABASE %w", err)
 	}
-	if path, err = filepath.Abs(path); err != nil {
-		return nil, fmt.Errorf("sqlite: %w", err)
-	}
-	db := &DB{}
+	db := &DB{driver: engine.Alarmed[*sql.Tx]{Alarm: &engine.Alarm{}}}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("sqlite %s: %w", path, cmp.Or(damaged(err), err))
+			err = fmt.Errorf("sqlite %s: %w", path, explain(err))
 			_ = db.Close()
 		}
 	}()
+	db.path, db.log = path, c.Log
 	db.lock = flock.New(path+".lock", flock.SetPermissions(0o600))
-	prepare := db.take
-	if c.Beside {
-		prepare = db.join
+	prepare := db.openAlone
+	if c.Look {
+		prepare = db.openToLook
+	} else if c.Beside {
+		prepare = db.openBeside
 	}
-	if err := prepare(ctx, path, c.Log); err != nil {
+	if err := prepare(ctx, c.Log); err != nil {
 		return nil, err
 	}
-	db.reader = connect(path, "mode=ro&_pragma=query_only(1)", readers)
+	db.reader = connect(path, "mode=ro&_pragma=query_only(1)", lockWait, readers)
 	c.Insert.Test.Time = clock{}
 	if db.insert, err = river.NewClient(db.driver, c.Insert); err != nil {
 		return nil, err
@@ -86,43 +99,87 @@ func Open(ctx context.Context, url string, c engine.Config) (_ engine.Engine, er
 	return db, nil
 }
 
-// take makes this process the one that works with the file.
-func (db *DB) take(ctx context.Context, path string, log *slog.Logger) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
+// openAlone locks, opens and migrates the file for the one process that works with it.
+func (db *DB) openAlone(ctx context.Context, log *slog.Logger) error {
 	if locked, err := db.lock.TryLock(); err != nil {
 		return err
 	} else if !locked {
-		return fmt.Errorf("%w: stop the other bridge, or use a postgres:// database for several at once", engine.ErrInUse)
+		return fmt.Errorf("%w: stop the other bridge, or use a postgres:// database to run several", engine.ErrInUse)
 	}
-	if err := private(path); err != nil {
+	if err := private(db.path); err != nil {
 		return err
 	}
-	files, err := db.openWriter(ctx, path)
+	files, err := db.openWriter(ctx)
 	if err != nil {
 		return err
 	}
-	if err := engine.Migrate(ctx, goose.DialectSQLite3, db.writer, files, db.driver, log); err != nil {
+	if err := db.checkSmall(ctx); err != nil {
+		return err
+	}
+	if err := db.checkHead(ctx); err != nil {
+		return err
+	}
+	if err := engine.Migrate(ctx, goose.DialectSQLite3, db.writer, files, db.driver, log.With("database", db.path)); err != nil {
 		return err
 	}
 	for _, q := range []string{QueryRecoverJobs, QueryRecoverPosts, QueryRecoverLeader} {
 		if _, err := db.writer.ExecContext(ctx, q); err != nil {
-			return fmt.Errorf("recover jobs: %w", err)
+			return fmt.Errorf("recover after a crash: %w", err)
 		}
+	}
+	if db.identity, err = newIdentity(db.path); err != nil {
+		return err
+	}
+	db.headTimer = time.AfterFunc(headEvery, db.writeHead)
+	db.unwritten.Store(true)
+	return nil
+}
+
+// checkedAtStart is the largest file that is checked before the start, which takes about a
+// second. A larger one is checked only by Check, while the bridge runs.
+const checkedAtStart = 1 << 30
+
+func (db *DB) checkSmall(ctx context.Context) error {
+	if info, err := os.Stat(db.path); err != nil || info.Size() > checkedAtStart {
+		return err
+	}
+	return quickCheck(ctx, db.writer)
+}
+
+// Check implements engine.Engine.
+func (db *DB) Check(ctx context.Context) error { return quickCheck(ctx, db.reader) }
+
+// quickCheck reads every page of the database, and returns an error that wraps engine.ErrLost
+// if one is damaged.
+func quickCheck(ctx context.Context, on *sql.DB) error {
+	var result string
+	if err := on.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&result); err != nil {
+		return explain(err)
+	}
+	if result != "ok" {
+		return fmt.Errorf("%w: %s: %s", engine.ErrLost, faults[code.SQLITE_CORRUPT].advice, result)
 	}
 	return nil
 }
 
-// join opens the file beside the process that works with it, if there is one.
-// Only where there is none may it change the tables.
-func (db *DB) join(ctx context.Context, path string, log *slog.Logger) error {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return errors.New("there is no such file: start the bridge once, or name the file that it uses in BRIDGE_DATABASE")
+// openToLook opens the file and does not create or migrate tables.
+func (db *DB) openToLook(ctx context.Context, _ *slog.Logger) error {
+	if _, err := os.Stat(db.path); err != nil {
+		return err
+	}
+	_, err := db.openWriter(ctx)
+	return err
+}
+
+// openBeside opens the file while another process may work with it. It migrates the file
+// only if no other process does.
+func (db *DB) openBeside(ctx context.Context, log *slog.Logger) error {
+	if _, err := os.Stat(db.path); errors.Is(err, fs.ErrNotExist) {
+		return errors.New("there is no such file: start the bridge once, or set BRIDGE_DATABASE to the file that it uses")
 	} else if err != nil {
 		return err
 	}
-	files, err := db.openWriter(ctx, path)
+	files, err := db.openWriter(ctx)
 	if err != nil {
 		return err
 	}
@@ -133,27 +190,26 @@ func (db *DB) join(ctx context.Context, path string, log *slog.Logger) error {
 	if locked, err := db.lock.TryLock(); err != nil {
 		return err
 	} else if !locked {
-		return fmt.Errorf("%w, which is of another release: use the command of that release, or restart the bridge with this one", engine.ErrInUse)
+		return fmt.Errorf("%w of another release: use the command of that release, or restart the bridge with this one", engine.ErrInUse)
 	}
-	return errors.Join(engine.Migrate(ctx, goose.DialectSQLite3, db.writer, files, db.driver, log), db.lock.Unlock())
+	return errors.Join(engine.Migrate(ctx, goose.DialectSQLite3, db.writer, files, db.driver, log.With("database", db.path)), db.lock.Unlock())
 }
 
-// openWriter opens the connection that writes, and finds the migrations for it.
-// What is deleted is overwritten with zeros, always: pages that were freed before
-// somebody is erased would otherwise keep them. It costs nothing that can be
-// measured.
-func (db *DB) openWriter(ctx context.Context, path string) (files fs.FS, err error) {
+// openWriter opens the connection that writes, and returns the migrations. secure_delete
+// overwrites deleted rows with zeros, so that no free page keeps data of an erased person. Its
+// cost is too small to measure.
+func (db *DB) openWriter(ctx context.Context) (files fs.FS, err error) {
 	const options = "_txlock=immediate&_pragma=secure_delete(ON)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)&_pragma=wal_autocheckpoint(4000)"
-	db.writer = connect(path, options, 1)
+	db.writer = connect(db.path, options, lockWait, 1)
 	if err := durable(ctx, db.writer); err != nil {
 		return nil, err
 	}
-	db.driver = riversqlite.New(db.writer)
+	db.driver.Driver = riversqlite.New(db.writer)
 	return fs.Sub(migrations, "migrations")
 }
 
-// private makes the file if there is none, and readable by nobody else. SQLite
-// gives the files beside it the same mode.
+// private creates the file if it does not exist, and sets its mode to 0600. SQLite gives the
+// files beside it the same mode.
 func private(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -162,16 +218,18 @@ func private(path string) error {
 	return errors.Join(f.Chmod(0o600), f.Close())
 }
 
-func connect(path, options string, conns int) *sql.DB {
-	dsn := url.URL{Scheme: "file", Path: path, RawQuery: "_pragma=busy_timeout(5000)&" + options}
+// connect opens the file. A statement that finds it locked by another connection waits up to
+// wait.
+func connect(path, options string, wait time.Duration, conns int) *sql.DB {
+	dsn := url.URL{Scheme: "file", Path: path, RawQuery: fmt.Sprintf("_pragma=busy_timeout(%d)&%s", wait.Milliseconds(), options)}
 	db := sql.OpenDB(file{dsn.String()})
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	return db
 }
 
-// durable refuses settings under which a power cut takes back what was
-// committed (sqlite.org/pragma.html, synchronous: 2 is FULL).
+// durable refuses settings with which a power cut can lose committed data
+// (sqlite.org/pragma.html, synchronous: 2 is FULL).
 func durable(ctx context.Context, db *sql.DB) error {
 	var synchronous int
 	var journal string
@@ -182,33 +240,43 @@ func durable(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	if synchronous != 2 || journal != "wal" {
-		return fmt.Errorf("refusing to run with synchronous=%d and journal_mode=%s: the file must be on a local disk that allows 2 and wal", synchronous, journal)
-	}
-	return nil
-}
-
-// damaged explains an error of a file that is not, or no longer, a database.
-func damaged(err error) error {
-	if e, ok := errors.AsType[*driver.Error](err); ok {
-		switch e.Code() & 0xff {
-		case code.SQLITE_CORRUPT, code.SQLITE_NOTADB:
-			return fmt.Errorf("the file is damaged or no SQLite database; move it away and restore a backup: %w", err)
-		}
+		return fmt.Errorf("refusing to run with synchronous=%d and journal_mode=%s: put the file on a local disk that supports synchronous=2 and journal_mode=wal", synchronous, journal)
 	}
 	return nil
 }
 
 // Write implements engine.Engine.
 func (db *DB) Write(ctx context.Context, f func(context.Context, engine.Tx) error) error {
-	t, err := db.writer.BeginTx(ctx, nil)
+	t, err := db.begin(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", engine.ErrUnavailable, explain(err))
 	}
 	defer t.Rollback()
-	if err := f(unwatched(ctx), &tx{queries{t}, t, db.insert}); err != nil {
-		return err
+	jobs := &tx{queries: queries{t}, tx: t, insert: db.insert}
+	if err := f(withoutCancel(ctx), jobs); err != nil {
+		return failure(ctx, err)
 	}
-	return t.Commit()
+	if db.identity != nil {
+		if err := db.identity.check(); err != nil {
+			return err
+		}
+	}
+	if err := t.Commit(); err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrFailed, explain(err))
+	}
+	db.changed()
+	db.driver.RingAll(jobs.due)
+	return nil
+}
+
+// begin waits until ctx ends while another process holds the lock to write.
+func (db *DB) begin(ctx context.Context) (*sql.Tx, error) {
+	for {
+		t, err := db.writer.BeginTx(ctx, nil)
+		if codeOf(err) != code.SQLITE_BUSY || ctx.Err() != nil {
+			return t, err
+		}
+	}
 }
 
 // Query implements engine.Reader.
@@ -230,7 +298,7 @@ type queries struct {
 }
 
 func (q queries) Query(ctx context.Context, query string, args ...any) (engine.Rows, error) {
-	r, err := q.on.QueryContext(unwatched(ctx), dialect(query), args...)
+	r, err := q.on.QueryContext(withoutCancel(ctx), dialect(query), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +306,7 @@ func (q queries) Query(ctx context.Context, query string, args ...any) (engine.R
 }
 
 func (q queries) QueryRow(ctx context.Context, query string, args ...any) engine.Row {
-	return q.on.QueryRowContext(unwatched(ctx), dialect(query), args...)
+	return q.on.QueryRowContext(withoutCancel(ctx), dialect(query), args...)
 }
 
 // Jobs implements engine.Engine.
@@ -246,22 +314,27 @@ func (db *DB) Jobs(ctx context.Context, p *river.JobListParams) (*river.JobListR
 	return db.insert.JobList(ctx, p)
 }
 
-// scrubWait is how long Scrub waits for those who are reading.
-const scrubWait = 10 * time.Second
+const (
+	// removeWait is how long RemoveDeletedData waits for readers.
+	removeWait = 10 * time.Second
+	// removeLock is how long it waits for them at a time. Nobody can write meanwhile.
+	removeLock = 100 * time.Millisecond
+)
 
-// Scrub implements engine.Engine. Deleted rows are zeros in the file already; here
-// the log of what was written before is emptied into it.
-func (db *DB) Scrub(ctx context.Context) error {
-	for deadline := time.Now().Add(scrubWait); ; {
+// RemoveDeletedData implements engine.Engine. In the file itself deleted rows are zeros already. It
+// empties the write-ahead log into it.
+func (db *DB) RemoveDeletedData(ctx context.Context) error {
+	own := connect(db.path, "_pragma=synchronous(FULL)", removeLock, 1)
+	defer func() { _ = own.Close() }()
+	for deadline := time.Now().Add(removeWait); ; {
 		var busy, frames, moved int
-		if err := db.writer.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
+		if err := own.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil && codeOf(err) != code.SQLITE_BUSY {
 			return err
-		}
-		if busy == 0 {
+		} else if err == nil && busy == 0 {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return errors.New("the file beside the database that ends in -wal is being read and still holds what was deleted: run the command again")
+			return errors.New("the -wal file of the database is in use and still contains deleted data: run the command again")
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
@@ -274,11 +347,12 @@ func (db *DB) Scrub(ctx context.Context) error {
 // Work implements engine.Engine.
 func (db *DB) Work(ctx context.Context, c *river.Config) error {
 	c.Test.Time = clock{}
+	c.FetchPollInterval = pollInterval
 	return engine.Work(ctx, db.driver, c)
 }
 
-// clock has River go by this process's clock instead of SQLite's own. They are
-// one and the same outside of a synctest bubble.
+// clock makes River use the process's clock instead of SQLite's. They differ only in a
+// synctest bubble.
 type clock struct{}
 
 func (clock) Now() time.Time { return time.Now() }
@@ -291,11 +365,16 @@ func (clock) NowOrNil() *time.Time {
 // Close implements engine.Engine.
 func (db *DB) Close() error {
 	var errs []error
+	if db.headTimer != nil {
+		db.headTimer.Stop()
+		db.writeHead()
+	}
 	for _, pool := range []*sql.DB{db.reader, db.writer} {
 		if pool != nil {
 			errs = append(errs, pool.Close())
 		}
 	}
+	errs = append(errs, db.identity.close())
 	if db.lock != nil {
 		errs = append(errs, db.lock.Close())
 	}
@@ -306,6 +385,7 @@ type tx struct {
 	queries
 	tx     *sql.Tx
 	insert *river.Client[*sql.Tx]
+	due    engine.Due
 }
 
 func (t *tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
@@ -317,12 +397,18 @@ func (t *tx) Exec(ctx context.Context, query string, args ...any) (int64, error)
 }
 
 func (t *tx) InsertJobs(ctx context.Context, jobs []river.InsertManyParams) error {
+	for _, j := range jobs {
+		t.due.Add(j.InsertOpts.Queue, j.InsertOpts.ScheduledAt)
+	}
 	_, err := t.insert.InsertManyFastTx(ctx, t.tx, jobs)
 	return err
 }
 
 func (t *tx) RetryJob(ctx context.Context, id int64) error {
-	_, err := t.insert.JobRetryTx(ctx, t.tx, id)
+	j, err := t.insert.JobRetryTx(ctx, t.tx, id)
+	if err == nil {
+		t.due.Add(j.Queue, time.Time{})
+	}
 	return err
 }
 
@@ -330,9 +416,9 @@ type rows struct{ *sql.Rows }
 
 func (r rows) Close() { r.Rows.Close() }
 
-// dialect turns $1 into ?1, for to SQLite $1 is a name and takes its number from
-// where it first appears, and leaves out FOR UPDATE, since the one writer there is
-// locks everything, and COLLATE "C", which is how SQLite compares. There are a few dozen queries.
+// dialect translates a query for SQLite. It replaces $1 by ?1, because SQLite numbers $ names
+// by their first use. It removes FOR UPDATE, because the single writer locks everything, and
+// COLLATE "C", which is SQLite's default. It keeps the results, since there are few queries.
 func dialect(query string) string {
 	if d, ok := dialects.Load(query); ok {
 		return d.(string)

@@ -1,7 +1,7 @@
-// Package chatvisortest is a Chatvisor in memory, for tests and for the demo. What
-// the vendor documents it does as documented (developers.chatvisor.com). The steps
-// of which the path is not documented are at odd paths, drawn for each service, so
-// that nothing works by a guess: only the rules that it gives lead to them.
+// Package chatvisortest is a Chatvisor in memory, for tests and for the demo. It behaves
+// as the vendor documents (developers.chatvisor.com). The steps whose paths are not
+// documented have random paths, which only the rules from Service.Rules contain, so that
+// a guessed path fails. Open this file first.
 package chatvisortest
 
 import (
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Prefix is where the API begins.
+// Prefix is the path of the API.
 const Prefix = "/rest/v1"
 
 // The statuses of a conversation.
@@ -28,16 +28,15 @@ const (
 	Unresolved = "UNRESOLVED"
 )
 
-// A Customer has one conversation.
+// A Customer is a customer with one conversation.
 type Customer struct {
 	ID, ExternalID, Name, Email string
 	Labels                      []string
-	// Bare leaves labels and external id out of what is told of the customer while
-	// there are none.
-	Bare bool
+	// OmitEmpty omits labels and external id from the answer while they are empty.
+	OmitEmpty bool
 }
 
-// An Agent is an account.
+// An Agent is an agent's account.
 type Agent struct{ ID, Email, Firstname, Lastname string }
 
 // A Hook is one call of a webhook.
@@ -46,7 +45,7 @@ type Hook struct {
 	Body  []byte
 }
 
-// A Request is one that the service got. Its token is not kept.
+// A Request is a request that the service received, without its token.
 type Request struct {
 	At           time.Time
 	Method, Path string
@@ -60,33 +59,33 @@ type conversation struct {
 
 // A Service is a tenant. It is an http.Handler.
 type Service struct {
-	// Token is what every request needs, in the header or the query.
+	// Token must be in every request, in the header or the query.
 	Token string
-	// Site is what agents' addresses begin with; empty means https://app.chatvisor.com.
+	// Site is the start of agents' chat addresses; empty means https://app.chatvisor.com.
 	Site string
-	// Relabel says what becomes of a customer's labels when some are sent; nil means
-	// that these replace them, which is the worse of what a real one may do.
+	// Relabel returns a customer's new labels when some are sent. Nil means that those
+	// replace the old ones, the worse of the two ways that are possible.
 	Relabel func(old, sent []string) []string
 
-	odd string
+	prefix string
 
-	mu        sync.Mutex
-	customers []*conversation
-	agents    []Agent
-	visible   bool
-	minted    []string
-	requests  []Request
-	strange   []string
+	mu         sync.Mutex
+	customers  []*conversation
+	agents     []Agent
+	visible    bool
+	minted     []string
+	requests   []Request
+	unexpected []string
 }
 
 // New makes a tenant without customers.
 func New(token string) *Service {
-	return &Service{Token: token, visible: true, odd: "q" + rand.Text()[:8]}
+	return &Service{Token: token, visible: true, prefix: "q" + rand.Text()[:8]}
 }
 
-// Rules are what an operator would write for this service.
+// Rules returns the file that an operator would write for this service.
 func (s *Service) Rules() string {
-	return strings.NewReplacer("ODD", s.odd).Replace(`
+	return strings.NewReplacer("ODD", s.prefix).Replace(`
 external_id_path: [profile.own.key]
 name_path: [profile.called]
 email_path: [profile.mail]
@@ -117,31 +116,30 @@ endpoints:
 `)
 }
 
-// AddCustomer makes a customer who has written nothing yet.
+// AddCustomer adds a customer who has written nothing yet.
 func (s *Service) AddCustomer(c Customer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.customers = append(s.customers, &conversation{Customer: c})
 }
 
-// AddAgent makes an account that somebody else made.
+// AddAgent adds an account, as if a person made it in Chatvisor.
 func (s *Service) AddAgent(a Agent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.agents = append(s.agents, a)
 }
 
-// SetAgents makes the accounts those that are given: somebody worked on them by
-// hand.
+// SetAgents replaces all accounts, as if a person changed them in Chatvisor.
 func (s *Service) SetAgents(all ...Agent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.agents = slices.Clone(all)
 }
 
-// Write is a message of a customer's. It makes the conversation unread and gives
-// the webhooks that this calls: new-conversation for one that began or was done,
-// status-change if the status is another, and new-message.
+// Write adds a message of a customer, which makes the conversation unread. It returns
+// the webhooks that follow: new-conversation if the conversation is new or was done,
+// status-change if the status changed, and new-message.
 func (s *Service) Write(customer, text string) []Hook {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,7 +156,7 @@ func (s *Service) Write(customer, text string) []Hook {
 	return append(hooks, Hook{"new-message", encode(object{"customerId": c.ID, "text": text})})
 }
 
-// SetStatus is what an agent does, and gives the webhooks that this calls.
+// SetStatus sets the status, as an agent does, and returns the webhooks that follow.
 func (s *Service) SetStatus(customer, status string) []Hook {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,7 +168,7 @@ func (s *Service) SetStatus(customer, status string) []Hook {
 	return []Hook{{"status-change", c.body()}}
 }
 
-// Call calls webhooks, all at once, at the address that ends before the event.
+// Call sends webhooks, all at once, to address and the name of the event.
 func Call(ctx context.Context, client *http.Client, address string, hooks ...Hook) error {
 	results := make(chan error, len(hooks))
 	for _, h := range hooks {
@@ -200,14 +198,14 @@ func Call(ctx context.Context, client *http.Client, address string, hooks ...Hoo
 	return failed
 }
 
-// Labels are those that a customer has.
+// Labels returns a customer's labels.
 func (s *Service) Labels(customer string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.find(customer).Labels)
 }
 
-// ExternalID is the id that a customer is known by.
+// ExternalID returns a customer's external id; empty if there is none.
 func (s *Service) ExternalID(customer string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -221,33 +219,32 @@ func (s *Service) Visible() bool {
 	return s.visible
 }
 
-// Agents are the accounts there are.
+// Agents returns all accounts.
 func (s *Service) Agents() []Agent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.agents)
 }
 
-// Minted are the tokens and the addresses of agents that were given out.
+// Minted returns the tokens and chat addresses that were created.
 func (s *Service) Minted() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.minted)
 }
 
-// Requests are all that came.
+// Requests returns all requests.
 func (s *Service) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.requests)
 }
 
-// Strange are the requests for what neither the vendor documents nor the rules
-// name. There must be none.
-func (s *Service) Strange() []string {
+// Unexpected returns the requests to paths that are neither documented nor in the rules.
+func (s *Service) Unexpected() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.strange)
+	return slices.Clone(s.unexpected)
 }
 
 type object map[string]any
@@ -260,7 +257,7 @@ func encode(v any) []byte {
 	return data
 }
 
-// find gives a customer, whom it makes if need be.
+// find returns a customer, and adds one if there is none.
 func (s *Service) find(id string) *conversation {
 	for _, c := range s.customers {
 		if c.ID == id {
@@ -272,7 +269,7 @@ func (s *Service) find(id string) *conversation {
 	return c
 }
 
-// body is the Conversation object.
+// body returns the Conversation object of the vendor's webhooks.
 func (c *conversation) body() []byte {
 	return encode(object{
 		"customerId": c.ID, "status": c.status, "lastMessage": object{"text": c.last},
@@ -280,7 +277,7 @@ func (c *conversation) body() []byte {
 	})
 }
 
-// ServeHTTP is the REST API.
+// ServeHTTP serves the REST API.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var body bytes.Buffer
 	_, _ = body.ReadFrom(http.MaxBytesReader(w, r.Body, 1<<20))
@@ -300,8 +297,8 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
-	if len(parts) < 2 || parts[0] != s.odd || !s.oddly(w, r, parts[1:], body.Bytes()) {
-		s.strange = append(s.strange, r.Method+" "+r.URL.Path)
+	if len(parts) < 2 || parts[0] != s.prefix || !s.serveStep(w, r, parts[1:], body.Bytes()) {
+		s.unexpected = append(s.unexpected, r.Method+" "+r.URL.Path)
 		answer(w, http.StatusNotFound, object{"error": "no such route"})
 	}
 }

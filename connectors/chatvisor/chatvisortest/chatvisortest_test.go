@@ -23,7 +23,7 @@ func ask(s *chatvisortest.Service, path, header string) (int, string) {
 	return rec.Code, strings.TrimSpace(rec.Body.String())
 }
 
-func TestOnlyATokenOpensAndOnlyWhatIsDocumentedIsKnown(t *testing.T) {
+func TestOnlyDocumentedRequestsWithATokenAreAnswered(t *testing.T) {
 	t.Parallel()
 	s := chatvisortest.New(token)
 	for i := range 3 {
@@ -49,15 +49,15 @@ func TestOnlyATokenOpensAndOnlyWhatIsDocumentedIsKnown(t *testing.T) {
 			t.Errorf("%s is answered %d %s, want %d %s", c.path, status, body, c.status, c.body)
 		}
 	}
-	if strange := s.Strange(); !slices.Equal(strange, []string{"GET " + list + "/a", "GET " + chatvisortest.Prefix + "/conversation"}) {
-		t.Errorf("strange: %q", strange)
+	if strange := s.Unexpected(); !slices.Equal(strange, []string{"GET " + list + "/a", "GET " + chatvisortest.Prefix + "/conversation"}) {
+		t.Errorf("unexpected requests: %q", strange)
 	}
 	if chatvisortest.New(token).Rules() == s.Rules() {
-		t.Error("two tenants have their steps at the same paths: they could be known by heart")
+		t.Error("two tenants have the same random paths")
 	}
 }
 
-func TestHooksComeAsTheVendorSays(t *testing.T) {
+func TestHooksAreSentAsTheVendorDocuments(t *testing.T) {
 	t.Parallel()
 	s := chatvisortest.New(token)
 	for _, c := range []struct {
@@ -69,10 +69,10 @@ func TestHooksComeAsTheVendorSays(t *testing.T) {
 		{"a first message", s.Write("c-1", "hello"), []string{"new-conversation", "status-change", "new-message"}, chatvisortest.Unread},
 		{"another", s.Write("c-1", "more"), []string{"new-message"}, ""},
 		{"an agent is done", s.SetStatus("c-1", chatvisortest.Done), []string{"status-change"}, chatvisortest.Done},
-		{"and again", s.SetStatus("c-1", chatvisortest.Done), nil, ""},
+		{"an agent is done again", s.SetStatus("c-1", chatvisortest.Done), nil, ""},
 		{"the customer writes", s.Write("c-1", "wait"), []string{"new-conversation", "status-change", "new-message"}, chatvisortest.Unread},
-		{"an agent looks", s.SetStatus("c-1", chatvisortest.Unresolved), []string{"status-change"}, chatvisortest.Unresolved},
-		{"the customer writes on", s.Write("c-1", "so?"), []string{"status-change", "new-message"}, chatvisortest.Unread},
+		{"an agent opens it", s.SetStatus("c-1", chatvisortest.Unresolved), []string{"status-change"}, chatvisortest.Unresolved},
+		{"the customer writes again", s.Write("c-1", "so?"), []string{"status-change", "new-message"}, chatvisortest.Unread},
 	} {
 		var events []string
 		for _, h := range c.hooks {

@@ -1,162 +1,184 @@
 /*!
- * Co-browse bridge: tells Upscope by which id your site knows its customer, the
- * same that you tell Chatvisor. No cookie, no request, no token.
+ * Co-browse bridge: sends Upscope the id that your site has for its customer, the
+ * same id that you send to Chatvisor. It sets no cookie and makes no request.
  */
-(function (window, document) {
+(function (window) {
   "use strict";
 
-  var wishes = window.CobrowseChatvisor;
-  if (wishes && !Array.isArray(wishes)) return; // the script is here twice
+  // quietly returns what f returns, or undefined if f throws: functions and getters of the
+  // page and of the widgets may throw, and the page must not notice.
+  function quietly(f) {
+    try { return f(); } catch (error) {}
+  }
 
-  var LEFT = "cobrowse_chatvisor_left"; // in localStorage: a customer has left, and the widgets do not know
+  function read(object, name) {
+    return quietly(function () { return object[name]; });
+  }
+
+  var queue = read(window, "CobrowseChatvisor"); // the page's array, nothing, or an element with that id
+  if (read(read(queue, "push"), "cobrowse")) return; // the script runs already
+
+  var KEY = "cobrowse_chatvisor_left"; // localStorage: a log-out whose reset is not done yet
   var id = "", identities = [];
-  var Upscope; // as it was last seen
-  var told; // Upscope has the id
-  var left; // the former customer has yet to be forgotten
-  var met, waiting; // Upscope has been connected; it is not yet as the new visitor
+  var Upscope; // the function that was found last
+  var sent; // Upscope has the id
+  var resetDue; // a log-out happened, and the widgets are not reset yet
+  var wasConnected, reconnecting; // reconnecting: from a reset until the next connection
 
-  // stored reads, writes, or removes with "". Blocked storage holds nothing.
+  // stored reads the value, sets it, or removes it with "". It does nothing if storage is
+  // blocked.
   function stored(value) {
-    try {
-      if (value) window.localStorage.setItem(LEFT, value);
-      else if (value === "") window.localStorage.removeItem(LEFT);
-      else return window.localStorage.getItem(LEFT) || "";
-    } catch (blocked) {}
-    return "";
+    return quietly(function () {
+      if (value) window.localStorage.setItem(KEY, value);
+      else if (value === "") window.localStorage.removeItem(KEY);
+      else return window.localStorage.getItem(KEY);
+    }) || "";
   }
 
-  // CVLoaded may be anybody's function, so that it says nothing about this.
-  function chatvisor() { return window.CV && window.CV.user; }
+  // A site may define CVLoaded itself, so only window.CV shows that Chatvisor is loaded.
+  function chatvisor() { return read(read(window, "CV"), "user"); }
 
-  // What goes wrong in a widget stays there.
+  // upscope calls Upscope and ignores its errors.
   function upscope() {
-    try {
-      window.Upscope.apply(window, arguments);
-    } catch (theirs) {}
+    var command = arguments;
+    quietly(function () { (read(window, "Upscope") || Upscope).apply(window, command); });
   }
 
-  // tell waits for both: an id that only one of them has joins nothing.
-  function tell() {
-    if (!id || left || waiting || !Upscope || !chatvisor()) return;
-    upscope("updateConnection", { integrationIds: [id], identities: [].concat(identities || [], id) });
-    told = true;
+  // send waits for both widgets: an id that only one has finds no customer.
+  function send() {
+    if (!id || resetDue || reconnecting || !Upscope || !chatvisor()) return;
+    var all = quietly(function () { return [].concat(identities || [], id); }) || [id];
+    upscope("updateConnection", { integrationIds: [id], identities: all });
+    sent = true;
   }
 
-  function untell() {
+  function clear() {
     upscope("updateConnection", { integrationIds: null, identities: null });
-    told = false;
+    sent = false;
   }
 
-  // Upscope looks for other chat products during its first ten seconds, and what
-  // it finds replaces the integration ids.
-  var again;
-  function keepTelling() {
-    tell();
-    clearTimeout(again);
-    again = setTimeout(function () {
-      tell();
-      again = setTimeout(tell, 10000);
+  // In its first ten seconds Upscope looks for other chat products. If it finds one, it
+  // replaces the integration ids.
+  var timer;
+  function sendRepeatedly() {
+    send();
+    clearTimeout(timer);
+    timer = setTimeout(function () {
+      send();
+      timer = setTimeout(send, 10000);
     }, 5000);
   }
 
   function connected() {
-    met = true;
-    waiting = false;
-    keepTelling();
+    wasConnected = true;
+    reconnecting = false;
+    sendRepeatedly();
   }
 
-  // part resets both, or neither: one of them alone would go on with the customer
-  // before. While it waits nothing is told to either. What Upscope is told after the
-  // reset would be told of the former visitor until the next connection, unless the
-  // reset waits for one too.
-  function part() {
-    if (!left || !Upscope || !chatvisor()) return;
+  // reset resets both widgets or neither: one alone would continue with the former
+  // customer. Until Upscope's next connection, an id would still go to the former visitor,
+  // so send waits for it, unless the reset itself waits in Upscope's queue.
+  function reset() {
+    if (!resetDue || !Upscope || !chatvisor()) return;
     try {
       window.CV.user.reset();
-    } catch (theirs) {
+    } catch (ignored) {
       return;
     }
-    untell();
+    clear();
     upscope("reset");
-    waiting = !(met && queued(Upscope, "reset"));
-    left = false;
+    reconnecting = !(wasConnected && queued(Upscope, "reset"));
+    resetDue = false;
     stored("");
   }
 
-  function both() {
-    part();
-    keepTelling();
+  function update() {
+    reset();
+    sendRepeatedly();
   }
 
-  // What is no id, such as the null of a page without a customer, takes back what
-  // was told: the next would go by the id of the one before. Nor do the identities of
-  // one go with the id of another.
-  function take(wish) {
-    if (!wish) return;
-    if (wish.forget) {
+  // take handles one object from the site. An invalid externalId, such as null on a page
+  // without a customer, removes the former id. Identities belong to one id.
+  function take(data) {
+    if (read(data, "forget")) {
       id = "";
       identities = [];
-      left = true;
+      resetDue = true;
       stored("1");
     }
-    if (Object(wish).hasOwnProperty("externalId")) {
-      var value = wish.externalId, before = id;
-      id = /string|number/.test(typeof value) && /^(?!(null|undefined|NaN)$)[\w-]{1,128}$/.test(value) ? "chatvisorext:" + value : "";
+    if (quietly(function () { return "externalId" in data; })) {
+      var value = read(data, "externalId"), before = id;
+      id = /string|number/.test(typeof value) && /^(?!(null|undefined|NaN)$)[\w.@+\/=~-]{1,200}$/.test(value) ? "chatvisorext:" + value : "";
       if (!id || before && id !== before) identities = [];
-      if (!id && told) untell();
+      if (!id && sent) clear();
     }
-    if (wish.identities !== undefined) identities = wish.identities;
-    both();
+    var theirs = read(data, "identities");
+    if (theirs !== undefined) identities = theirs;
+    update();
   }
+
+  function push() {
+    for (var i = 0; i < arguments.length; i++) take(arguments[i]);
+  }
+  push.cobrowse = true;
 
   function queued(it, command) {
-    return [].concat(it.q || []).some(function (call) { return call && call[0] === command; });
+    return quietly(function () {
+      return [].concat(it.q || []).some(function (call) { return call && call[0] === command; });
+    });
   }
 
-  // Upscope takes nothing but "init" for its first command, and does not start
-  // after any other. If nothing shows whether there was one, waiting has to do.
-  var patience = 20;
+  // Upscope does not start if its first command is not "init". If nothing shows whether
+  // "init" was called, initiated returns true after 20 tries.
+  var tries = 20;
   function initiated(it) {
-    return it._config || !it.q || queued(it, "init") || !it._version && --patience < 0;
+    return read(it, "_config") || quietly(function () { return !it.q; }) || queued(it, "init") || !read(it, "_version") && --tries < 0;
   }
 
-  // look finds the widgets, which come as they like: late, after consent, as a
-  // queue that the real thing replaces, or never.
-  var looks = 60, had = false;
-  function look() {
-    var news = false;
-    if (typeof window.Upscope === "function" && window.Upscope !== Upscope && initiated(window.Upscope)) {
-      Upscope = window.Upscope;
+  // find looks for the widgets every second. They may load late, after consent, first as a
+  // queue that is replaced, or never.
+  var looks = 60, chatvisorFound = false;
+  function find() {
+    var found = false, it = read(window, "Upscope");
+    // If the page returns a new function at each access, only the first one counts.
+    if (typeof it === "function" && it !== Upscope && (!Upscope || it === read(window, "Upscope")) && initiated(it)) {
+      Upscope = it;
       upscope("on", "connection", connected);
-      news = true;
+      found = true;
     }
-    if (chatvisor() && !had) news = had = true;
-    if (news) both();
-    if (--looks > 0) setTimeout(look, 1000);
+    if (chatvisor() && !chatvisorFound) found = chatvisorFound = true;
+    if (found) update();
+    if (--looks > 0) setTimeout(find, 1000);
   }
 
-  // Chatvisor calls CVLoaded once; whoever was there before is called too, after
-  // the former customer is forgotten and before anybody is told of the next.
+  // Chatvisor calls CVLoaded once. The site's own CVLoaded is called after the reset and
+  // before an id is sent.
   if (!chatvisor()) {
-    var earlier = window.CVLoaded;
-    window.CVLoaded = function () {
-      part();
-      try {
-        if (typeof earlier === "function") return earlier.apply(this, arguments);
-      } finally {
-        had = !!chatvisor();
-        both();
-      }
-    };
+    var earlier = read(window, "CVLoaded");
+    quietly(function () {
+      window.CVLoaded = function () {
+        reset();
+        try {
+          if (typeof earlier === "function") return earlier.apply(this, arguments);
+        } finally {
+          chatvisorFound = !!chatvisor();
+          update();
+        }
+      };
+    });
   }
 
-  left = !!stored();
-  (wishes || []).forEach(take);
-  window.CobrowseChatvisor = { push: take };
-  look();
-  document.addEventListener("click", function () {
-    if (looks > 0 || Upscope && had) return;
+  resetDue = !!stored();
+  if (Array.isArray(queue)) quietly(function () {
+    queue.forEach(take);
+    queue.push = push; // for a page that does not let the array be replaced
+  });
+  quietly(function () { window.CobrowseChatvisor = { push: push }; });
+  find();
+  // In document, an element with this name would hide the function.
+  window.addEventListener("click", function () {
+    if (looks > 0 || Upscope && chatvisorFound) return;
     looks = 10;
-    look();
+    find();
   }, true);
-})(window, document);
+})(window);

@@ -1,21 +1,20 @@
-// Keeps the page up to date. All of it works without this script as well: forms
-// are forms, and "Refresh" is a link.
+// Keeps the page up to date. The page also works without this script.
 "use strict";
 
-// What the server said last of each part of the page that changes.
-const said = new Map();
+// The latest HTML from the server for each part of the page that changes.
+const latest = new Map();
 const parts = root => root.querySelectorAll("[data-live]");
-for (const part of parts(document)) said.set(part.id, part.outerHTML);
+for (const part of parts(document)) latest.set(part.id, part.outerHTML);
 
-// show takes over what differs in the page that the server sent. Focus and what
-// is being typed stay; what was sent is cleared.
+// show replaces the parts that differ in a new page from the server. It keeps the focus and
+// unfinished texts, and clears the texts that were sent.
 function show(html, sent) {
   const fresh = new DOMParser().parseFromString(html, "text/html");
   for (const part of parts(fresh)) {
     const old = document.getElementById(part.id);
     const text = part.outerHTML;
-    if (!old || said.get(part.id) === text) continue;
-    said.set(part.id, text);
+    if (!old || latest.get(part.id) === text) continue;
+    latest.set(part.id, text);
     const focus = old.contains(document.activeElement) ? document.activeElement.id : "";
     const typed = new Map();
     for (const field of old.querySelectorAll("input[id]")) typed.set(field.id, field.value);
@@ -39,7 +38,7 @@ async function load(options, sent) {
   if (answer.ok) show(await answer.text(), sent);
 }
 
-// One request at a time, and the latest state last.
+// Requests run one after the other, so that the latest state is shown last.
 let work = Promise.resolve();
 const then = step => { work = work.then(step).catch(() => {}); };
 

@@ -1,37 +1,37 @@
-// Stand-ins for the scripts of Upscope and of the chat: as much of them as the
-// bridge's script on this page calls. They tell the demo what they are told.
+// Stand-ins for the scripts of Upscope and of the chat, with the functions that the
+// bridge's script calls. They report each call to the demo.
 "use strict";
 
 let work = Promise.resolve();
-const said = new Set();
+const shown = new Set();
 
-// tell adds a line for people, once, and tells the demo, in order.
+// tell adds a line to the page, once, and sends the call to the demo, in order.
 function tell(words, form) {
-  if (!said.has(words)) {
+  if (!shown.has(words)) {
     const line = document.createElement("p");
     line.textContent = words;
     document.getElementById("log").append(line);
-    said.add(words);
+    shown.add(words);
   }
   work = work.then(() => fetch("browser", {method: "POST", body: new URLSearchParams(form)})).catch(() => {});
   return work;
 }
 
 const listeners = [];
-window.Upscope = (command, ...told) => {
+window.Upscope = (command, ...args) => {
   switch (command) {
   case "on":
-    listeners.push(told.at(-1));
+    listeners.push(args.at(-1));
     break;
   case "updateConnection": {
-    const ids = told[0].integrationIds ?? [];
-    const identities = told[0].identities ?? [];
-    tell(ids.length ? `Upscope: this visitor is ${ids.join(", ")}` : "Upscope: forget who this is",
+    const ids = args[0].integrationIds ?? [];
+    const identities = args[0].identities ?? [];
+    tell(ids.length ? `Upscope: this customer is ${ids.join(", ")}` : "Upscope: forget this customer",
       [["do", "identify"], ...ids.map(id => ["id", id]), ...identities.map(id => ["identity", id])]);
     break;
   }
   case "reset":
-    tell("Upscope: begin anew", {do: "reset"}).then(() => { for (const listener of listeners) listener(); });
+    tell("Upscope: start again with a new customer", {do: "reset"}).then(() => { for (const listener of listeners) listener(); });
   }
 };
 
@@ -45,6 +45,6 @@ const widget = {
 window.RocketChat = call => { setTimeout(() => call.call(widget), 0); };
 
 document.getElementById("forget").addEventListener("click", () => {
-  said.clear();
+  shown.clear();
   window.CobrowseBridge.push({forget: true});
 });

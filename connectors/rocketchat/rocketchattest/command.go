@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// An Integration is an outgoing integration for sent messages.
+// An Integration is an outgoing integration for the event Message Sent.
 type Integration struct {
 	Token string
-	// Word is the trigger word; empty lets every message trigger it.
+	// Word is the trigger word; with "" every message triggers the integration.
 	Word string
-	// Disabled is set by an answer of 410.
+	// Disabled is set after an answer of 410.
 	Disabled bool
 }
 
-// Typed builds what the integration would send for a message: it writes the
-// message into the room first, as typing it does, so in a livechat the visitor
-// reads it. The body is nil if the message does not trigger the integration.
+// Typed writes a message into a room as a user, and returns the body that the integration
+// would send for it. In a livechat room the visitor reads the message. The body is nil if
+// the message does not trigger the integration.
 func (w *Workspace) Typed(room, username, text string) []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -50,15 +50,15 @@ func (w *Workspace) Typed(room, username, text string) []byte {
 	return data
 }
 
-// retries are the waits of an integration with the defaults of its form, powers
-// of ten; those after hours are left out.
+// retries are the waits between the attempts of an integration with default settings. Each is
+// ten times the one before. The longest waits of the real server, of hours, are left out.
 var retries = []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second, 100 * time.Second}
 
-// RunCommand types a message and does what the server does with the answer of
-// the integration (app/integrations/server/lib/triggerHandler.js): a text is
-// posted into the same room, 410 disables the integration, 500 ends it, and
-// whatever else is no success, an empty body among it, is tried again. It
-// returns an error if no attempt succeeded.
+// RunCommand writes a message as a user, calls the integration, and handles the answer as
+// the server does (app/integrations/server/lib/triggerHandler.js). It posts a text into the
+// same room. A 410 disables the integration, a 500 ends the call, and every other failure is
+// retried; an empty body is a failure too. RunCommand returns an error if no attempt
+// succeeded.
 func (w *Workspace) RunCommand(ctx context.Context, client *http.Client, address, room, username, text string) error {
 	body := w.Typed(room, username, text)
 	if body == nil {
@@ -86,7 +86,7 @@ func (w *Workspace) invoke(ctx context.Context, client *http.Client, address, ro
 	req.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/41.0.2227.0 Safari/537.36")
 	resp, err := client.Do(req)
 	if err != nil {
-		return false, err // network errors are not tried again
+		return false, err // the server does not retry after network errors
 	}
 	defer resp.Body.Close()
 	content, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
@@ -107,7 +107,7 @@ func (w *Workspace) invoke(ctx context.Context, client *http.Client, address, ro
 	return false, nil
 }
 
-// reply posts the text of an answer into the room that the message was in.
+// reply posts the text of an answer into the room of the message.
 func (w *Workspace) reply(room, kind string, content []byte) {
 	var data struct {
 		Text        string `json:"text"`

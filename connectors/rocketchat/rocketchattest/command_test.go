@@ -14,7 +14,7 @@ import (
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 )
 
-// receiver answers an integration with what is in it, the last answer from then on.
+// receiver gives an integration its answers in order, and then repeats the last one.
 type receiver struct {
 	answers []answer
 	got     []string
@@ -36,7 +36,7 @@ func (r *receiver) RoundTrip(req *http.Request) (*http.Response, error) {
 	return rec.Result(), nil
 }
 
-// typed runs a command in virtual time and says how long it took.
+// typed runs a command and returns how long it took.
 func typed(t *testing.T, w *rocketchattest.Workspace, r *receiver, room, text string) (took time.Duration, err error) {
 	t.Helper()
 	begun := time.Now()
@@ -48,10 +48,10 @@ func withCommand(report func(string, ...any)) (w *rocketchattest.Workspace, chan
 	w = rocketchattest.New(report)
 	w.Command = rocketchattest.Integration{Token: "tok", Word: "!cobrowse"}
 	w.AddUser(rocketchattest.User{ID: "a", Username: "bob", Roles: []string{"user"}})
-	return w, w.AddChannel("desk", "bob"), w.OpenChat(rocketchattest.Visitor{ID: "v", Username: "guest-1"})
+	return w, w.AddChannel("desk", "bob"), w.StartChat(rocketchattest.Visitor{ID: "v", Username: "guest-1"})
 }
 
-func TestAnIntegrationIsCalledAsTheServerDoes(t *testing.T) {
+func TestAnIntegrationSendsTheServersBody(t *testing.T) {
 	t.Parallel()
 	w, channel, _ := withCommand(t.Errorf)
 	r := &receiver{answers: []answer{{200, "application/json", "{}"}}}
@@ -76,7 +76,7 @@ func TestAnIntegrationIsCalledAsTheServerDoes(t *testing.T) {
 	}
 }
 
-func TestWhatAnIntegrationMakesOfAnAnswer(t *testing.T) {
+func TestAnswersToAnIntegration(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		answers []answer
@@ -122,10 +122,10 @@ func TestATextInTheAnswerIsPostedWhereTheCommandWasTyped(t *testing.T) {
 	}
 }
 
-func TestListsOfRoomsAreApart(t *testing.T) {
+func TestEachListHasItsOwnRooms(t *testing.T) {
 	t.Parallel()
 	w, served, call := start(t)
-	open := func() string { return w.OpenChat(rocketchattest.Visitor{ID: "v", Username: "guest-1"}) }
+	open := func() string { return w.StartChat(rocketchattest.Visitor{ID: "v", Username: "guest-1"}) }
 	queued, held, over := open(), open(), open()
 	w.Take(served, "bob")
 	w.Take(held, "bob")
@@ -165,8 +165,8 @@ func TestSettingsOfTheWebhookAreForManagersAndMonitors(t *testing.T) {
 	}
 	_, a := call("r", "GET", "livechat/integrations.settings", "")
 	text, _ := json.Marshal(a)
-	for s, there := range map[string]bool{"secret-of-the-webhook": true, "/hooks/rocketchat": true, "on_chat_taken": true, "on_close": false} {
-		if strings.Contains(string(text), s) != there {
+	for s, want := range map[string]bool{"secret-of-the-webhook": true, "/hooks/rocketchat": true, "on_chat_taken": true, "on_close": false} {
+		if strings.Contains(string(text), s) != want {
 			t.Errorf("%s: %s", s, text)
 		}
 	}
@@ -176,7 +176,7 @@ func TestSettingsOfTheWebhookAreForManagersAndMonitors(t *testing.T) {
 	}
 }
 
-func TestTheLimiterLetsGoAfterAMinute(t *testing.T) {
+func TestTheRateLimitEndsAfterAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w, _, _ := withCommand(t.Errorf)

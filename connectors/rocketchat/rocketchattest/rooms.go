@@ -11,7 +11,7 @@ func (w *Workspace) AddChannel(name string, usernames ...string) (id string) {
 	return w.AddRoom(Room{Type: "p", Name: name, Members: usernames})
 }
 
-// AddRoom makes a room that is no chat with a visitor and returns its id.
+// AddRoom makes a room that is not a chat with a visitor, and returns its id.
 func (w *Workspace) AddRoom(r Room) (id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -20,15 +20,15 @@ func (w *Workspace) AddRoom(r Room) (id string) {
 	return r.ID
 }
 
-// ChangeRoom changes a room.
+// ChangeRoom calls change with a room.
 func (w *Workspace) ChangeRoom(id string, change func(*Room)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change(w.rooms[id])
 }
 
-// OpenChat begins a chat that nobody serves yet and returns its room id.
-func (w *Workspace) OpenChat(v Visitor) (room string) {
+// StartChat begins a chat in the queue, without an agent, and returns its room id.
+func (w *Workspace) StartChat(v Visitor) (room string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	v.Fields = maps.Clone(v.Fields)
@@ -41,7 +41,7 @@ func (w *Workspace) OpenChat(v Visitor) (room string) {
 	return r.ID
 }
 
-// Take gives a chat to a user; so does Forward, which remembers who had it.
+// Take gives a chat to a user. Events of it do not name a former agent.
 func (w *Workspace) Take(room, username string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -50,7 +50,7 @@ func (w *Workspace) Take(room, username string) {
 	r.ServedBy, r.TakenAt = w.named(username).ID, w.now()
 }
 
-// Forward hands a chat to another user.
+// Forward hands a chat to another user. Events of it name the former agent.
 func (w *Workspace) Forward(room, username string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -82,15 +82,15 @@ func (w *Workspace) CloseChat(room string) {
 	r.Open, r.Closed = false, w.now()
 }
 
-// RemoveRoom forgets a room altogether.
+// RemoveRoom deletes a room.
 func (w *Workspace) RemoveRoom(room string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.rooms, room)
 }
 
-// SetField is what a page's setCustomField does to the visitor of a chat. A
-// field that nobody created is refused, as the server does.
+// SetField sets a custom field of the visitor of a chat, as setCustomField of the widget
+// does. It returns an error if the field does not exist.
 func (w *Workspace) SetField(room, field, value string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -101,7 +101,7 @@ func (w *Workspace) SetField(room, field, value string) error {
 	return nil
 }
 
-// DisableVisitor merges or disables the visitor of a chat.
+// DisableVisitor makes the visitor of a chat unknown to the API.
 func (w *Workspace) DisableVisitor(room string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -14,9 +14,10 @@ import (
 
 type handler func(w *Workspace, u *User, r *http.Request, body []byte) answer
 
-// routes by method and path below /api/v1/.
+// routes has the handlers by method and path below /api/v1/.
 var routes = map[string]handler{
 	"GET livechat/integrations.settings": (*Workspace).integrationSettings,
+	"GET livechat/units":                 (*Workspace).businessUnits,
 	"GET me":                             (*Workspace).me,
 	"GET users.info":                     (*Workspace).usersInfo,
 	"GET rooms.info":                     (*Workspace).roomsInfo,
@@ -42,17 +43,17 @@ func (w *Workspace) usersInfo(u *User, r *http.Request, _ []byte) answer {
 	if !only(q, "userId", "username") || len(q) != 1 {
 		return invalid("must match a schema in anyOf")
 	}
-	of := w.users[q.Get("userId")]
+	found := w.users[q.Get("userId")]
 	if name := q.Get("username"); name != "" {
-		of = w.lookup(name)
+		found = w.lookup(name)
 	}
-	if of == nil {
+	if found == nil {
 		return failed(http.StatusBadRequest, "User not found.", "")
 	}
-	info := object{"_id": of.ID, "username": of.Username, "name": of.Name, "type": cmp.Or(of.Type, "user"),
-		"active": !of.Inactive, "status": "online"}
+	info := object{"_id": found.ID, "username": found.Username, "name": found.Name, "type": cmp.Or(found.Type, "user"),
+		"active": !found.Inactive, "status": "online"}
 	if u.may("view-full-other-user-info") {
-		info["emails"], info["roles"] = []object{{"address": of.Email, "verified": !of.Unconfirmed}}, of.Roles
+		info["emails"], info["roles"] = []object{{"address": found.Email, "verified": !found.Unconfirmed}}, found.Roles
 	}
 	return good(object{"user": info})
 }
@@ -87,9 +88,9 @@ func (w *Workspace) roomNamed(name string) *Room {
 	return nil
 }
 
-// sees is the access rule (server/services/authorization/canAccessRoom.ts):
-// livechat rooms by permission or by serving them, public channels by permission,
-// discussions with the room they belong to, and all others by membership.
+// sees reports whether a user may see a room (server/services/authorization/canAccessRoom.ts).
+// A livechat room needs a permission or that the user serves it, a public channel a
+// permission, a discussion the right to see its parent, any other room a membership.
 func (w *Workspace) sees(u *User, room *Room) bool {
 	switch parent := w.rooms[room.Parent]; {
 	case room.Type == "l":
@@ -100,7 +101,7 @@ func (w *Workspace) sees(u *User, room *Room) bool {
 	return slices.Contains(room.Members, u.Username)
 }
 
-// subscription is null for who is no member, whatever they may see.
+// subscription answers null for a user who is not a member, even if they may see the room.
 func (w *Workspace) subscription(u *User, r *http.Request, _ []byte) answer {
 	q := r.URL.Query()
 	if !only(q, "roomId") || q.Get("roomId") == "" {
@@ -144,7 +145,7 @@ func (w *Workspace) roomDocument(room *Room) object {
 	return doc
 }
 
-// channelDocument does not say who is in it: members are not in the room's record.
+// channelDocument leaves the members out, as the server does.
 func (w *Workspace) channelDocument(room *Room) object {
 	doc := object{"_id": room.ID, "t": room.Type, "name": room.Name, "fname": room.Name, "usersCount": len(room.Members), "ro": room.ReadOnly}
 	if room.Parent != "" {
@@ -200,8 +201,8 @@ func (w *Workspace) customFields(u *User, r *http.Request, _ []byte) answer {
 	return good(object{"customFields": list, "count": len(list), "offset": 0, "total": len(list)})
 }
 
-// livechatRooms lists rooms as LivechatRooms.findRoomsWithCriteria does: open
-// ones that are served and not on hold, unless one of those is asked for.
+// livechatRooms lists rooms as LivechatRooms.findRoomsWithCriteria does: rooms on hold and
+// rooms in the queue are listed only if the query asks for them.
 func (w *Workspace) livechatRooms(u *User, r *http.Request, _ []byte) answer {
 	q := r.URL.Query()
 	if !only(q, "count", "offset", "sort", "open", "onhold", "queued", "agents[]", "agents", "departmentId", "roomName") {
@@ -212,7 +213,7 @@ func (w *Workspace) livechatRooms(u *User, r *http.Request, _ []byte) answer {
 	}
 	var rooms []*Room
 	for _, room := range w.rooms {
-		listed := room.Type == "l"
+		listed := room.Type == "l" && w.inUnits(u, room)
 		if open := q.Get("open"); open != "" {
 			listed = listed && room.Open == (open == "true") && room.OnHold == (q.Get("onhold") == "true")
 			if open == "true" && !room.OnHold {
@@ -241,7 +242,38 @@ func (w *Workspace) livechatRooms(u *User, r *http.Request, _ []byte) answer {
 	return good(object{"rooms": list, "count": len(list), "offset": offset, "total": len(rooms)})
 }
 
-// integrationSettings has the secret in clear, as the server does
+// inUnits reports whether business units let a user list a room. Once there is any unit, a
+// monitor sees the rooms of its own units (livechat.applyRoomRestrictions, restrictQuery.ts).
+func (w *Workspace) inUnits(u *User, room *Room) bool {
+	return len(w.units) == 0 || !slices.Contains(u.Roles, "livechat-monitor") || slices.Contains(w.units[room.Unit], u.Username)
+}
+
+func (w *Workspace) businessUnits(u *User, _ *http.Request, _ []byte) answer {
+	if !u.may("manage-livechat-units") {
+		return w.forbidden()
+	}
+	list := []object{}
+	for name := range w.units {
+		list = append(list, object{"_id": name, "name": name, "type": "u"})
+	}
+	return good(object{"units": list, "count": len(list), "offset": 0, "total": len(list)})
+}
+
+// publicSettings has the one public setting that matters to the bridge. The route needs no
+// sign-in.
+func (w *Workspace) publicSettings(q url.Values) answer {
+	list := []object{}
+	if id := "Cloud_Workspace_AirGapped_Restrictions_Remaining_Days"; q.Get("_id") == id {
+		list = append(list, object{"_id": id, "value": w.daysLeft})
+	}
+	return good(object{"settings": list, "count": len(list), "offset": 0, "total": len(list)})
+}
+
+// restricted is the answer of the routes that write while the workspace is read-only
+// (applyAirGappedRestrictionsValidation in chat.ts).
+func restricted() answer { return failed(http.StatusBadRequest, "restricted-workspace", "") }
+
+// integrationSettings answers with the secret in plain text, as the server does
 // (app/livechat/server/api/lib/integrations.ts).
 func (w *Workspace) integrationSettings(u *User, r *http.Request, _ []byte) answer {
 	if !u.may("view-livechat-manager") {
@@ -286,9 +318,9 @@ func (w *Workspace) dm(room *Room) answer {
 	return good(object{"room": object{"t": "d", "rid": room.ID, "_id": room.ID, "usernames": room.Members}})
 }
 
-// sendMessage inserts an id once. The second time the server's function returns
-// nothing, on which the route trips: an error up to 8.x, an answer without a
-// message in 9.0 (app/lib/server/functions/sendMessage.ts).
+// sendMessage inserts an id once. For a repeated id the server's function returns nothing
+// (app/lib/server/functions/sendMessage.ts). Then the route answers with an error up to 8.x,
+// and without a message from 9.0 on.
 func (w *Workspace) sendMessage(u *User, _ *http.Request, body []byte) answer {
 	var in struct {
 		Message *struct {
@@ -301,6 +333,9 @@ func (w *Workspace) sendMessage(u *User, _ *http.Request, body []byte) answer {
 	}
 	if !strict(body, &in) || in.Message == nil || in.Message.RID == "" {
 		return invalid("must have required property 'message'")
+	}
+	if w.daysLeft == 0 {
+		return restricted()
 	}
 	m := in.Message
 	previews := (in.PreviewURLs == nil || len(*in.PreviewURLs) > 0) && (m.ParseURLs == nil || *m.ParseURLs)
@@ -322,6 +357,9 @@ func (w *Workspace) postMessage(u *User, _ *http.Request, body []byte) answer {
 	}
 	if !strict(body, &in) || (in.RoomID == "") == (in.Channel == "") {
 		return invalid("must match exactly one schema in oneOf")
+	}
+	if w.daysLeft == 0 {
+		return restricted()
 	}
 	target := in.RoomID + strings.TrimLeft(in.Channel, "@#")
 	return w.insert(u, w.id("msg"), target, in.Text, in.ParseURLs == nil || *in.ParseURLs)
@@ -357,6 +395,8 @@ func (w *Workspace) updateMessage(u *User, _ *http.Request, body []byte) answer 
 	}
 	m := w.message(in.MsgID)
 	switch {
+	case w.daysLeft == 0:
+		return restricted()
 	case m == nil:
 		return failed(http.StatusBadRequest, `No message found with the id of "`+in.MsgID+`".`, "")
 	case m.Room != in.RoomID:

@@ -11,25 +11,25 @@ import (
 	"time"
 )
 
-// A Fault is what happens to a request in place of, or after, what should.
+// A Fault says how a request fails.
 type Fault struct {
-	// Status, Body and Header are answered; a zero Status answers nothing of
-	// the kind.
+	// Status, Body and Header are the answer. With a zero Status the workspace answers as
+	// without a Fault.
 	Status int
 	Body   string
 	Header http.Header
-	// Delay passes before anything else.
+	// Delay is the time before the request is handled.
 	Delay time.Duration
-	// Hang waits until the caller gives up.
+	// Hang sends no answer until the caller gives up.
 	Hang bool
-	// Done carries the request out first, so that only the answer is lost.
+	// Done handles the request first, so that only the answer is lost.
 	Done bool
 	// Cut breaks the connection in the middle of the answer.
 	Cut bool
 }
 
-// Fail lets the next requests of a route ("chat.sendMessage") fail, as many as
-// times says.
+// Fail makes the next requests of a route, such as "chat.sendMessage", fail. times is how
+// many of them.
 func (w *Workspace) Fail(route string, f Fault, times int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -47,6 +47,7 @@ type answer struct {
 
 type object = map[string]any
 
+// ServeHTTP records the request and answers it as the workspace does, or with a Fault.
 func (w *Workspace) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	path, inside := strings.CutPrefix(r.URL.Path, w.Prefix)
@@ -107,8 +108,8 @@ func (w *Workspace) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(out).Encode(a.body)
 }
 
-// watch reports a request that could write to a livechat room, or one of Voip, by whatever name
-// of a target, whoever sends it and whether or not it would be allowed.
+// watch reports a request other than a GET that contains the id of a livechat or Voip room
+// outside its texts. Sender, field and permissions do not matter.
 func (w *Workspace) watch(r *http.Request, body []byte) {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return
@@ -121,8 +122,7 @@ func (w *Workspace) watch(r *http.Request, body []byte) {
 	}
 }
 
-// targets is the body without what people read, where a link to the chat is
-// allowed to be.
+// targets returns the body without texts for people, which may contain a link to the chat.
 func targets(body []byte) []byte {
 	var v any
 	if json.Unmarshal(body, &v) != nil {
@@ -152,11 +152,14 @@ func (w *Workspace) handle(r *http.Request, route, path string, body []byte) ans
 	if path == "/api/info" {
 		return good(object{"version": w.Version})
 	}
-	handler, known := routes[r.Method+" "+route]
-	if route == "livechat/visitor.info" || route == "livechat/visitors.info" {
-		known = known && w.SingularVisitorRoute == (route == "livechat/visitor.info")
+	if path == "/api/v1/settings.public" {
+		return w.publicSettings(r.URL.Query())
 	}
-	if !known || !strings.HasPrefix(path, "/api/v1/") {
+	handler, exists := routes[r.Method+" "+route]
+	if route == "livechat/visitor.info" || route == "livechat/visitors.info" {
+		exists = exists && w.SingularVisitorRoute == (route == "livechat/visitor.info")
+	}
+	if !exists || !strings.HasPrefix(path, "/api/v1/") {
 		return answer{status: http.StatusNotFound, body: object{"status": "error", "message": "API endpoint does not exist"}}
 	}
 	u := w.users[r.Header.Get("X-User-Id")]
@@ -176,14 +179,14 @@ func (w *Workspace) handle(r *http.Request, route, path string, body []byte) ans
 	return a
 }
 
-// A window is a minute in which calls are counted.
+// A window counts calls for a minute.
 type window struct {
 	ends  time.Time
 	calls int
 }
 
-// limit counts the calls of a user who may not by-pass the limiter: ten a
-// minute for each route, whoever calls it.
+// limit counts the calls of users who may not bypass the rate limit: ten a minute for each
+// route, for all such users together.
 func (w *Workspace) limit(u *User, route string) (h http.Header, exceeded bool) {
 	if u.may("api-bypass-rate-limit") {
 		return nil, false
@@ -215,7 +218,7 @@ func failed(status int, text, kind string) answer {
 	return answer{status: status, body: body}
 }
 
-// unauthorized has three shapes: up to 7.7, from 7.8, and 9.0.
+// unauthorized has three forms: up to 7.7, from 7.8 on, and from 9.0 on.
 func (w *Workspace) unauthorized() answer {
 	const text = "You must be logged in to do this."
 	body := object{"success": false, "error": text}
@@ -229,7 +232,7 @@ func (w *Workspace) unauthorized() answer {
 	return answer{status: http.StatusUnauthorized, body: body}
 }
 
-// forbidden is the answer to a missing permission of a route.
+// forbidden is the answer if the user lacks the permission for a route.
 func (w *Workspace) forbidden() answer {
 	if w.before9() {
 		return failed(http.StatusForbidden, "User does not have the permissions required for this action [error-unauthorized]", "")
@@ -237,7 +240,7 @@ func (w *Workspace) forbidden() answer {
 	return failed(http.StatusForbidden, "User does not have the permissions required for this action", "error-forbidden")
 }
 
-// notAllowed is the refusal of a method, 400 before 9.0 and 403 since.
+// notAllowed is the answer if a method refuses the call: 400 before 9.0, then 403.
 func (w *Workspace) notAllowed(text, kind string) answer {
 	if w.before9() {
 		return failed(http.StatusBadRequest, text, kind)

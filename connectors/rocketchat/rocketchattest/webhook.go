@@ -9,9 +9,9 @@ import (
 	"net/http"
 )
 
-// Event builds the webhook that the workspace would send about a chat as it is
-// now: its body and its header. Types are the ones of the vendor
-// (app/livechat/server/hooks/sendToCRM.ts), and "test" for the test button.
+// Event returns the body and the header of the webhook that the workspace would send about a
+// chat now. kind is a type of the vendor (app/livechat/server/hooks/sendToCRM.ts), or "test"
+// for the test button.
 func (w *Workspace) Event(kind, room string) ([]byte, http.Header) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -37,7 +37,7 @@ func (w *Workspace) Event(kind, room string) ([]byte, http.Header) {
 	return data, header
 }
 
-// guestInfo is getLivechatRoomGuestInfo and what each type adds to it.
+// guestInfo is the server's getLivechatRoomGuestInfo, with the fields that each type adds.
 func (w *Workspace) guestInfo(kind string, room *Room) object {
 	v := w.visitors[room.Visitor]
 	body := object{
@@ -106,8 +106,8 @@ func (w *Workspace) history(room *Room) []object {
 	return history
 }
 
-// testButton has the odd shape of app/livechat/server/api/v1/webhooks.ts:
-// strings for e-mail and phone, no token, and a visitor without an id.
+// testButton is the body of app/livechat/server/api/v1/webhooks.ts. It has strings for e-mail
+// and phone, no token, and a visitor without an id.
 func testButton() object {
 	return object{
 		"type": "LivechatSession", "_id": "fasd6f5a4sd6f8a4sdf", "label": "title", "topic": "asiodojf",
@@ -125,9 +125,9 @@ func testButton() object {
 	}
 }
 
-// Deliver sends an event to a bridge and does with the answer what the server
-// does: a 200's text becomes part of the room, where the visitor can read it.
-// Everything but 200 is an error.
+// Deliver sends an event to a bridge and handles the answer as the server does: it stores
+// the text of a 200 in the room, where the visitor can read it. Any other status is an
+// error.
 func (w *Workspace) Deliver(ctx context.Context, client *http.Client, address, kind, room string) error {
 	body, header := w.Event(kind, room)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))

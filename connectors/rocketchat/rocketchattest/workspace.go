@@ -1,12 +1,11 @@
-// Package rocketchattest is a Rocket.Chat workspace in memory, as an
-// http.Handler: users with roles, livechat rooms with visitors, direct messages,
-// channels, and the REST routes a bridge uses with the permission rules and
-// error shapes of several versions.
+// Package rocketchattest is a Rocket.Chat workspace in memory, as an http.Handler. It has
+// users with roles, livechat rooms with visitors, direct messages, channels, and the REST
+// routes that the bridge uses, with the permissions and error bodies of several versions.
+// Open this file first.
 //
-// It is written from the public source of Rocket.Chat (apps/meteor, version 7.0,
-// and what the release notes of 7.8 to 9.0 changed) and reports loudly when a
-// request aims at a livechat room, since whatever is written there the visitor
-// reads.
+// It follows the public source of Rocket.Chat (apps/meteor, version 7.0, and the changes in
+// the release notes of 7.8 to 9.0). It reports every request that could write to a livechat
+// room, since the visitor could read it.
 package rocketchattest
 
 import (
@@ -18,45 +17,45 @@ import (
 	"time"
 )
 
-// A User is somebody with an account. Roles are the built-in ones: admin, user,
-// bot, livechat-agent, livechat-monitor, livechat-manager.
+// A User is an account. Roles are the built-in ones: admin, user, bot, livechat-agent,
+// livechat-monitor, livechat-manager.
 type User struct {
 	ID       string
 	Username string
 	Name     string
 	Email    string
-	// Unconfirmed says that nobody has shown the address to be theirs.
+	// Unconfirmed says that Email is not verified.
 	Unconfirmed bool
 	Token       string
 	Roles       []string
-	// Permissions come on top of those of the roles, as a custom role gives them.
+	// Permissions are added to those of Roles, as by a custom role.
 	Permissions []string
-	// Type is "user" if empty; there are "bot" and "app" too.
+	// Type is "user", "bot" or "app"; empty means "user".
 	Type     string
 	Inactive bool
 }
 
-// A Visitor is somebody at a web page.
+// A Visitor is a customer who uses the livechat widget.
 type Visitor struct {
 	ID       string
 	Username string
 	Name     string
-	// Token is the visitor's own credential, which nobody else should hold.
+	// Token is the visitor's own secret.
 	Token  string
 	Email  string
 	Fields map[string]string
-	Gone   bool // merged or disabled: not found any more
+	Gone   bool // merged or disabled: the API does not find the visitor
 }
 
-// A Message is what a room holds.
+// A Message is a message in a room.
 type Message struct {
 	ID     string
 	Room   string
 	By     string // user id, or visitor id
 	Text   string
 	Sent   time.Time
-	Edited int // how often
-	// Previewed is set when the server was left free to open the links in it.
+	Edited int // number of edits
+	// Previewed says that the server was allowed to open the links in Text.
 	Previewed bool
 }
 
@@ -67,8 +66,8 @@ type Post struct {
 	Edited int
 }
 
-// A Room is a livechat room (type l), one of Voip (v), a direct message (d), or a
-// channel, public (c) or private (p).
+// A Room is a livechat room (type l), a Voip room (v), a direct message (d), a public channel
+// (c) or a private channel (p).
 type Room struct {
 	ID        string
 	Type      string
@@ -77,44 +76,44 @@ type Room struct {
 	ReadOnly  bool
 	Archived  bool
 	Encrypted bool // end to end
-	Federated bool // with people of other servers in it
+	Federated bool // with members of other servers
 	Open      bool
 	OnHold    bool
 	Visitor   string // visitor id
+	Unit      string // business unit of a livechat room
 	ServedBy  string // user id
 	TakenAt   time.Time
 	OldServed string
 	OldTaken  time.Time
 	Created   time.Time
 	Closed    time.Time
-	Members   []string // user names, unless it is a livechat room
-	Owners    []string // those of them who own a channel
-	Unmuted   []string // those of them who may write in a channel that is read-only
-	CRMData   string   // the text of a webhook's answer
+	Members   []string // user names; empty for a livechat room
+	Owners    []string // user names of members who own the channel
+	Unmuted   []string // user names of members who may write although it is read-only
+	CRMData   string   // the text of the last answer to a webhook
 }
 
-// A Request is one that the workspace got.
+// A Request is a request to the workspace.
 type Request struct {
 	Method string `json:"method"`
 	Path   string `json:"path"` // without the prefix
 	Query  string `json:"query,omitzero"`
 	Body   string `json:"body,omitzero"`
-	User   string `json:"user,omitzero"` // user id as claimed
+	User   string `json:"user,omitzero"` // the header X-User-Id
 }
 
-// A Workspace is a running Rocket.Chat. The exported fields are set before its
-// first request.
+// A Workspace is a Rocket.Chat server. Set the exported fields before the first request.
 type Workspace struct {
-	// Version decides the shapes of refusals; New sets "8.8".
+	// Version decides the form of errors; New sets "8.8".
 	Version string
-	// Prefix is the path below which the workspace lives, such as "/chat".
+	// Prefix is the path of the workspace, such as "/chat".
 	Prefix string
-	// Secret goes with each webhook.
+	// Secret is sent with each webhook.
 	Secret string
-	// SingularVisitorRoute gives livechat/visitor.info in place of
-	// livechat/visitors.info, as one page of the vendor has it.
+	// SingularVisitorRoute replaces livechat/visitors.info with livechat/visitor.info, which
+	// one page of the vendor documents.
 	SingularVisitorRoute bool
-	// Command is the outgoing integration for messages, if it has a token.
+	// Command is the outgoing integration.
 	Command Integration
 
 	report func(format string, args ...any)
@@ -131,12 +130,14 @@ type Workspace struct {
 	faults     map[string][]Fault
 	calls      map[string]*window // of limited users, by route
 	noEdits    bool
+	daysLeft   int                 // until the workspace is read-only
+	units      map[string][]string // business unit to the user names of its monitors
 	serial     int
 	now        func() time.Time
 }
 
-// New returns an empty workspace. Violations go to report, which is a test's
-// Errorf; nil panics.
+// New returns an empty workspace. It calls report, such as a test's Errorf, for each
+// violation; if report is nil, a violation panics.
 func New(report func(format string, args ...any)) *Workspace {
 	if report == nil {
 		report = func(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
@@ -161,11 +162,12 @@ func New(report func(format string, args ...any)) *Workspace {
 			"Livechat_webhook_on_visitor_message": true,
 			"Livechat_webhook_on_agent_message":   false,
 		},
-		now: time.Now,
+		daysLeft: 10,
+		now:      time.Now,
 	}
 }
 
-// AddUser adds a user, or replaces the one of the same id.
+// AddUser adds a user, or replaces the user with the same id.
 func (w *Workspace) AddUser(u User) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -198,7 +200,25 @@ func (w *Workspace) RefuseEdits(refuse bool) {
 	w.noEdits = refuse
 }
 
-// Posts are the messages that a user got directly from somebody else.
+// SetDaysLeft sets in how many days the workspace becomes read-only, because it has no contact
+// with Rocket.Chat's cloud: ten after a contact. With zero it refuses every message.
+func (w *Workspace) SetDaysLeft(days int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.daysLeft = days
+}
+
+// AddUnit makes a business unit with these monitors. Rooms belong to it by their Unit.
+func (w *Workspace) AddUnit(name string, monitors ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.units == nil {
+		w.units = make(map[string][]string)
+	}
+	w.units[name] = monitors
+}
+
+// Posts returns the direct messages that other users sent to a user.
 func (w *Workspace) Posts(username string) []Post {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -212,7 +232,7 @@ func (w *Workspace) Posts(username string) []Post {
 	return posts
 }
 
-// PostsIn are the messages of a room.
+// PostsIn returns the messages of a room.
 func (w *Workspace) PostsIn(room string) []Post {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -232,8 +252,8 @@ func (w *Workspace) DeletePost(id string) {
 	w.messages = slices.DeleteFunc(w.messages, func(m *Message) bool { return m.ID == id })
 }
 
-// VisitorReads is everything that the visitor of a chat can fetch: its messages,
-// and what webhooks were answered.
+// VisitorReads returns all texts that the visitor of a chat can fetch: its messages, and the
+// stored answer to a webhook.
 func (w *Workspace) VisitorReads(room string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -249,7 +269,7 @@ func (w *Workspace) VisitorReads(room string) []string {
 	return all
 }
 
-// Previewed are the texts whose links the server was left free to open.
+// Previewed returns the messages whose links the server was allowed to open.
 func (w *Workspace) Previewed() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -262,14 +282,14 @@ func (w *Workspace) Previewed() []string {
 	return all
 }
 
-// Requests are all requests so far.
+// Requests returns all requests so far.
 func (w *Workspace) Requests() []Request {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.requests)
 }
 
-// Violations are the requests that aimed at a livechat room, in words.
+// Violations returns a description of each request that could write to a livechat room.
 func (w *Workspace) Violations() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -307,7 +327,7 @@ func (w *Workspace) lookup(username string) *User {
 	return nil
 }
 
-// permissions of the built-in roles, as far as they matter here
+// permissions has the built-in roles that have each permission
 // (app/authorization/server/constant/permissions.ts).
 var permissions = map[string][]string{
 	"create-d":                  {"admin", "user", "bot", "app"},
@@ -318,6 +338,7 @@ var permissions = map[string][]string{
 	"view-livechat-manager":     {"admin", "livechat-manager", "livechat-monitor"},
 	"api-bypass-rate-limit":     {"admin", "bot", "app"},
 	"view-full-other-user-info": {"admin"},
+	"manage-livechat-units":     {"admin", "livechat-manager"},
 }
 
 func (u *User) may(permission string) bool {
@@ -330,7 +351,7 @@ func (w *Workspace) violate(format string, args ...any) {
 	w.report("rocketchattest: %s", v)
 }
 
-// before9 reports whether refusals have their old statuses.
+// before9 reports whether errors have the statuses of versions before 9.0.
 func (w *Workspace) before9() bool { return !strings.HasPrefix(w.Version, "9") }
 
 var _ http.Handler = (*Workspace)(nil)

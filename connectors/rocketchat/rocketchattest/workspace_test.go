@@ -23,7 +23,7 @@ func start(t *testing.T) (w *rocketchattest.Workspace, chat string, call func(us
 	w.AddUser(rocketchattest.User{ID: "u", Username: "ursula", Token: "tu", Roles: []string{"user"}})
 	w.AddUser(rocketchattest.User{ID: "a", Username: "bob", Name: "Bob", Roles: []string{"user", "livechat-agent"}})
 	w.AddField("upscope_key", "visitor")
-	chat = w.OpenChat(rocketchattest.Visitor{ID: "v", Username: "guest-1", Token: "visitor-credential"})
+	chat = w.StartChat(rocketchattest.Visitor{ID: "v", Username: "guest-1", Token: "visitor-credential"})
 	server := httptest.NewServer(w)
 	t.Cleanup(server.Close)
 	return w, chat, func(user, method, route, body string) (int, map[string]any) {
@@ -51,7 +51,7 @@ func start(t *testing.T) (w *rocketchattest.Workspace, chat string, call func(us
 	}
 }
 
-func TestRefusalsHaveTheShapeOfTheirVersion(t *testing.T) {
+func TestErrorsHaveTheFormOfTheirVersion(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		version, user, route string
@@ -86,14 +86,14 @@ func TestRefusalsHaveTheShapeOfTheirVersion(t *testing.T) {
 	}
 }
 
-func TestTheVisitorsTokenLeftTheAnswer(t *testing.T) {
+func TestOnlyOldVersionsAnswerWithTheVisitorsToken(t *testing.T) {
 	t.Parallel()
-	for version, there := range map[string]bool{"7.0": true, "8.8": false, "9.0": false} {
+	for version, want := range map[string]bool{"7.0": true, "8.8": false, "9.0": false} {
 		w, _, call := start(t)
 		w.Version = version
 		_, answer := call("r", "GET", "livechat/visitors.info?visitorId=v", "")
-		if _, got := answer["visitor"].(map[string]any)["token"]; got != there {
-			t.Errorf("%s: token %v, want %v", version, got, there)
+		if _, got := answer["visitor"].(map[string]any)["token"]; got != want {
+			t.Errorf("%s: token %v, want %v", version, got, want)
 		}
 	}
 }
@@ -126,11 +126,11 @@ func TestWhoSeesAndWritesInAChannel(t *testing.T) {
 		member, called string
 	}{
 		{rocketchattest.Room{Type: "p", Members: []string{"cobrowse"}}, 200, 200, "member", "a private group"},
-		{rocketchattest.Room{Type: "p", Members: []string{"bob"}}, 400, 400, "", "one of others"},
+		{rocketchattest.Room{Type: "p", Members: []string{"bob"}}, 400, 400, "", "a private group of others"},
 		{rocketchattest.Room{Type: "c", Members: []string{"bob"}}, 200, 200, "", "a public channel of others"},
-		{rocketchattest.Room{Type: "p", Members: []string{"cobrowse"}, Archived: true}, 400, 200, "member", "an archived one"},
-		{rocketchattest.Room{Type: "p", Members: []string{"cobrowse"}, ReadOnly: true}, 200, 400, "member", "a read-only one"},
-		{rocketchattest.Room{Type: "p", Members: []string{"cobrowse"}, ReadOnly: true, Owners: []string{"cobrowse"}}, 200, 200, "owner", "one's own"},
+		{rocketchattest.Room{Type: "p", Members: []string{"cobrowse"}, Archived: true}, 400, 200, "member", "an archived group"},
+		{rocketchattest.Room{Type: "p", Members: []string{"cobrowse"}, ReadOnly: true}, 200, 400, "member", "a read-only group"},
+		{rocketchattest.Room{Type: "p", Members: []string{"cobrowse"}, ReadOnly: true, Owners: []string{"cobrowse"}}, 200, 200, "owner", "a read-only group of the owner"},
 	} {
 		w, _, call := start(t)
 		c.room.Name = "desk"
@@ -155,13 +155,13 @@ func TestWhoSeesAndWritesInAChannel(t *testing.T) {
 			t.Errorf("%s: subscriptions.getOne %v", c.called, a)
 		}
 		w.Version = "9.0"
-		if status, _ := call("p", "GET", "rooms.info?roomName=desk", ""); c.called == "one of others" && status != 403 {
+		if status, _ := call("p", "GET", "rooms.info?roomName=desk", ""); c.called == "a private group of others" && status != 403 {
 			t.Errorf("%s: 9.0 answers %d", c.called, status)
 		}
 	}
 }
 
-func TestLinksAreOpenedUnlessToldNotTo(t *testing.T) {
+func TestLinksAreOpenedUnlessTheRequestForbidsIt(t *testing.T) {
 	t.Parallel()
 	w, _, call := start(t)
 	call("p", "POST", "im.create", `{"username":"bob"}`)
@@ -208,7 +208,7 @@ func TestTheAnswerOfAWebhookIsReadByTheVisitor(t *testing.T) {
 	}
 	text = "https://bridge.example.org/w/1"
 	if err := deliver(); err != nil || !slices.Equal(w.VisitorReads(chat), []string{text}) {
-		t.Errorf("a careless answer: %v, %q", err, w.VisitorReads(chat))
+		t.Errorf("an answer with a text: %v, %q", err, w.VisitorReads(chat))
 	}
 	for _, status = range []int{201, 204, 401, 503} {
 		if deliver() == nil {
@@ -217,7 +217,7 @@ func TestTheAnswerOfAWebhookIsReadByTheVisitor(t *testing.T) {
 	}
 }
 
-func TestFaultsAreOnDemand(t *testing.T) {
+func TestFaults(t *testing.T) {
 	t.Parallel()
 	w, _, call := start(t)
 	call("p", "POST", "im.create", `{"username":"bob"}`)

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// Lint holds blocks or a view to Slack's documented limits and to the fields that
-// each block has, and lists what is wrong. The surface is message, modal or home;
-// raw is an array of blocks, or a view.
+// Lint checks blocks or a view for Slack's documented limits and fields, and returns a
+// description of each fault. surface is "message", "modal" or "home"; raw is an array of
+// blocks for a message, otherwise a view.
 //
 // The limits are those of docs.slack.dev/reference/block-kit and of @slack/types.
 func Lint(surface string, raw json.RawMessage) []string {
@@ -18,12 +18,12 @@ func Lint(surface string, raw json.RawMessage) []string {
 	most := 50
 	if surface == "message" {
 		if json.Unmarshal(raw, &blocks) != nil {
-			return []string{"blocks are no array"}
+			return []string{"blocks are not an array"}
 		}
 	} else {
 		var view object
 		if json.Unmarshal(raw, &view) != nil {
-			return []string{"the view is no object"}
+			return []string{"the view is not an object"}
 		}
 		most = 100
 		blocks, _ = view["blocks"].([]any)
@@ -99,19 +99,19 @@ func (l *lint) fields(where string, v object, known []string) {
 func (l *lint) length(where string, v any, most int) {
 	s, isText := v.(string)
 	if v != nil && !isText {
-		l.fault("%s is no text", where)
+		l.fault("%s is not a text", where)
 	}
 	if utf8.RuneCountInString(s) > most {
 		l.fault("%s is longer than %d", where, most)
 	}
 }
 
-// text checks a text object. What a visitor may have typed is never in mrkdwn
-// here, so neither is anything else.
+// text checks a text object. It does not accept mrkdwn, in which a visitor's text could be
+// markup.
 func (l *lint) text(where string, v any, most int) {
 	o, _ := v.(object)
 	if o == nil {
-		l.fault("%s is no text object", where)
+		l.fault("%s is not a text object", where)
 		return
 	}
 	l.fields(where, o, []string{"type", "text", "emoji"})
@@ -135,7 +135,7 @@ func (l *lint) block(where, surface string, b object) {
 	l.length(where+".block_id", b["block_id"], 255)
 	if id, _ := b["block_id"].(string); id != "" {
 		if l.ids[id] {
-			l.fault("the block_id %s is there twice", id)
+			l.fault("the block_id %s is used twice", id)
 		}
 		l.ids[id] = true
 	}
@@ -179,7 +179,7 @@ func (l *lint) elements(where string, b object) {
 		l.element(fmt.Sprintf("%s element %d", where, i), e)
 		if id := e["action_id"]; id != nil {
 			if seen[id] {
-				l.fault("%s: the action_id %v is there twice", where, id)
+				l.fault("%s: the action_id %v is used twice", where, id)
 			}
 			seen[id] = true
 		}
@@ -211,7 +211,7 @@ func (l *lint) element(where string, e object) {
 			l.fault("%s has the style %v", where, style)
 		}
 		if e["url"] != nil && e["confirm"] != nil {
-			l.fault("%s: whether a confirmation holds a link back is not documented", where)
+			l.fault("%s: Slack does not document a confirmation on a link", where)
 		}
 	case "plain_text_input":
 		if e["placeholder"] != nil {

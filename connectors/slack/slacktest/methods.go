@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// methods are those of docs.slack.dev/reference/methods that a bridge needs.
-// chat.postEphemeral documents no unfurl flags; the guide says it honours them.
-// chat.update has none, and chat.postEphemeral no metadata.
+// methods are the methods that the bridge needs (docs.slack.dev/reference/methods). The page of
+// chat.postEphemeral has no unfurl flags, but Slack's guide says that it honours them.
+// chat.update has no unfurl flags, and chat.postEphemeral no metadata.
 var methods = map[string]method{
 	"auth.test":  {do: (*Workspace).authTest},
 	"users.info": {scope: "users:read", required: []string{"user"}, optional: []string{"include_locale"}, do: (*Workspace).usersInfo},
@@ -78,7 +78,7 @@ func (w *Workspace) usersInfo(args object) answer {
 		"id": u.ID, "team_id": team, "name": u.Name, "real_name": u.RealName, "deleted": u.Deleted, "is_bot": u.Bot, "updated": 1700000000,
 		"profile": profile, "is_email_confirmed": u.Confirmed,
 	}
-	// Slack leaves these out of what it says about closed accounts.
+	// Slack does not send these for closed accounts.
 	if !u.Deleted {
 		body["is_restricted"], body["is_ultra_restricted"] = u.Guest || u.UltraGuest, u.UltraGuest
 	}
@@ -91,7 +91,7 @@ func (w *Workspace) usersInfo(args object) answer {
 	return good(object{"user": body})
 }
 
-// reach finds a conversation for posting or reading, by the rules for an app.
+// reach returns a conversation, and Slack's error code if the app may not post or read there.
 func (w *Workspace) reach(id string) (*Channel, string) {
 	if user, isDirect := strings.CutPrefix(id, "D"); isDirect && w.users[user] != nil {
 		return &Channel{ID: id, Private: true, Members: []string{user, w.BotUser}}, ""
@@ -157,7 +157,7 @@ func (w *Workspace) conversationsHistory(args object) answer {
 	return good(object{"messages": list, "has_more": false})
 }
 
-// message is a post as Slack shows it to an app.
+// message returns a post as an app reads it.
 func (w *Workspace) message(p *Post) object {
 	m := object{"type": "message", "user": p.By, "text": p.Text, "ts": p.TS}
 	if p.By == w.BotUser {
@@ -175,18 +175,18 @@ func (w *Workspace) message(p *Post) object {
 	return m
 }
 
-// body takes text, blocks and metadata of a post, and reports what is wrong with
-// them.
+// body reads text, blocks and metadata of a post. code is Slack's error code if one of them
+// is wrong.
 func (w *Workspace) body(name string, args object) (p Post, code string) {
 	p = Post{Text: text(args, "text"), Sent: args}
 	if utf8.RuneCountInString(p.Text) > 4000 {
 		return p, "msg_too_long"
 	}
 	if strings.Contains(p.Text, "://") {
-		w.violate("%s: there is an address in the text, which notifications and previews show", name)
+		w.violate("%s: the text contains an address, which notifications and previews show", name)
 	}
 	if strings.Contains(p.Text, "<!") || strings.Contains(p.Text, "<@") {
-		w.violate("%s: the text mentions somebody", name)
+		w.violate("%s: the text contains a mention", name)
 	}
 	if blocks, there := args["blocks"]; there {
 		p.Blocks, _ = json.Marshal(blocks)
@@ -247,7 +247,7 @@ func (w *Workspace) postEphemeral(args object) answer {
 
 func (w *Workspace) update(args object) answer {
 	if _, there := args["blocks"]; !there || text(args, "text") == "" {
-		w.violate("chat.update: text and blocks belong together: either alone removes the other or leaves it stale")
+		w.violate("chat.update: text and blocks must be sent together: one alone removes the other or leaves it unchanged")
 	}
 	for _, p := range w.posts {
 		if p.Channel != text(args, "channel") || p.TS != text(args, "ts") {
@@ -280,7 +280,7 @@ func (w *Workspace) update(args object) answer {
 	return refuse("message_not_found")
 }
 
-// triggerLife is how long a trigger_id can be used, once.
+// triggerLife is how long a trigger_id is valid. It can be used once.
 const triggerLife = 3 * time.Second
 
 type trigger struct {

@@ -22,11 +22,11 @@ import (
 var files embed.FS
 
 var pageTemplate = template.Must(template.New("page.html").Funcs(template.FuncMap{
-	"one": func(v pageView, s said) any {
+	"one": func(v pageView, m shownMessage) any {
 		return struct {
-			View pageView
-			Said said
-		}{v, s}
+			View    pageView
+			Message shownMessage
+		}{v, m}
 	},
 	"blocks": func(v pageView, ts string, list []block) any {
 		return struct {
@@ -36,35 +36,37 @@ var pageTemplate = template.Must(template.New("page.html").Funcs(template.FuncMa
 	},
 }).ParseFS(files, "page/page.html"))
 
-// policy allows the page its own files and nothing else.
+// policy allows only the page's own files.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
-// What the bridge's manifests name.
+// Names in the bridge's manifests.
 const (
 	slashCommand    = "/cobrowse"
 	globalShortcut  = "cobrowse_global"
 	messageShortcut = "cobrowse_message"
 )
 
-// A PageConfig is what a page of a workspace needs to know.
+// A PageConfig is the configuration of a Page.
 type PageConfig struct {
-	// Hook is the address at which the app takes what Slack sends.
+	// Hook is the address to which Slack's requests are sent.
 	Hook string
-	// Client sends it; nil is one that waits for three seconds, as Slack does.
+	// Client sends the requests; nil means a client that waits for three seconds, as
+	// Slack does.
 	Client *http.Client
-	// People are the ids of the users whom one can be, at least one.
+	// People are the ids of the users to choose from. There must be at least one.
 	People []string
-	// BackLabel and Back are a link to where the page belongs; empty for none.
+	// BackLabel and Back are the label and the address of a link in the page's header;
+	// empty means no link.
 	BackLabel, Back string
 }
 
-// A Page shows a workspace in a browser, well enough to try the app in it: channels,
-// the app's direct messages and Home tab, messages with their buttons, dialogs,
-// slash commands, mentions and shortcuts. What people do there is sent as Slack
-// sends it, signed. It is a stand-in, and says so.
+// A Page shows a workspace in a browser, so that people can try the app: channels, the app's
+// direct messages and Home tab, messages with their buttons, dialogs, slash commands, mentions
+// and shortcuts. It sends requests to the app as Slack does, signed. The page says that it is
+// a stand-in.
 //
-// It is served below a path that ends in a slash, and stripped of it.
+// Serve it below a path that ends in a slash, with http.StripPrefix.
 type Page struct {
 	w      *Workspace
 	c      PageConfig
@@ -73,11 +75,11 @@ type Page struct {
 	end    func()
 
 	mu     sync.Mutex
-	seen   map[string]int    // how much of a conversation somebody has seen
-	errors map[string]string // what is wrong in a dialog, by its id
+	seen   map[string]int    // by user and conversation: how many messages and edits the user has seen
+	errors map[string]string // by dialog id: the error to show in it
 }
 
-// Page makes a page of the workspace.
+// Page makes a page that shows the workspace.
 func (w *Workspace) Page(c PageConfig) *Page {
 	if c.Client == nil {
 		c.Client = &http.Client{Timeout: 3 * time.Second}
@@ -85,7 +87,7 @@ func (w *Workspace) Page(c PageConfig) *Page {
 	p := &Page{w: w, c: c, routes: http.NewServeMux(), ended: make(chan struct{}), seen: map[string]int{}, errors: map[string]string{}}
 	p.end = sync.OnceFunc(func() { close(p.ended) })
 	p.routes.HandleFunc("GET /{$}", p.show)
-	p.routes.Handle("POST /{$}", http.NewCrossOriginProtection().Handler(http.HandlerFunc(p.take)))
+	p.routes.Handle("POST /{$}", http.NewCrossOriginProtection().Handler(http.HandlerFunc(p.handleForm)))
 	p.routes.HandleFunc("GET /changes", p.changes)
 	for _, name := range []string{"style.css", "script.js", "icon.svg"} {
 		p.routes.HandleFunc("GET /"+name, func(out http.ResponseWriter, r *http.Request) {
@@ -97,9 +99,10 @@ func (w *Workspace) Page(c PageConfig) *Page {
 	return p
 }
 
+// ServeHTTP serves the page, its files and its stream of changes.
 func (p *Page) ServeHTTP(out http.ResponseWriter, r *http.Request) { p.routes.ServeHTTP(out, r) }
 
-// EndStreams ends the answers that would not end by themselves.
+// EndStreams ends the streams of changes, so that the server can shut down.
 func (p *Page) EndStreams() { p.end() }
 
 func (p *Page) show(out http.ResponseWriter, r *http.Request) {
@@ -117,12 +120,12 @@ func (p *Page) show(out http.ResponseWriter, r *http.Request) {
 	_, _ = b.WriteTo(out)
 }
 
-// changes is a stream of server-sent events: one at once and one after each change.
+// changes answers with a stream of server-sent events: one at once, and one after each change.
 func (p *Page) changes(out http.ResponseWriter, r *http.Request) {
 	out.Header().Set("Content-Type", "text/event-stream")
 	out.Header().Set("Cache-Control", "no-store")
 	stream := http.NewResponseController(out)
-	// The server's own limits are for answers that end.
+	// The server's time limits must not end the stream.
 	_ = stream.SetReadDeadline(time.Time{})
 	_ = stream.SetWriteDeadline(time.Time{})
 	for {
@@ -142,8 +145,8 @@ func (p *Page) changes(out http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// take does what somebody did and leads back to the page.
-func (p *Page) take(out http.ResponseWriter, r *http.Request) {
+// handleForm carries out what the user did and redirects to the page.
+func (p *Page) handleForm(out http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(out, r.Body, 16<<10)
 	if err := r.ParseForm(); err != nil {
 		http.Error(out, "The form could not be read.", http.StatusBadRequest)
@@ -181,7 +184,7 @@ func (p *Page) do(ctx context.Context, at *spot, form url.Values) {
 	}
 }
 
-// write is somebody sending what is in the message box.
+// write handles a text from the message box: a command, an invitation, or a message.
 func (p *Page) write(ctx context.Context, at spot, thread, text string) {
 	if text == "" || at.in == inHome || at.in == inApp {
 		return
@@ -203,7 +206,7 @@ func (p *Page) write(ctx context.Context, at spot, thread, text string) {
 		switch {
 		case !strings.Contains(text, bot):
 		case !p.w.hears(at.in):
-			p.say(at, thread, bot+" is not in this channel, and so does not hear you. Type /invite "+bot+".")
+			p.say(at, thread, bot+" is not in this channel and cannot see your message. Type /invite "+bot+".")
 		default:
 			e := object{
 				"type": "app_mention", "user": at.me, "channel": at.in, "ts": post.TS,
@@ -217,7 +220,7 @@ func (p *Page) write(ctx context.Context, at spot, thread, text string) {
 	}
 }
 
-// submit sends a dialog. The answer says what is wrong in it, or closes it.
+// submit sends a dialog. The app's answer shows an error in it, or closes it.
 func (p *Page) submit(ctx context.Context, at spot, id, typed string) {
 	v, ok := p.dialog(at, id)
 	if !ok {
@@ -225,13 +228,13 @@ func (p *Page) submit(ctx context.Context, at spot, id, typed string) {
 	}
 	d := shownDialog(v)
 	answer, ok := p.send(ctx, at, "", p.w.Submit(v, d.Block, d.Input, typed))
-	var said struct {
+	var reply struct {
 		Errors map[string]string `json:"errors"`
 	}
-	_ = json.Unmarshal(answer, &said) // an empty answer closes the dialog
-	fault := said.Errors[d.Block]
+	_ = json.Unmarshal(answer, &reply) // an empty answer closes the dialog
+	fault := reply.Errors[d.Block]
 	if !ok {
-		fault = "The app did not answer. Try again."
+		fault = "The app did not answer. Retry."
 	}
 	if fault == "" {
 		p.close(at, id)
@@ -240,7 +243,7 @@ func (p *Page) submit(ctx context.Context, at spot, id, typed string) {
 	p.mu.Lock()
 	p.errors[id] = fault
 	p.mu.Unlock()
-	p.w.closeViews(func(*View) bool { return false }) // whoever looks sees the error
+	p.w.closeViews(func(*View) bool { return false }) // closes nothing, but updates open pages
 }
 
 func (p *Page) close(at spot, id string) {
@@ -259,7 +262,7 @@ func (p *Page) dialog(at spot, id string) (View, bool) {
 	return views[i], true
 }
 
-// post finds a message that somebody can see.
+// post returns a message that the user can see.
 func (p *Page) post(at spot, ts string) (Post, bool) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
@@ -271,8 +274,8 @@ func (p *Page) post(at spot, ts string) (Post, bool) {
 	return Post{}, false
 }
 
-// send sends the app something. Whoever caused it is told if it fails, by the names
-// that Slack has for that.
+// send sends a request to the app. If it fails, the user gets a message with Slack's name for
+// the error.
 func (p *Page) send(ctx context.Context, at spot, what string, body []byte) (answer []byte, ok bool) {
 	fault := ""
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.c.Hook, bytes.NewReader(body))
@@ -309,23 +312,23 @@ func (p *Page) exchange(req *http.Request) (answer []byte, fault string, err err
 	return answer, "", err
 }
 
-// standIn is the id of who speaks for the stand-in itself.
+// standIn is the user id of messages from Slack itself.
 const standIn = "USTANDIN"
 
-// say tells somebody alone what Slack itself would.
+// say shows the user a message from Slack itself, which only they see.
 func (p *Page) say(at spot, thread, text string) {
 	channel := at.channel()
 	p.w.Insert(Post{Channel: channel, Thread: thread, By: standIn, For: at.me, Text: text})
 }
 
-// name is what people are called.
+// name returns the shown name of a user.
 func (w *Workspace) name(id string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.called(id)
 }
 
-// invite makes the app a member of a channel, and hears reports whether it is one.
+// invite makes the app a member of a channel.
 func (w *Workspace) invite(channel string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -335,6 +338,7 @@ func (w *Workspace) invite(channel string) {
 	}
 }
 
+// hears reports whether the app is a member of a channel.
 func (w *Workspace) hears(channel string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

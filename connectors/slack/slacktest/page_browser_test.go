@@ -10,16 +10,16 @@ import (
 	"testing"
 	"time"
 
+	"cobrowse-bridge/bridge/chat"
+
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
-
-	"cobrowse-bridge/bridge"
 )
 
-// browser starts Chromium, or skips the test where there is none.
+// browser starts Chromium, or skips the test if there is none.
 func browser(t *testing.T) context.Context {
 	t.Helper()
 	var path string
@@ -53,7 +53,7 @@ func browser(t *testing.T) context.Context {
 
 func steps(t *testing.T, ctx context.Context, what string, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatalf("%s: %v", what, err)
@@ -71,9 +71,9 @@ func value[T any](t *testing.T, ctx context.Context, script string, opts ...chro
 
 func until(script string) chromedp.Action[chromedp.Void] { return chromedp.Poll[chromedp.Void](script) }
 
-// look takes pictures of the page into the folder that BRIDGE_TEST_SCREENSHOTS names,
-// and lets axe-core judge it where that is installed: light and dark, on a desktop
-// and on a phone.
+// look checks the page in light and dark, on a desktop and on a phone: its width and, if
+// axe-core is installed, its accessibility. It saves screenshots in the folder
+// BRIDGE_TEST_SCREENSHOTS, if that is set.
 func look(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
 	axe, _ := os.ReadFile("../../../templates/testdata/axe/node_modules/axe-core/axe.min.js")
@@ -134,8 +134,8 @@ func TestThePageInARealBrowser(t *testing.T) {
 	steps(t, ctx, "press its button", chromedp.Click(css("#talk > li.private a.button")))
 	select {
 	case <-opened:
-	case <-time.After(20 * time.Second):
-		t.Fatal("no tab opened at the door")
+	case <-time.After(3 * time.Minute):
+		t.Fatal("no tab opened with the co-browse page")
 	}
 	// A tab in the background draws nothing.
 	if _, err := chromedp.Call(ctx, page.BringToFront, cdp.Empty{}); err != nil {
@@ -150,14 +150,14 @@ func TestThePageInARealBrowser(t *testing.T) {
 	steps(t, ctx, "see what others write", until(`document.querySelector("#talk > li:last-child .words")?.textContent === "Thanks, Robin!"`),
 		until(`document.querySelector(".replies .words")?.textContent === "She is on the phone."`))
 	if got := value[[]string](t, ctx, `[document.getElementById("text").value, document.querySelector("#talk details[open] input[name=text]")?.value, document.activeElement.name]`); !slices.Equal(got, []string{"half a sen", "and half a reply", "text"}) {
-		t.Errorf("what was being typed is %q", got)
+		t.Errorf("the unfinished texts are %q", got)
 	}
 
 	steps(t, ctx, "open the dialog, which takes the focus", chromedp.Click(css("#shortcut")), chromedp.WaitVisible(css("dialog:modal #value")),
 		until(`document.activeElement.id === "value"`), chromedp.SendKeys(css("#value"), "who?"), chromedp.Click(css("#submit")), chromedp.WaitVisible(css("dialog .fault")))
 	look(t, ctx, "2-dialog")
 	if got := value[string](t, ctx, `document.getElementById("value").value`); got != "who?" {
-		t.Errorf("the dialog holds %q", got)
+		t.Errorf("the dialog contains %q", got)
 	}
 	steps(t, ctx, "leave it by the keyboard", chromedp.SendKeys(css("#value"), "\x1b"), chromedp.WaitNotPresent(css("dialog")))
 	steps(t, ctx, "fill it in", chromedp.Click(css("#shortcut")), chromedp.WaitVisible(css("dialog:modal #value")), chromedp.SendKeys(css("#value"), "4821\r"),
@@ -166,16 +166,16 @@ func TestThePageInARealBrowser(t *testing.T) {
 	look(t, ctx, "3-news")
 
 	steps(t, ctx, "read the direct message", chromedp.Click(css("#in-app")), chromedp.WaitVisible(css("#talk h3")))
-	ref := bridge.Ref("DU1/" + o.Direct("U1")[0].TS)
-	o.shows("dm/U1", bridge.Card{ID: "card-U1", Ref: ref, Title: "Live with Ann Lee", Button: bridge.Link{Label: "Join", Address: o.door}})
-	steps(t, ctx, "see it change in place", until(`document.querySelectorAll("#talk h3").length === 1 && document.querySelector("#talk h3").textContent === "Live with Ann Lee"`))
+	ref := chat.Ref("DU1/" + o.Direct("U1")[0].TS)
+	o.shows("dm/U1", chat.Card{ID: "card-U1", Ref: ref, Title: "Session with Ann Lee is running", Button: chat.Link{Label: "Join", Address: o.door}})
+	steps(t, ctx, "see it change in place", until(`document.querySelectorAll("#talk h3").length === 1 && document.querySelector("#talk h3").textContent === "Session with Ann Lee is running"`))
 	look(t, ctx, "4-direct")
 	steps(t, ctx, "see the Home tab", chromedp.Click(css("#home")), chromedp.WaitVisible(css("#home-tab h3")))
 	look(t, ctx, "5-home")
 
 	o.mu.Lock()
 	if o.idle != 1 {
-		t.Errorf("the bridge was told of %d presses on links", o.idle)
+		t.Errorf("the bridge got %d presses on links", o.idle)
 	}
 	o.mu.Unlock()
 	const last = "that was all"

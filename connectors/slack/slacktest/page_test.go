@@ -11,28 +11,28 @@ import (
 	"testing"
 	"time"
 
-	"github.com/PuerkitoBio/goquery"
-
-	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/slack"
 	"cobrowse-bridge/connectors/slack/slacktest"
+
+	"github.com/PuerkitoBio/goquery"
 )
 
-// An office is a workspace, the page of it, and a bridge that knows one customer:
-// the connector, and in place of the engine a card for whatever is asked.
+// An office is a workspace, its page, and the connector. In place of the bridge it answers
+// every ask with a card for the same customer.
 type office struct {
 	*testing.T
 	*slacktest.Workspace
-	conn   bridge.Connector
+	conn   chat.Connector
 	page   *slacktest.Page
 	server *httptest.Server
-	door   string // behind the button of each card
+	door   string // the address of the button of each card
 	work   sync.WaitGroup
 
 	mu    sync.Mutex
-	fault int // the status that the bridge answers, if not zero
-	asks  []bridge.Ask
-	idle  int // presses on links, which mean nothing to the bridge
+	fault int // the status with which the bridge answers, if not zero
+	asks  []chat.Ask
+	idle  int // presses on links, which the bridge ignores
 }
 
 func newOffice(t *testing.T) *office {
@@ -78,7 +78,7 @@ func (o *office) hook(w http.ResponseWriter, r *http.Request) {
 	}
 	receipt, err := o.conn.Accept(r, body)
 	if err != nil {
-		o.Errorf("what the page sends is refused: %v: %s", err, body)
+		o.Errorf("a request of the page is refused: %v: %s", err, body)
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
@@ -90,11 +90,11 @@ func (o *office) hook(w http.ResponseWriter, r *http.Request) {
 		o.mu.Unlock()
 	}
 	if receipt.Key != "" {
-		o.work.Go(func() { o.answer(bridge.Delivery{Key: receipt.Key, Body: receipt.Body, Received: time.Now()}) })
+		o.work.Go(func() { o.answer(chat.Delivery{Key: receipt.Key, Body: receipt.Body, Received: time.Now()}) })
 	}
 }
 
-func (o *office) answer(d bridge.Delivery) {
+func (o *office) answer(d chat.Delivery) {
 	ask, err := o.conn.Read(o.Context(), d)
 	if err != nil {
 		o.Errorf("Read: %v", err)
@@ -102,37 +102,37 @@ func (o *office) answer(d bridge.Delivery) {
 	o.mu.Lock()
 	o.asks = append(o.asks, ask)
 	o.mu.Unlock()
-	if ask.Verb == bridge.Nothing {
+	if ask.Verb == chat.Nothing {
 		return
 	}
-	card := bridge.Card{ID: "card-" + ask.Agent.ID[len(ask.Agent.ID)-2:], Title: "Co-browse with Ann Lee", Lines: []bridge.Line{{Label: "Page", Text: "Checkout"}}}
-	card.Button = bridge.Link{Label: "Co-browse", Address: o.door}
-	card.More = []bridge.Link{{Label: "Stop", Address: o.door + "?stop"}}
-	if ask.Verb == bridge.Help {
-		card = bridge.Card{ID: d.Key, Title: "Co-browse with a customer", Lines: []bridge.Line{{Label: "Then type", Text: ask.Usage}}}
+	card := chat.Card{ID: "card-" + ask.Agent.ID[len(ask.Agent.ID)-2:], Title: "Co-browse with Ann Lee", Lines: []chat.Line{{Label: "Page", Text: "Checkout"}}}
+	card.Button = chat.Link{Label: "Co-browse", Address: o.door}
+	card.More = []chat.Link{{Label: "End session", Address: o.door + "?stop"}}
+	if ask.Verb == chat.Help {
+		card = chat.Card{ID: d.Key, Title: "Co-browse with a customer", Lines: []chat.Line{{Label: "Then type", Text: ask.Example}}}
 	}
 	o.shows(ask.Place.Address, card)
 }
 
-func (o *office) shows(address string, card bridge.Card) bridge.Ref {
-	ref, err := o.conn.Show(o.Context(), bridge.Place{Address: address}, card)
+func (o *office) shows(address string, card chat.Card) chat.Ref {
+	ref, err := o.conn.Show(o.Context(), chat.Place{Address: address}, card)
 	if err != nil {
 		o.Errorf("Show: %v", err)
 	}
 	return ref
 }
 
-func (o *office) last() bridge.Ask {
+func (o *office) last() chat.Ask {
 	o.work.Wait()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.asks) == 0 {
-		return bridge.Ask{}
+		return chat.Ask{}
 	}
 	return o.asks[len(o.asks)-1]
 }
 
-// sees is the page as it is without a script.
+// sees returns the page as it is without scripts.
 func (o *office) sees(query string) *goquery.Document {
 	o.Helper()
 	o.work.Wait()
@@ -140,12 +140,12 @@ func (o *office) sees(query string) *goquery.Document {
 	o.page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/"+query, nil))
 	doc, err := goquery.NewDocumentFromReader(w.Body)
 	if err != nil || w.Code != http.StatusOK {
-		o.Fatalf("the page is answered %d, %v", w.Code, err)
+		o.Fatalf("the page answers %d, %v", w.Code, err)
 	}
 	return doc
 }
 
-// does sends a form, and gives the page that it leads to.
+// does sends a form and returns the page to which it redirects.
 func (o *office) does(query string, pairs ...string) *goquery.Document {
 	o.Helper()
 	form := url.Values{}
@@ -157,7 +157,7 @@ func (o *office) does(query string, pairs ...string) *goquery.Document {
 	w := httptest.NewRecorder()
 	o.page.ServeHTTP(w, r)
 	if w.Code != http.StatusSeeOther {
-		o.Fatalf("%v is answered %d", pairs, w.Code)
+		o.Fatalf("%v: the page answers %d", pairs, w.Code)
 	}
 	return o.sees(w.Header().Get("Location"))
 }
@@ -173,8 +173,8 @@ func TestACommandOnThePageGoesToTheBridgeAndIsAnswered(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	doc := o.does(robinInSupport, "do", "write", "text", " /cobrowse 4821 ")
-	if ask := o.last(); ask.Verb != bridge.LookUp || ask.Clues.LookupCode != "4821" || ask.Agent.ID != "T0ACME/U1" {
-		t.Errorf("the bridge is asked %+v", ask)
+	if ask := o.last(); ask.Verb != chat.LookUp || ask.Clues.LookupCode != "4821" || ask.Agent.ID != "T0ACME/U1" {
+		t.Errorf("the bridge got %+v", ask)
 	}
 	answer := doc.Find("#talk > li").Last()
 	if !answer.HasClass("private") || !strings.Contains(text(answer), "Co-browse App") || !strings.Contains(text(answer), "Only visible to you Co-browse with Ann Lee Page: Checkout") {
@@ -189,7 +189,7 @@ func TestACommandOnThePageGoesToTheBridgeAndIsAnswered(t *testing.T) {
 	}
 }
 
-func TestThePageSaysWhatItIs(t *testing.T) {
+func TestThePageSaysThatItIsAStandIn(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	w := httptest.NewRecorder()
@@ -199,25 +199,25 @@ func TestThePageSaysWhatItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	if banner, title := text(doc.Find(".honest")), text(doc.Find("title")); !strings.HasPrefix(banner, "A stand-in for Slack.") || !strings.Contains(title, "A stand-in for Slack") {
-		t.Errorf("the page is headed %q, titled %q", banner, title)
+		t.Errorf("the page has the header %q and the title %q", banner, title)
 	}
 	if p := w.Header().Get("Content-Security-Policy"); !strings.Contains(p, "default-src 'none'") || strings.Contains(p, "unsafe") {
 		t.Errorf("its policy is %q", p)
 	}
 	if n := doc.Find("script:not([src]), [style], [onclick]").Length(); n != 0 {
-		t.Errorf("%d pieces of script or style stand in the page", n)
+		t.Errorf("the page has %d inline scripts or styles", n)
 	}
 	if back := doc.Find(`.ways a[href="/"]`); text(back) != "The demo" {
-		t.Errorf("the way back is called %q", text(back))
+		t.Errorf("the link back has the label %q", text(back))
 	}
 }
 
-func TestEverybodySeesTheirOwnChannels(t *testing.T) {
+func TestUsersSeeOnlyTheirChannels(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	for query, want := range map[string]string{
 		"?as=U1&in=C2":      "# leads # support # with-carl",
-		"?as=U2&in=C2":      "# support # with-carl", // and is not shown the private one
+		"?as=U2&in=C2":      "# support # with-carl", // without the private one
 		"?as=U3&in=C3":      "# leads # support # with-carl",
 		"?as=nobody&in=C99": "# leads # support # with-carl",
 	} {
@@ -230,7 +230,7 @@ func TestEverybodySeesTheirOwnChannels(t *testing.T) {
 		}
 	}
 	if head := text(o.sees("?as=U1&in=C3").Find(".head")); !strings.Contains(head, "shared with another company") {
-		t.Errorf("the shared channel is headed %q", head)
+		t.Errorf("the shared channel has the header %q", head)
 	}
 }
 
@@ -240,51 +240,51 @@ func TestAMentionIsAnsweredInItsThreadOnThePage(t *testing.T) {
 	doc := o.sees(samInSupport)
 	ts := doc.Find("#talk input[name=thread]").AttrOr("value", "")
 	doc = o.does(samInSupport, "do", "write", "thread", ts, "text", "@cobrowse 4821")
-	if ask := o.last(); ask.Verb != bridge.LookUp || ask.Agent.ID != "T0ACME/U2" {
-		t.Errorf("the bridge is asked %+v", ask)
+	if ask := o.last(); ask.Verb != chat.LookUp || ask.Agent.ID != "T0ACME/U2" {
+		t.Errorf("the bridge got %+v", ask)
 	}
 	thread := doc.Find("#talk > li").First().Find(".replies > li")
 	if thread.Length() != 2 || !strings.Contains(text(thread.Last()), "Ann Lee") || !thread.Last().HasClass("private") {
 		t.Errorf("the thread reads %q", text(thread))
 	}
-	// As in Slack, a command is no use there.
+	// As in Slack, commands do not work in threads.
 	doc = o.does(samInSupport, "do", "write", "thread", ts, "text", "/cobrowse 4821")
 	if reply := text(doc.Find(".replies > li").Last()); !strings.Contains(reply, "not supported in threads") {
 		t.Errorf("a command in a thread: %q", reply)
 	}
 }
 
-func TestTheAppIsInvitedBeforeItHears(t *testing.T) {
+func TestAMentionNeedsTheAppInTheChannel(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	leads := "?as=U1&in=C2"
 	doc := o.does(leads, "do", "write", "text", "@cobrowse 4821")
-	if reply := text(doc.Find("#talk > li").Last()); !strings.Contains(reply, "Type /invite @cobrowse") || o.last().Verb != bridge.Nothing {
-		t.Errorf("a mention where the app is not: %q, %+v", reply, o.last())
+	if reply := text(doc.Find("#talk > li").Last()); !strings.Contains(reply, "Type /invite @cobrowse") || o.last().Verb != chat.Nothing {
+		t.Errorf("a mention without the app: %q, %+v", reply, o.last())
 	}
 	o.does(leads, "do", "write", "text", "/invite @cobrowse")
-	doc = o.does(leads, "do", "write", "text", "hello @cobrowse, is it 4821?")
-	if reply := text(doc.Find("#talk > li").Last()); o.last().Verb != bridge.Help || !strings.Contains(reply, "@cobrowse 4821") {
-		t.Errorf("a mention where the app is: %q, %+v", reply, o.last())
+	doc = o.does(leads, "do", "write", "text", "hello @cobrowse, who is it?")
+	if reply := text(doc.Find("#talk > li").Last()); o.last().Verb != chat.Help || !strings.Contains(reply, "@cobrowse 4821") {
+		t.Errorf("a mention with the app: %q, %+v", reply, o.last())
 	}
 	doc = o.does(leads, "do", "write", "text", "/giphy cat")
 	if reply := text(doc.Find("#talk > li").Last()); !strings.Contains(reply, "/giphy is not a valid command") {
-		t.Errorf("a command of nobody's: %q", reply)
+		t.Errorf("an unknown command: %q", reply)
 	}
 }
 
-func TestAPressOnAChannelsCardIsAnsweredToWhoeverPressed(t *testing.T) {
+func TestAPressOnACardInAChannelIsAnsweredToThePresser(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
-	o.shows("channel/C1", bridge.Card{ID: "card-1", Title: "Co-browse with Ann Lee", Button: bridge.Link{Label: "Co-browse"}})
+	o.shows("channel/C1", chat.Card{ID: "card-1", Title: "Co-browse with Ann Lee", Button: chat.Link{Label: "Co-browse"}})
 	ts := o.Channel("C1")[0].TS
 	press := o.sees(samInSupport).Find(`.buttons button[name=n]`)
 	if press.Length() != 1 || press.AttrOr("value", "") != "0" {
 		t.Fatalf("%d buttons", press.Length())
 	}
 	doc := o.does(samInSupport, "do", "press", "ts", ts, "n", "0")
-	if ask := o.last(); ask.Verb != bridge.Open || ask.Card != "card-1" || ask.Agent.ID != "T0ACME/U2" {
-		t.Errorf("the bridge is asked %+v", ask)
+	if ask := o.last(); ask.Verb != chat.Open || ask.Card != "card-1" || ask.Agent.ID != "T0ACME/U2" {
+		t.Errorf("the bridge got %+v", ask)
 	}
 	if own := doc.Find("#talk > li.private"); own.Length() != 1 || own.Find("a.button").Length() != 2 {
 		t.Errorf("sam sees %q", text(own))
@@ -307,23 +307,23 @@ func TestADialogIsFilledInOnThePage(t *testing.T) {
 	doc := o.does(robinInSupport, "do", "shortcut")
 	dialog := doc.Find("dialog[open]")
 	view := dialog.AttrOr("id", "")
-	if text(dialog.Find("h2")) != "Co-browse" || text(dialog.Find("label")) != "Who is it?" || dialog.Find("#value").AttrOr("maxlength", "") != "254" {
+	if text(dialog.Find("h2")) != "Look up customer" || text(dialog.Find("label")) != "Customer" || dialog.Find("#value").AttrOr("maxlength", "") != "254" {
 		t.Fatalf("the dialog reads %q", text(dialog))
 	}
 	if o.sees(samInSupport).Find("dialog").Length() != 0 {
 		t.Error("sam sees robin's dialog")
 	}
 	doc = o.does(robinInSupport, "do", "submit", "view", view, "value", "who?")
-	if fault := text(doc.Find("dialog .fault")); !strings.HasPrefix(fault, "Enter the four digits") {
-		t.Errorf("what cannot be understood: %q", fault)
+	if fault := text(doc.Find("dialog .fault")); !strings.HasPrefix(fault, "Type one four-digit code") {
+		t.Errorf("a text without a clue: %q", fault)
 	}
 	o.does(samInSupport, "do", "close", "view", view)
 	doc = o.does(robinInSupport, "do", "submit", "view", view, "value", "4821")
-	if doc.Find("dialog").Length() != 0 || o.last().Verb != bridge.LookUp {
-		t.Errorf("the dialog stays; the bridge is asked %+v", o.last())
+	if doc.Find("dialog").Length() != 0 || o.last().Verb != chat.LookUp {
+		t.Errorf("the dialog stays open; the bridge got %+v", o.last())
 	}
 	if app := doc.Find("#in-app"); text(app) != "Co-browse New" {
-		t.Errorf("the app's messages are called %q", text(app))
+		t.Errorf("the app's conversation has the label %q", text(app))
 	}
 	direct := o.sees("?as=U1&in=app")
 	if text(direct.Find("#talk h3")) != "Co-browse with Ann Lee" || text(direct.Find("#in-app")) != "Co-browse" || direct.Find("#text").Length() != 0 {
@@ -336,29 +336,29 @@ func TestADialogIsFilledInOnThePage(t *testing.T) {
 	}
 }
 
-func TestAShortcutAtAMessageTakesTheCodeInIt(t *testing.T) {
+func TestAMessageShortcutUsesTheCodeInTheMessage(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	ts := o.sees(robinInSupport).Find("#talk button[name=ts]").AttrOr("value", "")
 	o.does(robinInSupport, "do", "message", "ts", ts)
-	if ask := o.last(); ask.Verb != bridge.LookUp || ask.Clues.LookupCode != "4821" || ask.Agent.ID != "T0ACME/U1" {
-		t.Errorf("the bridge is asked %+v", ask)
+	if ask := o.last(); ask.Verb != chat.LookUp || ask.Clues.LookupCode != "4821" || ask.Agent.ID != "T0ACME/U1" {
+		t.Errorf("the bridge got %+v", ask)
 	}
 }
 
-func TestTheHomeTabIsAskedForAndShown(t *testing.T) {
+func TestTheHomeTabIsRequestedAndShown(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
-	if empty := text(o.sees("?as=U1&in=home").Find("#home-tab")); !strings.HasPrefix(empty, "One moment") {
+	if empty := text(o.sees("?as=U1&in=home").Find("#home-tab")); !strings.HasPrefix(empty, "Loading") {
 		t.Errorf("before: %q", empty)
 	}
 	doc := o.does("?as=U1&in=app", "do", "home")
-	if o.last().Verb != bridge.Status || text(doc.Find("#home-tab h3")) != "Co-browse with Ann Lee" || doc.Find(`#home[aria-current]`).Length() != 1 {
-		t.Errorf("the bridge is asked %+v; the tab reads %q", o.last(), text(doc.Find("#home-tab")))
+	if o.last().Verb != chat.Status || text(doc.Find("#home-tab h3")) != "Co-browse with Ann Lee" || doc.Find(`#home[aria-current]`).Length() != 1 {
+		t.Errorf("the bridge got %+v; the tab reads %q", o.last(), text(doc.Find("#home-tab")))
 	}
 }
 
-func TestAFailureOfTheBridgeIsCalledAsInSlack(t *testing.T) {
+func TestAFailureOfTheBridgeIsShownAsInSlack(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	o.fault = http.StatusServiceUnavailable
@@ -369,14 +369,14 @@ func TestAFailureOfTheBridgeIsCalledAsInSlack(t *testing.T) {
 	o.server.Close()
 	doc = o.does(robinInSupport, "do", "write", "text", "/cobrowse 4821")
 	if says := text(doc.Find("#talk > li").Last()); !strings.Contains(says, "dispatch_failed") {
-		t.Errorf("nobody there: %q", says)
+		t.Errorf("the bridge is down: %q", says)
 	}
 	if sam := text(o.sees(samInSupport).Find("#talk")); strings.Contains(sam, "failed") {
 		t.Errorf("sam sees %q", sam)
 	}
 }
 
-func TestAnotherSiteWritesNothing(t *testing.T) {
+func TestARequestFromAnotherSiteIsRefused(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	r := httptest.NewRequest(http.MethodPost, "/"+robinInSupport, strings.NewReader("do=write&text=%2Fcobrowse+4821"))
@@ -385,11 +385,11 @@ func TestAnotherSiteWritesNothing(t *testing.T) {
 	w := httptest.NewRecorder()
 	o.page.ServeHTTP(w, r)
 	if o.last(); w.Code != http.StatusForbidden || len(o.asks) != 0 {
-		t.Errorf("it is answered %d, %d asks", w.Code, len(o.asks))
+		t.Errorf("the page answers %d, %d asks", w.Code, len(o.asks))
 	}
 }
 
-func TestWhatPeopleWriteIsText(t *testing.T) {
+func TestMessagesAreShownAsText(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	hostile := `<script>alert(1)</script> <img src=x onerror=alert(1)> "quoted"`
@@ -399,7 +399,7 @@ func TestWhatPeopleWriteIsText(t *testing.T) {
 	}
 }
 
-func TestTheStreamTellsOfChangesAndEnds(t *testing.T) {
+func TestTheStreamReportsChangesAndEnds(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	resp, err := o.server.Client().Get(o.server.URL + "/slack/changes")

@@ -6,17 +6,16 @@ import (
 	"time"
 )
 
-// What a response_url takes (docs.slack.dev/interactivity/handling-user-interaction).
+// Limits of a response_url (docs.slack.dev/interactivity/handling-user-interaction).
 const (
 	responseLife = 30 * time.Minute
 	responseUses = 5
 )
 
-// A response is what stands behind a response_url.
+// A response is the state of a response_url.
 type response struct {
 	user, channel string
-	// original is the message that was pressed; empty for a command, which has
-	// none.
+	// original is the message whose button was pressed; empty for a command.
 	original string
 	born     time.Time
 	uses     int
@@ -50,20 +49,20 @@ func (w *Workspace) respond(r *http.Request, args object) answer {
 	known := map[string]bool{"response_type": true, "replace_original": true, "text": true, "blocks": true, "unfurl_links": true, "unfurl_media": true, "thread_ts": true, "metadata": true}
 	for name := range args {
 		if !known[name] {
-			w.violate("response_url: there is no field %s", name)
+			w.violate("response_url: unknown field %s", name)
 		}
 	}
 	w.quiet("response_url", args)
 	kind := text(args, "response_type")
 	if kind != "ephemeral" && kind != "in_channel" {
-		w.violate("response_url: response_type is not stated")
+		w.violate("response_url: response_type is missing")
 	}
 	p, code := w.body("response_url", args)
 	if code != "" {
 		return answer{status: http.StatusBadRequest, text: code}
 	}
 	if args["replace_original"] == true {
-		// A command has no original, and an earlier reply is none.
+		// A command has no original. An earlier reply does not count as one.
 		w.drop(to)
 	}
 	p.Channel, p.TS, p.By = to.channel, w.stamp(), w.BotUser

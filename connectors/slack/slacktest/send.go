@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// Sign makes the headers of a request with this body, sent now.
+// Sign returns the headers of a request with this body, signed now.
 func (w *Workspace) Sign(body []byte) http.Header {
 	return Sign(w.Secret, time.Now().Add(w.Skew), body)
 }
 
-// Sign makes the headers of a request as Slack signs it at a time.
+// Sign returns the headers of a request with this body, signed with secret at a time.
 func Sign(secret string, at time.Time, body []byte) http.Header {
 	unix := strconv.FormatInt(at.Unix(), 10)
 	mac := hmac.New(sha256.New, []byte(secret))
@@ -29,8 +29,8 @@ func Sign(secret string, at time.Time, body []byte) http.Header {
 	}
 }
 
-// Retry changes an event into what Slack sends when it was not answered: the
-// same event, under another event_id here, since not every repetition keeps it.
+// Retry returns the n-th retry of an event, with Slack's reason for it. It has another
+// event_id, since Slack does not always keep it.
 func (w *Workspace) Retry(body []byte, n int, reason string) ([]byte, http.Header) {
 	var event object
 	if err := json.Unmarshal(body, &event); err != nil {
@@ -46,7 +46,7 @@ func (w *Workspace) Retry(body []byte, n int, reason string) ([]byte, http.Heade
 	return body, h
 }
 
-// CommandFields are what a user sends with a slash command.
+// CommandFields returns the fields of a slash command.
 func (w *Workspace) CommandFields(user, channel, text string) url.Values {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -67,12 +67,12 @@ func (w *Workspace) CommandFields(user, channel, text string) url.Values {
 	return form
 }
 
-// Command is the body of a slash command.
+// Command returns the body of a slash command.
 func (w *Workspace) Command(user, channel, text string) []byte {
 	return []byte(w.CommandFields(user, channel, text).Encode())
 }
 
-// form wraps an interaction's payload.
+// form returns the body of a request with an interaction's payload.
 func form(payload object) []byte {
 	return []byte(url.Values{"payload": {string(encode(payload))}}.Encode())
 }
@@ -85,8 +85,8 @@ func encode(v any) []byte {
 	return data
 }
 
-// interaction is what all payloads have. Over an organisation's installation the
-// team is null, and the boolean is sometimes a string.
+// interaction returns the fields that all payloads have. If the app is installed in an
+// organisation, team is null, and is_enterprise_install is sometimes a string.
 func (w *Workspace) interaction(kind, user string) object {
 	team := w.Team
 	if u := w.users[user]; u != nil && u.Team != "" {
@@ -107,10 +107,10 @@ func (w *Workspace) interaction(kind, user string) object {
 	return p
 }
 
-// Press is a press on the n-th button of a post.
+// Press returns the body of a press on button n of a post. The first button is 0.
 func (w *Workspace) Press(user string, p Post, n int) []byte { return form(w.PressPayload(user, p, n)) }
 
-// PressPayload is the payload of a press.
+// PressPayload returns the payload of a press.
 func (w *Workspace) PressPayload(user string, p Post, n int) map[string]any {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -142,10 +142,10 @@ func (w *Workspace) PressPayload(user string, p Post, n int) map[string]any {
 	return payload
 }
 
-// A Button is one of a post or a view.
+// A Button is a button of a post or a view.
 type Button struct{ Label, Action, Value, URL, Style string }
 
-// Buttons are those in blocks, in order.
+// Buttons returns the buttons in blocks, in order.
 func Buttons(blocks json.RawMessage) (all []Button) {
 	var list []struct {
 		Elements []struct {
@@ -167,7 +167,7 @@ func Buttons(blocks json.RawMessage) (all []Button) {
 	return all
 }
 
-// Shortcut is a global shortcut.
+// Shortcut returns the body of a global shortcut.
 func (w *Workspace) Shortcut(user, callback string) []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -176,7 +176,7 @@ func (w *Workspace) Shortcut(user, callback string) []byte {
 	return form(p)
 }
 
-// MessageShortcut is a shortcut at a message.
+// MessageShortcut returns the body of a shortcut at a message.
 func (w *Workspace) MessageShortcut(user, callback string, at Post) []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -188,12 +188,12 @@ func (w *Workspace) MessageShortcut(user, callback string, at Post) []byte {
 	return form(p)
 }
 
-// Submit sends a dialog with what was typed into an input.
+// Submit returns the body of a submitted dialog, with the text typed into an input.
 func (w *Workspace) Submit(v View, block, input, typed string) []byte {
 	return form(w.SubmitPayload(v, block, input, typed))
 }
 
-// SubmitPayload is the payload of a dialog that is sent.
+// SubmitPayload returns the payload of a submitted dialog.
 func (w *Workspace) SubmitPayload(v View, block, input, typed string) map[string]any {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -205,7 +205,8 @@ func (w *Workspace) SubmitPayload(v View, block, input, typed string) map[string
 	return p
 }
 
-// Mention is a message that mentions the app. thread is empty outside threads.
+// Mention returns the body of an event for a message that mentions the app. thread is empty
+// outside threads.
 func (w *Workspace) Mention(user, channel, thread, text string) []byte {
 	e := object{"type": "app_mention", "user": user, "channel": channel, "text": "<@" + w.BotUser + "> " + text}
 	if thread != "" {
@@ -214,12 +215,13 @@ func (w *Workspace) Mention(user, channel, thread, text string) []byte {
 	return w.Event(e)
 }
 
-// HomeOpened is a user who opens the app; tab is home or messages.
+// HomeOpened returns the body of an event for a user who opens the app. tab is "home" or
+// "messages".
 func (w *Workspace) HomeOpened(user, tab string) []byte {
 	return w.Event(object{"type": "app_home_opened", "user": user, "channel": direct(user), "tab": tab})
 }
 
-// Event wraps an inner event.
+// Event returns the body of a request with an inner event.
 func (w *Workspace) Event(inner map[string]any) []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -29,6 +29,7 @@ func refuse(code string) answer {
 	return answer{status: http.StatusOK, body: object{"ok": false, "error": code}}
 }
 
+// ServeHTTP serves the Web API, response_urls and, at /link, Socket Mode.
 func (w *Workspace) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/link" {
 		w.link(out, r)
@@ -111,7 +112,8 @@ func (w *Workspace) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(out).Encode(a.body)
 }
 
-// arguments reads a form or a JSON object, and takes the token out of it.
+// arguments reads a form or a JSON object and separates the token. badly says what is wrong
+// with the request, or is empty.
 func arguments(r *http.Request, raw []byte) (args object, token, badly string) {
 	args = object{}
 	token = strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -121,18 +123,18 @@ func arguments(r *http.Request, raw []byte) (args object, token, badly string) {
 		return args, token, "is called with " + r.Method
 	case kind == "application/json":
 		if len(raw) > 0 && json.Unmarshal(raw, &args) != nil {
-			return object{}, token, "the body is no JSON object"
+			return object{}, token, "the body is not a JSON object"
 		}
 	case kind == "application/x-www-form-urlencoded":
 		form, err := url.ParseQuery(string(raw))
 		if err != nil {
-			return args, token, "the body is no form"
+			return args, token, "the body is not a form"
 		}
 		for name, values := range form {
 			var v any = values[0]
 			// Composite arguments are JSON in a string.
 			if slices.Contains([]string{"blocks", "metadata", "view"}, name) && json.Unmarshal([]byte(values[0]), &v) != nil {
-				badly = "the argument " + name + " is no JSON"
+				badly = "the argument " + name + " is not JSON"
 			}
 			args[name] = v
 		}
@@ -146,27 +148,26 @@ func arguments(r *http.Request, raw []byte) (args object, token, badly string) {
 	return args, token, badly
 }
 
-// A method is what is known of one of the Web API.
+// A method describes a method of the Web API.
 type method struct {
 	scope string
-	// required and optional are the names of its arguments. Slack ignores others,
-	// and so would hide that one is misspelt.
+	// required and optional are the names of its arguments. Others are violations, since
+	// Slack ignores a misspelt argument.
 	required, optional []string
-	// posts are told to leave links alone.
-	posts bool
-	app   bool // takes the app's token
-	do    func(w *Workspace, args object) answer
+	posts              bool // must not let Slack fetch links
+	app                bool // needs the app-level token
+	do                 func(w *Workspace, args object) answer
 }
 
 func (w *Workspace) call(r *http.Request, name, token string, args object) answer {
-	m, known := methods[name]
+	m, exists := methods[name]
 	want := w.BotToken
 	if m.app {
 		want = w.AppToken
 	}
 	switch {
-	case !known:
-		w.violate("there is no method %s", name)
+	case !exists:
+		w.violate("unknown method %s", name)
 		return refuse("unknown_method")
 	case r.URL.RawQuery != "":
 		w.violate("%s: arguments in the address", name)
@@ -182,7 +183,7 @@ func (w *Workspace) call(r *http.Request, name, token string, args object) answe
 		}}
 	}
 	for _, arg := range m.required {
-		if v, there := args[arg]; !there || v == "" {
+		if v, ok := args[arg]; !ok || v == "" {
 			w.violate("%s: the argument %s is missing", name, arg)
 			return refuse("invalid_arguments")
 		}
@@ -199,11 +200,11 @@ func (w *Workspace) call(r *http.Request, name, token string, args object) answe
 	return m.do(w, args)
 }
 
-// quiet reports a post that lets Slack fetch the links in it.
+// quiet reports a post that lets Slack fetch its links.
 func (w *Workspace) quiet(name string, args object) {
 	for _, flag := range []string{"unfurl_links", "unfurl_media"} {
 		if v := args[flag]; v != false && v != "false" {
-			w.violate("%s: %s is not false, so Slack fetches what the message links to", name, flag)
+			w.violate("%s: %s is not false, so Slack fetches the message's links", name, flag)
 		}
 	}
 }

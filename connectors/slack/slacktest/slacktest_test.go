@@ -16,15 +16,15 @@ import (
 
 const token = "xoxb-1111-2222-ieth8Ohm9aish0Ie"
 
-// A recorder keeps violations instead of failing.
+// A recorder is a workspace that records violations.
 type recorder struct {
 	*Workspace
-	said []string
+	reported []string
 }
 
 func workspace() *recorder {
 	r := &recorder{}
-	r.Workspace = New(func(format string, args ...any) { r.said = append(r.said, fmt.Sprintf(format, args...)) })
+	r.Workspace = New(func(format string, args ...any) { r.reported = append(r.reported, fmt.Sprintf(format, args...)) })
 	r.BotToken, r.AppToken, r.Secret = token, "xapp-1", "8f742231b10e8888abcd99yyyzzz85a5"
 	r.AddUser(User{ID: "U1", Name: "bob"})
 	r.AddUser(User{ID: "U2", Name: "eve"})
@@ -68,7 +68,7 @@ func message(channel string, more ...any) map[string]any {
 	return m
 }
 
-func TestCallsAreRefusedAsSlackRefusesThem(t *testing.T) {
+func TestCallsAreRefusedWithSlacksCodes(t *testing.T) {
 	t.Parallel()
 	r := workspace()
 	for _, c := range []struct {
@@ -96,15 +96,15 @@ func TestCallsAreRefusedAsSlackRefusesThem(t *testing.T) {
 			t.Errorf("%s %v: %v, want %s", c.method, c.args, got, c.want)
 		}
 	}
-	if len(r.said) != 0 {
-		t.Errorf("%q", r.said)
+	if len(r.reported) != 0 {
+		t.Errorf("%q", r.reported)
 	}
 	if got := r.call("conversations.history", map[string]any{"channel": "C1"}); got["needed"] != "channels:history" {
 		t.Errorf("%v", got)
 	}
 }
 
-func TestWhatSlackWouldLetPassIsReported(t *testing.T) {
+func TestMistakesThatSlackAcceptsAreReported(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		method string
@@ -126,8 +126,8 @@ func TestWhatSlackWouldLetPassIsReported(t *testing.T) {
 	} {
 		r := workspace()
 		r.call(c.method, c.args)
-		if len(r.said) == 0 {
-			t.Errorf("%s: nothing is said", name)
+		if len(r.reported) == 0 {
+			t.Errorf("%s is not reported", name)
 		}
 	}
 }
@@ -141,7 +141,7 @@ func TestAnUpdateWithTextAloneRemovesTheBlocks(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	if p := r.Write("U1", "C1", "", "mine"); r.call("chat.update", map[string]any{"channel": "C1", "ts": p.TS, "text": "x", "blocks": header("x")})["error"] != "cant_update_message" {
-		t.Error("another's message is updated")
+		t.Error("another user's message is updated")
 	}
 	eph := r.call("chat.postEphemeral", message("C1", "user", "U1"))["message_ts"]
 	if got := r.call("chat.update", map[string]any{"channel": "C1", "ts": eph, "text": "x", "blocks": header("x")}); got["error"] != "message_not_found" {
@@ -149,7 +149,7 @@ func TestAnUpdateWithTextAloneRemovesTheBlocks(t *testing.T) {
 	}
 }
 
-func TestATriggerLivesThreeSecondsAndIsUsedOnce(t *testing.T) {
+func TestATriggerExpiresAfterThreeSecondsAndOneUse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := workspace()
@@ -179,7 +179,7 @@ func reply(more ...any) map[string]any {
 	return m
 }
 
-func TestAResponseURLTakesFivePostsInHalfAnHour(t *testing.T) {
+func TestAResponseURLAcceptsFivePostsInHalfAnHour(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := workspace()
@@ -198,18 +198,18 @@ func TestAResponseURLTakesFivePostsInHalfAnHour(t *testing.T) {
 			t.Errorf("%d %s", code, text)
 		}
 		if code, _, _ := r.post(late+"x", "", reply()); code != 404 {
-			t.Errorf("an unknown one: %d", code)
+			t.Errorf("an unknown address: %d", code)
 		}
-		if n := len(r.Ephemeral("U1")); n != 5 || len(r.said) != 0 {
-			t.Errorf("%d posts, %q", n, r.said)
+		if n := len(r.Ephemeral("U1")); n != 5 || len(r.reported) != 0 {
+			t.Errorf("%d posts, %q", n, r.reported)
 		}
 	})
 }
 
-func TestOnlyWhatWasPressedIsReplaced(t *testing.T) {
+func TestOnlyAPressedMessageIsReplaced(t *testing.T) {
 	t.Parallel()
 	r := workspace()
-	// A command has nothing to replace, not even its own reply.
+	// A command has no original message; its own reply does not count.
 	address := r.CommandFields("U1", "C1", "").Get("response_url")
 	r.post(address, "", reply())
 	r.post(address, "", reply("replace_original", true))
@@ -223,12 +223,12 @@ func TestOnlyWhatWasPressedIsReplaced(t *testing.T) {
 	if p := r.Channel("C1"); len(p) != 1 || p[0].Text != "gone on" {
 		t.Errorf("%+v", p)
 	}
-	if len(r.said) != 0 {
-		t.Errorf("%q", r.said)
+	if len(r.reported) != 0 {
+		t.Errorf("%q", r.reported)
 	}
 	r.post(pressed, "", map[string]any{"text": "x", "blocks": header("x")})
-	if len(r.said) != 3 { // both flags, and the response_type
-		t.Errorf("%q", r.said)
+	if len(r.reported) != 3 { // both flags, and the response_type
+		t.Errorf("%q", r.reported)
 	}
 }
 
@@ -301,7 +301,7 @@ func TestSentBodiesAreForms(t *testing.T) {
 	if err != nil || !json.Valid([]byte(v.Get("payload"))) {
 		t.Errorf("%v, %v", v, err)
 	}
-	if len(r.said) != 0 {
-		t.Errorf("%q", r.said)
+	if len(r.reported) != 0 {
+		t.Errorf("%q", r.reported)
 	}
 }

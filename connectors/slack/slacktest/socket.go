@@ -28,7 +28,7 @@ type socket struct {
 	conn  *websocket.Conn
 }
 
-// An Ack is an answer to an envelope.
+// An Ack is the acknowledgement of an envelope.
 type Ack struct {
 	ID      string          `json:"envelope_id"`
 	Payload json.RawMessage `json:"payload"`
@@ -46,12 +46,12 @@ func (w *Workspace) connectionsOpen(object) answer {
 	return good(object{"url": w.SocketURL + "?ticket=" + ticket})
 }
 
-// link is a connection, from its greeting to its end.
+// link handles a connection until it is closed.
 func (w *Workspace) link(out http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	ticket := r.URL.Query().Get("ticket")
 	valid := w.sockets.tickets[ticket]
-	delete(w.sockets.tickets, ticket) // good for once
+	delete(w.sockets.tickets, ticket) // a ticket works once
 	w.mu.Unlock()
 	if !valid {
 		http.Error(out, "unknown ticket", http.StatusForbidden)
@@ -106,13 +106,14 @@ func (w *Workspace) socketChanged() {
 	w.sockets.changed = make(chan struct{})
 }
 
-// WaitSockets waits until there are as many connections, and reports whether
-// there were.
+// WaitSockets waits until exactly n connections are open, and reports whether that happened
+// within patience.
 func (w *Workspace) WaitSockets(n int, patience time.Duration) bool {
 	return w.wait(patience, func() bool { return len(w.sockets.open) == n })
 }
 
-// WaitAck waits for the answer to an envelope.
+// WaitAck waits for the acknowledgement of an envelope. ok says whether it came within
+// patience.
 func (w *Workspace) WaitAck(id string, patience time.Duration) (ack Ack, ok bool) {
 	ok = w.wait(patience, func() bool {
 		for _, a := range w.sockets.acks {
@@ -146,7 +147,7 @@ func (w *Workspace) wait(patience time.Duration, done func() bool) bool {
 	}
 }
 
-// Envelope sends something through one of the connections and returns its id.
+// Envelope sends a payload through one of the connections and returns the envelope's id.
 func (w *Workspace) Envelope(kind string, payload any) (id string, err error) {
 	w.mu.Lock()
 	id = w.id("envelope-")
@@ -157,11 +158,10 @@ func (w *Workspace) Envelope(kind string, payload any) (id string, err error) {
 			return id, nil
 		}
 	}
-	return id, fmt.Errorf("slacktest: no connection takes it: %w", err)
+	return id, fmt.Errorf("slacktest: no open connection: %w", err)
 }
 
-// Raw sends text that need not be an envelope through the oldest connection, which
-// is also the one that Envelope uses.
+// Raw sends any text through the oldest connection, which Envelope uses too.
 func (w *Workspace) Raw(text string) error {
 	w.mu.Lock()
 	s := w.sockets.open[0]
@@ -171,8 +171,7 @@ func (w *Workspace) Raw(text string) error {
 	return s.conn.WriteMessage(websocket.TextMessage, []byte(text))
 }
 
-// Disconnect announces to the oldest connection that it will be closed. Close
-// does it.
+// Disconnect announces to the oldest connection that it will be closed. closeIt closes it.
 func (w *Workspace) Disconnect(reason string) (closeIt func()) {
 	w.mu.Lock()
 	s := w.sockets.open[0]
@@ -181,7 +180,7 @@ func (w *Workspace) Disconnect(reason string) (closeIt func()) {
 	return func() { s.conn.Close() }
 }
 
-// KillSockets breaks all connections without a word.
+// KillSockets breaks all connections without an announcement.
 func (w *Workspace) KillSockets() {
 	w.mu.Lock()
 	open := slices.Clone(w.sockets.open)

@@ -7,9 +7,8 @@ import (
 	"strconv"
 )
 
-// Transport carries requests into the workspace without a network, whatever host
-// they are for. A client that has it talks to slack.com and hooks.slack.com and
-// reaches nothing else.
+// Transport returns a transport that passes every request to the workspace without a network,
+// whatever its host is, such as slack.com and hooks.slack.com.
 func (w *Workspace) Transport() http.RoundTripper { return transport{w} }
 
 type transport struct{ w *Workspace }
@@ -33,7 +32,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// An answered keeps what a handler answers.
+// An answered records the answer of a handler.
 type answered struct {
 	header http.Header
 	status int

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A spot is who looks at the page and where: at a channel by its id, at the app's
-// messages, or at its Home tab.
+// A spot is the user of the page and what they look at: a channel by its id, the app's
+// messages, or its Home tab.
 type spot struct{ me, in string }
 
 const (
@@ -19,7 +19,8 @@ const (
 	inHome = "home"
 )
 
-// where reads a spot from the page's address. What is not there leads to what is.
+// where reads a spot from the page's address. In place of an unknown user or channel it uses
+// the first one.
 func (p *Page) where(q url.Values) spot {
 	at := spot{me: q.Get("as"), in: q.Get("in")}
 	if !slices.Contains(p.c.People, at.me) {
@@ -36,10 +37,10 @@ func (p *Page) where(q url.Values) spot {
 	return at
 }
 
-// query leads to another place of the same person.
+// query returns the address of another conversation for the same user.
 func (s spot) query(in string) string { return "?" + url.Values{"as": {s.me}, "in": {in}}.Encode() }
 
-// channel is whose messages are there.
+// channel returns the id of the channel whose messages the spot shows.
 func (s spot) channel() string {
 	if s.in == inApp || s.in == inHome {
 		return direct(s.me)
@@ -47,7 +48,7 @@ func (s spot) channel() string {
 	return s.in
 }
 
-// channelsOf are those that somebody is in, by name.
+// channelsOf returns the channels of a user, sorted by name.
 func (w *Workspace) channelsOf(user string) (all []*Channel) {
 	for _, c := range w.channels {
 		if slices.Contains(c.Members, user) {
@@ -58,6 +59,7 @@ func (w *Workspace) channelsOf(user string) (all []*Channel) {
 	return all
 }
 
+// called returns the shown name of a user.
 func (w *Workspace) called(id string) string {
 	if id == standIn {
 		return "Stand-in"
@@ -69,7 +71,7 @@ func (w *Workspace) called(id string) string {
 	return cmp.Or(u.DisplayName, u.RealName, u.Name)
 }
 
-// A pageView is what the page shows of the moment it is asked for.
+// A pageView is the content of the page.
 type pageView struct {
 	Workspace       string
 	BackLabel, Back string
@@ -82,38 +84,38 @@ type pageView struct {
 	InApp, InHome   bool
 	Name, About     string
 	Writable        bool
-	Talk            []said
+	Talk            []shownMessage
 	Blocks          []block // of the Home tab
 	Published       bool
 	Dialog          *dialog
 	Command, Bot    string
 }
 
-// An entry leads somewhere on the page.
+// An entry is a link on the page.
 type entry struct {
 	ID, Name, Address string
 	Open, News        bool
 }
 
-// A said is a message as somebody sees it.
-type said struct {
+// A shownMessage is a message as the user sees it.
+type shownMessage struct {
 	TS, By, Text, Time, At string
 	App, Private, Edited   bool
 	Blocks                 []block
-	Replies                []said
-	Parent                 string // whose thread a reply goes to; empty for none
-	Shortcut               bool   // shortcuts can be used at it
+	Replies                []shownMessage
+	Parent                 string // time stamp of the message whose thread gets a reply; empty: no replies
+	Shortcut               bool   // whether the message has shortcuts
 }
 
-// Initial stands for a picture.
-func (s said) Initial() string {
+// Initial returns the first letter of the author, which is shown in place of a picture.
+func (s shownMessage) Initial() string {
 	for _, r := range s.By {
 		return strings.ToUpper(string(r))
 	}
 	return "?"
 }
 
-// A block is one of a message or a view; an empty Kind is one that is not shown.
+// A block is a block of a message or a view. One with an empty Kind is not shown.
 type block struct {
 	Kind, Text                         string
 	Buttons                            []pressable
@@ -126,11 +128,11 @@ type pressable struct {
 	N int // among all buttons of the message
 }
 
-// A dialog is one that is open.
+// A dialog is an open dialog.
 type dialog struct {
 	ID, Title, Submit, Close string
 	Blocks                   []block
-	Block, Input             string // ids of the one field
+	Block, Input             string // ids of the only field
 	Fault                    string
 }
 
@@ -163,7 +165,7 @@ func (p *Page) view(q url.Values) pageView {
 	}
 	v.App = entry{Name: cmp.Or(w.AppName, w.called(w.BotUser)), Address: at.query(inApp), Open: v.InApp, News: news(inApp)}
 	if v.InApp {
-		v.Name, v.About = v.App.Name, "an app; only you see what it writes to you"
+		v.Name, v.About = v.App.Name, "an app; only you see its messages to you"
 	}
 	if v.InHome {
 		if home := w.homes[at.me]; home != nil {
@@ -185,20 +187,20 @@ func (p *Page) view(q url.Values) pageView {
 	return v
 }
 
-// news reports whether a conversation holds what somebody has not seen. The one
-// they look at is seen, and so is all that was there when they came.
+// news reports whether a conversation has messages that the user has not seen. All messages of
+// the open conversation count as seen, and all that existed at the first visit.
 func (p *Page) news(at spot, in string) bool {
-	there := spot{at.me, in}
+	other := spot{at.me, in}
 	size := 0
 	for _, post := range p.w.posts {
-		if post.Channel == there.channel() && post.By != at.me && (post.For == "" || post.For == at.me) {
+		if post.Channel == other.channel() && post.By != at.me && (post.For == "" || post.For == at.me) {
 			size += 1 + post.Edited
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := at.me + "/" + in
-	if seen, known := p.seen[key]; known && in != at.in {
+	if seen, ok := p.seen[key]; ok && in != at.in {
 		return size > seen
 	}
 	p.seen[key] = size
@@ -219,15 +221,15 @@ func about(c *Channel, bot string) string {
 	return strings.Join(all, "; ")
 }
 
-// talk are the messages of a conversation, each with its thread.
-func (w *Workspace) talk(at spot) (all []said) {
+// talk returns the messages of a conversation, each with its thread.
+func (w *Workspace) talk(at spot) (all []shownMessage) {
 	threads := map[string]int{}
 	for _, post := range w.posts {
 		if post.Channel != at.channel() || post.For != "" && post.For != at.me {
 			continue
 		}
 		s := w.seenAs(post)
-		if i, there := threads[post.Thread]; there && post.Thread != "" {
+		if i, ok := threads[post.Thread]; ok && post.Thread != "" {
 			all[i].Replies = append(all[i].Replies, s)
 			continue
 		}
@@ -240,11 +242,11 @@ func (w *Workspace) talk(at spot) (all []said) {
 	return all
 }
 
-func (w *Workspace) seenAs(p *Post) said {
+func (w *Workspace) seenAs(p *Post) shownMessage {
 	seconds, _, _ := strings.Cut(p.TS, ".")
 	unix, _ := strconv.ParseInt(seconds, 10, 64)
 	at := time.Unix(unix, 0)
-	s := said{
+	s := shownMessage{
 		TS: p.TS, By: w.called(p.By), Text: p.Text, Time: at.Format("15:04"), At: at.UTC().Format(time.RFC3339),
 		App: p.By == w.BotUser || p.By == standIn, Private: p.For != "", Edited: p.Edited > 0, Shortcut: p.For == "" && p.By != w.BotUser,
 	}
@@ -263,7 +265,7 @@ func shownDialog(v View) dialog {
 			Text string `json:"text"`
 		}
 	}
-	_ = json.Unmarshal(v.Body, &body) // it was checked when it came
+	_ = json.Unmarshal(v.Body, &body) // the body was checked when it was received
 	d := dialog{ID: v.ID, Title: body.Title.Text, Submit: body.Submit.Text, Close: cmp.Or(body.Close.Text, "Close"), Blocks: parseView(v.Body)}
 	for _, b := range d.Blocks {
 		if b.Kind == "input" {
@@ -281,7 +283,7 @@ func parseView(body json.RawMessage) []block {
 	return parseBlocks(v.Blocks)
 }
 
-// parseBlocks reads blocks that Lint has found sound.
+// parseBlocks reads blocks that passed Lint.
 func parseBlocks(raw json.RawMessage) (all []block) {
 	type words struct {
 		Text string `json:"text"`

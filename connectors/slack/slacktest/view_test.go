@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Whatever stands in blocks, a button on the page presses the one of the same place.
+// For any blocks, each button on the page must press the button at the same position.
 func FuzzBlocksOnThePage(f *testing.F) {
 	f.Add(`[{"type":"header","text":{"type":"plain_text","text":"x"}},{"type":"actions","elements":[{"type":"button","text":{"type":"plain_text","text":"a"},"action_id":"1","value":"v"},{"type":"button","url":"https://a.example"}]}]`)
 	f.Add(`[{"type":"context","elements":[{},null,7]},{"type":"actions","elements":["x",{"value":"v"}]}]`)

@@ -1,13 +1,10 @@
-// Package slacktest is a Slack workspace in memory, as an http.Handler: the Web
-// API methods that a bridge uses, response_urls, dialogs and Socket Mode, and
-// senders that sign what they send as Slack does.
+// Package slacktest is a Slack workspace in memory, as an http.Handler. It has the Web API
+// methods that the bridge uses, response_urls, dialogs and Socket Mode, and it makes signed
+// requests as Slack does. Open this file first; Page shows the workspace in a browser.
 //
-// It is written from docs.slack.dev and stricter than Slack: what Slack would
-// ignore or merely advise against (an unknown argument, a post that lets Slack
-// fetch its links, an update without blocks, blocks over their limits) is reported
-// as a violation, which a test makes its failure.
-//
-// Page shows the workspace in a browser.
+// It follows docs.slack.dev, and is stricter than Slack. It reports a violation for what Slack
+// ignores or only advises against: an unknown argument, a post that lets Slack fetch its
+// links, an update without blocks, blocks over their limits.
 package slacktest
 
 import (
@@ -19,49 +16,49 @@ import (
 	"time"
 )
 
-// A User is somebody whom users.info can be asked about.
+// A User is a user whom users.info knows.
 type User struct {
 	ID          string
 	Name        string // of the account
 	DisplayName string
 	RealName    string
-	// Email is told to apps with the scope users:read.email; Confirmed says that it
-	// is theirs.
+	// Email is sent to apps with the scope users:read.email. Confirmed says that Slack has
+	// confirmed it.
 	Email     string
 	Confirmed bool
-	// Team is the workspace's own if empty.
+	// Team is the user's workspace; empty means this one.
 	Team string
-	// Enterprise and Teams are of the user's organisation, if there is one.
+	// Enterprise and Teams are the user's organisation and their workspaces in it.
 	Enterprise string
 	Teams      []string
 
 	Guest, UltraGuest, Stranger, Bot, Deleted bool
 }
 
-// A Channel is a conversation with members, the app's user among them or not.
+// A Channel is a conversation with members, with or without the app's user.
 type Channel struct {
 	ID      string // C…, or G… for old private ones
 	Name    string
 	Private bool
 	Members []string
-	// ExtShared and Pending mean that another company is in it, or invited.
+	// ExtShared and Pending mean that another company is in the channel, or is invited.
 	ExtShared, Pending bool
 	Archived           bool
 }
 
-// A Post is a message that somebody can see.
+// A Post is a message.
 type Post struct {
 	Channel string
 	TS      string
 	Thread  string
 	By      string // user id
-	// For is who alone sees an ephemeral message.
+	// For is the only user who sees an ephemeral message; empty for other messages.
 	For      string
 	Text     string
 	Blocks   json.RawMessage // nil if there are none
 	Metadata json.RawMessage
 	Edited   int
-	// Sent are the arguments as they came, the token left out, for golden files.
+	// Sent has the arguments of the call without the token, for golden files.
 	Sent map[string]any
 }
 
@@ -70,41 +67,40 @@ type View struct {
 	ID, Hash string
 	External string
 	User     string
-	// Body is the view as it was sent.
+	// Body is the view as the app sent it.
 	Body json.RawMessage
-	// Closed is set by CloseViews.
+	// Closed says that the user has closed the dialog.
 	Closed bool
-	// Changed counts updates.
+	// Changed is the number of updates.
 	Changed int
 }
 
-// A Request is one that the workspace got.
+// A Request is a request to the workspace.
 type Request struct {
 	Method string // of the Web API, or "response_url"
 	Args   map[string]any
 }
 
-// A Workspace is a running Slack. The exported fields are set before its first
-// request.
+// A Workspace is a Slack workspace. Set the exported fields before the first request.
 type Workspace struct {
 	Team, TeamName string
 	Enterprise     string
-	// OrgWide installs the app in the whole organisation: payloads then name no
-	// workspace.
+	// OrgWide says that the app is installed in the whole organisation. Payloads then name
+	// no workspace.
 	OrgWide  bool
 	App      string
-	AppName  string // what people call it; empty is the name of its user
+	AppName  string // the app's shown name; empty means the name of its user
 	BotUser  string // the app's user
 	BotID    string
 	BotToken string
 	AppToken string
-	// Secret signs what is sent.
+	// Secret is the signing secret.
 	Secret string
-	// Scopes are those of the bot token.
+	// Scopes are the scopes of the bot token.
 	Scopes []string
 	// Skew is how far Slack's clock is ahead of ours.
 	Skew time.Duration
-	// SocketURL is where Socket Mode connects to, such as ws://127.0.0.1:1234/link.
+	// SocketURL is the address for Socket Mode, such as ws://127.0.0.1:1234/link.
 	SocketURL string
 
 	report func(format string, args ...any)
@@ -125,8 +121,8 @@ type Workspace struct {
 	changed    chan struct{} // closed at each change that people see
 }
 
-// New returns a workspace with an app and nobody else. Violations go to report,
-// which is a test's Errorf; nil panics.
+// New returns a workspace whose only user is the app. It calls report, such as a test's
+// Errorf, for each violation; if report is nil, a violation panics.
 func New(report func(format string, args ...any)) *Workspace {
 	if report == nil {
 		report = func(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
@@ -149,7 +145,7 @@ func New(report func(format string, args ...any)) *Workspace {
 	return w
 }
 
-// AddUser adds a user, or replaces the one of the same id.
+// AddUser adds a user, or replaces the user with the same id.
 func (w *Workspace) AddUser(u User) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -157,7 +153,7 @@ func (w *Workspace) AddUser(u User) {
 	w.touch()
 }
 
-// AddChannel adds a channel, or replaces the one of the same id.
+// AddChannel adds a channel, or replaces the channel with the same id.
 func (w *Workspace) AddChannel(c Channel) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -165,7 +161,7 @@ func (w *Workspace) AddChannel(c Channel) {
 	w.touch()
 }
 
-// Write is a message of a person.
+// Write posts a message as a user. thread is empty outside threads.
 func (w *Workspace) Write(user, channel, thread, text string) Post {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,7 +171,7 @@ func (w *Workspace) Write(user, channel, thread, text string) Post {
 	return *p
 }
 
-// Insert puts a message there as somebody's own program might write it.
+// Insert posts a message with any content, as another app could.
 func (w *Workspace) Insert(p Post) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -192,15 +188,15 @@ func (w *Workspace) Delete(channel, ts string) {
 	w.touch()
 }
 
-// Channel are the app's posts that everybody in a channel sees.
+// Channel returns the app's posts in a channel, without ephemeral messages.
 func (w *Workspace) Channel(id string) []Post {
 	return w.list(func(p *Post) bool { return p.For == "" && p.Channel == id })
 }
 
-// Direct are the app's direct messages to a user.
+// Direct returns the app's direct messages to a user.
 func (w *Workspace) Direct(user string) []Post { return w.Channel(direct(user)) }
 
-// Ephemeral are what only that user sees.
+// Ephemeral returns the app's ephemeral messages to a user.
 func (w *Workspace) Ephemeral(user string) []Post {
 	return w.list(func(p *Post) bool { return p.For == user })
 }
@@ -216,7 +212,7 @@ func (w *Workspace) list(wanted func(*Post) bool) (all []Post) {
 	return all
 }
 
-// Views are the dialogs that were opened, in order.
+// Views returns all dialogs that were opened, in order, also closed ones.
 func (w *Workspace) Views() (all []View) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -226,7 +222,7 @@ func (w *Workspace) Views() (all []View) {
 	return all
 }
 
-// CloseViews is everybody closing their dialogs.
+// CloseViews closes all dialogs, as their users could.
 func (w *Workspace) CloseViews() { w.closeViews(func(*View) bool { return true }) }
 
 func (w *Workspace) closeViews(which func(*View) bool) {
@@ -238,13 +234,13 @@ func (w *Workspace) closeViews(which func(*View) bool) {
 	w.touch()
 }
 
-// touch says that something changed.
+// touch wakes the streams of changes.
 func (w *Workspace) touch() {
 	close(w.changed)
 	w.changed = make(chan struct{})
 }
 
-// Home is a user's Home tab.
+// Home returns a user's Home tab, and whether the app has published one.
 func (w *Workspace) Home(user string) (v View, published bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -254,14 +250,14 @@ func (w *Workspace) Home(user string) (v View, published bool) {
 	return View{}, false
 }
 
-// Requests are all that came so far.
+// Requests returns all requests so far.
 func (w *Workspace) Requests() []Request {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.requests)
 }
 
-// Violations are all that was reported.
+// Violations returns all reported violations.
 func (w *Workspace) Violations() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -273,42 +269,42 @@ func (w *Workspace) violate(format string, args ...any) {
 	w.report("Slack: "+format, args...)
 }
 
-// stamp is a fresh time stamp. Two in one second differ.
+// stamp returns a new time stamp. Two of the same second differ.
 func (w *Workspace) stamp() string {
 	w.serial++
 	return fmt.Sprintf("%d.%06d", time.Now().Unix(), w.serial)
 }
 
-// id is a fresh one.
+// id returns a new id.
 func (w *Workspace) id(prefix string) string {
 	w.serial++
 	return fmt.Sprintf("%s%06d", prefix, w.serial)
 }
 
-// direct is the channel of the app's direct message with a user.
+// direct returns the id of the app's direct message channel with a user.
 func direct(user string) string { return "D" + user }
 
-// A Fault is what happens to a request in place of, or after, what should.
+// A Fault says how a request fails.
 type Fault struct {
-	// Error is a code of Slack's, answered with 200.
+	// Error is one of Slack's error codes, sent with status 200.
 	Error string
-	// Status, Body and Header are answered; a zero Status answers nothing of
-	// the kind.
+	// Status, Body and Header are the answer. With a zero Status the workspace answers as
+	// without a Fault.
 	Status int
 	Body   string
 	Header http.Header
-	// Delay passes before anything else.
+	// Delay is the time before the request is handled.
 	Delay time.Duration
-	// Hang waits until the caller gives up.
+	// Hang sends no answer until the caller gives up.
 	Hang bool
-	// Done carries the request out first, so that only the answer is lost.
+	// Done handles the request first, so that only the answer is lost.
 	Done bool
 	// Cut breaks the connection in the middle of the answer.
 	Cut bool
 }
 
-// Fail lets the next calls of a method ("chat.postMessage", or "response_url")
-// fail, as many as times says.
+// Fail makes the next calls of a method, such as "chat.postMessage" or "response_url", fail.
+// times is how many of them.
 func (w *Workspace) Fail(method string, f Fault, times int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,6 +1,6 @@
-// A certified OpenID provider (https://openid.net/certification/) for the sign-in
-// test: node provider.mjs REDIRECT_URI. It prints its address once it listens on
-// loopback, and ends with its standard input.
+// A certified OpenID provider (https://openid.net/certification/) for the sign-in test. Start
+// it with node provider.mjs REDIRECT_URI. It prints its address when it listens on loopback,
+// and ends when its standard input does.
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 

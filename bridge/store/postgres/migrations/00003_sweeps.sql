@@ -1,8 +1,8 @@
 -- +goose Up
 
--- Looks through all that is open at a chat service: the number of the last, when it
--- ended, when the last began that came to its end, and until when somebody is at it, or
--- nobody should be.
+-- Sweeps of a chat service's open chats: the number of the last one (round), when it began
+-- and ended, when the last complete one began (whole), and until when no other sweep may
+-- begin (held).
 CREATE TABLE sweeps (
     connector TEXT PRIMARY KEY NOT NULL,
     round     BIGINT NOT NULL,
@@ -13,7 +13,8 @@ CREATE TABLE sweeps (
 );
 CREATE INDEX sweeps_ended ON sweeps (ended);
 
--- What they found, by a keyed hash, and which of them found it last.
+-- The keys that sweeps found, as keyed hashes, and the number of the sweep that found each
+-- last.
 CREATE TABLE found (
     connector TEXT NOT NULL,
     what      BYTEA NOT NULL,

@@ -1,13 +1,13 @@
 -- +goose Up
 
--- Chats that a delivery takes from their agents. Rows of a delivery that is finished or
--- removed mean nothing any more, and are deleted within the hour.
+-- Chats that a delivery takes from their agents. Rows of a finished or removed delivery have
+-- no meaning and are deleted within an hour.
 CREATE TABLE chat_changes (
     connector TEXT NOT NULL,
     chat      TEXT NOT NULL,
     delivery  TEXT NOT NULL,
     closed    BOOLEAN NOT NULL,
-    -- Who serves the chat now; empty if the delivery does not say, or nobody does.
+    -- The agent who serves the chat now; empty if none does or the delivery does not say.
     agent     TEXT NOT NULL,
     PRIMARY KEY (connector, chat, delivery)
 );

@@ -19,13 +19,13 @@ CREATE TABLE cards (
     state      TEXT NOT NULL,
     version    BIGINT NOT NULL,
     generation BIGINT NOT NULL,
-    -- The generation whose door was pressed last; none yet is -1.
+    -- The last generation whose door was claimed; -1 means none.
     claimed    BIGINT NOT NULL DEFAULT -1,
     handle     BLOB UNIQUE,
     created    BIGINT NOT NULL,
     updated    BIGINT NOT NULL,
     door_until BIGINT NOT NULL,
-    -- Until when news of a session may come; none is expected after it. 0 is never.
+    -- When the bridge checks the card again for news of its session. 0 means never.
     awaited    BIGINT NOT NULL DEFAULT 0,
     detail     BLOB,
     UNIQUE (connector, chat)
@@ -35,7 +35,7 @@ CREATE INDEX cards_awaited ON cards (awaited) WHERE awaited > 0;
 CREATE INDEX cards_agent ON cards (agent, id);
 CREATE INDEX cards_open ON cards (connector, id) WHERE state <> 'closed';
 
--- Agents who want to be told when the visitor of their card is back.
+-- Requests of agents to be told when the visitor of their card is back.
 CREATE TABLE waits (
     card  TEXT NOT NULL,
     agent TEXT NOT NULL,
@@ -78,8 +78,8 @@ CREATE TABLE audit (
     connector TEXT NOT NULL,
     chat      TEXT NOT NULL,
     detail    TEXT NOT NULL,
-    -- With the salt, the commitment proves visitor, chat and detail. Both those
-    -- and the salt are gone from an erased record, and the commitment stays.
+    -- The commitment is the hash of salt, visitor, chat and detail. Those are removed
+    -- when a record is erased; the commitment is kept.
     salt      BLOB,
     commitment BLOB NOT NULL,
     prev      BLOB NOT NULL,
@@ -92,8 +92,8 @@ CREATE TABLE audit_head (
 );
 INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, zeroblob(32));
 
--- What became of requests to erase somebody. Who it is, sealed, is kept only
--- while something is left to do.
+-- Receipts of requests to erase a person. The subject (who it is, sealed) is removed
+-- once the erasure is done.
 CREATE TABLE erasures (
     id      TEXT PRIMARY KEY NOT NULL,
     created BIGINT NOT NULL,
@@ -104,7 +104,7 @@ CREATE TABLE erasures (
     subject BLOB
 );
 
--- Written and removed again to find out whether the database can grow.
+-- A row is written here and removed to find out whether the database can grow.
 CREATE TABLE probe (
     id     INTEGER PRIMARY KEY NOT NULL,
     filler BLOB NOT NULL

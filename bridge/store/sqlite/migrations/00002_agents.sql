@@ -8,7 +8,7 @@ CREATE TABLE sessions (
 );
 CREATE INDEX sessions_expires ON sessions (expires);
 
--- Accounts in chat services, and the agents who sign in and own them.
+-- Accounts at chat services, and the agents who sign in and own them.
 CREATE TABLE accounts (
     account TEXT PRIMARY KEY NOT NULL,
     agent   TEXT NOT NULL,
@@ -18,8 +18,8 @@ CREATE TABLE accounts (
 );
 CREATE INDEX accounts_agent ON accounts (agent, account);
 
--- When each subject of a limit will have all of it left. Rows of one subject are
--- neighbours, and there is no other index, since each act writes several.
+-- When the limit of each subject will be unused again. Rows of one subject are next to each
+-- other, and there is no second index, because each act writes several rows.
 CREATE TABLE limits (
     subject BLOB PRIMARY KEY NOT NULL,
     free    BIGINT NOT NULL

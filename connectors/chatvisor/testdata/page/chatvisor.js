@@ -1,6 +1,6 @@
-// Chatvisor as a page sees it, by the vendor's manual (docs.chatvisor.com, "JavaScript
-// API"): window.CV comes late, and then CVLoaded is called if somebody left it;
-// tagging names the visitor, and reset makes them a stranger.
+// A stand-in for Chatvisor on a page, as documented (docs.chatvisor.com, "JavaScript API"):
+// window.CV appears late, and Chatvisor then calls CVLoaded if the page defined it. tag sets
+// the customer's id, and reset removes it.
 "use strict";
 const chatvisor = {
   calls: [],

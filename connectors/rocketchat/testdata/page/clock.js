@@ -1,4 +1,4 @@
-// Time passes when a test says so, and what goes wrong in the page is kept.
+// A clock that tests move forward, and a list of the errors in the page.
 "use strict";
 const wrong = [];
 addEventListener("error", e => wrong.push("thrown: " + e.message));
@@ -11,7 +11,7 @@ const clock = {
   timers: new Map(),
   last: 0,
 
-  // settle lets promises and messages be done that are due now.
+  // settle waits until pending promises and messages have run.
   async settle() {
     for (let i = 0; i < 20; i++) await null;
     await new Promise(done => clock.real(done, 0));
@@ -27,7 +27,11 @@ const clock = {
       const [id, timer] = next;
       clock.timers.delete(id);
       clock.now = Math.max(clock.now, timer.at);
-      timer.run();
+      try {
+        timer.run();
+      } catch (e) {
+        wrong.push("thrown in a timer: " + e.message);
+      }
     }
     clock.now = end;
   },
@@ -37,21 +41,21 @@ window.setTimeout = (run, ms = 0) => {
   return clock.last;
 };
 window.clearTimeout = id => { clock.timers.delete(id); };
-window.setInterval = () => { throw new Error("an interval has no end"); };
+window.setInterval = () => { throw new Error("setInterval is not allowed: it never ends"); };
 
 const sleep = ms => new Promise(done => window.setTimeout(done, ms));
 
-// until waits in real time for what another tab does.
+// until waits in real time until condition is true, for example because of another tab. It
+// fails after a minute or more.
 async function until(condition) {
-  for (let i = 0; i < 500; i++) {
-    if (condition()) return true;
+  for (let i = 0; i < 6000; i++) {
+    if (condition()) return;
     await new Promise(done => clock.real(done, 10));
   }
-  return false;
+  throw new Error("timed out waiting for " + condition);
 }
 
-// The stand-ins' own storage: one server and one browser for all tabs, also
-// where the page's storage is blocked.
+// Storage of the stand-ins, shared by all tabs. It also works if the page's storage is blocked.
 const shelf = window.localStorage;
 function kept(name, otherwise) {
   return JSON.parse(shelf.getItem("stand-in " + name) ?? JSON.stringify(otherwise));

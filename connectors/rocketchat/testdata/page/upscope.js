@@ -1,30 +1,29 @@
-// Upscope as a page sees it, after the vendor's snippet and its script 2.2.119:
-// the first command is "init" or nothing works; what is queued is done once the
-// socket is there; a command from inside another starts the queue over; a reset
-// that waits in the queue comes first when the socket is opened, otherwise it
-// closes the socket and opens another; after commands have waited for a second
-// socket the queue is a new array, which nobody watches.
+// A stand-in for Upscope, after the vendor's snippet and its script 2.2.119:
+// the first command must be "init"; queued commands run once the socket is
+// open; a command inside another one restarts the queue; a reset that waits in
+// the queue runs first when the socket opens, otherwise it closes the socket and
+// opens another; after commands have waited for a second socket, the queue is a
+// new array that the script does not watch.
 "use strict";
 const upscope = {
-  refused: [], // commands that a real one would have choked on
+  refused: [], // commands on which the real script would fail
   listeners: {},
   config: {},
   status: "",
-  id: "", // as the page knows it
-  live: "", // as the server knows who is connected
+  id: "", // the visitor's id in the page
+  live: "", // the id of the connected visitor on the server
 
   snippet() {
     if (typeof window.Upscope === "function") return;
     const stub = function () { stub.c(arguments); };
     stub.q = [];
     stub.c = command => { stub.q.push(command); };
-    window.Upscope = stub;
+    upscope.api = window.Upscope = stub;
   },
 
-  // arrives is when the script has been loaded. Nothing keeps it from being
-  // later than init.
+  // arrives is called when the script has loaded, which may be after init.
   arrives() {
-    const u = window.Upscope;
+    const u = upscope.api;
     u._version = "2.2.119";
     const push = u.q.push;
     if (u.q.length > 0) return void upscope.begin();
@@ -37,16 +36,16 @@ const upscope = {
   },
 
   begin() {
-    const [name, options] = window.Upscope.q.shift();
+    const [name, options] = upscope.api.q.shift();
     if (name !== "init") return void upscope.refused.push(`first command ${name}`);
-    window.Upscope._config = upscope.config = {autoconnect: true, ...options};
+    upscope.api._config = upscope.config = {autoconnect: true, ...options};
     if (upscope.config.autoconnect) upscope.connect();
   },
 
   async connect() {
     if (upscope.status) return;
     upscope.status = "connecting";
-    const u = window.Upscope;
+    const u = upscope.api;
     if (u.q.some(c => c[0] === "reset")) {
       u.q = u.q.filter(c => c[0] !== "reset");
       upscope.forget();
@@ -77,25 +76,25 @@ const upscope = {
     upscope.fire("connection");
   },
 
-  // record is what the server keeps: undefined leaves, null removes.
-  record(told) {
+  // record changes the visitor on the server: undefined keeps a value, null removes it.
+  record(changes) {
     upscope.live = upscope.id;
     change("visitors", {}, all => {
       const v = all[upscope.id] ??= {integrationIds: [], identities: []};
-      for (const name in told) if (told[name] !== undefined) v[name] = told[name] ?? [];
+      for (const name in changes) if (changes[name] !== undefined) v[name] = changes[name] ?? [];
       v.had = [...new Set([...v.had ?? [], ...v.integrationIds])];
     });
   },
 
-  async emit(told) {
+  async emit(changes) {
     await null;
     while (upscope.status !== "ready") await sleep(50);
-    if (!upscope.closing) upscope.record(told);
+    if (!upscope.closing) upscope.record(changes);
   },
 
-  update(told) {
-    for (const name in told) if (told[name] !== undefined) upscope.config[name] = told[name];
-    if (upscope.status === "connected" || upscope.status === "ready") upscope.emit(told);
+  update(changes) {
+    for (const name in changes) if (changes[name] !== undefined) upscope.config[name] = changes[name];
+    if (upscope.status === "connected" || upscope.status === "ready") upscope.emit(changes);
   },
 
   forget() {
@@ -104,7 +103,7 @@ const upscope = {
     for (const name of ["identities", "uniqueId", "integrationIds"]) delete upscope.config[name];
   },
 
-  // drop is the end of the socket.
+  // drop closes the socket.
   drop() {
     upscope.status = "";
     if (upscope.live) change("visitors", {}, all => { all[upscope.live].online = false; });
@@ -130,7 +129,7 @@ const upscope = {
 
   depth: 0,
   work() {
-    const u = window.Upscope;
+    const u = upscope.api;
     if (++upscope.depth > 5) upscope.refused.push("a command inside a callback");
     else for (const [name, ...args] of u.q) {
       try {
@@ -158,7 +157,7 @@ const upscope = {
     to(code);
   },
 
-  // detects is what its look for other chat products comes to.
+  // detects is called when Upscope finds another chat product on the page.
   detects(id) { upscope.update({integrationIds: [id]}); },
 
   // An idle page has no socket until its visitor moves.

@@ -1,15 +1,15 @@
-// Rocket.Chat's livechat widget as a page sees it, after its snippet and
-// packages/livechat/src of 6.12 to 8: calls wait for the frame; custom fields wait
-// for a registered guest; a new guest's token is in force at once, but fields go
-// out under the former one until the server has answered.
+// A stand-in for Rocket.Chat's livechat widget, after its snippet and
+// packages/livechat/src of 6.12 to 8: calls wait until the frame is ready; custom
+// fields wait for a registered guest; a new guest's token is stored at once, but
+// fields are sent with the former token until the server has answered.
 "use strict";
 const widget = {
   ready: false,
   broken: false,
   calls: [],
   callbacks: {},
-  fields: null, // queue; null once a guest is there
-  sent: [], // requests of custom fields, as [token, field, value]
+  fields: null, // custom fields that wait for a guest; null if there is a guest
+  sent: [], // requests that set custom fields, as [token, field, value]
 
   snippet() {
     window.RocketChat = call => { window.RocketChat._.push(call); };
@@ -23,14 +23,13 @@ const widget = {
       if (widget.broken) throw new Error("broken");
       widget.hook(name, args);
     };
-    queue.push = call => { call.call(window.RocketChat.livechat); };
-    window.RocketChat = queue.push;
-    window.RocketChat.livechat = {
+    const api = window.RocketChat = queue.push = call => { call.call(api.livechat); };
+    api.livechat = {
       setCustomField: hook("setCustomField"),
       registerGuest: hook("registerGuest"),
       onChatStarted(f) { (widget.callbacks.started ??= []).push(f); },
     };
-    for (const call of queue) call.call(window.RocketChat.livechat);
+    for (const call of queue) call.call(api.livechat);
     widget.load();
   },
 
@@ -45,7 +44,7 @@ const widget = {
 
   token() { return [...crypto.getRandomValues(new Uint8Array(32))].map(n => n.toString(16).padStart(2, "0")).join(""); },
 
-  // hook is a message to the frame, which arrives as a copy.
+  // hook sends a message to the frame, which gets a copy of the arguments.
   hook(name, args) {
     args = JSON.parse(JSON.stringify(args));
     if (widget.ready) window.setTimeout(() => widget.frame[name](...args), 1);
@@ -83,14 +82,13 @@ const widget = {
     for (const field in waiting) widget.send(field, waiting[field]);
   },
 
-  // chat is the customer beginning one.
+  // chat is called when the customer begins a chat.
   async chat() {
     if (!widget.store.user) await widget.grant({token: widget.store.token});
     for (const f of widget.callbacks.started ?? []) window.setTimeout(f, 0);
   },
 
-  // ends is what the chat's end does where the workspace has the widget forget
-  // its guest.
+  // ends is called when a chat ends, if the workspace makes the widget forget its guest.
   ends() {
     widget.store = {token: widget.token(), user: false};
     widget.credentials = widget.store.token;

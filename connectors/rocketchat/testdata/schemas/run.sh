@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Holds the requests of package rocketchat to the vendor's own request schemas.
+# Checks the requests of package rocketchat with the vendor's own request schemas.
 # Needs node 20 or newer, npm with its registry, and go.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -12,7 +12,7 @@ rm -rf vendor && mkdir vendor
 archive=vendor/$(npm pack --silent --pack-destination vendor "$typings" | tail -n 1)
 got=sha512-$(openssl dgst -sha512 -binary "$archive" | base64 -w 0)
 if [ "$got" != "$integrity" ]; then
-	echo "$typings is not what it was: $got" >&2
+	echo "checksum of $typings has changed: $got" >&2
 	exit 1
 fi
 tar -xzf "$archive" -C vendor

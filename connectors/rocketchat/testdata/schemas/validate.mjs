@@ -1,7 +1,7 @@
 // Validates recorded requests (JSON lines) with the request schemas that
 // Rocket.Chat itself uses: @rocket.chat/rest-typings, unpacked below vendor/.
-// The package cannot be installed as usual, since a dependency needs a patch
-// protocol; its schemas need only ajv and one enumeration.
+// The package cannot be installed with npm, since a dependency uses the patch
+// protocol. Its schemas need only ajv and one enumeration.
 import { readFileSync, writeFileSync, mkdirSync } from 'node:fs';
 import { build } from 'esbuild';
 
@@ -50,21 +50,21 @@ for (const [route, validate] of Object.entries(schemas)) {
 	if (typeof validate !== 'function') throw new Error(`the package has no schema for ${route}`);
 }
 
-// Routes that take no parameters, and so have no schema.
+// Routes without parameters, which have no schema.
 const without = ['GET me', 'GET /api/info', 'GET livechat/integrations.settings'];
 
-function verdict({ method, path, query, body }) {
+function faultOf({ method, path, query, body }) {
 	const route = `${method} ${path.replace(/^\/api\/v1\//, '')}`;
 	const given = method === 'GET' ? Object.fromEntries(new URLSearchParams(query ?? '')) : JSON.parse(body);
 	if (without.includes(route)) {
-		return Object.keys(given).length ? `${route}: parameters where none are taken` : '';
+		return Object.keys(given).length ? `${route}: has parameters, but the route takes none` : '';
 	}
 	const validate = schemas[route];
 	if (!validate) return `${route}: no schema, and not on the list of routes without one`;
 	return validate(given) ? '' : `${route}: ${JSON.stringify(given).slice(0, 200)}: ${JSON.stringify(validate.errors)}`;
 }
 
-// What must fail, or the schemas prove nothing.
+// Invalid requests, which the schemas must refuse.
 const post = (path, body) => ({ method: 'POST', path: `/api/v1/${path}`, body: JSON.stringify(body) });
 const controls = {
 	'both targets': post('chat.postMessage', { roomId: 'r', channel: '#c', text: 'x' }),
@@ -78,8 +78,8 @@ const controls = {
 	'no parameter of visitors.info': { method: 'GET', path: '/api/v1/livechat/visitors.info' },
 	'an unknown parameter of livechat/rooms': { method: 'GET', path: '/api/v1/livechat/rooms', query: 'visitorId=v' },
 	'a parameter of me': { method: 'GET', path: '/api/v1/me', query: 'x=1' },
-	'a filter by visitor beside open ones': { method: 'GET', path: '/api/v1/livechat/rooms', query: 'open=true&visitorId=v' },
-	'a page that is no number': { method: 'GET', path: '/api/v1/livechat/rooms', query: 'open=true&count=many' },
+	'a filter by visitor with open rooms': { method: 'GET', path: '/api/v1/livechat/rooms', query: 'open=true&visitorId=v' },
+	'a page size that is not a number': { method: 'GET', path: '/api/v1/livechat/rooms', query: 'open=true&count=many' },
 	'a parameter of integrations.settings': { method: 'GET', path: '/api/v1/livechat/integrations.settings', query: 'count=1' },
 	'two parameters of users.info': { method: 'GET', path: '/api/v1/users.info', query: 'userId=u&roomId=r' },
 	'both names of a room for rooms.info': { method: 'GET', path: '/api/v1/rooms.info', query: 'roomId=r&roomName=c' },
@@ -88,9 +88,9 @@ const controls = {
 };
 const faults = [];
 for (const [name, request] of Object.entries(controls)) {
-	if (!verdict(request)) faults.push(`control passed: ${name}`);
+	if (!faultOf(request)) faults.push(`control passed: ${name}`);
 }
-const passes = verdict(post('chat.postMessage', { roomId: 'r', text: 'x', parseUrls: false }));
+const passes = faultOf(post('chat.postMessage', { roomId: 'r', text: 'x', parseUrls: false }));
 if (passes) faults.push(`control failed: ${passes}`);
 
 const lines = readFileSync(process.argv[2], 'utf8').split('\n').filter(Boolean);
@@ -99,7 +99,7 @@ for (const line of lines) {
 	const request = JSON.parse(line);
 	const route = `${request.method} ${request.path.replace(/^\/api\/v1\//, '')}`;
 	seen[route] = (seen[route] ?? 0) + 1;
-	const fault = verdict(request);
+	const fault = faultOf(request);
 	if (fault) faults.push(fault);
 }
 for (const route of [...Object.keys(schemas).filter((r) => r !== 'POST chat.postMessage'), ...without]) {
@@ -110,4 +110,4 @@ if (faults.length) {
 	console.error(faults.join('\n'));
 	process.exit(1);
 }
-console.log(`${lines.length} requests are valid, ${Object.keys(controls).length} wrong ones are not`);
+console.log(`${lines.length} requests are valid; ${Object.keys(controls).length} invalid ones were refused`);

@@ -1,15 +1,14 @@
-// Keeps the page up to date. All of it works without this script as well: forms
-// are forms, and "Refresh" is a link.
+// Keeps the page up to date. The page also works without this script.
 "use strict";
 
-// What the server said last of each part of the page that changes.
-const said = new Map();
+// The latest HTML from the server for each part of the page that changes.
+const latest = new Map();
 const parts = root => root.querySelectorAll("[data-live]");
-for (const part of parts(document)) said.set(part.id, part.outerHTML);
-for (const item of document.querySelectorAll("[data-list] > [id]")) said.set(item.id, item.outerHTML);
+for (const part of parts(document)) latest.set(part.id, part.outerHTML);
+for (const item of document.querySelectorAll("[data-list] > [id]")) latest.set(item.id, item.outerHTML);
 
-// show takes over what differs in the page that the server sent. Focus, what is
-// being typed, and what has been unfolded stay.
+// show replaces the parts that differ in a new page from the server. It keeps the focus,
+// unfinished texts, and open details.
 function show(html) {
   const fresh = new DOMParser().parseFromString(html, "text/html");
   document.title = fresh.title;
@@ -22,16 +21,15 @@ function show(html) {
   modal();
 }
 
-// changed reports whether something is not as the server said last, and notes it.
+// changed reports whether a part differs from the latest one, and remembers it.
 function changed(part) {
   const text = part.outerHTML;
-  if (said.get(part.id) === text) return false;
-  said.set(part.id, text);
+  if (latest.get(part.id) === text) return false;
+  latest.set(part.id, text);
   return true;
 }
 
-// list replaces only the items that differ, so that a reader of the screen hears
-// what is new and nothing else.
+// list replaces only the items that differ, so that a screen reader reads only what is new.
 function list(old, part) {
   const kept = new Set();
   let added = false;
@@ -66,7 +64,7 @@ function replace(old, act, fresh = old) {
   if (focus) document.getElementById(focus)?.focus({preventScroll: true});
 }
 
-// modal makes the dialog one that keeps the focus, until it is gone.
+// modal makes the open dialog modal, so that it keeps the focus.
 function modal() {
   const dialog = document.querySelector("#dialog dialog");
   if (!dialog || dialog.matches(":modal")) return;
@@ -78,7 +76,7 @@ document.addEventListener("cancel", event => {
   document.getElementById("close")?.click();
 }, true);
 
-// One request at a time, and the latest state last.
+// Requests run one after the other, so that the latest state is shown last.
 let work = Promise.resolve();
 const then = step => { work = work.then(step).catch(() => {}); };
 const here = location.pathname + location.search;
@@ -98,7 +96,7 @@ document.addEventListener("submit", event => {
   then(() => load({method: "POST", body}));
 });
 
-// Slack tells the app of a press on a link too.
+// Slack also reports a press on a link to the app.
 document.addEventListener("click", event => {
   const link = event.target.closest("a[data-n]");
   const ts = link?.closest("form").elements.ts;

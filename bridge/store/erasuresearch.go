@@ -1,0 +1,232 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// An ErasureQuery says how to find a person's data in the store.
+type ErasureQuery struct {
+	// Cards are the person's cards. Their posts and waits are found with them.
+	Cards []Card
+	// Visitors are ids of visitors in audit records.
+	Visitors []string
+	// IDs are searched for in deliveries, in the errors of jobs, and in the Detail
+	// of audit records.
+	IDs []string
+	// Deliveries are ids of deliveries about the person.
+	Deliveries []string
+}
+
+// ErasureMatches are the rows about a person in the store.
+type ErasureMatches struct {
+	cards      []string
+	deliveries []string
+	jobs       []int64
+	records    []int64
+	failures   []Failure
+}
+
+// Removed counts what Erase would remove, without the posts and waits of cards.
+func (r ErasureMatches) Removed() Removed {
+	return Removed{
+		Cards: int64(len(r.cards)), Deliveries: int64(len(r.deliveries)), Jobs: int64(len(r.jobs)), Records: int64(len(r.records)),
+	}
+}
+
+// Empty reports whether no row was found.
+func (r ErasureMatches) Empty() bool { return r.Removed() == Removed{} && len(r.failures) == 0 }
+
+// Cards returns at most 100 cards whose ids come after the given id, in the order of their ids.
+func (s *Store) Cards(ctx context.Context, after string) ([]Card, error) {
+	return s.selectCards(ctx, "cards", queryCards, after)
+}
+
+// FindForErasure searches the whole store for the rows that q describes.
+func (s *Store) FindForErasure(ctx context.Context, q ErasureQuery) (ErasureMatches, error) {
+	f := newErasureSearch(q)
+	// This order matters: the errors of a job may show that its delivery is about the person,
+	// and then all jobs of that delivery are.
+	for _, find := range []func(context.Context, *erasureSearch) error{s.findErrors, s.findDeliveries, s.findJobs, s.findFailures, s.findRecords} {
+		if err := find(ctx, f); err != nil {
+			return ErasureMatches{}, fmt.Errorf("store: find: %w", err)
+		}
+	}
+	return f.ErasureMatches, nil
+}
+
+// An erasureSearch is a running search for a person's data.
+type erasureSearch struct {
+	ErasureMatches
+	words    []string
+	visitors []string
+	chats    map[[2]string]bool // connector and chat
+	subjects map[string]bool    // of jobs: ids of cards and deliveries
+}
+
+func newErasureSearch(q ErasureQuery) *erasureSearch {
+	f := &erasureSearch{visitors: q.Visitors, chats: map[[2]string]bool{}, subjects: map[string]bool{}}
+	words := slices.Clone(q.IDs)
+	for _, c := range q.Cards {
+		f.cards = append(f.cards, c.ID)
+		f.subjects[c.ID] = true
+		f.chats[[2]string{c.Connector, c.Chat}] = true
+		words = append(words, c.Chat)
+	}
+	for _, id := range q.Deliveries {
+		f.subjects[id] = true
+	}
+	for _, w := range words {
+		if w == "" {
+			continue
+		}
+		f.words = append(f.words, w)
+		if quoted, err := json.Marshal(w); err == nil && string(quoted[1:len(quoted)-1]) != w {
+			f.words = append(f.words, string(quoted[1:len(quoted)-1]))
+		}
+	}
+	return f
+}
+
+// names reports whether a text contains one of the words.
+func (f *erasureSearch) names(text string) bool {
+	return slices.ContainsFunc(f.words, func(w string) bool { return mentions(text, w) })
+}
+
+// minUnquoted is the length of the shortest word that is found without quotes around it. A
+// shorter one, such as "42", may mean something else.
+const minUnquoted = 6
+
+// mentions reports whether text contains word, and not only as part of a longer word.
+func mentions(text, word string) bool {
+	for from := 0; ; {
+		i := strings.Index(text[from:], word)
+		if i < 0 {
+			return false
+		}
+		i += from
+		before, after := byte(' '), byte(' ')
+		if i > 0 {
+			before = text[i-1]
+		}
+		if end := i + len(word); end < len(text) {
+			after = text[end]
+		}
+		switch {
+		case before == '"' && (after == '"' || after == '\\'):
+			return true
+		case len(word) >= minUnquoted && !inWord(before) && !inWord(after):
+			return true
+		}
+		from = i + 1
+	}
+}
+
+// inWord reports whether c can be part of an id.
+func inWord(c byte) bool {
+	return c == '_' || c == '-' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+func (s *Store) findDeliveries(ctx context.Context, f *erasureSearch) error {
+	for after := ""; ; {
+		part, err := s.deliveriesAfter(ctx, after)
+		if err != nil || len(part) == 0 {
+			return err
+		}
+		for _, d := range part {
+			if f.subjects[d.ID] || f.names(d.Key) || len(d.Body) > 0 && f.names(string(bytes.ToValidUTF8(d.Body, nil))) {
+				f.deliveries = append(f.deliveries, d.ID)
+				f.subjects[d.ID] = true
+			}
+			after = d.ID
+		}
+	}
+}
+
+func (s *Store) deliveriesAfter(ctx context.Context, after string) (part []Delivery, err error) {
+	rows, err := s.engine.Query(ctx, queryDeliveries, after)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var d Delivery
+		var body []byte
+		if err := rows.Scan(&d.ID, &d.Connector, &d.Key, &body); err != nil {
+			return nil, err
+		}
+		if body != nil {
+			if d.Body, err = s.sealer.Open(purposeBody, body, d.Connector, d.ID); err != nil {
+				return nil, fmt.Errorf("delivery %s: %w", d.ID, err)
+			}
+		}
+		part = append(part, d)
+	}
+	return part, rows.Err()
+}
+
+func (s *Store) findErrors(ctx context.Context, f *erasureSearch) error {
+	for j, err := range s.jobs(ctx, nil) {
+		if err != nil {
+			return err
+		}
+		for _, e := range j.Errors {
+			if f.names(e.Error) {
+				f.subjects[j.args.Subject] = true
+			}
+		}
+	}
+	for failed, err := range s.Failures(ctx) {
+		if err != nil {
+			return err
+		}
+		if failed.Subject != "" && f.names(failed.Cause) {
+			f.subjects[failed.Subject] = true
+		}
+	}
+	return nil
+}
+
+func (s *Store) findFailures(ctx context.Context, f *erasureSearch) error {
+	for failed, err := range s.Failures(ctx) {
+		if err != nil {
+			return err
+		}
+		if f.subjects[failed.Subject] || f.names(failed.Cause) {
+			f.failures = append(f.failures, failed)
+		}
+	}
+	return nil
+}
+
+func (s *Store) findJobs(ctx context.Context, f *erasureSearch) error {
+	for j, err := range s.jobs(ctx, nil) {
+		if err != nil {
+			return err
+		}
+		if f.subjects[j.args.Subject] {
+			f.jobs = append(f.jobs, j.ID)
+		}
+	}
+	return nil
+}
+
+func (s *Store) findRecords(ctx context.Context, f *erasureSearch) error {
+	for r, err := range s.Audit(ctx, 0) {
+		if err != nil {
+			return err
+		}
+		if r.Erased || r.Action == ActionErased || r.Action == ActionTrimmed {
+			continue
+		}
+		if r.Card != "" && f.subjects[r.Card] || r.Visitor != "" && slices.Contains(f.visitors, r.Visitor) ||
+			f.chats[[2]string{r.Connector, r.Chat}] || f.names(r.Detail) {
+			f.records = append(f.records, r.Seq)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// River polls each queue once a second. Jobs that this process stores must start before that.
+func TestSQLiteStartsJobsOnTime(t *testing.T) {
+	t.Parallel()
+	address := "sqlite:" + filepath.Join(t.TempDir(), "bridge.db")
+	synctest.Test(t, func(t *testing.T) {
+		s := openAt(t, address, Options{})
+		type start struct {
+			job Job
+			at  time.Time
+		}
+		starts := make(chan start, 100)
+		ran := map[int64]bool{}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- s.Work(ctx, map[string]int{"default": 1, "other": 1}, func(_ context.Context, j Job) error {
+				starts <- start{j, time.Now()}
+				again := ran[j.ID]
+				if j.Kind == "snooze" || j.Kind == "fail" {
+					ran[j.ID] = true
+				}
+				switch {
+				case again:
+					return nil
+				case j.Kind == "snooze":
+					return Snooze(errors.New("busy"), 250*time.Millisecond)
+				case j.Kind == "fail":
+					return errors.New("for now")
+				}
+				return nil
+			})
+		}()
+		const slack = 150 * time.Millisecond
+		next := func(kind string, after time.Duration, since time.Time) start {
+			t.Helper()
+			got := <-starts
+			if late := got.at.Sub(since) - after; got.job.Kind != kind || late < 0 || late > slack {
+				t.Errorf("job %q starts %v late, want %q within %v", got.job.Kind, late, kind, slack)
+			}
+			return got
+		}
+		commit := func(jobs ...Job) time.Time {
+			t.Helper()
+			if err := s.Commit(ctx, Change{Jobs: jobs}); err != nil {
+				t.Fatal(err)
+			}
+			return time.Now()
+		}
+		<-time.After(10*time.Second + 370*time.Millisecond) // the first polls are over
+
+		for range 5 {
+			since := commit(Job{Kind: "now"})
+			next("now", 0, since)
+			<-time.After(333 * time.Millisecond)
+		}
+		since := commit(Job{Kind: "now", Queue: "other"}, Job{Kind: "soon", At: time.Now().Add(1700 * time.Millisecond)})
+		next("now", 0, since)
+		next("soon", 1700*time.Millisecond, since)
+
+		since = commit(Job{Kind: "scheduled", At: time.Now().Add(17*time.Second + 500*time.Millisecond)})
+		next("scheduled", 17*time.Second+500*time.Millisecond, since)
+
+		since = commit(Job{Kind: "snooze"})
+		next("snooze", 0, since)
+		next("snooze", 250*time.Millisecond, since)
+
+		since = commit(Job{Kind: "fail"})
+		next("fail", 0, since)
+		if second := <-starts; second.at.Sub(since) > retryDelay(1, 1)+slack {
+			t.Errorf("a job that failed starts again after %v", second.at.Sub(since))
+		} else if second.at.After(second.job.At.Add(slack)) {
+			t.Errorf("a job that failed starts %v after it is due", second.at.Sub(second.job.At))
+		}
+
+		// The only worker is busy with the first: the second starts when it is done.
+		since = commit(Job{Kind: "now"}, Job{Kind: "now"})
+		next("now", 0, since)
+		next("now", 0, since)
+
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

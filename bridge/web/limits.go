@@ -1,0 +1,162 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cobrowse-bridge/bridge/cache"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/store"
+
+	"golang.org/x/time/rate"
+)
+
+// Budgets are the limits on guesses, and on watch links, which may cost money.
+//
+// There are ten thousand lookup codes. If 50 visitors show one, one guess in 200 is correct. With
+// 30 wrong codes an hour for all agents together, that is one correct guess in about seven hours.
+// Codes that visitors type have a total of their own, so that they use nothing of the agents'. A
+// visitor found by such a code is shown to an agent first.
+type Budgets struct {
+	ChatCodes     store.Limit // wrong lookup codes in one chat
+	AgentCodes    store.Limit // wrong lookup codes of one agent
+	AddressCodes  store.Limit // wrong lookup codes from one IP address
+	AllChatCodes  store.Limit // wrong lookup codes in all chats
+	AllAgentCodes store.Limit // wrong lookup codes of all agents
+	UnknownDoors  store.Limit // addresses of cards that do not exist, by IP address and by agent
+	SignIns       store.Limit // failed sign-ins, by IP address
+	Watches       store.Limit // watch links, by agent
+	ChatOpenings  store.Limit // links into conversations, by agent
+}
+
+// DefaultBudgets returns the budgets of the program.
+func DefaultBudgets() Budgets {
+	return Budgets{
+		ChatCodes:     store.Limit{Name: "codes of a chat", Acts: 5, While: 10 * time.Minute},
+		AgentCodes:    store.Limit{Name: "codes of one agent", Acts: 5, While: 10 * time.Minute},
+		AddressCodes:  store.Limit{Name: "codes from an address", Acts: 20, While: 10 * time.Minute},
+		AllChatCodes:  store.Limit{Name: "codes of all customers", Acts: 30, While: time.Hour},
+		AllAgentCodes: store.Limit{Name: "codes of all agents", Acts: 30, While: time.Hour},
+		UnknownDoors:  store.Limit{Name: "unknown links", Acts: 20, While: 10 * time.Minute},
+		SignIns:       store.Limit{Name: "failed sign-ins", Acts: 20, While: 10 * time.Minute},
+		// Six at once, and then one every 67 s: about 60 in an hour.
+		Watches:      store.Limit{Name: "watch links", Acts: 6, While: 400 * time.Second},
+		ChatOpenings: store.Limit{Name: "chats opened", Acts: 6, While: 400 * time.Second},
+	}
+}
+
+// ByAddress returns the act that counts against the limit of an IP address. It returns none for "":
+// people whose address is not known must not use up each other's limit.
+func ByAddress(limit store.Limit, address string) []store.Spending {
+	if address == "" {
+		return nil
+	}
+	return []store.Spending{{Limit: limit, Subject: address}}
+}
+
+// Limits counts acts against budgets in the store, which all replicas share. It remembers limits
+// that are used up and then refuses without the store, so that guessing puts no load on the store.
+type Limits struct {
+	store     *store.Store
+	metrics   *Metrics
+	exhausted *cache.Cache[time.Time]
+}
+
+// NewLimits returns Limits that count in s.
+func NewLimits(s *store.Store, m *Metrics) Limits {
+	return Limits{s, m, cache.New(cache.Bound, time.Until)}
+}
+
+// Spend counts all acts, or none. It returns ErrThrottled if one of their limits is used up.
+func (l Limits) Spend(ctx context.Context, acts ...store.Spending) error {
+	if len(acts) == 0 {
+		return nil
+	}
+	if err := l.CheckCached(acts); err != nil {
+		return err
+	}
+	return l.FromStore(l.store.Spend(ctx, acts...))
+}
+
+// Check returns what Spend would return, but counts nothing.
+func (l Limits) Check(ctx context.Context, acts ...store.Spending) error {
+	if err := l.CheckCached(acts); err != nil {
+		return err
+	}
+	return l.FromStore(l.store.CheckSpend(ctx, acts...))
+}
+
+// GiveBack undoes Spend.
+func (l Limits) GiveBack(ctx context.Context, acts ...store.Spending) error {
+	for _, a := range acts {
+		l.exhausted.Drop(exhaustedKey(a))
+	}
+	return l.store.GiveBack(ctx, acts...)
+}
+
+// CheckCached returns ErrThrottled if this process remembers that a limit of the acts is used up. It
+// does not read the store.
+func (l Limits) CheckCached(acts []store.Spending) error {
+	for _, a := range acts {
+		if until, ok := l.exhausted.Peek(exhaustedKey(a)); ok && time.Now().Before(until) {
+			return l.throttled(&store.SpentError{Act: a, Wait: time.Until(until)})
+		}
+	}
+	return nil
+}
+
+// FromStore turns an error of the store into ErrThrottled, if a limit is used up, or ErrStore. It
+// remembers the limit that is used up.
+func (l Limits) FromStore(err error) error {
+	spent, ok := errors.AsType[*store.SpentError](err)
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		return StoreFault(err)
+	}
+	l.exhausted.Put(exhaustedKey(spent.Act), time.Now().Add(spent.Wait))
+	return l.throttled(spent)
+}
+
+func (l Limits) throttled(err *store.SpentError) error {
+	l.metrics.throttled(err.Act.Limit.Name)
+	return chat.RetryAfter(fmt.Errorf("%w: %w", ErrThrottled, err), err.Wait)
+}
+
+func exhaustedKey(a store.Spending) string { return a.Limit.Name + "\x00" + a.Subject }
+
+// A Throttle limits how often each subject may act, in this process only; Limits counts for all
+// replicas. It remembers at most cache.Bound subjects, each for twice the period. With more
+// subjects, acts of new ones are not counted; only senders with many addresses can cause that.
+type Throttle struct {
+	limits *cache.Cache[*rate.Limiter]
+	burst  int
+	every  time.Duration
+}
+
+// NewThrottle returns a Throttle of acts in the period while.
+func NewThrottle(acts int, while time.Duration) *Throttle {
+	return &Throttle{
+		limits: cache.New(cache.Bound, func(*rate.Limiter) time.Duration { return 2 * while }),
+		burst:  acts,
+		every:  while / time.Duration(acts),
+	}
+}
+
+// Allow counts an act of the subject, and reports whether it may be done.
+func (t *Throttle) Allow(subject string) bool {
+	l := t.limits.Keep(subject, func() *rate.Limiter {
+		return rate.NewLimiter(rate.Every(t.every), t.burst)
+	})
+	if !l.Allow() {
+		return false
+	}
+	t.limits.Put(subject, l) // remember it for as long as this act counts
+	return true
+}
+
+// Forget removes all acts of a subject, for example because its last act had no effect.
+func (t *Throttle) Forget(subject string) { t.limits.Drop(subject) }

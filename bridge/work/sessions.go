@@ -1,0 +1,315 @@
+package work
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"cobrowse-bridge/bridge/book"
+	"cobrowse-bridge/bridge/card"
+	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/web"
+	"cobrowse-bridge/templates"
+	"cobrowse-bridge/upscope"
+
+	"github.com/gorilla/mux"
+)
+
+const (
+	// pollEvery is how often Upscope's list of sessions is read while a card waits for a report.
+	// Upscope's calls cause extra polls, at least pollGap apart.
+	pollEvery = 15 * time.Second
+	pollGap   = 2 * time.Second
+	// overlap is how far each poll goes back before the start of the last one: the clocks of the
+	// machines differ, and Upscope's list may be late.
+	overlap = 5 * time.Minute
+	// maxCall is the maximum body of Upscope's call in bytes.
+	maxCall = 1 << 20
+	// callbackLife is how long after a press Upscope's calls are accepted.
+	callbackLife = 72 * time.Hour
+)
+
+// sessions says when to poll Upscope's list of sessions, and from when.
+type sessions struct {
+	wake chan struct{}
+
+	mu    sync.Mutex
+	since time.Time // zero before the first poll
+}
+
+func (s *sessions) from() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.since
+}
+
+// advance sets the start of the next poll to next, unless goBackTo has changed it since from was
+// read.
+func (s *sessions) advance(from, next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since.Equal(from) {
+		s.since = next
+	}
+}
+
+// goBackTo makes the next poll start at the given time, if that is earlier.
+func (s *sessions) goBackTo(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if since.Before(s.since) {
+		s.since = since
+	}
+}
+
+// pollNow starts a poll of the sessions that changed after the given time.
+func (s *sessions) pollNow(since time.Time) {
+	s.goBackTo(since)
+	select {
+	case s.wake <- struct{}{}:
+	default: // a poll will start already
+	}
+}
+
+// watchSessions polls Upscope's sessions until ctx ends. While no card waits for a report it sends
+// no requests.
+func (work *Worker) watchSessions(ctx context.Context) {
+	for wait := time.Duration(0); ; wait = pollEvery {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		case <-work.sessions.wake:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(min(wait, pollGap)):
+			}
+		}
+		if work.backoff.active() {
+			continue
+		}
+		err := work.pollSessions(ctx)
+		if err != nil && ctx.Err() == nil {
+			work.log.WarnContext(ctx, "list of sessions not read from Upscope", "err", err, "effect", "cards are updated later")
+			work.backoff.note(err)
+		}
+		work.store.NoteResult(ctx, store.Failure{Queue: book.BridgeQueue, Kind: book.WorkSessions, Next: time.Now().Add(pollEvery)}, err)
+	}
+}
+
+func (work *Worker) pollSessions(ctx context.Context) error {
+	began := time.Now()
+	awaited, err := work.store.AnyToCheck(ctx)
+	if err != nil {
+		return err
+	}
+	from := work.sessions.from()
+	if awaited {
+		since := from
+		if since.IsZero() {
+			if since, err = work.firstPollFrom(ctx, began); err != nil {
+				return err
+			}
+		}
+		for s, err := range work.upscope.Sessions(ctx, upscope.SessionQuery{UpdatedAfter: since}) {
+			if err != nil {
+				return err
+			}
+			if err := work.updateFromSession(ctx, s); err != nil && !work.book.SkipUnreadable(ctx, err, "session", s.ID) {
+				return err
+			}
+		}
+		if err := work.expireCards(ctx); err != nil {
+			return err
+		}
+	}
+	work.sessions.advance(from, began.Add(-overlap))
+	return nil
+}
+
+// firstPollFrom returns where the first poll starts: at the oldest press for which a card still
+// waits, so that it covers the time when no bridge ran.
+func (work *Worker) firstPollFrom(ctx context.Context, now time.Time) (time.Time, error) {
+	rows, err := work.store.CardsToCheck(ctx, now.Add(2*callbackLife))
+	if err != nil {
+		return now, err
+	}
+	first := now.Add(-card.MaxSessionLife)
+	for _, row := range rows {
+		c, err := card.Open(row)
+		if pressed := c.About.Pressed; err == nil && !pressed.IsZero() && pressed.Before(first) {
+			first = pressed
+		}
+	}
+	if oldest := now.Add(-callbackLife); first.Before(oldest) {
+		first = oldest
+	}
+	return first.Add(-overlap), nil
+}
+
+// updateFromSession adds a session that Upscope reported to the card that it began from. It ignores
+// sessions without a valid mark.
+func (work *Worker) updateFromSession(ctx context.Context, s upscope.Session) error {
+	mark, _ := s.Metadata[card.MetadataCard].(string)
+	id, ok := work.book.Doors.CardOfMark(mark)
+	if !ok {
+		return nil
+	}
+	agent, _ := s.Metadata[card.MetadataAgent].(string)
+	reported := card.SessionOf(s)
+	c, err := work.book.Revise(ctx, id, func(c *card.Card) []store.Entry {
+		i := slices.IndexFunc(c.About.Sessions, func(k card.Session) bool { return k.ID == s.ID })
+		var before card.Session
+		if i >= 0 {
+			before = c.About.Sessions[i]
+		}
+		c.AddSession(reported, time.Now())
+		var entries []store.Entry
+		record := func(action, detail string) {
+			e := work.book.Entry(*c, action, detail)
+			e.Agent = cmp.Or(agent, c.About.ByID, e.Agent)
+			entries = append(entries, e)
+		}
+		if reported.Live && !before.Live {
+			record("live", "session "+reported.ID)
+		}
+		if reported.Over() && before.Ended.IsZero() {
+			record("ended", fmt.Sprintf("session %s: %s", reported.ID, reported.Outcome()))
+		}
+		return entries
+	})
+	if err != nil {
+		return err
+	}
+	return work.book.UpdateShared(ctx, c, func(shared *card.Card) { shared.AddSession(reported, time.Now()) })
+}
+
+// expireCards calls Expire for cards whose NextCheck has passed. It runs
+// after a poll, so that everything that Upscope has reported is stored.
+func (work *Worker) expireCards(ctx context.Context) error {
+	rows, err := work.store.CardsToCheck(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		_, err := work.book.Revise(ctx, row.ID, func(c *card.Card) []store.Entry {
+			now := time.Now()
+			if c.NextCheck.IsZero() || c.NextCheck.After(now) {
+				return nil
+			}
+			lost := c.VisitorsInSession()
+			c.Expire(now)
+			if len(lost) == 0 || len(c.VisitorsInSession()) > 0 {
+				return nil
+			}
+			return []store.Entry{work.book.Entry(*c, "ended", templates.Unknown.String())}
+		})
+		if err != nil && !work.book.SkipUnreadable(ctx, err, "card", row.ID) {
+			return err
+		}
+	}
+	return nil
+}
+
+// sessionEnded answers Upscope's call that a session is over. Its body is not signed, so the bridge
+// uses it only as a hint: the call starts the next poll earlier and says from when.
+func (work *Worker) sessionEnded(w http.ResponseWriter, r *http.Request) error {
+	id, ok := work.book.Doors.CardOfCallback(mux.Vars(r)["secret"])
+	if !ok {
+		return web.ErrNoPage
+	}
+	body, _ := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCall)) // it serves only as a hint
+	now := time.Now()
+	since := now.Add(-overlap)
+	if hint, err := upscope.ParseWebhook(body); err == nil && !hint.EndedAt.IsZero() && hint.EndedAt.Before(now) {
+		since = hint.EndedAt.Add(-overlap)
+	}
+	if oldest := now.Add(-callbackLife); since.Before(oldest) {
+		since = oldest
+	}
+	if !work.callbacks.Allow(id) {
+		work.sessions.goBackTo(since)
+		return nil // an earlier call for this card has started a poll
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), web.MachineTime)
+	defer cancel()
+	expired := false
+	_, err := work.book.Revise(ctx, id, func(c *card.Card) []store.Entry {
+		if expired = now.Sub(c.About.Pressed) > callbackLife; !expired && c.NextCheck.IsZero() {
+			c.NextCheck = now.Add(card.UnusedLinkLife) // the call is late: the card had stopped waiting
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		work.callbacks.Forget(id)
+		return web.StoreFault(err)
+	case expired:
+		return web.ErrNoPage
+	}
+	work.sessions.pollNow(since)
+	return nil
+}
+
+// StopSession ends the running sessions of a card, in the name of the agent with the id actor, and
+// returns how many it ended. It writes an audit entry first. A session may belong to a visitor with
+// an earlier short id.
+func (work *Worker) StopSession(ctx context.Context, c card.Card, actor string) (ended int, err error) {
+	entry := func(action, detail string) store.Entry {
+		e := work.book.Entry(c, action, detail)
+		e.Agent = actor
+		return e
+	}
+	if err := work.store.Commit(ctx, store.Change{Audit: []store.Entry{entry("stopping", "")}}); err != nil {
+		return 0, web.StoreFault(err)
+	}
+	ctx, cancel := web.GoOn(ctx)
+	defer cancel()
+	visitors := c.VisitorsInSession()
+	if len(visitors) == 0 && c.Visitor != "" {
+		visitors = []string{c.Visitor}
+	}
+	for _, v := range visitors {
+		err := work.upscope.StopSession(ctx, v)
+		switch {
+		case err == nil:
+			ended++
+		case !errors.Is(err, upscope.ErrNotFound):
+			work.book.Record(ctx, entry("not stopped", err.Error()))
+			return ended, err
+		}
+	}
+	work.sessions.pollNow(time.Now().Add(-overlap))
+	return ended, nil
+}
+
+// A backoff says until when Upscope is sent no requests but those for which an agent waits.
+type backoff struct {
+	mu    sync.Mutex
+	until time.Time
+}
+
+// note prolongs the backoff by the wait that err asks for, if it does.
+func (w *backoff) note(err error) {
+	wait, ok := web.RetryWait(err)
+	if !ok {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.until = card.Latest(w.until, time.Now().Add(wait))
+}
+
+// active reports whether the backoff is not over.
+func (w *backoff) active() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Now().Before(w.until)
+}

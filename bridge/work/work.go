@@ -1,0 +1,310 @@
+// Package work runs the jobs: it answers deliveries and commands, shows cards, polls sessions at
+// Upscope, updates presence on cards and sweeps. Read work.go first.
+package work
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"cobrowse-bridge/bridge/book"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/erase"
+	"cobrowse-bridge/bridge/match"
+	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/web"
+	"cobrowse-bridge/upscope"
+
+	"github.com/gorilla/mux"
+	"golang.org/x/sync/errgroup"
+)
+
+// A Worker runs the jobs.
+type Worker struct {
+	web     *web.Web
+	book    *book.Book
+	matcher *match.Matcher
+	erase   *erase.UpscopeEraser
+
+	store      *store.Store
+	upscope    *upscope.Client
+	hosts      upscope.Hosts
+	connectors map[string]chat.Connector
+	policy     *policy.File
+	metrics    *web.Metrics
+	limits     web.Limits
+	lookUps    *web.Throttle // look-ups of visitors, by agent
+	refusals   *web.Throttle // audit entries about the same refusal
+	callbacks  *web.Throttle // Upscope's calls, by card
+	refreshed  *web.Throttle // refresh jobs that ask Upscope
+	log        *slog.Logger
+
+	sessions sessions
+	soon     chan store.Job // see WorkSoon
+	backoff  backoff
+}
+
+// Config is what New needs. Every field is required.
+type Config struct {
+	Web     *web.Web
+	Book    *book.Book
+	Matcher *match.Matcher
+	Erase   *erase.UpscopeEraser
+
+	Store   *store.Store
+	Upscope *upscope.Client
+	// Hosts are the hosts to which links to recordings may lead.
+	Hosts      upscope.Hosts
+	Connectors map[string]chat.Connector
+	Policy     *policy.File
+	Metrics    *web.Metrics
+	Limits     web.Limits
+	// Looks limits look-ups of visitors, by agent; Refusals limits audit entries about the same
+	// refusal. The co-browse page uses the same throttles.
+	LookUps, Refusals *web.Throttle
+	Log               *slog.Logger
+}
+
+// New returns a Worker.
+func New(c Config) *Worker {
+	return &Worker{
+		web: c.Web, book: c.Book, matcher: c.Matcher, erase: c.Erase,
+		store: c.Store, upscope: c.Upscope, hosts: c.Hosts, connectors: c.Connectors, policy: c.Policy,
+		metrics: c.Metrics, limits: c.Limits, lookUps: c.LookUps, refusals: c.Refusals, log: c.Log,
+		callbacks: web.NewThrottle(1, 30*time.Second),
+		refreshed: web.NewThrottle(refreshesPerMinute, time.Minute),
+		sessions:  sessions{wake: make(chan struct{}, 1)},
+		soon:      make(chan store.Job, soonJobs),
+	}
+}
+
+// forward has the connector forward a delivery, and finishes it.
+func (work *Worker) forward(ctx context.Context, c chat.Connector, j store.Job) error {
+	d, err := work.store.Delivery(ctx, j.Subject)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if c.Forward == nil {
+		return chat.Permanent(fmt.Errorf("connector %s no longer forwards deliveries: set its FORWARD_URL again, or let the delivery expire", c.Name))
+	}
+	if err := c.Forward(ctx, chat.Delivery{Key: d.Key, Body: d.Body, Received: d.Received}); err != nil {
+		return err
+	}
+	return work.store.Commit(ctx, store.Change{Finish: d.ID})
+}
+
+// workers is how many jobs of one connector run at once. They mostly wait for other services.
+const workers = 50
+
+// Routes adds the path that Upscope calls.
+func (work *Worker) Routes(r *mux.Router) {
+	r.Handle("/upscope/ended/{secret}", work.web.Machine(work.sessionEnded)).Methods(http.MethodPost)
+}
+
+// resolveSwitchedOff removes failures of work that a connector no longer does, since its settings have
+// changed.
+func (work *Worker) resolveSwitchedOff(ctx context.Context, c chat.Connector) {
+	for kind, does := range map[string]bool{
+		book.WorkSweep: c.Sweep != nil, book.WorkReconcile: c.Serving != nil, book.WorkListen: c.Listen != nil,
+	} {
+		if !does {
+			work.store.NoteResult(ctx, store.Failure{Queue: c.Name, Kind: kind}, nil)
+		}
+	}
+}
+
+// Run runs the jobs and the periodic work until ctx ends. It returns when the jobs that were
+// running then are done.
+func (work *Worker) Run(ctx context.Context) error {
+	queues := map[string]int{book.EraseQueue: workers}
+	if work.web.SignsIn() {
+		queues[book.DeskName] = workers
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	start := func(run func(context.Context)) {
+		group.Go(func() error {
+			run(ctx)
+			return nil
+		})
+	}
+	for name, c := range work.connectors {
+		work.resolveSwitchedOff(ctx, c)
+		queues[name] = workers
+		if c.Forward != nil {
+			queues[name+book.ForwardQueueSuffix] = book.ForwardWorkers
+		}
+		if c.Sweep != nil {
+			start(func(ctx context.Context) { work.sweep(ctx, c) })
+		}
+		if c.Serving != nil {
+			start(func(ctx context.Context) { work.reconcile(ctx, c) })
+		}
+	}
+	start(work.watchSessions)
+	start(work.watchWaits)
+	start(work.runSoonJobs)
+	group.Go(func() error { return work.store.Work(ctx, queues, work.do) })
+	return group.Wait()
+}
+
+// do runs one job and counts how it ended. Its error tells the store whether to retry.
+func (work *Worker) do(ctx context.Context, j store.Job) error {
+	began := time.Now()
+	err := work.workOne(ctx, j)
+	queue := book.ConnectorOf(j.Queue)
+	outcome := web.JobDone
+	switch {
+	case err == nil:
+	case failedForGood(j, err):
+		outcome = web.JobFailed
+	case store.IsSnooze(err):
+		outcome = web.JobWaits
+	default:
+		outcome = web.JobAgain
+	}
+	work.metrics.Job(queue, j.Kind, outcome, time.Since(began))
+	return err
+}
+
+// failedForGood reports whether a job that ended with err is not tried again.
+func failedForGood(j store.Job, err error) bool {
+	return store.IsCancel(err) || j.Last && !store.IsSnooze(err)
+}
+
+func (work *Worker) workOne(ctx context.Context, j store.Job) error {
+	if j.Kind == book.JobErase {
+		return work.erase.Erase(ctx, j)
+	}
+	name := book.ConnectorOf(j.Queue)
+	c, ok := work.connectors[name]
+	if name == book.DeskName && !ok {
+		c, ok = chat.Connector{Name: book.DeskName}, true // cards of the desk have refresh jobs too
+	}
+	if !ok {
+		return store.Cancel(fmt.Errorf("connector %q is not configured: add it to BRIDGE_CONNECTORS, then retry", j.Queue))
+	}
+	var err error
+	switch j.Kind {
+	case book.JobAnswer:
+		err = work.answer(ctx, c, j)
+	case book.JobShow:
+		err = work.show(ctx, c, j.Subject)
+	case book.JobRefresh:
+		err = work.refresh(ctx, j)
+	case book.JobTell:
+		err = work.tell(ctx, c, j)
+	case book.JobForward:
+		err = work.forward(ctx, c, j)
+	default:
+		return store.Cancel(fmt.Errorf("unknown kind of job %q", j.Kind))
+	}
+	if errors.Is(err, web.ErrAgain) {
+		return store.Snooze(err, againWait)
+	}
+	if err == nil {
+		return nil
+	}
+	log := work.log.With("connector", c.Name, "job", j.Kind, "subject", j.Subject, "attempt", j.Attempt, "err", err)
+	if chat.IsPermanent(err) {
+		log.ErrorContext(ctx, "job failed for good")
+		return store.Cancel(err)
+	}
+	if wait, ok := web.RetryWait(err); ok {
+		log.WarnContext(ctx, "job postponed", "wait", wait.String())
+		return store.Snooze(err, wait)
+	}
+	if j.Last {
+		log.ErrorContext(ctx, "job failed for good")
+		return err
+	}
+	log.WarnContext(ctx, "job failed", "effect", "it is retried")
+	return err
+}
+
+const (
+	// soonJobs is how many jobs may wait in memory, soonWorkers how many of them run at once,
+	// soonTimeout how long each may take, and soonPause the pause after the store failed.
+	soonJobs    = 1000
+	soonWorkers = 16
+	soonTimeout = 8 * time.Second
+	soonPause   = 5 * time.Second
+)
+
+// WorkSoon runs jobs without storing them first, so a press need not wait for the store. If this
+// process dies, the next poll of sessions updates the card. A job that fails, even for good, or for
+// which there is no room, is stored as an ordinary job. So its failure is noted.
+func (work *Worker) WorkSoon(ctx context.Context, jobs []store.Job) {
+	for _, j := range jobs {
+		select {
+		case work.soon <- j:
+		default:
+			work.postpone(ctx, j)
+		}
+	}
+}
+
+// postpone stores a job of WorkSoon. If the store fails, the job goes back into memory.
+func (work *Worker) postpone(ctx context.Context, j store.Job) {
+	err := work.store.Commit(context.WithoutCancel(ctx), store.Change{Jobs: []store.Job{j}})
+	if err == nil {
+		return
+	}
+	work.log.ErrorContext(ctx, "job not stored", "job", j.Kind, "subject", j.Subject, "wait", soonPause, "err", err)
+	time.AfterFunc(soonPause, func() {
+		select {
+		case work.soon <- j:
+		default:
+			work.log.ErrorContext(ctx, "job dropped: too many wait for the store", "job", j.Kind, "subject", j.Subject)
+		}
+	})
+}
+
+// DropSoon drops the jobs of WorkSoon, for benchmarks without Run.
+func (work *Worker) DropSoon() {
+	for range work.soon {
+	}
+}
+
+// runSoonJobs runs the jobs of WorkSoon until ctx ends, and then stores the rest.
+func (work *Worker) runSoonJobs(ctx context.Context) {
+	var busy errgroup.Group
+	busy.SetLimit(soonWorkers)
+	for {
+		select {
+		case j := <-work.soon:
+			busy.Go(func() error {
+				ctx, cancel := context.WithTimeout(store.Patient(context.WithoutCancel(ctx)), soonTimeout)
+				defer cancel()
+				err := work.do(ctx, j)
+				if err == nil {
+					return nil
+				}
+				if wait, ok := web.RetryWait(err); ok {
+					j.At = time.Now().Add(wait)
+				}
+				work.postpone(ctx, j)
+				return nil
+			})
+		case <-ctx.Done():
+			_ = busy.Wait()
+			for {
+				select {
+				case j := <-work.soon:
+					work.postpone(ctx, j)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// againWait is the pause before a job whose card was changed meanwhile runs again.
+const againWait = 250 * time.Millisecond

@@ -1,0 +1,17 @@
+package templates
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"cobrowse-bridge/bridge/store"
+)
+
+func TestEachActionHasAText(t *testing.T) {
+	t.Parallel()
+	want := slices.Sorted(slices.Values(store.Actions))
+	if got := slices.Sorted(maps.Keys(actionTexts)); !slices.Equal(got, want) {
+		t.Errorf("there are texts for %q, want texts for %q", got, want)
+	}
+}

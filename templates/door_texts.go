@@ -1,0 +1,77 @@
+package templates
+
+// doorHeadings are the headings of a Door by its state.
+var doorHeadings = map[string]wording{
+	"ready":   {"Co-browse with {name}", "Co-browse with the customer"},
+	"session": {"Join the session with {name}", "Join the session with the customer"},
+	"yours":   {"Your session with {name} is still running", "Your session is still running"},
+	"offline": {"{name} is offline", "The customer is offline"},
+	"changed": {"Another customer matches now"},
+	"choose":  {"Which customer are you helping?"},
+	"browser": {"Which browser is the customer using?"},
+	"none":    {"{name} not found", "Customer not found"},
+	"stop":    {"End the session with {name}?", "End the session?"},
+	"chat":    {"Open the chat with {name}?", "Open the customer’s chat?"},
+}
+
+var doorTexts = map[string]wording{
+	"door.online":          {"Online"},
+	"door.session-running": {"Session running"},
+	"door.offline":         {"Offline"},
+	"door.count":           {"{n} customers match"},
+	"door.count-browsers":  {"{n} browsers match"},
+	"door.not-found":       {"Customer not found"},
+
+	"door.changed":             {"This is not the same customer as before."},
+	"door.changed-names":       {"Before: {before}. Now: {name}.", "Before: {before}.", "Now: {name}."},
+	"door.changed-same-name":   {"Before, it was another customer called {name}."},
+	"door.changed-next":        {"Continue only if you are helping {name}.", "Continue only if this is the customer you are helping."},
+	"door.several-next":        {"Find out which one is your customer before you choose."},
+	"door.foreign":             {"The customer’s page is not on your website. It may be a fake of your website."},
+	"door.foreign-next":        {"Ask the customer which address they see. If you do not know that address, do not start, and tell your administrator."},
+	"door.names-differ":        {"The name in the chat and the name on your website are different."},
+	"door.names-differ-next":   {"Before you start, ask the customer for something that only they know."},
+	"door.unsupported":         {"The customer’s browser may not support co-browsing."},
+	"door.unsupported-next":    {"If the session does not start, ask the customer to use the latest version of Chrome, Edge, Firefox or Safari."},
+	"door.foreign-in-list":     {"Not on your website. The page may be a fake."},
+	"door.unsupported-in-list": {"This browser may not support co-browsing."},
+
+	"door.page":          {"Page"},
+	"door.from":          {"Place and browser"},
+	"door.site-name":     {"Name on your website"},
+	"door.site-id":       {"Customer ID of your website"},
+	"door.chat-name":     {"Name in the chat"},
+	"door.last-seen":     {"Last seen"},
+	"door.last-seen-ago": {"Last seen {ago}"},
+	"door.reason":        {labelReason},
+	"door.no-name":       {"No name"},
+	"door.no-facts":      {"No details about this customer are known. Tell them that you want to see their page before you start."},
+
+	"door.your-session":    {"You can go to it and see the customer’s page again."},
+	"door.in-session":      {"Agents in this session: {agents} and {more} more. You can join.", "Agents in this session: {agents}. You can join.", "An agent is co-browsing with {name} now. You can join.", "An agent is co-browsing with this customer now. You can join."},
+	"door.is-offline":      {"The page is closed, or the customer has not used it for some minutes."},
+	"door.is-offline-next": {"Ask the customer to click anywhere on the page, then press “Check again”."},
+	"door.opens-here":      {"The customer’s page opens in this tab."},
+	"door.before-start":    {"The customer’s page opens in this tab. The customer may be asked to agree first."},
+	"door.co-browse":       {"Co-browse with {name}", "Co-browse with the customer"},
+	"door.join":            {"Join session"},
+	"door.rejoin":          {"Go to session"},
+	"door.end":             {"End session"},
+	"door.check-again":     {"Check again"},
+	"door.tell-me":         {"Tell me when the customer is back"},
+	"door.anyway":          {"Co-browse anyway"},
+	"door.anyway-means":    {"If the customer says that the page is open, press “Co-browse anyway”."},
+
+	"door.choose":                {"The name in the chat is {name}. If you are not sure, ask the customer which page they see.", "If you are not sure, ask the customer which page they see."},
+	"door.choose-button":         {"Co-browse with this customer"},
+	"door.choose-browser-button": {"Co-browse in this browser"},
+
+	"door.none":      {"This customer was not found on your website. The page may still be connecting."},
+	"door.none-next": {"Ask the customer to open your website or reload the page, then press “Check again”."},
+
+	"door.end-for-all":  {"The session ends for all agents. Tell the customer before you end it."},
+	"door.keep":         {"Keep session running"},
+	"door.chat-opens":   {"The chat opens in this tab, and you are signed in there automatically. Do not send the address of the chat page to anyone. It would sign them in as you."},
+	"door.open-chat":    {OpenChatLabel},
+	"door.back-to-page": {"Back to co-browse page"},
+}
