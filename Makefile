@@ -47,9 +47,9 @@ RACE_FLAGS := -race $(foreach package,sqlite/lib libc/... memory,-gcflags=modern
 race: ## run all tests with the race detector, shuffled; long loops are shortened
 	go test $(RACE_FLAGS) -vet=off -short -shuffle=on -timeout 20m ./...
 
-long: ## test presses and page scripts in real browsers, ten thousand random populations, and a hundred kills
-	BRIDGE_TEST_BROWSERS=webkit,firefox,chromium BRIDGE_TEST_POPULATIONS=10000 BRIDGE_TEST_KILLS=100 go test -count=1 -timeout 20m \
-	  -run '^(TestInEveryEngine|TestHostilePagesInEveryEngine|TestDemoInEveryEngine|TestPromise7NoWrongScreenInRandomPopulations|TestPromise4AcknowledgedDeliveriesSurviveKill9)$$' ./bridge ./cmd/bridge ./connectors/chatvisor ./connectors/rocketchat
+long: ## test presses and page scripts in real browsers, ten thousand random populations, a thousand agents who wait, and a hundred kills
+	BRIDGE_TEST_BROWSERS=webkit,firefox,chromium BRIDGE_TEST_POPULATIONS=10000 BRIDGE_TEST_AGENTS=1000 BRIDGE_TEST_KILLS=100 go test -count=1 -timeout 20m \
+	  -run '^(TestInEveryEngine|TestHostilePagesInEveryEngine|TestDemoInEveryEngine|TestPromise7NoWrongScreenInRandomPopulations|TestWaitingAgentsAreToldInTimeWithFewCalls|TestPromise4AcknowledgedDeliveriesSurviveKill9)$$' ./bridge ./cmd/bridge ./connectors/chatvisor ./connectors/rocketchat
 
 # FUZZTIME is a number of runs: before Go 1.27 the end of a time limit sometimes counts as a
 # failure (go.dev/issue/75804). `go test -fuzz` instruments every package. These flags instrument
