@@ -10,8 +10,8 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// AgentSessionStore stores the sessions of agents who signed in, encrypted. It implements IterableCtxStore of
-// github.com/alexedwards/scs and the versions without a context. Tokens must be hashed by the caller.
+// AgentSessionStore stores the sessions of agents who signed in, encrypted. It implements signin.SessionStore,
+// and the methods without a context that github.com/alexedwards/scs requires. Tokens must be hashed by the caller.
 type AgentSessionStore struct{ store *Store }
 
 const purposeSession = "agent session"
@@ -39,6 +39,21 @@ func (a AgentSessionStore) FindCtx(ctx context.Context, token string) (data []by
 // CommitCtx stores a session until it expires.
 func (a AgentSessionStore) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
 	return a.write(ctx, querySaveSession, token, a.store.sealer.Seal(purposeSession, data, token), micros(expiry))
+}
+
+// ClaimCtx stores a name until the given time, and reports whether it was free. Of several callers, in
+// all processes, one gets it. The name must not be a token.
+func (a AgentSessionStore) ClaimCtx(ctx context.Context, name string, until time.Time) (claimed bool, err error) {
+	var n int64 // not a result: if ctx ends, the write may still set it
+	data := a.store.sealer.Seal(purposeSession, []byte("{}"), name)
+	err = a.store.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) (err error) {
+		n, err = tx.Exec(ctx, queryClaimSession, name, data, micros(until), time.Now().UnixMicro())
+		return err
+	}})
+	if err != nil {
+		return false, fmt.Errorf("store: agent session: %w", err)
+	}
+	return n > 0, nil
 }
 
 // DeleteCtx ends a session.
