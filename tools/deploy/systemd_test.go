@@ -80,6 +80,7 @@ func TestBridgeAdminRunsCommandsAsTheBridge(t *testing.T) {
 	}
 	const token = "a value with 'quotes' & $(signs)"
 	write(t, filepath.Join(etc, "secrets", "ROCKETCHAT_READER_TOKEN"), token)
+	write(t, filepath.Join(etc, "secrets", "ROCKETCHAT_READER_TOKEN~"), "an editor's backup")
 	if err := os.Remove(filepath.Join(etc, "secrets", "BRIDGE_DATABASE")); err != nil {
 		t.Fatal(err)
 	}
