@@ -54,6 +54,7 @@ func issuerConfig(issuer string) signintest.Config {
 		Users: []signintest.User{
 			{Sub: "bob", Name: "Bob Baker", Email: "bob@example.org", Groups: []string{"support"}},
 			{Sub: "eve", Name: "Eve Evans", Email: "eve@example.org", Groups: []string{"leads"}},
+			{Sub: "agent0"}, {Sub: "agent1"}, {Sub: "agent2"}, {Sub: "agent3"},
 			{Sub: "U1", Name: "Bob Baker", Claims: map[string]any{"https://slack.com/team_id": "T0ACME", "https://slack.com/user_id": "U1"}},
 		},
 	}

@@ -334,7 +334,7 @@ func TestRefusedSignInsOfAStrangerDoNotKeepAgentsFromSigningIn(t *testing.T) {
 					refuse().want(t, http.StatusForbidden)
 				}
 				if from.stranger != "" && from.stranger != "unknown" {
-					refuse().want(t, http.StatusTooManyRequests, "Too many")
+					refuse().want(t, http.StatusTooManyRequests, "Too many failed sign-ins", "other people may share")
 				}
 				agent := o.browser()
 				agent.proxied = forwarded(from.agent)
@@ -402,6 +402,25 @@ func TestAnAgentOfAnotherGroupIsRefusedAndAuditedOnce(t *testing.T) {
 			t.Errorf("audited %+v", got)
 		}
 		o.follow(o.browser(), "eve", "/").want(t, http.StatusOK, "desk")
+	}, o.opts...)
+}
+
+func TestEachPersonWhoMayNotSignInIsAudited(t *testing.T) {
+	o := newOIDCWorld(t, "")
+	o.groups = []string{"leads"}
+	inWorld(t, func(w *world) {
+		o.world = w
+		for _, person := range []string{"bob", "agent0", "bob", "agent1", "agent0"} { // all have one address
+			o.follow(o.browser(), person, "/").want(t, http.StatusForbidden)
+		}
+		var agents []string
+		for _, record := range w.records("refused") {
+			agents = append(agents, record.Agent[strings.LastIndex(record.Agent, "/")+1:])
+		}
+		slices.Sort(agents)
+		if !slices.Equal(agents, []string{"agent0", "agent1", "bob"}) {
+			t.Errorf("audited %q", agents)
+		}
 	}, o.opts...)
 }
 

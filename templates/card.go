@@ -23,19 +23,20 @@ const (
 
 // Messages of their own, which are not states of a card.
 const (
-	StateMoved      = "moved"    // the chat went to another agent
-	StateBack       = "back"     // the visitor whom an agent waited for is online
-	StateHelp       = "help"     // how to ask
-	StateTooMany    = "too-many" // too many codes were not found
-	StateTooOften   = "too-often"
-	StateTooLate    = "too-late" // a code is too old to look it up
-	StateStatus     = "status"   // the states of an agent's cards, one on each line
-	StateUsage      = "usage"    // Upscope's counts, one on each line
-	StateNoUsage    = "no-usage" // Upscope's counts could not be read
-	StateStop       = "stop"     // the agent's running sessions, one on each button
-	StateStopped    = "stopped"
-	StateNotStopped = "not-stopped" // Upscope could not be asked to end the session
-	StateRefused    = "refused"     // the agent may not ask; see Card.Refusal
+	StateMoved         = "moved"           // the chat went to another agent
+	StateBack          = "back"            // the visitor whom an agent waited for is online
+	StateHelp          = "help"            // how to ask
+	StateTooMany       = "too-many"        // the agent typed too many wrong codes
+	StateTooManyOthers = "too-many-others" // other agents typed many wrong codes, and this one a few
+	StateTooOften      = "too-often"
+	StateTooLate       = "too-late" // a code is too old to look it up
+	StateStatus        = "status"   // the states of an agent's cards, one on each line
+	StateUsage         = "usage"    // Upscope's counts, one on each line
+	StateNoUsage       = "no-usage" // Upscope's counts could not be read
+	StateStop          = "stop"     // the agent's running sessions, one on each button
+	StateStopped       = "stopped"
+	StateNotStopped    = "not-stopped" // Upscope could not be asked to end the session
+	StateRefused       = "refused"     // the agent may not ask; see Card.Refusal
 )
 
 // A Card holds what the message about one chat says.
@@ -59,6 +60,9 @@ type Card struct {
 	// Asked says that the agent looked the visitor up outside a chat. ByCode says that they typed
 	// a code.
 	Asked, ByCode bool
+	// Withheld says, for no-visitor, why the customer's code was not looked up. Empty means that it
+	// was, or that there was none.
+	Withheld Withheld
 	// Personal says that the card was made for one agent and that its button works for a short time.
 	Personal bool
 	// Usage is an example of the command, for help: "!cobrowse 4821". InThread is one for
@@ -70,6 +74,14 @@ type Card struct {
 	// Refusal is one of the Refused constants, for refused.
 	Refusal string
 }
+
+// Withheld says why a lookup code was not looked up.
+type Withheld string
+
+const (
+	WithheldOwn    Withheld = "own"    // too many wrong codes were typed in this chat, or by this agent
+	WithheldOthers Withheld = "others" // too many wrong codes were typed in other chats, or by other agents
+)
 
 // Reasons why a command was not understood.
 const (
@@ -209,6 +221,8 @@ func (c Card) texts() cardText {
 // key returns the key of the card's texts in cardTexts.
 func (c Card) key() string {
 	switch {
+	case c.State == StateNoVisitor && c.Withheld != "":
+		return c.Withheld.key(c.Asked)
 	case c.State == StateNoVisitor && c.Asked && c.ByCode:
 		return textNotFoundCode
 	case c.State == StateNoVisitor && c.Asked:
@@ -229,6 +243,19 @@ func (c Card) key() string {
 		return textNoCards
 	}
 	return c.State
+}
+
+// key returns the key of the texts in cardTexts. asked says that an agent typed the code.
+func (w Withheld) key(asked bool) string {
+	switch {
+	case asked && w == WithheldOthers:
+		return StateTooManyOthers
+	case asked:
+		return StateTooMany
+	case w == WithheldOthers:
+		return textWithheldOthers
+	}
+	return textWithheldOwn
 }
 
 // JoinLabel returns the label of the button that leads to the session with a customer, and

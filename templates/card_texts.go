@@ -52,15 +52,17 @@ const ( // labels of the counts in StateUsage
 
 // Keys of cardTexts besides the states of a Card.
 const (
-	textNotFoundCode  = "no-visitor, looked up by a code"
-	textNotFoundID    = "no-visitor, looked up by an ID or an e-mail address"
-	textFailedCode    = "failed, looked up by a code"
-	textPossible      = "choose, one visitor"
-	textNotStarted    = "ended, no session began"
-	textClosedRunning = "closed, a session is running"
-	textNoCards       = "status, no cards"
-	textNotUnderstood = "help, not understood"
-	textNoneStopped   = "stopped, no session"
+	textNotFoundCode   = "no-visitor, looked up by a code"
+	textWithheldOwn    = "no-visitor, too many wrong codes in this chat"
+	textWithheldOthers = "no-visitor, too many wrong codes in other chats"
+	textNotFoundID     = "no-visitor, looked up by an ID or an e-mail address"
+	textFailedCode     = "failed, looked up by a code"
+	textPossible       = "choose, one visitor"
+	textNotStarted     = "ended, no session began"
+	textClosedRunning  = "closed, a session is running"
+	textNoCards        = "status, no cards"
+	textNotUnderstood  = "help, not understood"
+	textNoneStopped    = "stopped, no session"
 )
 
 var cardTexts = map[string]cardText{
@@ -69,6 +71,18 @@ var cardTexts = map[string]cardText{
 		why:    "This customer was not found on your website.",
 		next:   "Ask the customer to reload the page, then press “Check again”.",
 		button: "Check again",
+	},
+	textWithheldOwn: {
+		title:  wording{"The code of {name} was not looked up", "The customer’s code was not looked up"},
+		why:    withheldOwn,
+		next:   withheldNext,
+		button: "Type the code",
+	},
+	textWithheldOthers: {
+		title:  wording{"The code of {name} was not looked up", "The customer’s code was not looked up"},
+		why:    withheldOthers,
+		next:   withheldNext,
+		button: "Type the code",
 	},
 	// No match and several matches read the same here, unlike on the desk.
 	textNotFoundCode: {
@@ -217,9 +231,14 @@ var cardTexts = map[string]cardText{
 		next:  "Ask the customer to read out the code again, then type the code again.",
 	},
 	StateTooMany: {
-		title: wording{"Too many wrong codes"},
-		why:   "You or other agents typed too many wrong codes.",
+		title: wording{tooManyCodes},
+		why:   tooManyOwn,
 		next:  "Wait 2 minutes. Then ask the customer to read out the code again, and type it.",
+	},
+	StateTooManyOthers: {
+		title: wording{tooManyCodes},
+		why:   tooManyOthers,
+		next:  "Wait 5 minutes. Then ask the customer to read out the code again, and type it.",
 	},
 	StateTooOften: {
 		title: wording{"Too many look-ups"},
@@ -227,6 +246,16 @@ var cardTexts = map[string]cardText{
 		next:  "Wait 1 minute, then try again.",
 	},
 }
+
+const (
+	tooManyCodes  = "Too many wrong codes"
+	tooManyOwn    = "You typed too many wrong codes."
+	tooManyOthers = "Other agents typed many wrong codes. Until that ends, you can type one wrong code in 5 minutes."
+
+	withheldOwn    = "Too many wrong codes were typed in this chat, so codes from it are not looked up automatically now."
+	withheldOthers = "Too many wrong codes were typed in other chats, so codes from chats are not looked up automatically now."
+	withheldNext   = "Ask the customer for the four-digit code that they see on your website. Then press “Type the code”."
+)
 
 // ownNote is the note of a card that was made for one agent, while its button works.
 const ownNote = "This button works for 2 minutes. After that, press the button in the channel again."

@@ -15,8 +15,13 @@ var notes = map[Note]noteText{
 	},
 	NoteTooMany: {
 		Tone: "warn", Icon: "clock",
-		What: "You or other agents typed too many wrong codes.",
+		What: tooManyOwn,
 		Next: "Try again in 2 minutes.",
+	},
+	NoteTooManyOthers: {
+		Tone: "warn", Icon: "clock",
+		What: tooManyOthers,
+		Next: "Try again in 5 minutes.",
 	},
 	NoteTooOften: {
 		Tone: "warn", Icon: "clock",

@@ -39,6 +39,7 @@ type Visitor struct {
 //	visitor=ID       the visitor whose screen to open
 //	anyway=1         if the visitor is offline and the agent insists
 //	look=1           if there is no visitor, or none online: search again; the other fields are ignored
+//	code=CODE        if Withheld is set: search by this code
 //	tell=1           if the visitor is offline: tell the agent when they are back
 //	stop=1           if a session of this card may run: end it
 //	chat=1           if the conversation is opened through the bridge: open it
@@ -53,6 +54,11 @@ type Door struct {
 	Reason     Reason
 	// Asked says that an agent looked the visitor up outside a chat.
 	Asked bool
+	// Withheld says, if there is no visitor, why the code from the chat was not looked up. The page
+	// then asks for the code if CanType is set. WrongCode says that the agent typed one that was not
+	// found, and Malformed that it was no code.
+	Withheld                      Withheld
+	CanType, WrongCode, Malformed bool
 	// Visitors are those who match, in the order of the page.
 	Visitors []Visitor
 	// OtherPerson says that the visitor is not the one that the card was made for,
@@ -108,6 +114,9 @@ type doorView struct {
 	CanNotify     bool
 	CanStop, Runs bool
 	OpenChat      string
+	// Withheld says why the code was not looked up, or is empty.
+	Withheld                      string
+	CanType, WrongCode, Malformed bool
 	// One is the only visitor; zero unless State is offline, session or ready.
 	One      visitorView
 	Visitors []visitorView
@@ -161,6 +170,15 @@ func (d Door) view() (string, any, error) {
 		CanStop:      d.CanStop,
 		Runs:         d.Stopping && d.Runs,
 		OpenChat:     d.OpenChat,
+		CanType:      d.CanType,
+		WrongCode:    d.WrongCode,
+		Malformed:    d.Malformed,
+	}
+	switch d.Withheld {
+	case WithheldOwn:
+		v.Withheld = withheldOwn
+	case WithheldOthers:
+		v.Withheld = withheldOthers
 	}
 	v.Watching, v.MoreWatching = namesOf(d.Watching)
 	for _, known := range d.Visitors {
@@ -193,6 +211,8 @@ func (d Door) state(v doorView) (state, heading string) {
 		return "chat", "chat"
 	case d.Stopping:
 		return "stop", "stop"
+	case len(v.Visitors) == 0 && v.Withheld != "":
+		return "withheld", "withheld"
 	case len(v.Visitors) == 0:
 		return "none", "none"
 	case len(v.Visitors) > 1:

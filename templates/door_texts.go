@@ -2,16 +2,17 @@ package templates
 
 // doorHeadings are the headings of a Door by its state.
 var doorHeadings = map[string]wording{
-	"ready":   {"Co-browse with {name}", "Co-browse with the customer"},
-	"session": {"Join the session with {name}", "Join the session with the customer"},
-	"yours":   {"Your session with {name} is still running", "Your session is still running"},
-	"offline": {"{name} is offline", "The customer is offline"},
-	"changed": {"Another customer matches now"},
-	"choose":  {"Which customer are you helping?"},
-	"browser": {"Which browser is the customer using?"},
-	"none":    {"{name} not found", "Customer not found"},
-	"stop":    {"End the session with {name}?", "End the session?"},
-	"chat":    {"Open the chat with {name}?", "Open the customer’s chat?"},
+	"ready":    {"Co-browse with {name}", "Co-browse with the customer"},
+	"session":  {"Join the session with {name}", "Join the session with the customer"},
+	"yours":    {"Your session with {name} is still running", "Your session is still running"},
+	"offline":  {"{name} is offline", "The customer is offline"},
+	"changed":  {"Another customer matches now"},
+	"choose":   {"Which customer are you helping?"},
+	"browser":  {"Which browser is the customer using?"},
+	"none":     {"{name} not found", "Customer not found"},
+	"withheld": {"The code of {name} was not looked up", "The customer’s code was not looked up"},
+	"stop":     {"End the session with {name}?", "End the session?"},
+	"chat":     {"Open the chat with {name}?", "Open the customer’s chat?"},
 }
 
 var doorTexts = map[string]wording{
@@ -68,6 +69,14 @@ var doorTexts = map[string]wording{
 
 	"door.none":      {"This customer was not found on your website. The page may still be connecting."},
 	"door.none-next": {"Ask the customer to open your website or reload the page, then press “Check again”."},
+
+	"door.code":                {"Type the four-digit code that the customer sees on your website."},
+	"door.code-button":         {"Look up"},
+	"door.code-wrong":          {"Nobody who is online has this code, or several have it."},
+	"door.code-wrong-next":     {"Ask the customer to click anywhere on the page and to read out the code again. Then type the code again."},
+	"door.code-malformed":      {notes[NoteMalformed].What},
+	"door.code-malformed-next": {notes[NoteMalformed].Next},
+	"door.code-wait":           {"Wait 10 minutes. Then ask the customer to write the code into the chat again."},
 
 	"door.end-for-all":  {"The session ends for all agents. Tell the customer before you end it."},
 	"door.keep":         {"Keep session running"},

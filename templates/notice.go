@@ -39,14 +39,17 @@ type Case string
 
 // The cases.
 const (
-	CaseChannel Case = "channel" // the button is that of a message in a channel
-	CaseDesk    Case = "desk"    // the customer was looked up on the desk
-	CaseClaimed Case = "claimed" // this button itself was pressed in another browser
-	CaseCode    Case = "code"    // the customer was found by a lookup code
-	CaseRenewed Case = "renewed" // a new link was sent less than a minute ago
-	CaseWatch   Case = "watch"   // the agent wants to see a customer's screen
-	CaseStop    Case = "stop"    // the agent wants to end a session
-	CaseLookUp  Case = "look-up" // the agent wants to look a customer up
+	CaseChannel    Case = "channel"     // the button is that of a message in a channel
+	CaseDesk       Case = "desk"        // the customer was looked up on the desk
+	CaseClaimed    Case = "claimed"     // this button itself was pressed in another browser
+	CaseCode       Case = "code"        // the customer was found by a lookup code
+	CaseRenewed    Case = "renewed"     // a new link was sent less than a minute ago
+	CaseSignIn     Case = "sign-in"     // sign-ins from the same IP address failed
+	CaseOwnCodes   Case = "own-codes"   // the agent typed too many wrong codes
+	CaseOtherCodes Case = "other-codes" // other agents typed many wrong codes, and this one a few
+	CaseWatch      Case = "watch"       // the agent wants to see a customer's screen
+	CaseStop       Case = "stop"        // the agent wants to end a session
+	CaseLookUp     Case = "look-up"     // the agent wants to look a customer up
 )
 
 const defaultWait = 10 * time.Second

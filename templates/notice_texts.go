@@ -174,6 +174,21 @@ var notices = map[Kind]noticeText{
 		means: "You pressed buttons or opened pages too often in a short time.",
 		next:  wording{"Try again in {wait}."},
 		cases: map[Case]caseText{
+			CaseOwnCodes: {
+				title: tooManyCodes,
+				means: tooManyOwn,
+				next:  wording{"Wait {wait}. Then ask the customer to read out the code again, and type it."},
+			},
+			CaseOtherCodes: {
+				title: tooManyCodes,
+				means: tooManyOthers,
+				next:  wording{"Wait {wait}. Then ask the customer to read out the code again, and type it."},
+			},
+			CaseSignIn: {
+				title: "Too many failed sign-ins",
+				means: "This sign-in failed, and so did many others from your IP address, which other people may share.",
+				next:  wording{"Sign in again in {wait}. If it fails again, tell your administrator."},
+			},
 			CaseRenewed: {
 				title: "A new link was sent a moment ago",
 				means: "You asked again within a minute, so no second link was sent.",

@@ -63,13 +63,17 @@ func samplePages() map[string]Page {
 		"door-stop-opened":        door(func(d *Door) { d.CanStop, d.Stopping = true, true }),
 		"door-offline-tells": door(func(d *Door) { d.CanNotify = true },
 			with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
-		"door-offline":          door(nil, with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
-		"door-none":             door(nil),
-		"door-none-nameless":    door(func(d *Door) { d.NameInChat, d.Chat = "", Link{} }),
-		"door-choose":           door(func(d *Door) { d.Reason = ReasonUnique }, ann, annPhone, nobody),
-		"door-choose-several":   door(func(d *Door) { d.Several = true }, ann, nobody),
-		"door-changed":          door(func(d *Door) { d.OtherPerson, d.PreviousName = true, "Bob Marsh" }, ann),
-		"door-changed-namesake": door(func(d *Door) { d.OtherPerson, d.PreviousName = true, "Ann Silva" }, ann),
+		"door-offline":            door(nil, with(ann, func(v *Visitor) { v.Online, v.LastSeen = false, noon.Add(-26*time.Minute) })),
+		"door-none":               door(nil),
+		"door-none-nameless":      door(func(d *Door) { d.NameInChat, d.Chat = "", Link{} }),
+		"door-withheld":           door(func(d *Door) { d.Withheld, d.CanType = WithheldOthers, true }),
+		"door-withheld-wrong":     door(func(d *Door) { d.Withheld, d.CanType, d.WrongCode = WithheldOwn, true, true }),
+		"door-withheld-malformed": door(func(d *Door) { d.Withheld, d.CanType, d.Malformed = WithheldOwn, true, true }),
+		"door-withheld-wait":      door(func(d *Door) { d.Withheld, d.NameInChat, d.Chat = WithheldOthers, "", Link{} }),
+		"door-choose":             door(func(d *Door) { d.Reason = ReasonUnique }, ann, annPhone, nobody),
+		"door-choose-several":     door(func(d *Door) { d.Several = true }, ann, nobody),
+		"door-changed":            door(func(d *Door) { d.OtherPerson, d.PreviousName = true, "Bob Marsh" }, ann),
+		"door-changed-namesake":   door(func(d *Door) { d.OtherPerson, d.PreviousName = true, "Ann Silva" }, ann),
 		"door-changed-all": door(func(d *Door) {
 			d.OtherPerson, d.Reason, d.NameInChat = true, ReasonEmail, "Bob Marsh"
 		}, with(nobody, func(v *Visitor) { v.Name = "Kim Larsen" })),
@@ -125,7 +129,7 @@ func sampleCards() map[string]Card {
 	cards := make(map[string]Card)
 	for _, state := range []string{
 		StateNoVisitor, StateChoose, StateOffline, StateReady, StateOpened, StateLive, StateEnded,
-		StateClosed, StateMoved, StateFailed, StateBack, StateHelp, StateTooMany, StateTooOften, StateTooLate,
+		StateClosed, StateMoved, StateFailed, StateBack, StateHelp, StateTooMany, StateTooManyOthers, StateTooOften, StateTooLate,
 		StateStatus, StateUsage, StateNoUsage, StateStop, StateStopped, StateNotStopped,
 	} {
 		c := full(state)
@@ -142,6 +146,9 @@ func sampleCards() map[string]Card {
 		cards["card-refused-"+reason] = Card{State: StateRefused, Refusal: reason}
 	}
 	cards["card-no-visitor-code"] = Card{State: StateNoVisitor, Asked: true, ByCode: true}
+	for _, why := range []Withheld{WithheldOwn, WithheldOthers} {
+		cards["card-no-visitor-withheld-"+string(why)] = Card{State: StateNoVisitor, Visitor: "Ann", Withheld: why}
+	}
 	cards["card-no-visitor-id"] = Card{State: StateNoVisitor, Asked: true}
 	cards["card-choose-one"] = Card{State: StateChoose, Visitor: "Ann", Found: 1}
 	cards["card-failed-code"] = Card{State: StateFailed, Asked: true, ByCode: true}

@@ -155,6 +155,8 @@ type Detail struct {
 	// Code is CodeHash of the lookup code that was last searched for, so that it is not
 	// searched for again.
 	Code string `json:"code,omitempty"`
+	// Withheld says why a lookup code was not searched for; "" if it was, or if there was none.
+	Withheld templates.Withheld `json:"withheld,omitempty"`
 	// LookedUp says that the shared card was made by a look-up.
 	LookedUp bool `json:"looked_up,omitempty"`
 	// SharedCard is the id of the shared card that the agent pressed to get this one; "" if the
@@ -247,7 +249,7 @@ func (c *Card) Renewed() bool { return c.Generation > c.About.FirstGeneration }
 func (c *Card) Close(heard time.Time) {
 	c.About.EndHeard = Latest(c.About.EndHeard, heard.UTC())
 	c.ApplyEvent(eventChatClosed)
-	c.About.Clues, c.About.Code, c.About.Sighting, c.About.Choices = chat.Clues{}, "", nil, nil
+	c.About.Clues, c.About.Code, c.About.Withheld, c.About.Sighting, c.About.Choices = chat.Clues{}, "", "", nil, nil
 }
 
 // CurrentState returns the card's state.
@@ -280,6 +282,9 @@ func (c *Card) Looking() bool {
 // Apply changes the card to the result of a search.
 func (c *Card) Apply(m Match) {
 	c.About.Reason, c.About.Choices = m.Reason, nil
+	if len(m.Visitors) > 0 {
+		c.About.Withheld = ""
+	}
 	switch {
 	case len(m.Visitors) == 0:
 		c.Visitor, c.About.Sighting = "", nil
@@ -413,7 +418,7 @@ func (c *Card) CanWaitForVisitor() bool {
 
 // SameToPeople reports whether people see no difference between two versions of a card.
 func (c *Card) SameToPeople(other Card) bool {
-	return c.State == other.State && c.Visitor == other.Visitor && reflect.DeepEqual(c.About.Sighting, other.About.Sighting) &&
+	return c.State == other.State && c.Visitor == other.Visitor && c.About.Withheld == other.About.Withheld && reflect.DeepEqual(c.About.Sighting, other.About.Sighting) &&
 		reflect.DeepEqual(c.About.Sessions, other.About.Sessions)
 }
 

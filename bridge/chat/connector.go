@@ -39,9 +39,10 @@ type Connector struct {
 	// Permit refuses a request before its body is read, by the path, the headers or the
 	// client's address. Use it where the request carries a secret outside the body. The body
 	// of r is empty. Permit does no I/O, and returns ErrForged or ErrNoRoute as Accept does;
-	// any other error counts as ErrForged. Nil means that Accept alone decides, as it must
-	// where the service signs the body.
-	Permit func(r *http.Request) error
+	// any other error counts as ErrForged. proven says that a secret was found, so Accept cannot
+	// return ErrForged for this request; without it, less memory is reserved for the body. Nil
+	// means that Accept alone decides, as it must where the service signs the body.
+	Permit func(r *http.Request) (proven bool, err error)
 
 	// Listen receives deliveries over a connection that the connector opens, for a service
 	// that does not call the bridge. It passes each delivery to deliver, with a Key, and may

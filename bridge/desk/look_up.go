@@ -36,10 +36,13 @@ func (desk *Desk) lookUpCode(w http.ResponseWriter, r *http.Request, who signin.
 	c.Chat, c.Agent = c.ID, who.ID
 	c.About = card.Detail{Agent: chat.Agent{ID: who.ID, Name: cmp.Or(who.Name, who.Email)}, HasClue: true}
 	from := desk.web.Address(r)
-	m, err := desk.matcher.TryCode(ctx, c, from, chat.Clues{LookupCode: code})
+	m, err := desk.matcher.TryCode(ctx, who.ID, from, chat.Clues{LookupCode: code})
 	switch {
 	case errors.Is(err, web.ErrThrottled):
 		desk.door.Refused(ctx, door.CardRequest{Who: who, From: from}, err, string(policy.LookUp))
+		if desk.matcher.Withheld(err) == templates.WithheldOthers {
+			return backTo(w, web.DeskPath, templates.NoteTooManyOthers)
+		}
 		return backTo(w, web.DeskPath, templates.NoteTooMany)
 	case errors.Is(err, web.ErrStore):
 		return err

@@ -34,7 +34,12 @@ func (desk *Desk) signedIn(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	if err != nil {
-		return web.WithNotice(desk.signInFailed(r, err), templates.Notice{Retry: web.SignInPath})
+		err = desk.signInFailed(r, who, err)
+		notice := templates.Notice{Retry: web.SignInPath}
+		if errors.Is(err, web.ErrThrottled) {
+			notice.Case = templates.CaseSignIn
+		}
+		return web.WithNotice(err, notice)
 	}
 	desk.book.Record(r.Context(), store.Entry{Action: "signed in", Agent: who.ID})
 	next = strings.TrimSuffix(next, "?") // a path that ends in web.SamePage ("?")
@@ -53,9 +58,10 @@ func (desk *Desk) hasSession(r *http.Request) bool {
 
 // signInFailed returns the error for the page of a failed sign-in. It counts the sign-in against
 // the limit of its IP address if it may have been a guess, and records one that the configuration
-// does not allow. It does not count other errors, which the user may not have caused. A sign-in that
-// succeeds is never refused, because all agents of an office may share one IP address.
-func (desk *Desk) signInFailed(r *http.Request, err error) error {
+// does not allow to the person who. It does not count other errors, which the user may not have
+// caused. A sign-in that succeeds is never refused, because all agents of an office may share one IP
+// address.
+func (desk *Desk) signInFailed(r *http.Request, who signin.Identity, err error) error {
 	ctx, from := r.Context(), desk.web.Address(r)
 	switch {
 	case errors.Is(err, signin.ErrToken), errors.Is(err, signin.ErrDenied):
@@ -67,7 +73,7 @@ func (desk *Desk) signInFailed(r *http.Request, err error) error {
 			desk.log.WarnContext(ctx, "failed sign-in not counted", "err", spent)
 		}
 	case errors.Is(err, signin.ErrDomain), errors.Is(err, signin.ErrGroup):
-		desk.door.Refused(ctx, door.CardRequest{From: from}, web.ErrPolicy, "sign in")
+		desk.door.Refused(ctx, door.CardRequest{Who: who, From: from}, web.ErrPolicy, "sign in")
 	}
 	return err
 }

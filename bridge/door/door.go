@@ -232,6 +232,9 @@ func (door *Door) pressOnce(w http.ResponseWriter, r *http.Request, who signin.I
 		door.Refused(r.Context(), c, err)
 		return door.withNotice(&c, err)
 	}
+	if r.PostForm.Has("code") {
+		return door.withNotice(&c, door.lookUpTyped(w, r, c))
+	}
 	if r.PostForm.Get("look") != "" {
 		// Without clues there is nothing to search by; showPage reads the visitor by short id.
 		if c.Visitor == "" || !c.About.Clues.Empty() {
@@ -284,8 +287,8 @@ func (door *Door) cardOfAddress(r *http.Request, who signin.Identity) (CardReque
 func (door *Door) cardByAddress(r *http.Request, who signin.Identity) (CardRequest, int, error) {
 	unknown := func() error {
 		tries := web.ByAddress(door.budgets.UnknownDoors, door.web.Address(r))
-		if who.ID != "" {
-			tries = append(tries, store.Spending{Limit: door.budgets.UnknownDoors, Subject: who.ID})
+		if who.ID != "" { // colleagues may have the same address
+			tries = []store.Spending{{Limit: door.budgets.UnknownDoors, Subject: who.ID}}
 		}
 		err := door.limits.Spend(r.Context(), tries...)
 		if err == nil {

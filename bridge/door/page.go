@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/card"
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/web"
@@ -49,7 +51,9 @@ func (door *Door) coBrowsePage(ctx context.Context, c CardRequest) (templates.Do
 		}
 	}
 	if c.Visitor == "" {
-		return c.pageWith(), nil
+		page := c.pageWith()
+		page.Withheld, page.CanType = c.About.Withheld, door.DecideForCard(c, policy.LookUp).Allowed
+		return page, nil
 	}
 	v, err := door.matcher.Finder.Visitor(ctx, c.Visitor)
 	if errors.Is(err, upscope.ErrNotFound) {
@@ -189,6 +193,53 @@ func (door *Door) lookAgain(ctx context.Context, c *CardRequest) error {
 	change := store.Change{Audit: []store.Entry{door.auditEntry(*c, "asked", m.Steps)}}
 	door.book.ScheduleEffects(&c.Card, before, &change)
 	return door.book.CommitForRequest(ctx, &c.Card, change)
+}
+
+// lookUpTyped searches for the customer by a code that the agent typed, because the code from the chat was not looked
+// up. The code counts against the agent's limits.
+func (door *Door) lookUpTyped(w http.ResponseWriter, r *http.Request, c CardRequest) error {
+	ctx := r.Context()
+	switch {
+	case c.Visitor != "", c.About.Withheld == "":
+		return door.showPage(w, r, c) // the card does not ask for a code any more
+	case !door.DecideForCard(c, policy.LookUp).Allowed:
+		door.Refused(ctx, c, web.ErrPolicy)
+		return web.ErrPolicy
+	}
+	clues, _ := chat.Typed(r.PostForm.Get("code"))
+	code := clues.LookupCode
+	if code != "" {
+		if !door.lookUps.Allow(c.actor()) {
+			return web.ErrThrottled
+		}
+		m, err := door.matcher.TryCode(ctx, c.actor(), door.web.Address(r), chat.Clues{LookupCode: code})
+		if errors.Is(err, web.ErrThrottled) {
+			door.Refused(ctx, c, err)
+			n := templates.Notice{Case: templates.CaseOwnCodes, Agent: c.actorName(), Retry: web.SamePage, Chat: c.ChatLink()}
+			if door.matcher.Withheld(err) == templates.WithheldOthers {
+				n.Case = templates.CaseOtherCodes
+			}
+			return web.WithNotice(err, n)
+		}
+		if err != nil {
+			return err
+		}
+		door.matcher.Finder.Remember(m.Visitors)
+		before := c.Card
+		c.About.Code = c.CodeHash(code)
+		c.Apply(m)
+		change := store.Change{Audit: []store.Entry{door.auditEntry(c, "asked", m.Steps)}}
+		door.book.ScheduleEffects(&c.Card, before, &change)
+		if err := door.book.CommitForRequest(ctx, &c.Card, change); err != nil {
+			return err
+		}
+	}
+	page, err := door.coBrowsePage(ctx, c)
+	if err != nil {
+		return err
+	}
+	page.Malformed, page.WrongCode = code == "", code != ""
+	return door.web.Render(w, http.StatusOK, page)
 }
 
 // visitorReplaced reports whether both versions of a card have a visitor, and these are two people.

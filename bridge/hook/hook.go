@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -26,7 +25,6 @@ import (
 
 	"github.com/gorilla/mux"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 )
 
 // A Hook receives the deliveries of all connectors.
@@ -36,21 +34,17 @@ type Hook struct {
 	connectors map[string]chat.Connector
 	metrics    *web.Metrics
 	log        *slog.Logger
-	// intake limits the bytes of deliveries that are in memory at once.
-	intake *semaphore.Weighted
+	intakes    map[string]*intake // by connector
 }
 
 // New returns a Hook.
 func New(wrap *web.Web, s *store.Store, connectors map[string]chat.Connector, metrics *web.Metrics, log *slog.Logger) *Hook {
-	return &Hook{web: wrap, store: s, connectors: connectors, metrics: metrics, log: log, intake: semaphore.NewWeighted(intakeBytes)}
+	hook := &Hook{web: wrap, store: s, connectors: connectors, metrics: metrics, log: log, intakes: map[string]*intake{}}
+	for name, c := range connectors {
+		hook.intakes[name] = newIntake(c.MaxBody)
+	}
+	return hook
 }
-
-const (
-	// maxBody is the largest delivery in bytes for a connector without a MaxBody.
-	maxBody = 1 << 20
-	// intakeBytes is how many bytes of deliveries may be in memory at once; see meteredBody.
-	intakeBytes = 64 << 20
-)
 
 // Routes adds the paths that chat services call. Two slashes at the beginning come from an operator
 // who appended the path to an address that ends with a slash.
@@ -145,13 +139,14 @@ func (hook *Hook) receive(w http.ResponseWriter, r *http.Request, c chat.Connect
 	if r.Method != http.MethodPost {
 		return web.ErrMethod
 	}
-	if err := permit(r, c); err != nil {
+	proven, err := permit(r, c)
+	if err != nil {
 		return err
 	}
 	if !slices.Contains([]string{"", "identity"}, strings.ToLower(r.Header.Get("Content-Encoding"))) {
 		return web.ErrEncoded
 	}
-	body, free, err := hook.body(w, r, c)
+	body, free, err := hook.intakes[c.Name].read(w, r, proven)
 	if err != nil {
 		return err
 	}
@@ -179,19 +174,19 @@ func (hook *Hook) receive(w http.ResponseWriter, r *http.Request, c chat.Connect
 	return web.SendFault(err)
 }
 
-// permit asks the connector whether the body is to be read. The connector gets a copy of the
-// request without the body.
-func permit(r *http.Request, c chat.Connector) error {
+// permit asks the connector whether the body is to be read, and whether the sender is proven already.
+// The connector gets a copy of the request without the body.
+func permit(r *http.Request, c chat.Connector) (proven bool, err error) {
 	if c.Permit == nil {
-		return nil
+		return false, nil
 	}
 	head := *r
 	head.Body = http.NoBody
-	err := c.Permit(&head)
+	proven, err = c.Permit(&head)
 	if err != nil && !errors.Is(err, chat.ErrForged) && !errors.Is(err, chat.ErrNoRoute) {
-		return fmt.Errorf("%w: %w", chat.ErrForged, err)
+		return false, fmt.Errorf("%w: %w", chat.ErrForged, err)
 	}
-	return err
+	return proven, err
 }
 
 // storeReceipt stores what a genuine delivery asks for: the delivery itself, a copy to forward, or
@@ -253,60 +248,6 @@ func (hook *Hook) storeDelivery(ctx context.Context, connector string, d chat.De
 	hook.log.DebugContext(ctx, "delivery stored", "connector", connector, "delivery", d.Key, "fresh", fresh)
 	return fresh, nil
 }
-
-// body reads the body of a delivery, within the connector's limit and intakeBytes for all
-// deliveries. Call free when the body is no longer needed.
-func (hook *Hook) body(w http.ResponseWriter, r *http.Request, c chat.Connector) (body []byte, free func(), err error) {
-	limit := c.MaxBody
-	if limit == 0 {
-		limit = maxBody
-	}
-	if r.ContentLength > limit {
-		return nil, nil, web.ErrTooLarge
-	}
-	in := &meteredBody{Reader: http.MaxBytesReader(w, r.Body, limit), budget: hook.intake}
-	body, err = io.ReadAll(in)
-	if err == nil {
-		return body, in.free, nil
-	}
-	in.free()
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, nil, web.ErrTooLarge
-	case errors.Is(err, web.ErrBusy):
-		return nil, nil, err
-	}
-	return nil, nil, fmt.Errorf("%w: %w", web.ErrBody, err)
-}
-
-// meteredBody reads a body and takes its bytes from a budget as they arrive, so that a sender who
-// only announces a large body uses nothing of it. The first freeBytes do not count, so that
-// ordinary deliveries are accepted even when large ones have used up the budget.
-type meteredBody struct {
-	io.Reader
-	budget     *semaphore.Weighted
-	read, paid int64
-}
-
-const (
-	freeBytes  = 64 << 10
-	instalment = 1 << 20
-)
-
-func (m *meteredBody) Read(p []byte) (int, error) {
-	n, err := m.Reader.Read(p)
-	m.read += int64(n)
-	for m.read > m.paid+freeBytes {
-		if !m.budget.TryAcquire(instalment) {
-			return n, web.ErrBusy
-		}
-		m.paid += instalment
-	}
-	return n, err
-}
-
-func (m *meteredBody) free() { m.budget.Release(m.paid) }
 
 // The prefixes of keys that the bridge makes itself.
 const (

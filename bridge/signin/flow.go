@@ -45,6 +45,7 @@ func (o *OIDC) Begin(w http.ResponseWriter, r *http.Request, next string) error 
 // Finish handles the callback. It gets the person's identity from the issuer, and starts a session that replaces the
 // browser's old one. It writes no status and no body, only cookies. The caller must redirect to next. Its error wraps
 // ErrState, ErrIssuer, ErrToken, ErrClock, ErrDenied, ErrSetup, ErrDomain, ErrGroup or ErrStore.
+// With ErrDomain and ErrGroup it returns the person who may not sign in.
 func (o *OIDC) Finish(w http.ResponseWriter, r *http.Request) (who Identity, next string, err error) {
 	q := r.URL.Query()
 	for _, name := range []string{"state", "code", "error", "iss"} {
@@ -76,6 +77,9 @@ func (o *OIDC) Finish(w http.ResponseWriter, r *http.Request) (who Identity, nex
 		return who, "", fmt.Errorf("%w: it has no code", ErrState)
 	}
 	s, err := o.exchange(ctx, doc, q.Get("code"), p)
+	if errors.Is(err, ErrDomain) || errors.Is(err, ErrGroup) {
+		return s.Identity, "", err
+	}
 	if err != nil {
 		return who, "", err
 	}

@@ -25,6 +25,7 @@ var (
 	ErrBody       = errors.New("body not received")
 	ErrUnreadable = errors.New("unreadable delivery")
 	ErrBusy       = errors.New("too many large deliveries at once")
+	ErrSlow       = errors.New("body sent too slowly")
 	ErrStore      = errors.New("store")
 
 	ErrUnknown      = errors.New("link not found")
@@ -73,6 +74,7 @@ var errorResponses = []struct {
 	{ErrBody, errorResponse{status: http.StatusBadRequest}},
 	{ErrUnreadable, errorResponse{status: http.StatusBadRequest}},
 	{ErrBusy, errorResponse{status: http.StatusServiceUnavailable, wait: 5 * time.Second}},
+	{ErrSlow, errorResponse{status: http.StatusServiceUnavailable, wait: 5 * time.Second}},
 
 	{ErrUnknown, errorResponse{status: http.StatusNotFound, kind: templates.KindUnknown}},
 	{ErrExpired, errorResponse{status: http.StatusGone, kind: templates.KindExpired}},

@@ -13,19 +13,17 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Budgets are the limits on guesses, and on watch links, which may cost money.
-//
-// There are ten thousand lookup codes. If 50 visitors show one, one guess in 200 is correct. With
-// 30 wrong codes an hour for all agents together, that is one correct guess in about seven hours.
-// Codes that visitors type have a total of their own, so that they use nothing of the agents'. A
-// visitor found by such a code is shown to an agent first.
+// Budgets are the limits on guesses, and on watch links, which may cost money. A budget that one
+// chat or one agent has refuses. A total, which others can use up, refuses nobody: it only makes
+// guesses slower. match/codes.go says how, and what that limits.
 type Budgets struct {
 	ChatCodes     store.Limit // wrong lookup codes in one chat
 	AgentCodes    store.Limit // wrong lookup codes of one agent
-	AddressCodes  store.Limit // wrong lookup codes from one IP address
-	AllChatCodes  store.Limit // wrong lookup codes in all chats
-	AllAgentCodes store.Limit // wrong lookup codes of all agents
-	UnknownDoors  store.Limit // addresses of cards that do not exist, by IP address and by agent
+	AddressCodes  store.Limit // wrong lookup codes from one IP address, a total: an office may share one
+	AllChatCodes  store.Limit // wrong lookup codes in all chats, a total
+	AllAgentCodes store.Limit // wrong lookup codes of all agents, a total
+	SlowCodes     store.Limit // wrong lookup codes of one agent while a total is used up
+	UnknownDoors  store.Limit // addresses of cards that do not exist, by agent, or by IP address where agents do not sign in
 	SignIns       store.Limit // failed sign-ins, by IP address
 	Watches       store.Limit // watch links, by agent
 	ChatOpenings  store.Limit // links into conversations, by agent
@@ -39,6 +37,7 @@ func DefaultBudgets() Budgets {
 		AddressCodes:  store.Limit{Name: "codes from an address", Acts: 20, While: 10 * time.Minute},
 		AllChatCodes:  store.Limit{Name: "codes of all customers", Acts: 30, While: time.Hour},
 		AllAgentCodes: store.Limit{Name: "codes of all agents", Acts: 30, While: time.Hour},
+		SlowCodes:     store.Limit{Name: "codes of one agent, slowed", Acts: 1, While: 5 * time.Minute},
 		UnknownDoors:  store.Limit{Name: "unknown links", Acts: 20, While: 10 * time.Minute},
 		SignIns:       store.Limit{Name: "failed sign-ins", Acts: 20, While: 10 * time.Minute},
 		// Six at once, and then one every 67 s: about 60 in an hour.

@@ -48,7 +48,7 @@ const (
 	deliveryForged     deliveryOutcome = "forged"     // not verified as genuine
 	deliveryUnreadable deliveryOutcome = "unreadable" // genuine, but could not be read
 	deliveryMalformed  deliveryOutcome = "malformed"  // too large, encoded, incomplete, wrong method or path
-	deliveryBusy       deliveryOutcome = "busy"       // refused: too many large deliveries at once
+	deliveryBusy       deliveryOutcome = "busy"       // refused: too many large deliveries at once, or sent too slowly
 	deliveryFailed     deliveryOutcome = "failed"     // not stored; the sender has to send it again
 )
 
@@ -63,7 +63,7 @@ func OutcomeOfError(err error) deliveryOutcome {
 		return deliveryForged
 	case errors.Is(err, ErrUnreadable):
 		return deliveryUnreadable
-	case errors.Is(err, ErrBusy):
+	case errors.Is(err, ErrBusy), errors.Is(err, ErrSlow):
 		return deliveryBusy
 	case errors.Is(err, ErrStore):
 		return deliveryFailed

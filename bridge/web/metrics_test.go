@@ -135,6 +135,7 @@ func TestTheOutcomeOfADeliveryDependsOnTheError(t *testing.T) {
 	for err, want := range map[error]deliveryOutcome{
 		chat.ErrForged: deliveryForged,
 		ErrBusy:        deliveryBusy,
+		ErrSlow:        deliveryBusy,
 		ErrTooLarge:    deliveryMalformed,
 		ErrEncoded:     deliveryMalformed,
 		ErrBody:        deliveryMalformed,

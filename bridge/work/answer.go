@@ -156,8 +156,11 @@ func (work *Worker) refuseLookUp(ctx context.Context, c chat.Connector, d store.
 	case !code:
 		return false, nil
 	}
-	err = work.limits.Check(ctx, work.matcher.AgentLimits(ctx, agent)...)
+	err = work.matcher.CheckAgent(ctx, agent, "")
 	if errors.Is(err, web.ErrThrottled) {
+		if work.matcher.Withheld(err) == templates.WithheldOthers {
+			return reply(templates.StateTooManyOthers)
+		}
 		return reply(templates.StateTooMany)
 	}
 	return false, err
@@ -235,7 +238,7 @@ func (work *Worker) openPersonalCard(ctx context.Context, conn chat.Connector, d
 	personal.Agent, personal.Visitor, personal.State = agent, shared.Visitor, string(shared.StateBeforePress())
 	personal.About = card.Detail{
 		Visitor: shared.About.Visitor, ChatURL: shared.About.ChatURL, Agent: ask.Agent,
-		Place: chat.Place{Connector: conn.Name, Address: ask.Place.Address}, Clues: shared.About.Clues, HasClue: true,
+		Place: chat.Place{Connector: conn.Name, Address: ask.Place.Address}, Clues: shared.About.Clues, HasClue: true, Withheld: shared.About.Withheld,
 		Subjects: shared.About.Subjects, Reason: shared.About.Reason, Sighting: shared.About.Sighting,
 		Choices: shared.About.Choices, LookedUp: shared.LookedUp(), SharedCard: shared.ID, SharedConnector: shared.Connector, SharedPlace: shared.About.Place,
 	}

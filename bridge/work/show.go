@@ -165,7 +165,7 @@ func (work *Worker) cardText(c card.Card, state string) (chat.Card, error) {
 	text := templates.Card{
 		State: state, Visitor: c.About.Visitor, Agent: cmp.Or(c.About.By, c.About.Agent.Name),
 		Reason: c.About.Reason, Found: len(c.About.Choices), Personal: c.Kind == store.KindPress,
-		Asked: c.LookedUp(), ByCode: c.About.Clues.Empty(),
+		Asked: c.LookedUp(), ByCode: c.About.Clues.Empty(), Withheld: c.About.Withheld,
 	}
 	if s := c.About.Sighting; s != nil {
 		text.Page, text.Where, text.Device = s.Page, s.Where, s.Device

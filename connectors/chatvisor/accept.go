@@ -61,15 +61,15 @@ type storedEvent struct {
 
 // permit checks the secret in the path and the client's address before the body is
 // read. A sender with a wrong secret gets the answer for an unknown path.
-func (c *connector) permit(r *http.Request) error {
+func (c *connector) permit(r *http.Request) (proven bool, err error) {
 	secret, _ := c.hookPath(r)
 	switch {
 	case !c.isSecret(secret):
-		return fmt.Errorf("%w: the secret in the address is not that of %s", chat.ErrNoRoute, c.api.Env("HOOK_SECRET"))
+		return false, fmt.Errorf("%w: the secret in the address is not that of %s", chat.ErrNoRoute, c.api.Env("HOOK_SECRET"))
 	case !c.addressAllowed(r):
-		return fmt.Errorf("%w: the sender's address is not in webhook.allow_cidrs", chat.ErrForged)
+		return false, fmt.Errorf("%w: the sender's address is not in webhook.allow_cidrs", chat.ErrForged)
 	}
-	return nil
+	return true, nil
 }
 
 // hookPath splits a path of the form /hooks/{name}/{secret}/{event}.
@@ -83,7 +83,7 @@ func (c *connector) hookPath(r *http.Request) (secret, event string) {
 // if the secret is valid, even if the body is ignored: the vendor does not document how
 // it handles errors, and might switch the webhook off.
 func (c *connector) accept(r *http.Request, body []byte) (chat.Receipt, error) {
-	if err := c.permit(r); err != nil {
+	if _, err := c.permit(r); err != nil {
 		return chat.Receipt{}, err
 	}
 	_, event := c.hookPath(r)

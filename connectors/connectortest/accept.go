@@ -40,7 +40,7 @@ func (h Harness) accept(t *testing.T) {
 		if s.Connector.Permit == nil {
 			t.Skip("the connector has no Permit")
 		}
-		permit := func(r Request) error {
+		permit := func(r Request) (proven bool, err error) {
 			req, err := r.request()
 			if err != nil {
 				t.Fatal(err)
@@ -51,11 +51,13 @@ func (h Harness) accept(t *testing.T) {
 		refused := 0
 		for _, r := range slices.Concat(s.Forged, s.mutations(s.Genuine(s.Event()))) {
 			// Permit need not recognise every forged request: Accept does, see above.
-			switch err := permit(r); {
+			switch proven, err := permit(r); {
 			case errors.Is(err, chat.ErrForged), errors.Is(err, chat.ErrNoRoute):
 				refused++
 			case err != nil:
 				t.Errorf("%s: got error %v, want ErrForged or ErrNoRoute", r.Name, err)
+			case proven:
+				t.Errorf("%s: the sender is reported as proven", r.Name)
 			}
 		}
 		if refused == 0 {
@@ -63,10 +65,10 @@ func (h Harness) accept(t *testing.T) {
 		}
 		elsewhere := s.Genuine(s.Event())
 		elsewhere.Path = "/hooks/nobody/x"
-		if err := permit(elsewhere); !errors.Is(err, chat.ErrNoRoute) && !errors.Is(err, chat.ErrForged) {
+		if _, err := permit(elsewhere); !errors.Is(err, chat.ErrNoRoute) && !errors.Is(err, chat.ErrForged) {
 			t.Errorf("another path: got %v", err)
 		}
-		if err := permit(s.Genuine(s.Event())); err != nil {
+		if _, err := permit(s.Genuine(s.Event())); err != nil {
 			t.Errorf("the genuine delivery is refused: %v", err)
 		}
 		if n := w.requests(); n != 0 {

@@ -114,7 +114,7 @@ func (r Request) accept(c chat.Connector) (chat.Receipt, error) {
 	if c.Permit != nil {
 		head := *req
 		head.Body = http.NoBody
-		if err := c.Permit(&head); err != nil {
+		if _, err := c.Permit(&head); err != nil {
 			return chat.Receipt{}, err
 		}
 	}

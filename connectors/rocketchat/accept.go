@@ -102,24 +102,24 @@ type kept struct {
 
 // permit refuses an event without the secret before its body is read. The token of a command
 // is in the body, so acceptCommand checks it.
-func (c *connector) permit(r *http.Request) error {
+func (c *connector) permit(r *http.Request) (proven bool, err error) {
 	switch {
 	case r.URL.Path == c.eventPath():
 		if !c.genuine(r.Header.Values(tokenHeader)) {
-			return fmt.Errorf("%w: the secret token is not that of %s", chat.ErrForged, c.env("WEBHOOK_SECRET"))
+			return false, fmt.Errorf("%w: the secret token is not that of %s", chat.ErrForged, c.env("WEBHOOK_SECRET"))
 		}
-		return nil
+		return true, nil
 	case r.URL.Path == c.eventPath()+"/command" && c.channels != nil:
-		return nil
+		return false, nil
 	}
-	return chat.ErrNoRoute
+	return false, chat.ErrNoRoute
 }
 
 func (c *connector) eventPath() string { return "/hooks/" + c.name }
 
 // accept handles an event of the webhook, or a command.
 func (c *connector) accept(r *http.Request, body []byte) (chat.Receipt, error) {
-	if err := c.permit(r); err != nil {
+	if _, err := c.permit(r); err != nil {
 		return chat.Receipt{}, err
 	}
 	if r.URL.Path != c.eventPath() {
