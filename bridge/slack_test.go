@@ -243,7 +243,7 @@ func TestPeopleOfOtherCompaniesAndGuestsAreRefusedAndAudited(t *testing.T) {
 			}
 		}
 		refused := map[string]string{}
-		for record, err := range w.store.Audit(w.Context(), 0) {
+		for record, err := range w.store.AuditLog().After(w.Context(), 0) {
 			w.must(err)
 			if record.Action == "refused" {
 				refused[record.Agent] = record.Detail

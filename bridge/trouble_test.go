@@ -17,6 +17,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/connectors/rocketchat"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/connectors/slack"
@@ -39,7 +40,7 @@ func (w *world) wantTrouble(want ...string) {
 	slices.Sort(want)
 	var listed []string
 	failing := map[string]bool{}
-	for f, err := range w.store.Failures(w.Context()) {
+	for f, err := range w.store.Jobs().Failures(w.Context()) {
 		w.must(err)
 		listed = append(listed, f.Kind+" "+stateOf(f))
 		failing[strings.TrimSuffix(f.Queue, "_forward")] = true
@@ -92,7 +93,7 @@ func (w *world) wantNoOtherTrouble() {
 	}
 }
 
-func stateOf(f store.Failure) string {
+func stateOf(f jobs.Failure) string {
 	if f.Next.IsZero() {
 		return "failed"
 	}
@@ -140,7 +141,7 @@ func TestPromise13AFailedCardIsDismissed(t *testing.T) {
 		o.wantTrouble("show failed")
 		eve := o.signedIn("eve")
 		var id string
-		for f, err := range o.store.Failures(o.Context()) {
+		for f, err := range o.store.Jobs().Failures(o.Context()) {
 			o.must(err)
 			id = f.ID()
 		}
@@ -227,7 +228,7 @@ func TestPromise13WorkOfEveryKindThatFailsIsListedUntilItSucceeds(t *testing.T) 
 			},
 			want: "tell failed",
 			heals: func(w *world) {
-				for f, err := range w.store.Failures(w.Context()) {
+				for f, err := range w.store.Jobs().Failures(w.Context()) {
 					w.must(err)
 					w.must(w.store.Dismiss(w.Context(), f.ID(), "operator:ann"))
 				}
@@ -305,7 +306,7 @@ func TestPromise13AConnectionThatCannotBeOpenedIsListed(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.pass(15 * time.Second)
 		w.wantTrouble("listen retrying")
-		for f, err := range w.store.Failures(w.Context()) {
+		for f, err := range w.store.Jobs().Failures(w.Context()) {
 			w.must(err)
 			if f.Queue != "slack" || !strings.Contains(f.Cause, "SLACK_APP_TOKEN") {
 				t.Errorf("it fails with %+v", f)

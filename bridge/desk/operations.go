@@ -11,6 +11,7 @@ import (
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 )
@@ -25,7 +26,7 @@ const (
 // showOperations shows what failed, and the state of connectors and policy.
 func (desk *Desk) showOperations(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
 	page := templates.Operations{SignedIn: desk.signedInAgent(who), Note: templates.Note(r.Form.Get("note")), Now: time.Now()}
-	for f, err := range desk.store.Failures(r.Context()) {
+	for f, err := range desk.store.Jobs().Failures(r.Context()) {
 		if err != nil {
 			return web.StoreFault(err)
 		}
@@ -60,7 +61,7 @@ func (desk *Desk) showOperations(w http.ResponseWriter, r *http.Request, who sig
 
 // aboutFailure returns whom or what a failure is about: the agent of a card, or else the time of a
 // delivery.
-func (desk *Desk) aboutFailure(ctx context.Context, f store.Failure) string {
+func (desk *Desk) aboutFailure(ctx context.Context, f jobs.Failure) string {
 	switch f.Kind {
 	case book.JobShow, book.JobRefresh, book.JobTell:
 		c, _ := desk.book.Card(ctx, f.Subject) // it may be erased

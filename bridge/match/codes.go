@@ -7,6 +7,7 @@ import (
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/limit"
 	"cobrowse-bridge/bridge/web"
 )
 
@@ -51,18 +52,18 @@ func (matcher *Matcher) TryCode(ctx context.Context, c card.Card, from string, c
 
 // codeLimits returns the limits against which a wrong lookup code counts: those of the chat and of all chats, or
 // those of the agent, all agents and the address.
-func (matcher *Matcher) codeLimits(ctx context.Context, c card.Card, from string) []store.Spending {
+func (matcher *Matcher) codeLimits(ctx context.Context, c card.Card, from string) []limit.Spending {
 	if c.Kind == store.KindChat {
-		return []store.Spending{{Limit: matcher.budgets.AllChatCodes}, {Limit: matcher.budgets.ChatCodes, Subject: c.Connector + "\x00" + c.Chat}}
+		return []limit.Spending{{Limit: matcher.budgets.AllChatCodes}, {Limit: matcher.budgets.ChatCodes, Subject: c.Connector + "\x00" + c.Chat}}
 	}
 	return append(matcher.AgentLimits(ctx, c.Agent), web.ByAddress(matcher.budgets.AddressCodes, from)...)
 }
 
 // AgentLimits returns the limits against which a wrong code of an agent counts. agent is the id of one of the
 // agent's accounts, or of the agent.
-func (matcher *Matcher) AgentLimits(ctx context.Context, agent string) []store.Spending {
+func (matcher *Matcher) AgentLimits(ctx context.Context, agent string) []limit.Spending {
 	if account, err := matcher.store.Account(ctx, agent); err == nil {
 		agent = account.Agent
 	}
-	return []store.Spending{{Limit: matcher.budgets.AllAgentCodes}, {Limit: matcher.budgets.AgentCodes, Subject: agent}}
+	return []limit.Spending{{Limit: matcher.budgets.AllAgentCodes}, {Limit: matcher.budgets.AgentCodes, Subject: agent}}
 }

@@ -13,11 +13,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
-
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 func testMetrics(t *testing.T) (*Metrics, *store.Store) {
@@ -63,12 +64,12 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 	m.spoofed()
 	m.throttled("watch links")
 	next := time.Now().Add(time.Minute)
-	for _, f := range []store.Failure{
+	for _, f := range []jobs.Failure{
 		{Queue: "slack", Kind: "show", Subject: "card-1"}, {Queue: "slack", Kind: "show", Subject: "card-2"},
 		{Queue: "slack_forward", Kind: "forward", Subject: "delivery-1", Next: next}, {Queue: "bridge", Kind: "sessions", Next: next},
 		{Queue: "removed", Kind: "unheard of", Subject: "card-3"}, {Queue: "removed too", Kind: "unheard of", Subject: "card-3"},
 	} {
-		if err := s.Note(t.Context(), f); err != nil {
+		if err := s.Jobs().Note(t.Context(), f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -115,7 +116,7 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"card-1", "card-2", "delivery-1"} {
-		if err := errors.Join(s.Resolve(t.Context(), "slack", "show", id), s.Resolve(t.Context(), "slack_forward", "forward", id)); err != nil {
+		if err := errors.Join(s.Jobs().Resolve(t.Context(), "slack", "show", id), s.Jobs().Resolve(t.Context(), "slack_forward", "forward", id)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,12 +12,14 @@ import (
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 )
 
 // answer does what a delivery asks for.
-func (work *Worker) answer(ctx context.Context, conn chat.Connector, j store.Job) error {
+func (work *Worker) answer(ctx context.Context, conn chat.Connector, j jobs.Job) error {
 	d, err := work.store.Delivery(ctx, j.Subject)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil // an earlier run of this job handled it, and the process crashed after that
@@ -89,7 +91,7 @@ func (work *Worker) checkAsk(conn chat.Connector, ask chat.Ask) error {
 }
 
 // command does what an agent asks for outside a chat.
-func (work *Worker) command(ctx context.Context, conn chat.Connector, j store.Job, d store.Delivery, ask chat.Ask) error {
+func (work *Worker) command(ctx context.Context, conn chat.Connector, j jobs.Job, d store.Delivery, ask chat.Ask) error {
 	switch ask.Verb {
 	case chat.LookUp:
 		if refused, err := work.refuseLookUp(ctx, conn, d, ask); refused || err != nil {
@@ -121,11 +123,11 @@ func (work *Worker) command(ctx context.Context, conn chat.Connector, j store.Jo
 
 // reply sends the agent who asked a message that is no card, and finishes the delivery. The
 // audit entries are written after the message was sent.
-func (work *Worker) reply(ctx context.Context, conn chat.Connector, d store.Delivery, ask chat.Ask, text templates.Card, record ...store.Entry) error {
+func (work *Worker) reply(ctx context.Context, conn chat.Connector, d store.Delivery, ask chat.Ask, text templates.Card, record ...audit.Entry) error {
 	return work.replyWith(ctx, conn, d, ask, plain(text.Text()), record...)
 }
 
-func (work *Worker) replyWith(ctx context.Context, conn chat.Connector, d store.Delivery, ask chat.Ask, message chat.Card, record ...store.Entry) error {
+func (work *Worker) replyWith(ctx context.Context, conn chat.Connector, d store.Delivery, ask chat.Ask, message chat.Card, record ...audit.Entry) error {
 	if conn.Show != nil && ask.Place.Address != "" {
 		message.ID = d.ID
 		if _, err := work.post(ctx, conn, chat.Place{Connector: conn.Name, Address: ask.Place.Address}, message); err != nil {
@@ -188,7 +190,7 @@ func (work *Worker) refuse(ctx context.Context, c chat.Connector, d store.Delive
 	if !work.refusals.Allow(agent) {
 		return work.store.Commit(ctx, store.Change{Finish: d.ID})
 	}
-	entry := store.Entry{At: time.Now(), Action: "refused", Agent: agent, Card: ask.Card, Connector: c.Name, Detail: string(why)}
+	entry := audit.Entry{At: time.Now(), Action: "refused", Agent: agent, Card: ask.Card, Connector: c.Name, Detail: string(why)}
 	err := work.reply(ctx, c, d, ask, templates.Card{State: templates.StateRefused, Refusal: text}, entry)
 	if chat.IsPermanent(err) {
 		work.book.Record(ctx, entry) // the agent cannot be told
@@ -239,7 +241,7 @@ func (work *Worker) openPersonalCard(ctx context.Context, conn chat.Connector, d
 		Subjects: shared.About.Subjects, Reason: shared.About.Reason, Sighting: shared.About.Sighting,
 		Choices: shared.About.Choices, LookedUp: shared.LookedUp(), SharedCard: shared.ID, SharedConnector: shared.Connector, SharedPlace: shared.About.Place,
 	}
-	change := store.Change{Finish: d.ID, Audit: []store.Entry{work.book.Entry(personal, "asked", "from card "+shared.ID)}}
+	change := store.Change{Finish: d.ID, Audit: []audit.Entry{work.book.Entry(personal, "asked", "from card "+shared.ID)}}
 	work.book.ScheduleEffects(&personal, card.Card{}, &change)
 	personal.DoorUntil = time.Now().Add(personalLife)
 	return work.book.Commit(ctx, &personal, change)

@@ -10,17 +10,18 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gorilla/mux"
+	"golang.org/x/sync/errgroup"
+
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/erase"
 	"cobrowse-bridge/bridge/match"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/upscope"
-
-	"github.com/gorilla/mux"
-	"golang.org/x/sync/errgroup"
 )
 
 // A Worker runs the jobs.
@@ -44,7 +45,7 @@ type Worker struct {
 	log        *slog.Logger
 
 	sessions sessions
-	soon     chan store.Job // see WorkSoon
+	soon     chan jobs.Job // see WorkSoon
 	backoff  backoff
 }
 
@@ -78,12 +79,12 @@ func New(c Config) *Worker {
 		callbacks: web.NewThrottle(1, 30*time.Second),
 		refreshed: web.NewThrottle(refreshesPerMinute, time.Minute),
 		sessions:  sessions{wake: make(chan struct{}, 1)},
-		soon:      make(chan store.Job, soonJobs),
+		soon:      make(chan jobs.Job, soonJobs),
 	}
 }
 
 // forward has the connector forward a delivery, and finishes it.
-func (work *Worker) forward(ctx context.Context, c chat.Connector, j store.Job) error {
+func (work *Worker) forward(ctx context.Context, c chat.Connector, j jobs.Job) error {
 	d, err := work.store.Delivery(ctx, j.Subject)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -115,7 +116,7 @@ func (work *Worker) resolveSwitchedOff(ctx context.Context, c chat.Connector) {
 		book.WorkSweep: c.Sweep != nil, book.WorkReconcile: c.Serving != nil, book.WorkListen: c.Listen != nil,
 	} {
 		if !does {
-			work.store.NoteResult(ctx, store.Failure{Queue: c.Name, Kind: kind}, nil)
+			work.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: c.Name, Kind: kind}, nil)
 		}
 	}
 }
@@ -155,7 +156,7 @@ func (work *Worker) Run(ctx context.Context) error {
 }
 
 // do runs one job and counts how it ended. Its error tells the store whether to retry.
-func (work *Worker) do(ctx context.Context, j store.Job) error {
+func (work *Worker) do(ctx context.Context, j jobs.Job) error {
 	began := time.Now()
 	err := work.workOne(ctx, j)
 	queue := book.ConnectorOf(j.Queue)
@@ -164,7 +165,7 @@ func (work *Worker) do(ctx context.Context, j store.Job) error {
 	case err == nil:
 	case failedForGood(j, err):
 		outcome = web.JobFailed
-	case store.IsSnooze(err):
+	case jobs.IsSnooze(err):
 		outcome = web.JobWaits
 	default:
 		outcome = web.JobAgain
@@ -174,11 +175,11 @@ func (work *Worker) do(ctx context.Context, j store.Job) error {
 }
 
 // failedForGood reports whether a job that ended with err is not tried again.
-func failedForGood(j store.Job, err error) bool {
-	return store.IsCancel(err) || j.Last && !store.IsSnooze(err)
+func failedForGood(j jobs.Job, err error) bool {
+	return jobs.IsCancel(err) || j.Last && !jobs.IsSnooze(err)
 }
 
-func (work *Worker) workOne(ctx context.Context, j store.Job) error {
+func (work *Worker) workOne(ctx context.Context, j jobs.Job) error {
 	if j.Kind == book.JobErase {
 		return work.erase.Erase(ctx, j)
 	}
@@ -188,7 +189,7 @@ func (work *Worker) workOne(ctx context.Context, j store.Job) error {
 		c, ok = chat.Connector{Name: book.DeskName}, true // cards of the desk have refresh jobs too
 	}
 	if !ok {
-		return store.Cancel(fmt.Errorf("connector %q is not configured: add it to BRIDGE_CONNECTORS, then retry", j.Queue))
+		return jobs.Cancel(fmt.Errorf("connector %q is not configured: add it to BRIDGE_CONNECTORS, then retry", j.Queue))
 	}
 	var err error
 	switch j.Kind {
@@ -203,10 +204,10 @@ func (work *Worker) workOne(ctx context.Context, j store.Job) error {
 	case book.JobForward:
 		err = work.forward(ctx, c, j)
 	default:
-		return store.Cancel(fmt.Errorf("unknown kind of job %q", j.Kind))
+		return jobs.Cancel(fmt.Errorf("unknown kind of job %q", j.Kind))
 	}
 	if errors.Is(err, web.ErrAgain) {
-		return store.Snooze(err, againWait)
+		return jobs.Snooze(err, againWait)
 	}
 	if err == nil {
 		return nil
@@ -214,11 +215,11 @@ func (work *Worker) workOne(ctx context.Context, j store.Job) error {
 	log := work.log.With("connector", c.Name, "job", j.Kind, "subject", j.Subject, "attempt", j.Attempt, "err", err)
 	if chat.IsPermanent(err) {
 		log.ErrorContext(ctx, "job failed for good")
-		return store.Cancel(err)
+		return jobs.Cancel(err)
 	}
 	if wait, ok := web.RetryWait(err); ok {
 		log.WarnContext(ctx, "job postponed", "wait", wait.String())
-		return store.Snooze(err, wait)
+		return jobs.Snooze(err, wait)
 	}
 	if j.Last {
 		log.ErrorContext(ctx, "job failed for good")
@@ -240,8 +241,8 @@ const (
 // WorkSoon runs jobs without storing them first, so a press need not wait for the store. If this
 // process dies, the next poll of sessions updates the card. A job that fails, even for good, or for
 // which there is no room, is stored as an ordinary job. So its failure is noted.
-func (work *Worker) WorkSoon(ctx context.Context, jobs []store.Job) {
-	for _, j := range jobs {
+func (work *Worker) WorkSoon(ctx context.Context, all []jobs.Job) {
+	for _, j := range all {
 		select {
 		case work.soon <- j:
 		default:
@@ -251,8 +252,8 @@ func (work *Worker) WorkSoon(ctx context.Context, jobs []store.Job) {
 }
 
 // postpone stores a job of WorkSoon. If the store fails, the job goes back into memory.
-func (work *Worker) postpone(ctx context.Context, j store.Job) {
-	err := work.store.Commit(context.WithoutCancel(ctx), store.Change{Jobs: []store.Job{j}})
+func (work *Worker) postpone(ctx context.Context, j jobs.Job) {
+	err := work.store.Commit(context.WithoutCancel(ctx), store.Change{Jobs: []jobs.Job{j}})
 	if err == nil {
 		return
 	}

@@ -1,14 +1,18 @@
-package store
+// Package jobs runs the jobs that the store keeps, with River, and lists the work that failed.
+package jobs
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+
+	"cobrowse-bridge/bridge/store/engine"
 )
 
 // A Job is one step of work, now or later. It is stored unsealed, so it must hold ids only.
@@ -103,17 +107,18 @@ type jobArgs struct {
 
 func (jobArgs) Kind() string { return "bridge" }
 
-func (j Job) params() river.InsertManyParams {
+// Params returns the job as River inserts it.
+func (j Job) Params() river.InsertManyParams {
 	return river.InsertManyParams{
 		Args:       jobArgs{j.Kind, j.Subject, j.Step},
 		InsertOpts: &river.InsertOpts{Queue: j.Queue, ScheduledAt: j.At},
 	}
 }
 
-// insertConfig configures the client that inserts jobs. It does not need a running Work.
-func (s *Store) insertConfig() *river.Config {
+// InsertConfig configures the client that inserts jobs. It does not need a running Work.
+func InsertConfig(log *slog.Logger) *river.Config {
 	return &river.Config{
-		Logger:        warnings(s.log),
+		Logger:        Warnings(log),
 		MaxAttempts:   maxAttempts,
 		FetchCooldown: fetchCooldown, // also limits how often it notifies workers
 		Hooks:         []rivertype.Hook{river.HookInsertBeginFunc(startSoon)},
@@ -130,17 +135,29 @@ func startSoon(_ context.Context, p *rivertype.JobInsertParams) error {
 	return nil
 }
 
+// A Board runs jobs and lists the work that failed.
+type Board struct {
+	engine engine.Engine
+	write  engine.Writer
+	log    *slog.Logger
+}
+
+// NewBoard returns the board of a database. write is how its rows are written.
+func NewBoard(e engine.Engine, write engine.Writer, log *slog.Logger) *Board {
+	return &Board{e, write, log}
+}
+
 // Work runs jobs with h until ctx ends. queues has the number of workers of each queue. When
 // ctx ends, Work starts no more jobs, gives running jobs 8 seconds to finish, cancels their
 // contexts, and returns when all have returned.
-func (s *Store) Work(ctx context.Context, queues map[string]int, h Handler) error {
+func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler) error {
 	workers := river.NewWorkers()
 	if err := river.AddWorkerSafely(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[jobArgs]) error {
-		return s.handle(ctx, h, j)
+		return b.handle(ctx, h, j)
 	})); err != nil {
-		return fmt.Errorf("store: work: %w", err)
+		return fmt.Errorf("jobs: %w", err)
 	}
-	c := s.insertConfig()
+	c := InsertConfig(b.log)
 	c.Workers = workers
 	c.Queues = make(map[string]river.QueueConfig, len(queues))
 	for name, n := range queues {
@@ -154,29 +171,29 @@ func (s *Store) Work(ctx context.Context, queues map[string]int, h Handler) erro
 	c.CompletedJobRetentionPeriod = keepDone
 	c.CancelledJobRetentionPeriod = keepFailed
 	c.DiscardedJobRetentionPeriod = keepFailed
-	if err := s.engine.Work(ctx, c); err != nil {
-		return fmt.Errorf("store: work: %w", err)
+	if err := b.engine.Work(ctx, c); err != nil {
+		return fmt.Errorf("jobs: %w", err)
 	}
 	return nil
 }
 
 // handle calls h for a job of River, and returns its result for River.
-func (s *Store) handle(ctx context.Context, h Handler, j *river.Job[jobArgs]) error {
+func (b *Board) handle(ctx context.Context, h Handler, j *river.Job[jobArgs]) error {
 	job := Job{ID: j.ID, Queue: j.Queue, Kind: j.Args.Name, Subject: j.Args.Subject, Step: j.Args.Step, At: j.ScheduledAt, Attempt: j.Attempt, Last: j.Attempt >= j.MaxAttempts}
-	err := s.call(ctx, h, job)
+	err := b.call(ctx, h, job)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return briefError{err} // Work ends; the job runs again after the next start
 	}
-	return s.ended(context.WithoutCancel(ctx), j.JobRow, job, err)
+	return b.ended(context.WithoutCancel(ctx), j.JobRow, job, err)
 }
 
 // call calls h. If River caught a panic, it would store its value and the stack.
-func (s *Store) call(ctx context.Context, h Handler, j Job) (err error) {
+func (b *Board) call(ctx context.Context, h Handler, j Job) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log.ErrorContext(ctx, "job panicked", "job", j.ID, "kind", j.Kind, "err", r, "stack", string(debug.Stack()))
+			b.log.ErrorContext(ctx, "job panicked", "job", j.ID, "kind", j.Kind, "err", r, "stack", string(debug.Stack()))
 			err = fmt.Errorf("job %q panicked", j.Kind)
 		}
 	}()
-	return h(Patient(ctx), j)
+	return h(ctx, j)
 }
