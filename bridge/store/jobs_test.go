@@ -18,7 +18,7 @@ func work(t *testing.T, s *Store, h jobs.Handler) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Work(ctx, map[string]int{"default": 10, "slack-emea": 2}, h) }()
+	go func() { ended <- s.Work(ctx, map[string]int{"default": 10, "slack-emea": 2}, h, nil) }()
 	stopped := false
 	stop = func() {
 		if stopped {
@@ -193,7 +193,7 @@ func TestWorkLetsRunningJobsFinish(t *testing.T) {
 func TestWorkRefusesAnInvalidQueueName(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{})
-		if err := s.Work(t.Context(), map[string]int{"Not A Queue": 1}, nil); err == nil {
+		if err := s.Work(t.Context(), map[string]int{"Not A Queue": 1}, nil, nil); err == nil {
 			t.Error("no error")
 		}
 	})

@@ -151,35 +151,27 @@ func (work *Worker) Run(ctx context.Context) error {
 	start(work.watchSessions)
 	start(work.watchWaits)
 	start(work.runSoonJobs)
-	group.Go(func() error { return work.store.Work(ctx, queues, work.do) })
+	group.Go(func() error { return work.store.Work(ctx, queues, work.do, work.ended) })
 	return group.Wait()
 }
 
-// do runs one job and counts how it ended. Its error tells the store whether to retry.
-func (work *Worker) do(ctx context.Context, j jobs.Job) error {
-	began := time.Now()
-	err := work.workOne(ctx, j)
-	queue := book.ConnectorOf(j.Queue)
-	outcome := web.JobDone
+// ended counts and logs the end of an attempt at a job.
+func (work *Worker) ended(ctx context.Context, e jobs.End) {
+	connector := book.ConnectorOf(e.Job.Queue)
+	work.metrics.Job(connector, e.Job.Kind, e.Outcome, e.Took)
+	log := work.log.With("connector", connector, "job", e.Job.Kind, "subject", e.Job.Subject, "attempt", e.Job.Attempt, "err", e.Err)
 	switch {
-	case err == nil:
-	case failedForGood(j, err):
-		outcome = web.JobFailed
-	case jobs.IsSnooze(err):
-		outcome = web.JobWaits
-	default:
-		outcome = web.JobAgain
+	case e.Outcome == jobs.Failed:
+		log.ErrorContext(ctx, "job failed for good")
+	case e.Outcome == jobs.Waits && e.Wait > againWait:
+		log.WarnContext(ctx, "job postponed", "wait", e.Wait.String())
+	case e.Outcome == jobs.Again:
+		log.WarnContext(ctx, "job failed", "effect", "it is retried")
 	}
-	work.metrics.Job(queue, j.Kind, outcome, time.Since(began))
-	return err
 }
 
-// failedForGood reports whether a job that ended with err is not tried again.
-func failedForGood(j jobs.Job, err error) bool {
-	return jobs.IsCancel(err) || j.Last && !jobs.IsSnooze(err)
-}
-
-func (work *Worker) workOne(ctx context.Context, j jobs.Job) error {
+// do runs one job. Its error tells the store whether to retry.
+func (work *Worker) do(ctx context.Context, j jobs.Job) error {
 	if j.Kind == book.JobErase {
 		return work.erase.Erase(ctx, j)
 	}
@@ -209,23 +201,12 @@ func (work *Worker) workOne(ctx context.Context, j jobs.Job) error {
 	if errors.Is(err, web.ErrAgain) {
 		return jobs.Snooze(err, againWait)
 	}
-	if err == nil {
-		return nil
-	}
-	log := work.log.With("connector", c.Name, "job", j.Kind, "subject", j.Subject, "attempt", j.Attempt, "err", err)
-	if chat.IsPermanent(err) {
-		log.ErrorContext(ctx, "job failed for good")
+	if chat.IsPermanent(err) || errors.Is(err, upscope.ErrInvalid) {
 		return jobs.Cancel(err)
 	}
 	if wait, ok := web.RetryWait(err); ok {
-		log.WarnContext(ctx, "job postponed", "wait", wait.String())
 		return jobs.Snooze(err, wait)
 	}
-	if j.Last {
-		log.ErrorContext(ctx, "job failed for good")
-		return err
-	}
-	log.WarnContext(ctx, "job failed", "effect", "it is retried")
 	return err
 }
 
@@ -283,10 +264,14 @@ func (work *Worker) runSoonJobs(ctx context.Context) {
 			busy.Go(func() error {
 				ctx, cancel := context.WithTimeout(store.Patient(context.WithoutCancel(ctx)), soonTimeout)
 				defer cancel()
+				began := time.Now()
 				err := work.do(ctx, j)
 				if err == nil {
+					work.ended(ctx, jobs.End{Job: j, Outcome: jobs.Done, Took: time.Since(began)})
 					return nil
 				}
+				// Whether it failed, the stored job decides and counts.
+				work.log.WarnContext(ctx, "job failed", "effect", "it is stored and retried", "job", j.Kind, "subject", j.Subject, "err", err)
 				if wait, ok := web.RetryWait(err); ok {
 					j.At = time.Now().Add(wait)
 				}

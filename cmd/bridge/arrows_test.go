@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"bridge/web":                           {"bridge/cache", "bridge/chat", "bridge/netaddr", "bridge/policy", "bridge/signin", "bridge/store", "bridge/store/jobs", "bridge/store/limit", "templates", "upscope"},
 	"bridge/card":                          {"bridge/chat", "bridge/store", "templates", "upscope"},
 	"bridge/cache":                         nil,
-	"connectors/rest":                      {"bridge/netaddr"},
+	"connectors/rest":                      {"bridge/chat", "bridge/netaddr"},
 	"bridge/policy":                        {"bridge/settings/yamlfile", "upscope"},
 	"bridge/settings":                      {"bridge/netaddr"},
 	"bridge/signin":                        {"bridge/netaddr"},

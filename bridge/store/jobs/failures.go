@@ -201,31 +201,34 @@ const (
 )
 
 // ended notes or resolves the failure of a job that ended with err, and returns the result
-// for River. It is the only place that decides whether a job has failed.
-func (b *Board) ended(ctx context.Context, row *rivertype.JobRow, j Job, err error) error {
+// for River and the end. It is the only place that decides whether a job has failed.
+func (b *Board) ended(ctx context.Context, row *rivertype.JobRow, j Job, err error) (result error, end End) {
 	if err == nil {
-		return b.Resolve(ctx, j.Queue, j.Kind, j.Subject)
+		return b.Resolve(ctx, j.Queue, j.Kind, j.Subject), End{Job: j, Outcome: Done}
+	}
+	waits := func(wait time.Duration) (error, End) {
+		return river.JobSnooze(wait), End{Job: j, Outcome: Waits, Err: err, Wait: wait}
 	}
 	now := time.Now()
 	f := Failure{Queue: j.Queue, Kind: j.Kind, Subject: j.Subject, Cause: err.Error(), job: j.ID, step: j.Step}
-	result := error(briefError{err})
+	result, end = briefError{err}, End{Job: j, Outcome: Failed, Err: err}
 	snooze, postponed := errors.AsType[*snoozeError](err)
 	switch {
 	case postponed && snooze.wait < noteWaits:
-		return river.JobSnooze(max(snooze.wait, 0))
+		return waits(max(snooze.wait, 0))
 	case postponed && now.Sub(b.failingSince(ctx, row, j)) < snoozeLife:
-		b.log.DebugContext(ctx, "job postponed", "job", j.ID, "kind", j.Kind, "wait", snooze.wait.String(), "err", err)
-		result, f.Next = river.JobSnooze(snooze.wait), now.Add(snooze.wait)
+		f.Next = now.Add(snooze.wait)
+		result, end = waits(snooze.wait)
 	case postponed, IsCancel(err):
 		result = river.JobCancel(result)
 	case row.Attempt < row.MaxAttempts:
-		f.Next = now.Add(retryDelay(row.Attempt, 0.5))
+		f.Next, end.Outcome = now.Add(retryDelay(row.Attempt, 0.5)), Again
 	}
 	if err := b.Note(ctx, f); err != nil {
 		b.log.ErrorContext(ctx, "failure of a job not noted; the job runs again", "job", j.ID, "kind", j.Kind, "err", err)
-		return river.JobSnooze(noteAgain)
+		return waits(noteAgain)
 	}
-	return result
+	return result, end
 }
 
 // failingSince returns when a job failed first: now if it has not, or if that cannot be read. A job

@@ -29,8 +29,6 @@ type Job struct {
 	At time.Time
 	// Attempt counts from 1 when a Handler gets the job.
 	Attempt int
-	// Last says that the job is not tried again if it fails. The store sets it for a Handler.
-	Last bool
 }
 
 // A Handler does a job. The job ends if the Handler returns nil. After an error marked by
@@ -147,13 +145,42 @@ func NewBoard(e engine.Engine, write engine.Writer, log *slog.Logger) *Board {
 	return &Board{e, write, log}
 }
 
-// Work runs jobs with h until ctx ends. queues has the number of workers of each queue. When
+// An Outcome says how one attempt at a job ended.
+type Outcome string
+
+const (
+	Done   Outcome = "done"
+	Again  Outcome = "again"  // failed, and is retried
+	Waits  Outcome = "waits"  // postponed: a service asked for a pause, or another job was at work
+	Failed Outcome = "failed" // failed for good
+)
+
+// Outcomes are all outcomes.
+var Outcomes = []Outcome{Done, Again, Waits, Failed}
+
+// An End is the end of one attempt at a job.
+type End struct {
+	Job     Job
+	Outcome Outcome
+	Err     error         // nil if Outcome is Done
+	Wait    time.Duration // if Outcome is Waits
+	Took    time.Duration
+}
+
+// Work runs jobs with h until ctx ends. queues has the number of workers of each queue. ended gets
+// the end of each attempt; it may be nil. When
 // ctx ends, Work starts no more jobs, gives running jobs 8 seconds to finish, cancels their
 // contexts, and returns when all have returned.
-func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler) error {
+func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler, ended func(context.Context, End)) error {
 	workers := river.NewWorkers()
 	if err := river.AddWorkerSafely(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[jobArgs]) error {
-		return b.handle(ctx, h, j)
+		began := time.Now()
+		result, end := b.handle(ctx, h, j)
+		end.Took = time.Since(began)
+		if ended != nil {
+			ended(ctx, end)
+		}
+		return result
 	})); err != nil {
 		return fmt.Errorf("jobs: %w", err)
 	}
@@ -178,11 +205,11 @@ func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler) erro
 }
 
 // handle calls h for a job of River, and returns its result for River.
-func (b *Board) handle(ctx context.Context, h Handler, j *river.Job[jobArgs]) error {
-	job := Job{ID: j.ID, Queue: j.Queue, Kind: j.Args.Name, Subject: j.Args.Subject, Step: j.Args.Step, At: j.ScheduledAt, Attempt: j.Attempt, Last: j.Attempt >= j.MaxAttempts}
+func (b *Board) handle(ctx context.Context, h Handler, j *river.Job[jobArgs]) (result error, end End) {
+	job := Job{ID: j.ID, Queue: j.Queue, Kind: j.Args.Name, Subject: j.Args.Subject, Step: j.Args.Step, At: j.ScheduledAt, Attempt: j.Attempt}
 	err := b.call(ctx, h, job)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		return briefError{err} // Work ends; the job runs again after the next start
+		return briefError{err}, End{Job: job, Outcome: Again, Err: err} // Work ends; the job runs again after the next start
 	}
 	return b.ended(context.WithoutCancel(ctx), j.JobRow, job, err)
 }
