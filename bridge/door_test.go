@@ -352,6 +352,7 @@ func TestEveryFailureOfUpscopeLeadsToAPage(t *testing.T) {
 				bob := w.browser()
 				got := bob.press(door, url.Values{"visitor": {ann}})
 				got.want(t, test.status, test.says)
+				w.wantCount(`bridge_watches_total{outcome="failed"} 1`)
 				if strings.Contains(got.body, "evil.example") || got.Header.Get("Location") != "" {
 					t.Errorf("the answer leads to another site: %v %s", got.Header, got.body)
 				}

@@ -85,6 +85,16 @@ func (w *world) wantTrouble(want ...string) {
 	}
 }
 
+// wantCount checks that the metrics have a line.
+func (w *world) wantCount(line string) {
+	w.Helper()
+	metrics := httptest.NewRecorder()
+	w.bridge.Metrics().ServeHTTP(metrics, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if !strings.Contains(metrics.Body.String(), line+"\n") {
+		w.Errorf("the metrics lack %s", line)
+	}
+}
+
 // wantNoOtherTrouble checks at the end of a test that nothing failed, unless the test expects it.
 func (w *world) wantNoOtherTrouble() {
 	w.Helper()
@@ -329,6 +339,7 @@ func TestPromise13ACardThatCannotBeShownAfterAPressIsListed(t *testing.T) {
 		w.browser().press(door, url.Values{"visitor": {w.visitor}}).wantWatch(t)
 		w.pass(10 * time.Second)
 		w.wantTrouble("show failed")
+		w.wantCount(`bridge_jobs_total{connector="rocketchat",kind="show",outcome="failed"} 1`)
 		_, err := w.store.RetryAll(w.Context(), "operator:ann")
 		w.must(err)
 		w.pass(time.Second)

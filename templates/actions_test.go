@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 )
 
 func TestEachActionHasAText(t *testing.T) {

@@ -52,6 +52,8 @@ type Card struct {
 	Found int
 	// Agent is the name of the agent who started the session, for opened.
 	Agent string
+	// Owner is the name of the agent who has the chat, where several agents see the card; else empty.
+	Owner string
 	// To is the name of the agent who has the chat now, for moved; may be empty.
 	To string
 	// Sessions are those that began from this card, in order.
@@ -165,6 +167,7 @@ func (c Card) Text() CardText {
 			t.add(label, text)
 		}
 	}
+	t.add(labelOwner, withoutSchemes(clean(c.Owner, maxName)))
 	show(factName, labelName, name)
 	show(factOpener, labelOpener, withoutSchemes(clean(c.Agent, maxName)))
 	show(factPage, labelPage, withoutSchemes(hostAndPath(c.Page)))

@@ -42,8 +42,10 @@ type EraseReceipt struct {
 	Removed EraseCounts
 	// Visitors is how many visitors were erased at Upscope.
 	Visitors int64
-	// Note says what is left to do.
+	// Note says why something is left.
 	Note string
+	// Retryable says that the operations page lists the failed erasure.
+	Retryable bool
 }
 
 // States of an EraseReceipt.
@@ -126,6 +128,9 @@ func (r EraseReceipt) view() receiptView {
 		texts = receiptTexts[EraseFailed]
 	}
 	v := receiptView{EraseReceipt: r, Icon: texts.icon, Tone: texts.tone, What: texts.what, Next: texts.next}
+	if r.Retryable {
+		v.Next = eraseRetryNext
+	}
 	v.Failed = r.State != ErasePending && r.State != EraseDone
 	v.ID, v.Note = clean(r.ID, maxID), clean(r.Note, maxCause)
 	if r.State == ErasePending {

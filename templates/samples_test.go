@@ -141,6 +141,7 @@ func sampleCards() map[string]Card {
 	for reason := range refusalTexts {
 		cards["card-refused-"+reason] = Card{State: StateRefused, Refusal: reason}
 	}
+	cards["card-ready-shared"] = Card{State: StateReady, Visitor: "Ann Silva", Owner: "Kim Larsen", Reason: ReasonCode}
 	cards["card-no-visitor-code"] = Card{State: StateNoVisitor, Asked: true, ByCode: true}
 	cards["card-no-visitor-id"] = Card{State: StateNoVisitor, Asked: true}
 	cards["card-choose-one"] = Card{State: StateChoose, Visitor: "Ann", Found: 1}

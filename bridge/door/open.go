@@ -117,13 +117,13 @@ func (door *Door) obtainLink(ctx context.Context, c *CardRequest, p press, profi
 	v, note, err := door.checkBeforePress(ctx, *c, p)
 	if err != nil {
 		door.Refused(ctx, *c, err)
-		return "", err
+		return "", door.countFault(err)
 	}
 	if err := door.checkVisitor(*c, p, v); err != nil {
 		return "", err
 	}
 	if time.Now().Before(time.UnixMicro(door.overPlanUntil.Load())) {
-		return "", web.WithNotice(upscope.ErrOverPlan, c.overPlanNotice(v, door.hosts))
+		return "", door.countFault(web.WithNotice(upscope.ErrOverPlan, c.overPlanNotice(v, door.hosts)))
 	}
 	before := c.Card
 	c.markPressed(p, v)
@@ -136,6 +136,15 @@ func (door *Door) obtainLink(ctx context.Context, c *CardRequest, p press, profi
 	door.markShared(ctx, *c)
 	door.metrics.Watch(web.WatchOpened)
 	return location, nil
+}
+
+// countFault counts a press that failed before it was stored, if a service or the bridge is the cause.
+// It returns err.
+func (door *Door) countFault(err error) error {
+	if web.IsFault(err) {
+		door.metrics.Watch(web.WatchFailed)
+	}
+	return err
 }
 
 // checkLimits returns ErrThrottled if the agent has used up the limit of watch links or of look-ups.

@@ -105,7 +105,7 @@ func (a *UpscopeEraser) giveUp(ctx context.Context, want erasure, r store.Receip
 		return err
 	}
 	r.State = store.ErasureFailed
-	r.Note = cause + " The last attempt was after 30 days. Retry it on the operations page, or with `bridge deliveries retry " + r.ID + "`."
+	r.Note = cause + " The last attempt was after 30 days."
 	a.log.ErrorContext(ctx, "person not erased at Upscope", "receipt", r.ID, "customers", r.Removed.Visitors, "note", r.Note)
 	if err := a.store.SaveReceipt(ctx, &r); err != nil {
 		return err

@@ -29,6 +29,9 @@ type Receipt struct {
 	Subject []byte
 }
 
+// Retryable reports whether the erasure has failed and Retry can repeat it: nobody has dismissed it.
+func (r Receipt) Retryable() bool { return r.State == ErasureFailed && r.Subject != nil }
+
 // States of a Receipt.
 const (
 	ErasurePending = "pending"

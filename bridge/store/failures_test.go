@@ -138,7 +138,7 @@ func TestDismissedFailuresAreNotListedAndTheirDeliveriesAreFinished(t *testing.T
 		if err != nil {
 			t.Fatal(err)
 		}
-		receipt.State, receipt.Subject = ErasureFailed, []byte("who")
+		receipt.State, receipt.Subject = ErasurePending, []byte("who")
 		if err := s.SaveReceipt(ctx, &receipt, jobs.Job{Kind: "erase", Subject: receipt.ID}); err != nil {
 			t.Fatal(err)
 		}
@@ -163,8 +163,8 @@ func TestDismissedFailuresAreNotListedAndTheirDeliveriesAreFinished(t *testing.T
 		if d, err := s.DeliveryStatus(ctx, ids[0]); err != nil || d.State != DeliveryDone {
 			t.Errorf("the dismissed delivery is %s: %v", d.State, err)
 		}
-		if r, err := s.Receipt(ctx, receipt.ID); err != nil || r.Subject != nil {
-			t.Errorf("the dismissed erasure still names %q: %v", r.Subject, err)
+		if r, err := s.Receipt(ctx, receipt.ID); err != nil || r.Subject != nil || r.State != ErasureFailed || r.Retryable() {
+			t.Errorf("the dismissed erasure still names %q, or waits: %s, %v", r.Subject, r.State, err)
 		}
 		var audited []string
 		for r, err := range s.AuditLog().After(ctx, 0) {
@@ -217,6 +217,36 @@ func TestFailuresOfPeriodicWorkAreListedOnAllReplicas(t *testing.T) {
 	})
 }
 
+func TestAnAttemptAtAJobEndsAsRiverGoesOn(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, newDatabase(t, "sqlite"), Options{})
+	failed := errors.New("the service answered 500")
+	for name, c := range map[string]struct {
+		attempts int // before this one
+		err      error
+		want     jobs.Outcome
+		state    string
+	}{
+		"it worked":                 {0, nil, jobs.Done, "completed"},
+		"an attempt failed":         {0, failed, jobs.Again, "available"}, // due soon
+		"the last attempt failed":   {724, failed, jobs.Failed, "discarded"},
+		"it can never work":         {0, jobs.Cancel(failed), jobs.Failed, "cancelled"},
+		"the service asked to wait": {724, jobs.Snooze(failed, time.Minute), jobs.Waits, "scheduled"},
+		"another worker was faster": {0, jobs.Snooze(failed, 250*time.Millisecond), jobs.Waits, "available"},
+	} {
+		exec(t, s, `DELETE FROM river_job`)
+		if err := s.Commit(t.Context(), Change{Jobs: []jobs.Job{{Kind: "show", Subject: "a"}}}); err != nil {
+			t.Fatal(err)
+		}
+		exec(t, s, fmt.Sprintf(`UPDATE river_job SET attempt = %d`, c.attempts))
+		var id int64
+		ends := runJobs(t, s, 1, func(_ context.Context, j jobs.Job) error { id = j.ID; return c.err })
+		if state := jobState(t, s, id); !slices.Equal(ends, []jobs.Outcome{c.want}) || state != c.state {
+			t.Errorf("%s: ends %q, and the job is %s; want %s and %s", name, ends, state, c.want, c.state)
+		}
+	}
+}
+
 func TestAJobIsNotPostponedForEver(t *testing.T) {
 	t.Parallel()
 	file := newDatabase(t, "sqlite")
@@ -226,24 +256,24 @@ func TestAJobIsNotPostponedForEver(t *testing.T) {
 			t.Fatal(err)
 		}
 		attempt := func() (river string) {
-			runJobs(t, s, 1, func(context.Context, jobs.Job) error {
+			ends := runJobs(t, s, 1, func(context.Context, jobs.Job) error {
 				return jobs.Snooze(errors.New("too many requests"), 7*time.Hour)
 			})
-			return failed(t, s)[0]
+			return fmt.Sprint(ends[0], ": ", failed(t, s)[0])
 		}
 		for n := range 4 {
-			if got, want := attempt(), fmt.Sprintf("show a %d too many requests again", n+1); got != want {
+			if got, want := attempt(), fmt.Sprintf("waits: show a %d too many requests again", n+1); got != want {
 				t.Errorf("after %d hours: %s, want %s", 7*n, got, want)
 			}
 			<-time.After(7*time.Hour + time.Minute)
 		}
-		if got, want := attempt(), "show a 5 too many requests"; got != want {
+		if got, want := attempt(), "failed: show a 5 too many requests"; got != want {
 			t.Errorf("after 28 hours: %s, want %s", got, want)
 		}
 		if err := s.Retry(t.Context(), "a", "operator:ann"); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := attempt(), "show a 6 too many requests again"; got != want {
+		if got, want := attempt(), "waits: show a 6 too many requests again"; got != want {
 			t.Errorf("after a retry: %s, want %s", got, want)
 		}
 	})
@@ -282,7 +312,10 @@ func TestAFailureThatCannotBeNotedIsTriedAgain(t *testing.T) {
 	if err := s.Commit(t.Context(), Change{Jobs: []jobs.Job{{Kind: "show", Subject: "a"}}}); err != nil {
 		t.Fatal(err)
 	}
-	runJobs(t, s, 1, func(context.Context, jobs.Job) error { return jobs.Cancel(errors.New("refused")) })
+	ends := runJobs(t, s, 1, func(context.Context, jobs.Job) error { return jobs.Cancel(errors.New("refused")) })
+	if ends[0] != jobs.Waits {
+		t.Errorf("the attempt counts as %s", ends[0])
+	}
 	for j, err := range s.jobs.All(t.Context()) {
 		if err != nil || j.FinalizedAt != nil {
 			t.Errorf("the job is %s, and nothing lists it: %v", j.State, err)

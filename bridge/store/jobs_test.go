@@ -171,7 +171,7 @@ func TestWorkLetsRunningJobsFinish(t *testing.T) {
 				started <- j
 				<-finish
 				return ctx.Err()
-			})
+			}, nil)
 		}()
 		j := receive(t, started, "the job")
 		cancel()

@@ -36,7 +36,7 @@ func TestThroughPgBouncerInTransactionMode(t *testing.T) {
 			return s.Work(ctx, map[string]int{"q": 4}, func(context.Context, jobs.Job) error {
 				done.Add(1)
 				return nil
-			})
+			}, nil)
 		})
 	}
 	var storing errgroup.Group

@@ -41,7 +41,7 @@ func TestSQLiteStartsJobsOnTime(t *testing.T) {
 					return errors.New("for now")
 				}
 				return nil
-			})
+			}, nil)
 		}()
 		const slack = 150 * time.Millisecond
 		next := func(kind string, after time.Duration, since time.Time) start {

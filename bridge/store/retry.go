@@ -67,7 +67,7 @@ func (s *Store) RetryAll(ctx context.Context, agent string) (n int, err error) {
 }
 
 // Dismiss removes failures that will not be retried, and adds an audit entry in the name of
-// agent. A delivery is then finished, and the person of an erasure forgotten. It returns the
+// agent. A delivery is then finished, and an erasure has failed and forgets its person. It returns the
 // same errors as Retry, and ErrLeased if the work is tried again by itself.
 func (s *Store) Dismiss(ctx context.Context, id, agent string) error {
 	found, err := s.failuresOf(ctx, id)
@@ -131,7 +131,7 @@ func dismissFailure(ctx context.Context, tx engine.Tx, f jobs.Failure) error {
 	if _, err := tx.Exec(ctx, queryFinish, f.Subject, engine.Micros(time.Now())); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, queryForgetErasure, f.Subject)
+	_, err := tx.Exec(ctx, queryForgetErasure, f.Subject, engine.Micros(time.Now()))
 	return err
 }
 

@@ -31,8 +31,8 @@ func storeDeliveries(t *testing.T, s *Store, n int) (ids []string) {
 	return ids
 }
 
-// runJobs runs jobs with h until n attempts were made.
-func runJobs(t *testing.T, s *Store, n int, h jobs.Handler) {
+// runJobs runs jobs with h until n attempts were made, and returns how they ended.
+func runJobs(t *testing.T, s *Store, n int, h jobs.Handler) (ends []jobs.Outcome) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	err := s.Work(ctx, map[string]int{"default": 1}, func(ctx context.Context, j jobs.Job) error {
@@ -40,11 +40,12 @@ func runJobs(t *testing.T, s *Store, n int, h jobs.Handler) {
 			stop()
 		}
 		return h(context.WithoutCancel(ctx), j)
-	})
+	}, func(_ context.Context, e jobs.End) { ends = append(ends, e.Outcome) })
 	stop()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ends
 }
 
 func TestFailedDeliveriesAreListedAndRetried(t *testing.T) {

@@ -78,7 +78,7 @@ type watchOutcome string
 const (
 	WatchOpened  watchOutcome = "led"     // the agent got the watch link
 	WatchRefused watchOutcome = "refused" // by the limit of watch links, or because the door belongs to another browser
-	WatchFailed  watchOutcome = "failed"  // Upscope made no link, or the store failed
+	WatchFailed  watchOutcome = "failed"  // Upscope, the chat service or the store failed
 )
 
 var watchOutcomes = []watchOutcome{WatchOpened, WatchRefused, WatchFailed}

@@ -121,20 +121,19 @@ func (work *Worker) command(ctx context.Context, conn chat.Connector, j jobs.Job
 	})
 }
 
-// reply sends the agent who asked a message that is no card, and finishes the delivery. The
-// audit entries are written after the message was sent.
-func (work *Worker) reply(ctx context.Context, conn chat.Connector, d store.Delivery, ask chat.Ask, text templates.Card, record ...audit.Entry) error {
-	return work.replyWith(ctx, conn, d, ask, plain(text.Text()), record...)
+// reply sends the agent who asked a message that is no card, and finishes the delivery.
+func (work *Worker) reply(ctx context.Context, conn chat.Connector, d store.Delivery, ask chat.Ask, text templates.Card) error {
+	return work.replyWith(ctx, conn, d, ask, plain(text.Text()))
 }
 
-func (work *Worker) replyWith(ctx context.Context, conn chat.Connector, d store.Delivery, ask chat.Ask, message chat.Card, record ...audit.Entry) error {
+func (work *Worker) replyWith(ctx context.Context, conn chat.Connector, d store.Delivery, ask chat.Ask, message chat.Card) error {
 	if conn.Show != nil && ask.Place.Address != "" {
 		message.ID = d.ID
 		if _, err := work.post(ctx, conn, chat.Place{Connector: conn.Name, Address: ask.Place.Address}, message); err != nil {
 			return err
 		}
 	}
-	return work.store.Commit(ctx, store.Change{Finish: d.ID, Audit: record})
+	return work.store.Commit(ctx, store.Change{Finish: d.ID})
 }
 
 // refuseLookUp sends the agent a refusal if they may not look up a visitor now, and returns true.
@@ -181,19 +180,27 @@ var (
 	detailEmail  = chat.Refusal("search by e-mail address is switched off")
 )
 
-// refuse tells an agent why they may not do something, and writes an audit entry. text is the key
-// of what the agent reads. refuse is throttled: an agent who repeats the act soon gets no message,
-// and no entry is written.
+// refuse writes an audit entry, and then tells an agent why they may not do something. text is the
+// key of what the agent reads. refuse is throttled: an agent who repeats the act soon gets no
+// message, and no entry is written.
 func (work *Worker) refuse(ctx context.Context, c chat.Connector, d store.Delivery, ask chat.Ask, why chat.Refusal, text string) error {
 	agent := card.AgentID(c.Name, ask.Agent)
-	work.metrics.Refusal(string(why))
+	first := work.recorded.Allow(d.ID) // later the message is only tried again
+	if first {
+		work.metrics.Refusal(string(why))
+	}
 	if !work.refusals.Allow(agent) {
 		return work.store.Commit(ctx, store.Change{Finish: d.ID})
 	}
 	entry := audit.Entry{At: time.Now(), Action: "refused", Agent: agent, Card: ask.Card, Connector: c.Name, Detail: string(why)}
-	err := work.reply(ctx, c, d, ask, templates.Card{State: templates.StateRefused, Refusal: text}, entry)
-	if chat.IsPermanent(err) {
-		work.book.Record(ctx, entry) // the agent cannot be told
+	var err error
+	if first {
+		if err = work.store.Commit(ctx, store.Change{Audit: []audit.Entry{entry}}); err != nil {
+			work.recorded.Forget(d.ID)
+		}
+	}
+	if err == nil {
+		err = work.reply(ctx, c, d, ask, templates.Card{State: templates.StateRefused, Refusal: text})
 	}
 	if err != nil {
 		work.refusals.Forget(agent) // the agent got no message

@@ -40,6 +40,7 @@ type Worker struct {
 	limits     web.Limits
 	lookUps    *web.Throttle // look-ups of visitors, by agent
 	refusals   *web.Throttle // audit entries about the same refusal
+	recorded   *web.Throttle // refusals that are in the audit log, by delivery
 	callbacks  *web.Throttle // Upscope's calls, by card
 	refreshed  *web.Throttle // refresh jobs that ask Upscope
 	log        *slog.Logger
@@ -77,6 +78,7 @@ func New(c Config) *Worker {
 		store: c.Store, upscope: c.Upscope, hosts: c.Hosts, connectors: c.Connectors, policy: c.Policy,
 		metrics: c.Metrics, limits: c.Limits, lookUps: c.LookUps, refusals: c.Refusals, log: c.Log,
 		callbacks: web.NewThrottle(1, 30*time.Second),
+		recorded:  web.NewThrottle(1, 24*time.Hour), // longer than a message is tried
 		refreshed: web.NewThrottle(refreshesPerMinute, time.Minute),
 		sessions:  sessions{wake: make(chan struct{}, 1)},
 		soon:      make(chan jobs.Job, soonJobs),
@@ -198,10 +200,15 @@ func (work *Worker) do(ctx context.Context, j jobs.Job) error {
 	default:
 		return jobs.Cancel(fmt.Errorf("unknown kind of job %q", j.Kind))
 	}
+	return mark(err)
+}
+
+// mark tells the store what to do after an error of a job: never again, again after a pause, or retry.
+func mark(err error) error {
 	if errors.Is(err, web.ErrAgain) {
 		return jobs.Snooze(err, againWait)
 	}
-	if chat.IsPermanent(err) || errors.Is(err, upscope.ErrInvalid) {
+	if chat.IsPermanent(err) || errors.Is(err, upscope.ErrInvalid) { // the same request stays invalid
 		return jobs.Cancel(err)
 	}
 	if wait, ok := web.RetryWait(err); ok {

@@ -63,7 +63,7 @@ func seed(ts *testscript.TestScript, neg bool, args []string) {
 			return errors.New("the workspace does not answer")
 		}
 		return db.Commit(context.WithoutCancel(ctx), store.Change{Finish: j.Subject})
-	}))
+	}, nil))
 	for i, visitor := range []string{"ANN1", "CARL1", "ANN1"} {
 		e := audit.Entry{Action: "watching", Agent: fmt.Sprint("rocketchat:a", i%2), Visitor: visitor, Card: "card-" + visitor, Connector: "rocketchat", Chat: "room-" + visitor, Detail: "by short id"}
 		ts.Check(db.Commit(context.Background(), store.Change{Audit: []audit.Entry{e}}))

@@ -213,13 +213,14 @@ func (b *Board) ended(ctx context.Context, row *rivertype.JobRow, j Job, err err
 	f := Failure{Queue: j.Queue, Kind: j.Kind, Subject: j.Subject, Cause: err.Error(), job: j.ID, step: j.Step}
 	result, end = briefError{err}, End{Job: j, Outcome: Failed, Err: err}
 	snooze, postponed := errors.AsType[*snoozeError](err)
+	_, cancelled := errors.AsType[*cancelError](err)
 	switch {
 	case postponed && snooze.wait < noteWaits:
 		return waits(max(snooze.wait, 0))
 	case postponed && now.Sub(b.failingSince(ctx, row, j)) < snoozeLife:
 		f.Next = now.Add(snooze.wait)
 		result, end = waits(snooze.wait)
-	case postponed, IsCancel(err):
+	case postponed, cancelled:
 		result = river.JobCancel(result)
 	case row.Attempt < row.MaxAttempts:
 		f.Next, end.Outcome = now.Add(retryDelay(row.Attempt, 0.5)), Again

@@ -56,18 +56,6 @@ func Snooze(err error, d time.Duration) error {
 	return &snoozeError{err, d}
 }
 
-// IsCancel reports whether err is marked by Cancel.
-func IsCancel(err error) bool {
-	_, ok := errors.AsType[*cancelError](err)
-	return ok
-}
-
-// IsSnooze reports whether err is marked by Snooze.
-func IsSnooze(err error) bool {
-	_, ok := errors.AsType[*snoozeError](err)
-	return ok
-}
-
 type cancelError struct{ error }
 
 func (e *cancelError) Unwrap() error { return e.error }
