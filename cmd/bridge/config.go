@@ -13,6 +13,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/netaddr"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/store"
@@ -134,7 +135,7 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	}
 
 	var err error
-	hosts := u.WatchHosts
+	hosts := netaddr.ASCIIList(u.WatchHosts)
 	if hosts == "" {
 		hosts = upscope.DefaultWatchHosts
 	}
