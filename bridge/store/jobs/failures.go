@@ -200,18 +200,18 @@ const (
 	noteAgain = 10 * time.Second
 )
 
-// ended notes or resolves the failure of a job that ended with err, and returns the result
-// for River and the end. It is the only place that decides whether a job has failed.
-func (b *Board) ended(ctx context.Context, row *rivertype.JobRow, j Job, err error) (result error, end End) {
+// ended notes or resolves the failure of a job that ended with err, and returns the end and
+// the result for River. It is the only place that decides whether a job has failed.
+func (b *Board) ended(ctx context.Context, row *rivertype.JobRow, j Job, err error) (end End, result error) {
 	if err == nil {
-		return b.Resolve(ctx, j.Queue, j.Kind, j.Subject), End{Job: j, Outcome: Done}
+		return End{Job: j, Outcome: Done}, b.Resolve(ctx, j.Queue, j.Kind, j.Subject)
 	}
-	waits := func(wait time.Duration) (error, End) {
-		return river.JobSnooze(wait), End{Job: j, Outcome: Waits, Err: err, Wait: wait}
+	waits := func(wait time.Duration) (End, error) {
+		return End{Job: j, Outcome: Waits, Err: err, Wait: wait}, river.JobSnooze(wait)
 	}
 	now := time.Now()
 	f := Failure{Queue: j.Queue, Kind: j.Kind, Subject: j.Subject, Cause: err.Error(), job: j.ID, step: j.Step}
-	result, end = briefError{err}, End{Job: j, Outcome: Failed, Err: err}
+	end, result = End{Job: j, Outcome: Failed, Err: err}, briefError{err}
 	snooze, postponed := errors.AsType[*snoozeError](err)
 	_, cancelled := errors.AsType[*cancelError](err)
 	switch {
@@ -219,7 +219,7 @@ func (b *Board) ended(ctx context.Context, row *rivertype.JobRow, j Job, err err
 		return waits(max(snooze.wait, 0))
 	case postponed && now.Sub(b.failingSince(ctx, row, j)) < snoozeLife:
 		f.Next = now.Add(snooze.wait)
-		result, end = waits(snooze.wait)
+		end, result = waits(snooze.wait)
 	case postponed, cancelled:
 		result = river.JobCancel(result)
 	case row.Attempt < row.MaxAttempts:
@@ -229,7 +229,7 @@ func (b *Board) ended(ctx context.Context, row *rivertype.JobRow, j Job, err err
 		b.log.ErrorContext(ctx, "failure of a job not noted; the job runs again", "job", j.ID, "kind", j.Kind, "err", err)
 		return waits(noteAgain)
 	}
-	return result, end
+	return end, result
 }
 
 // failingSince returns when a job failed first: now if it has not, or if that cannot be read. A job

@@ -163,7 +163,7 @@ func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler, ende
 	workers := river.NewWorkers()
 	if err := river.AddWorkerSafely(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[jobArgs]) error {
 		began := time.Now()
-		result, end := b.handle(ctx, h, j)
+		end, result := b.handle(ctx, h, j)
 		end.Took = time.Since(began)
 		if ended != nil {
 			ended(ctx, end)
@@ -192,12 +192,12 @@ func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler, ende
 	return nil
 }
 
-// handle calls h for a job of River, and returns its result for River.
-func (b *Board) handle(ctx context.Context, h Handler, j *river.Job[jobArgs]) (result error, end End) {
+// handle calls h for a job of River, and returns the end and the result for River.
+func (b *Board) handle(ctx context.Context, h Handler, j *river.Job[jobArgs]) (end End, result error) {
 	job := Job{ID: j.ID, Queue: j.Queue, Kind: j.Args.Name, Subject: j.Args.Subject, Step: j.Args.Step, At: j.ScheduledAt, Attempt: j.Attempt}
 	err := b.call(ctx, h, job)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		return briefError{err}, End{Job: job, Outcome: Again, Err: err} // Work ends; the job runs again after the next start
+		return End{Job: job, Outcome: Again, Err: err}, briefError{err} // Work ends; the job runs again after the next start
 	}
 	return b.ended(context.WithoutCancel(ctx), j.JobRow, job, err)
 }
