@@ -47,9 +47,12 @@ RACE_FLAGS := -race $(foreach package,sqlite/lib libc/... memory,-gcflags=modern
 race: ## run all tests with the race detector, shuffled; long loops are shortened
 	go test $(RACE_FLAGS) -vet=off -short -shuffle=on -timeout 20m ./...
 
-long: ## test presses and page scripts in real browsers, ten thousand random populations, and a hundred kills
-	BRIDGE_TEST_BROWSERS=webkit,firefox,chromium BRIDGE_TEST_POPULATIONS=10000 BRIDGE_TEST_KILLS=100 go test -count=1 -timeout 20m \
-	  -run '^(TestInEveryEngine|TestHostilePagesInEveryEngine|TestDemoInEveryEngine|TestPromise7NoWrongScreenInRandomPopulations|TestPromise4AcknowledgedDeliveriesSurviveKill9)$$' ./bridge ./cmd/bridge ./connectors/chatvisor ./connectors/rocketchat
+long: ## test presses and page scripts in real browsers, ten thousand random populations, a thousand agents who wait, and a hundred kills
+	BRIDGE_TEST_BROWSERS=webkit,firefox,chromium BRIDGE_TEST_POPULATIONS=10000 BRIDGE_TEST_AGENTS=1000 BRIDGE_TEST_KILLS=100 go test -count=1 -timeout 20m \
+	  -run '^(TestInEveryEngine|TestHostilePagesInEveryEngine|TestDemoInEveryEngine|TestPromise7NoWrongScreenInRandomPopulations|TestWaitingAgentsAreToldInTimeWithFewCalls|TestPromise4AcknowledgedDeliveriesSurviveKill9)$$' ./bridge ./cmd/bridge ./connectors/chatvisor ./connectors/rocketchat
+
+soak: ## run the bridge for 20 minutes with load, failures, locks, restarts and kills
+	BRIDGE_TEST_SOAK=20m go test -count=1 -v -timeout 40m -run '^TestSoak$$' ./cmd/bridge
 
 # FUZZTIME is a number of runs: before Go 1.27 the end of a time limit sometimes counts as a
 # failure (go.dev/issue/75804). `go test -fuzz` instruments every package. These flags instrument
@@ -79,4 +82,4 @@ bench: ## run the benchmarks, each compared with a baseline of the same run
 build: ## build a static binary in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/bridge ./cmd/bridge
 
-.PHONY: help demo screenshot test check format vet lint race long fuzz schemas bench build
+.PHONY: help demo screenshot test check format vet lint race long soak fuzz schemas bench build

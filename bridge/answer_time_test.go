@@ -85,7 +85,7 @@ func TestEveryPageAndPressIsAnsweredInTime(t *testing.T) {
 					bob := o.connectedBob()
 					door := w.door("bob")
 					screen(bob, door, ann).wantWatch(t) // so that there is a session to stop
-					w.pass(10 * time.Minute)            // the session has to be checked with the issuer
+					w.idle(10 * time.Minute)            // the session has to be checked with the issuer
 					for service, d := range takes {
 						h[service].Store(int64(d))
 					}

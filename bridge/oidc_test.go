@@ -47,8 +47,8 @@ func newOIDCWorld(t *testing.T, rules string, opts ...options) *oidcWorld {
 	return newOIDCWorldAt(t, issuer, rules, opts...)
 }
 
-func newOIDCWorldAt(t *testing.T, issuer, rules string, opts ...options) *oidcWorld {
-	o := &oidcWorld{url: issuer, issuer: signintest.New(signintest.Config{
+func issuerConfig(issuer string) signintest.Config {
+	return signintest.Config{
 		URL: issuer, ClientID: "bridge", ClientSecret: clientSecret, Redirect: origin + "/signin/callback",
 		Slack: issuer == "https://slack.com",
 		Users: []signintest.User{
@@ -56,7 +56,11 @@ func newOIDCWorldAt(t *testing.T, issuer, rules string, opts ...options) *oidcWo
 			{Sub: "eve", Name: "Eve Evans", Email: "eve@example.org", Groups: []string{"leads"}},
 			{Sub: "U1", Name: "Bob Baker", Claims: map[string]any{"https://slack.com/team_id": "T0ACME", "https://slack.com/user_id": "U1"}},
 		},
-	})}
+	}
+}
+
+func newOIDCWorldAt(t *testing.T, issuer, rules string, opts ...options) *oidcWorld {
+	o := &oidcWorld{url: issuer, issuer: signintest.New(issuerConfig(issuer))}
 	signs := options{config: func(c *bridge.Config) {
 		oidc, err := signin.NewOIDC(signin.OIDCConfig{
 			Issuer: issuer, ClientID: "bridge", ClientSecret: clientSecret, Scopes: []string{"profile", "email", "groups"},

@@ -45,11 +45,12 @@ const (
 	generations = 6
 )
 
-// howManyPopulations returns the number in BRIDGE_TEST_POPULATIONS, or 300. 10,000 take a minute.
-func howManyPopulations(t *testing.T) int {
-	given := os.Getenv("BRIDGE_TEST_POPULATIONS")
+// howMany returns the number in an environment variable, or usual if it is not set.
+func howMany(t *testing.T, variable string, usual int) int {
+	t.Helper()
+	given := os.Getenv(variable)
 	if given == "" {
-		return 300
+		return usual
 	}
 	n, err := strconv.Atoi(given)
 	if err != nil {
@@ -64,7 +65,7 @@ func howManyPopulations(t *testing.T) int {
 // at times; the agents press. The test knows the true state and checks each watch link.
 func TestPromise7NoWrongScreenInRandomPopulations(t *testing.T) {
 	t.Parallel()
-	seed, populations, only := uint64(1), howManyPopulations(t), -1
+	seed, populations, only := uint64(1), howMany(t, "BRIDGE_TEST_POPULATIONS", 300), -1 // 10,000 take a minute
 	switch given := os.Getenv(seedVariable); given {
 	case "":
 	case "random":

@@ -17,6 +17,64 @@ import (
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
+// Keycloak's access tokens are valid for five minutes, and it gives refresh tokens. Google gives none by default.
+func TestOneClickAllDayWithShortAccessTokens(t *testing.T) {
+	for name, refresh := range map[string]bool{"with refresh tokens": true, "without refresh tokens": false} {
+		t.Run(name, func(t *testing.T) {
+			o := newOIDCWorld(t, "")
+			config := issuerConfig(issuer)
+			config.AccessLife, config.Refresh = 5*time.Minute, refresh
+			o.issuer = signintest.New(config)
+			inWorld(t, func(w *world) {
+				o.world = w
+				bobHasCard(w)
+				bob := o.connectedBob()
+				for range 3 {
+					bob.follow(o.door("bob")).wantWatch(t)
+					w.pass(306 * time.Second)
+				}
+				bob.follow(o.door("bob")).wantWatch(t)
+				if n := o.issuer.Requests("authorize"); n != 1 {
+					t.Errorf("the agent was at the issuer %d times", n)
+				}
+				o.issuer.Remove("bob")
+				w.pass(306 * time.Second)
+				got := bob.follow(o.door("bob"))
+				if refresh && !strings.HasPrefix(got.Header.Get("Location"), issuer) {
+					t.Errorf("after the account was closed: %d %s", got.StatusCode, got.Header.Get("Location"))
+				}
+				for _, secret := range o.issuer.Secrets() {
+					if strings.Contains(w.log.String(), secret) {
+						t.Error("the log has a secret")
+					}
+				}
+			}, o.opts...)
+		})
+	}
+}
+
+// Entra leaves the groups out for a person who is in more than 200.
+func TestThePageSaysThatTheGroupsWereLeftOut(t *testing.T) {
+	o := newOIDCWorld(t, "")
+	o.groups = []string{"support"}
+	inWorld(t, func(w *world) {
+		o.world = w
+		o.issuer.Change("bob", func(u *signintest.User) {
+			u.Claims = map[string]any{
+				"groups": nil, "_claim_names": map[string]any{"groups": "src1"},
+				"_claim_sources": map[string]any{"src1": map[string]any{"endpoint": "https://graph.example/v1.0/users/0/getMemberObjects"}},
+			}
+		})
+		b := o.browser()
+		b.follow(o.signIn(b, "bob", b.follow("/").Header.Get("Location"))).want(t, http.StatusForbidden, "Your groups are not known", "Sign in again")
+		if log := w.log.String(); !strings.Contains(log, "request failed") || !strings.Contains(log, "left the groups out") {
+			t.Error("the log does not say so")
+		}
+		b = o.browser()
+		b.follow(o.signIn(b, "eve", b.follow("/").Header.Get("Location"))).want(t, http.StatusForbidden, "You do not have access yet")
+	}, o.opts...)
+}
+
 // records returns the audit records with an action.
 func (w *world) records(action string) (found []audit.Record) {
 	w.Helper()

@@ -12,6 +12,7 @@ import (
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/signin/signintest"
 	"cobrowse-bridge/connectors/slack"
 	"cobrowse-bridge/connectors/slack/slacktest"
 	"cobrowse-bridge/upscope"
@@ -524,6 +525,46 @@ func TestSigningInWithSlackConnectsTheSlackAccount(t *testing.T) {
 					got.want(t, http.StatusOK, "Co-browse with", "Ann Silva")
 				} else { // only Slack itself may say who has a Slack account
 					got.want(t, http.StatusOK, "Is this your account?")
+				}
+			}, o.opts...)
+		})
+	}
+}
+
+// Where the app is installed in a whole organisation, a card has the id of the organisation, and the sign-in
+// names a workspace too.
+func TestSigningInWithSlackConnectsAnAccountOfAnOrganisation(t *testing.T) {
+	claims := func(user, org string) map[string]any {
+		all := map[string]any{"https://slack.com/team_id": "T5WEST", "https://slack.com/user_id": user}
+		if org != "" {
+			all["https://slack.com/enterprise_id"] = org
+		}
+		return all
+	}
+	for name, test := range map[string]struct {
+		claims map[string]any // of the person who opens the card of W1
+		status int
+		says   string
+	}{
+		"the same person":                  {claims("W1", "E0GROUP"), http.StatusOK, "Co-browse with"},
+		"a colleague":                      {claims("W2", "E0GROUP"), http.StatusForbidden, "Co-browse bridge"},
+		"a person of another organisation": {claims("W1", "E9OTHER"), http.StatusOK, "Is this your account?"},
+		"no organisation is named":         {claims("W1", ""), http.StatusOK, "Is this your account?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOIDCWorldAt(t, "https://slack.com", "")
+			o.issuer.Change("U1", func(u *signintest.User) { u.Claims = test.claims })
+			inSlack(t, "", func(w *slackWorld) {
+				o.world = w.world
+				w.slack.Team, w.slack.Enterprise, w.slack.OrgWide = "T0ACME", "E0GROUP", true
+				w.slack.AddUser(slacktest.User{ID: "W1", Name: "wilma", RealName: "Wilma West", Team: "T5WEST", Enterprise: "E0GROUP", Teams: []string{"T5WEST"}})
+				w.visitorWithCode("Ann Silva", "4821")
+				w.fromSlack(w.slack.Command("W1", "C1", "4821"))
+				door := w.doorIn(w.last(w.slack.Ephemeral("W1"), 1))
+				b := o.browser()
+				o.follow(b, "U1", door).want(t, test.status, test.says)
+				if test.status == http.StatusForbidden { // confirming does not help
+					b.press(door, url.Values{"connect": {"1"}}).want(t, http.StatusForbidden)
 				}
 			}, o.opts...)
 		})

@@ -223,10 +223,11 @@ func (w *world) must(err error) {
 }
 
 // pass lets virtual time pass while jobs run. During a long time they run only in the last
-// six seconds of every half minute, because polling every second would make tests of hours slow.
+// six seconds of each of twenty parts, because polling all the time would make tests of hours slow.
 func (w *world) pass(d time.Duration) {
-	const part, awake = 30 * time.Second, 6 * time.Second
-	for ; d > part; d -= part {
+	const short, awake = 30 * time.Second, 6 * time.Second
+	for part := max(short, d/20); d > short; d -= part {
+		part = min(part, d)
 		w.stop()
 		<-time.After(part - awake)
 		w.run()

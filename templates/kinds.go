@@ -32,21 +32,22 @@ const (
 	KindNeutral        Kind = "neutral"     // for robots and previews; without facts
 	KindMisdirected    Kind = "misdirected" // wrong host name
 	KindMethod         Kind = "method"
-	KindCrossOrigin    Kind = "cross-origin"  // a form of another site
-	KindSignIn         Kind = "sign-in"       // a form came after the sign-in had ended
-	KindSignedOut      Kind = "signed-out"    // signed out
-	KindStaleSignIn    Kind = "stale-sign-in" // a sign-in that is old, used, or another browser's
-	KindDenied         Kind = "denied"        // the issuer did not sign the agent in
-	KindIssuerDown     Kind = "issuer-down"   // the issuer cannot be reached
-	KindSignInSetup    Kind = "sign-in-setup" // the issuer refuses how the bridge is configured
-	KindToken          Kind = "token"         // the answer of the issuer could not be verified
-	KindClock          Kind = "clock"         // the issuer's clock and ours differ
-	KindDomain         Kind = "domain"        // an e-mail address of another organisation
-	KindGroup          Kind = "group"         // not in an allowed group
-	KindNobody         Kind = "nobody"        // the proxy in front did not say who asks
-	KindPolicy         Kind = "policy"        // not allowed to this agent
-	KindOther          Kind = "other"         // the card belongs to another agent
-	KindLinked         Kind = "linked"        // the chat account belongs to another agent
+	KindCrossOrigin    Kind = "cross-origin"    // a form of another site
+	KindSignIn         Kind = "sign-in"         // a form came after the sign-in had ended
+	KindSignedOut      Kind = "signed-out"      // signed out
+	KindStaleSignIn    Kind = "stale-sign-in"   // a sign-in that is old, used, or another browser's
+	KindDenied         Kind = "denied"          // the issuer did not sign the agent in
+	KindIssuerDown     Kind = "issuer-down"     // the issuer cannot be reached
+	KindSignInSetup    Kind = "sign-in-setup"   // the issuer refuses how the bridge is configured
+	KindToken          Kind = "token"           // the answer of the issuer could not be verified
+	KindClock          Kind = "clock"           // the issuer's clock and ours differ
+	KindDomain         Kind = "domain"          // an e-mail address of another organisation
+	KindGroup          Kind = "group"           // not in an allowed group
+	KindGroupsLeftOut  Kind = "groups-left-out" // the issuer left out the agent's groups
+	KindNobody         Kind = "nobody"          // the proxy in front did not say who asks
+	KindPolicy         Kind = "policy"          // not allowed to this agent
+	KindOther          Kind = "other"           // the card belongs to another agent
+	KindLinked         Kind = "linked"          // the chat account belongs to another agent
 )
 
 // Title is the heading of a notice of this kind; a Kind that is not among the

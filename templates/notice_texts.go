@@ -327,6 +327,13 @@ var notices = map[Kind]noticeText{
 		next:  wording{"Ask your administrator to add you to the right group. Then sign in again, and press the first button of the co-browse message again."},
 		retry: "Sign in again",
 	},
+	KindGroupsLeftOut: {
+		icon: "lock", tone: "warn",
+		title: "Your groups are not known",
+		means: "You are signed in, but you are in so many groups that your organisation’s sign-in page left them out. Co-browse bridge cannot see whether you have access.",
+		next:  wording{"Send this to your administrator: “The sign-in leaves out my groups. See the log of Co-browse bridge.” When it is corrected, sign in again, and press the first button of the co-browse message again."},
+		retry: "Sign in again",
+	},
 	KindNobody: {
 		icon: "lock", tone: "warn",
 		title: "Your sign-in was not recognised",

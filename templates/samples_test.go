@@ -93,7 +93,7 @@ func samplePages() map[string]Page {
 			n.Other = Link{Address: "https://upscope.example/w/AB12CD"}
 		case KindUnknown, KindNotFound, KindMisdirected, KindMethod, KindAfter, KindCrossOrigin, KindNobody:
 			n.Agent, n.Chat, n.Service = "", Link{}, ""
-		case KindSignIn, KindSignedOut, KindStaleSignIn, KindDenied, KindSignInSetup, KindToken, KindClock, KindDomain, KindGroup:
+		case KindSignIn, KindSignedOut, KindStaleSignIn, KindDenied, KindSignInSetup, KindToken, KindClock, KindDomain, KindGroup, KindGroupsLeftOut:
 			n.Agent, n.Chat, n.Retry = "", Link{}, "/signin"
 		case KindIssuerDown:
 			n.Agent, n.Chat, n.Retry, n.Wait = "", Link{}, "/signin", 10*time.Second

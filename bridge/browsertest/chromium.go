@@ -3,9 +3,12 @@ package browsertest
 import (
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -53,10 +56,21 @@ func SharedTab(t testing.TB) context.Context {
 }
 
 // Main runs the tests of a program, as testing.M does, and then stops their Chromium.
-type Main struct{ *testing.M }
+type Main struct {
+	*testing.M
+
+	// Parallel is how many tests run in parallel for each processor, for tests that mostly wait.
+	// Zero means one, as usual. The flag -parallel overrides it.
+	Parallel int
+}
 
 // Run implements goleak.TestingM.
 func (m Main) Run() int {
+	if m.Parallel > 0 {
+		if err := flag.Set("test.parallel", strconv.Itoa(m.Parallel*runtime.GOMAXPROCS(0))); err != nil {
+			panic(err)
+		}
+	}
 	defer func() {
 		if chromium.end != nil {
 			chromium.end()

@@ -54,12 +54,15 @@ func (door *Door) MayWatch(c CardRequest) bool {
 // samePerson compares the card's agent with the signed-in agent. proof is a templates.ConnectedBy… text, or "".
 // different means that they are known to be two people.
 func (door *Door) samePerson(c *CardRequest, who signin.Identity) (proof string, different bool) {
-	if compare := door.connectors[c.Connector].SameAccount; compare != nil && who.Slack != "" {
-		same, other := compare(strings.TrimPrefix(c.Agent, c.Connector+":"), who.Slack)
-		switch {
-		case same:
-			return templates.ConnectedBySlack, false
-		case other:
+	if compare := door.connectors[c.Connector].SameAccount; compare != nil {
+		for _, signedIn := range who.SlackAccounts() {
+			same, other := compare(strings.TrimPrefix(c.Agent, c.Connector+":"), signedIn)
+			if same {
+				return templates.ConnectedBySlack, false
+			}
+			different = different || other
+		}
+		if different {
 			return "", true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"golang.org/x/oauth2"
 )
@@ -13,6 +14,7 @@ const (
 	lookAtSecret   = "look at BRIDGE_OIDC_CLIENT_ID and BRIDGE_OIDC_CLIENT_SECRET"
 	lookAtRedirect = "register the redirect address of the bridge there (bridge check shows it)"
 	lookAtScopes   = "look at BRIDGE_OIDC_SCOPES"
+	lookAtGroups   = `let it send fewer groups (at Entra: "Groups assigned to the application"), see deploy/signin.md`
 	lookAtClient   = "the client must be a confidential one that may use the authorization code flow"
 )
 
@@ -29,6 +31,8 @@ var issuerCodes = map[string]struct {
 	"invalid_grant":     {because: ErrState},
 	"invalid_code":      {because: ErrState},
 	"code_already_used": {because: ErrState},
+	// The same for a refresh token at Slack.
+	"invalid_refresh_token": {because: ErrState},
 
 	"invalid_client":            {ErrSetup, lookAtSecret},
 	"bad_client_secret":         {ErrSetup, lookAtSecret},
@@ -45,6 +49,11 @@ var issuerCodes = map[string]struct {
 	"temporarily_unavailable": {because: ErrIssuer},
 }
 
+// personCodes are the codes of callbacks that mean that the person has to sign in again (OpenID Connect Core,
+// 3.1.2.6). Entra answers a refresh with them too
+// (https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow#error-codes-for-token-endpoint-errors).
+var personCodes = []string{"interaction_required", "login_required", "account_selection_required", "consent_required"}
+
 // plainCode is the form of an error code that errors may show. A code of another form may be
 // anything.
 var plainCode = regexp.MustCompile(`^[a-z][a-z0-9_.-]{1,59}$`)
@@ -59,6 +68,23 @@ func tokenError(doing string, err error) error {
 		}
 	}
 	return withHint(fmt.Errorf("%w: %s: %s", because, doing, reason(err)), hint)
+}
+
+// refreshError returns the error of a failed refresh: ErrNobody if the issuer does not accept the refresh
+// token or wants the person to sign in again, and ErrIssuer for any other reason.
+func refreshError(err error) error {
+	failed := tokenError("refresh the access token", err)
+	code := ""
+	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		code = refused.ErrorCode
+	}
+	switch {
+	case errors.Is(failed, ErrState), slices.Contains(personCodes, code), slices.Contains(tokenCodes, code):
+		return fmt.Errorf("%w: the refresh token is refused: %s", ErrNobody, reason(err))
+	case errors.Is(failed, ErrSetup):
+		return fmt.Errorf("%w: %w", ErrIssuer, failed)
+	}
+	return failed
 }
 
 // callbackError returns the error for the parameter error of a callback: ErrIssuer or ErrSetup,

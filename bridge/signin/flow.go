@@ -101,9 +101,12 @@ func (o *OIDC) exchange(ctx context.Context, doc *metadata, code string, p pendi
 	if idToken == "" {
 		return s, fmt.Errorf("%w: it has no ID token", ErrToken)
 	}
-	got, err := o.verify(ctx, doc, idToken, tokens.AccessToken, p.Nonce)
+	got, nonce, err := o.verify(ctx, doc, idToken, tokens.AccessToken)
 	if err != nil {
 		return s, err
+	}
+	if subtle.ConstantTimeCompare([]byte(nonce), []byte(p.Nonce)) != 1 {
+		return s, fmt.Errorf("%w: the nonce of the ID token is not that of this sign-in", ErrToken)
 	}
 	subject := got.text("sub")
 	if subject == "" || len(subject) > 255 { // the maximum of OpenID Connect Core, section 2
@@ -116,32 +119,35 @@ func (o *OIDC) exchange(ctx context.Context, doc *metadata, code string, p pendi
 	}
 	o.update(&s.Identity, got)
 	if doc.Userinfo == "" {
-		return s, o.admit(s.Identity)
+		err = o.admit(s.Identity)
+	} else {
+		s.setTokens(tokens)
+		err = o.addUserinfo(ctx, doc, &s, got)
 	}
-	s.Access = secret(tokens.AccessToken)
-	err = o.addUserinfo(ctx, doc, &s, got)
+	if err == nil && s.GroupsLeftOut {
+		o.log.Warn("groups of an agent not known", "agent", s.ID, "reason", groupsLeftOut, "remedy", lookAtGroups,
+			"effect", "rules of the policy for groups do not apply to the agent")
+	}
 	return s, err
 }
 
-// verify checks an ID token (OpenID Connect Core, 3.1.3.7), with leeway for its times, and returns its claims.
-func (o *OIDC) verify(ctx context.Context, doc *metadata, idToken, access, nonce string) (claims, error) {
+// verify checks an ID token (OpenID Connect Core, 3.1.3.7), with leeway for its times, and returns its claims
+// and its nonce, which the caller checks.
+func (o *OIDC) verify(ctx context.Context, doc *metadata, idToken, access string) (got claims, nonce string, err error) {
 	token, got, err := o.verifySigned(ctx, doc, doc.Algorithms, idToken)
 	if err != nil {
-		return nil, err
-	}
-	if subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(nonce)) != 1 {
-		return nil, fmt.Errorf("%w: the nonce of the ID token is not that of this sign-in", ErrToken)
+		return nil, "", err
 	}
 	if err := o.checkAudience(token.Audience, got); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if token.AccessTokenHash != "" && token.VerifyAccessToken(access) != nil {
-		return nil, fmt.Errorf("%w: the ID token belongs to another access token (at_hash)", ErrToken)
+		return nil, "", fmt.Errorf("%w: the ID token belongs to another access token (at_hash)", ErrToken)
 	}
 	if err := checkTimes(token.IssuedAt, token.Expiry, got); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return got, nil
+	return got, token.Nonce, nil
 }
 
 // verifySigned checks that a token is signed with one of the algorithms (RS256 if there are none), comes from

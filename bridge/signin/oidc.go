@@ -62,7 +62,12 @@ const (
 // usually signs them in again without a question. If the issuer cannot be asked (any ErrIssuer), the session
 // continues, and OIDC asks again a minute later, so that agents can work during an outage. If userinfo refuses
 // the token or gives an unusable answer during the sign-in, only the ID token is used, and the session is never
-// checked again. Access tokens are not refreshed: when one expires, the agent is redirected to the issuer.
+// checked again.
+//
+// If the issuer gave a refresh token, OIDC refreshes an access token that has expired or is refused, and the
+// session ends if the refresh token is refused. Without a refresh token, a session whose access token has
+// expired continues without checks, until Idle or Life ends it: that the token is refused says nothing about
+// the person.
 type OIDC struct {
 	config        OIDCConfig
 	issuer        *issuer

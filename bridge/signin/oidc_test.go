@@ -3,6 +3,7 @@ package signin_test
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -93,6 +94,11 @@ func TestBeginSendsStateNonceAndPKCE(t *testing.T) {
 	}
 }
 
+// verified sets the claim email_verified.
+func verified(value any) func(*signintest.User) {
+	return func(u *signintest.User) { u.Claims = map[string]any{"email_verified": value} }
+}
+
 // These issuers are unusual but valid.
 func TestUnusualIssuersWork(t *testing.T) {
 	both := func(c *signin.OIDCConfig) { c.Domains, c.Groups = []string{"Corp.Example"}, []string{"other", agents} }
@@ -116,7 +122,12 @@ func TestUnusualIssuersWork(t *testing.T) {
 		{name: "a second audience that the operator named", faults: []signintest.Fault{signintest.NoAzp},
 			config: func(c *signin.OIDCConfig) { c.Audiences = []string{"third", "another"} }},
 		{name: "no userinfo endpoint", faults: []signintest.Fault{signintest.NoUserinfo}},
-		{name: "email_verified as text", user: func(u *signintest.User) { u.Claims = map[string]any{"email_verified": "true"} }},
+		{name: "email_verified as text", user: verified("true")},
+		{name: "email_verified as Python writes it", user: verified("True")},
+		{name: "email_verified in upper case", user: verified("TRUE")},
+		{name: "email_verified as the text 1", user: verified("1")},
+		{name: "email_verified as the text t", user: verified("t")},
+		{name: "email_verified as a number", user: verified(1)},
 		{name: "one group as text", user: func(u *signintest.User) { u.Claims = map[string]any{"groups": agents} }},
 		{name: "groups of several types", user: func(u *signintest.User) { u.Claims = map[string]any{"groups": []any{1, agents}} }},
 	} {
@@ -327,13 +338,43 @@ func TestSlackRefusesWith200(t *testing.T) {
 	}
 }
 
+// In an organisation one user id is valid in all workspaces, and an app that is installed in the whole
+// organisation sees the id of the organisation.
+func TestSlackIdentifiesUsersOfAnOrganisation(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		claims map[string]any
+		want   []string
+	}{
+		{"organisation", map[string]any{"https://slack.com/enterprise_id": "E0GROUP"}, []string{"T0001/U024BE7LH", "E0GROUP/U024BE7LH"}},
+		{"organisation without a workspace", map[string]any{"https://slack.com/enterprise_id": "E0GROUP", "https://slack.com/team_id": nil}, []string{"E0GROUP/U024BE7LH"}},
+		{"null", map[string]any{"https://slack.com/enterprise_id": nil}, []string{"T0001/U024BE7LH"}},
+		{"empty", map[string]any{"https://slack.com/enterprise_id": ""}, []string{"T0001/U024BE7LH"}},
+		{"a workspace as the organisation", map[string]any{"https://slack.com/enterprise_id": "T0002"}, []string{"T0001/U024BE7LH"}},
+		{"a path", map[string]any{"https://slack.com/enterprise_id": "E0/U1"}, []string{"T0001/U024BE7LH"}},
+		{"no user", map[string]any{"https://slack.com/enterprise_id": "E0GROUP", "https://slack.com/user_id": nil}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := slackWorld(t)
+			w.issuer.Change("U024BE7LH", func(u *signintest.User) { maps.Copy(u.Claims, test.claims) })
+			w.browser().get("/signin")
+			all := must(signin.Sessions(t.Context(), w.store))
+			if len(all) != 1 || !slices.Equal(all[0].SlackAccounts(), test.want) {
+				t.Errorf("%+v: %v", all, w.lastError())
+			}
+		})
+	}
+}
+
 func TestOtherIssuersCannotIdentifySlackUsers(t *testing.T) {
 	w := newWorld(t)
 	w.issuer.Change("ada", func(u *signintest.User) {
-		u.Claims = map[string]any{"https://slack.com/team_id": "T0001", "https://slack.com/user_id": "U024BE7LH"}
+		u.Claims = map[string]any{
+			"https://slack.com/team_id": "T0001", "https://slack.com/user_id": "U024BE7LH", "https://slack.com/enterprise_id": "E0GROUP",
+		}
 	})
 	w.browser().signIn()
-	if all := must(signin.Sessions(t.Context(), w.store)); len(all) != 1 || all[0].Slack != "" {
+	if all := must(signin.Sessions(t.Context(), w.store)); len(all) != 1 || len(all[0].SlackAccounts()) != 0 {
 		t.Errorf("%+v", all)
 	}
 }

@@ -1,10 +1,12 @@
 package signin
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -13,7 +15,11 @@ import (
 // https://docs.slack.dev/authentication/sign-in-with-slack
 const slackIssuer = "https://slack.com"
 
+// groupsLeftOut says why an issuer sends a sign of groups and no groups.
+const groupsLeftOut = "the identity provider left the groups out, because the person is in too many"
+
 var (
+	slackOrg  = regexp.MustCompile(`^E[A-Z0-9]{1,30}$`)
 	slackTeam = regexp.MustCompile(`^[TE][A-Z0-9]{1,30}$`)
 	slackUser = regexp.MustCompile(`^[UW][A-Z0-9]{1,30}$`)
 )
@@ -39,10 +45,19 @@ func asText(value json.RawMessage) string {
 	return text
 }
 
-// isTrue reports whether a claim is true; some issuers send it as text.
+// isTrue reports whether a claim is true. Some issuers send it as text or as the number 1; the spellings of
+// strconv.ParseBool count.
 func (c claims) isTrue(name string) bool {
-	value := string(c[name])
-	return value == `true` || value == `"true"`
+	is, err := strconv.ParseBool(cmp.Or(c.text(name), string(c[name])))
+	return err == nil && is
+}
+
+// leavesGroupsOut reports whether the claims say that groups are left out because there are too many: by
+// _claim_names (OpenID Connect Core, 5.6.2) or hasgroups, as Entra does
+// (https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference#groups-overage-claim).
+func (c claims) leavesGroupsOut() bool {
+	elsewhere := claims{}
+	return json.Unmarshal(c["_claim_names"], &elsewhere) == nil && elsewhere.has("groups") || c.isTrue("hasgroups")
 }
 
 // names returns a claim that is a list of texts, or a single text.
@@ -99,29 +114,53 @@ func (o *OIDC) update(id *Identity, c claims) {
 		id.Email = ""
 	}
 	if c.has("groups") {
-		id.Groups = c.names("groups")
+		id.Groups, id.GroupsLeftOut = c.names("groups"), c.leavesGroupsOut()
+	} else if c.leavesGroupsOut() {
+		id.GroupsLeftOut = true
 	}
 	if o.config.Issuer == slackIssuer {
 		team, user := c.text("https://slack.com/team_id"), c.text("https://slack.com/user_id")
 		if slackTeam.MatchString(team) && slackUser.MatchString(user) {
 			id.Slack = team + "/" + user
 		}
+		org := c.text("https://slack.com/enterprise_id")
+		if slackOrg.MatchString(org) && slackUser.MatchString(user) {
+			id.SlackOrg = org + "/" + user
+		}
 	}
 }
 
-// admit returns ErrDomain or ErrGroup if the person may not sign in.
+// admit returns ErrDomain, ErrGroup or ErrGroupsLeftOut if the person may not sign in. At the level debug it logs what
+// it compared.
 func (o *OIDC) admit(who Identity) error {
 	if len(o.domains) > 0 {
 		_, domain, _ := strings.Cut(who.Email, "@")
 		if !slices.Contains(o.domains, domain) {
+			o.log.Debug("agent refused for the e-mail domain", "agent", who.ID, "verified_domain", domain, "permitted", o.domains)
 			return ErrDomain
 		}
 	}
 	isMember := func(group string) bool { return slices.Contains(who.Groups, group) }
-	if len(o.config.Groups) > 0 && !slices.ContainsFunc(o.config.Groups, isMember) {
-		return ErrGroup
+	if len(o.config.Groups) == 0 || slices.ContainsFunc(o.config.Groups, isMember) {
+		return nil
 	}
-	return nil
+	o.log.Debug("agent refused for the groups", "agent", who.ID, "groups", loggedGroups(who.Groups), "count", len(who.Groups), "permitted", o.config.Groups)
+	if who.GroupsLeftOut {
+		return ErrGroupsLeftOut
+	}
+	return ErrGroup
+}
+
+// maxLoggedGroups limits how many groups of a person are logged.
+const maxLoggedGroups = 50
+
+// loggedGroups returns the first groups, each cleaned and shortened like a name.
+func loggedGroups(groups []string) []string {
+	logged := make([]string, 0, min(len(groups), maxLoggedGroups))
+	for _, group := range groups[:cap(logged)] {
+		logged = append(logged, cleanName(group))
+	}
+	return logged
 }
 
 // plainEmail is an address with one @ and ASCII letters only. Some Unicode letters become ASCII in lower case

@@ -3,6 +3,7 @@ package signin_test
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"cobrowse-bridge/bridge/signin"
 
@@ -67,6 +69,17 @@ func TestCertifiedProvider(t *testing.T) {
 		t.Error(diff)
 	}
 
+	// Access tokens are valid for five seconds, so each check refreshes. Refresh tokens can be used once.
+	for range 3 {
+		access := w.makeDue()
+		if status, body := sendForms(t, ada, bridge.URL+"/desk", ""); status != http.StatusOK || !strings.HasSuffix(body, "/ada") {
+			t.Fatalf("%d %s", status, body)
+		}
+		if w.makeDue() == access {
+			t.Error("the access token was not refreshed")
+		}
+	}
+
 	// A person who is signed in at the issuer sees no form there.
 	if status, body := sendForms(t, ada, bridge.URL+"/signin?next=/desk", ""); status != http.StatusOK || w.sessions() != 1 {
 		t.Errorf("again: %d %s", status, body)
@@ -107,6 +120,26 @@ func TestCertifiedProvider(t *testing.T) {
 			t.Errorf("%s: %v, %d sessions", test.name, w.lastError(), w.sessions())
 		}
 	}
+}
+
+// makeDue makes the only session due for a check and a refresh, and returns its access token.
+func (w *world) makeDue() (access string) {
+	w.Helper()
+	for token, data := range must(w.store.All()) {
+		var session map[string]any
+		if json.Unmarshal(data, &session) != nil || session["access"] == nil {
+			if err := w.store.Delete(token); err != nil { // the claim of the last refresh
+				w.Fatal(err)
+			}
+			continue
+		}
+		access, _ = session["access"].(string)
+		session["next"] = time.Now().Add(-time.Second)
+		if err := w.store.Commit(token, must(json.Marshal(session)), time.Now().Add(time.Hour)); err != nil {
+			w.Fatal(err)
+		}
+	}
+	return access
 }
 
 // startProvider starts the provider and returns its address.

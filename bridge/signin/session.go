@@ -6,9 +6,16 @@ import (
 	"net/http"
 	"regexp"
 	"time"
+
+	"golang.org/x/oauth2"
 )
 
-const sessionName = "session"
+const (
+	sessionName = "session"
+	// expiryMargin is how long before its end an access token counts as expired, so that it does not
+	// expire on its way to the issuer.
+	expiryMargin = 10 * time.Second
+)
 
 // A Session is a person signed in with one browser.
 type Session struct {
@@ -23,10 +30,31 @@ type session struct {
 	Session
 	Next   time.Time `json:"next"`             // when it must be checked with the issuer
 	Access secret    `json:"access,omitempty"` // the access token; if empty, it is not checked
+	// AccessUntil is when Access expires. It is zero if the issuer did not say so.
+	AccessUntil time.Time `json:"access_until,omitzero"`
+	// Refresh is the refresh token. It is empty if the issuer gave none.
+	Refresh secret `json:"refresh,omitempty"`
 	// Listed says that userinfo had the person's groups before. If it then has none, the
 	// person has lost them.
 	Listed bool `json:"listed,omitempty"`
 }
+
+// expiring reports whether the access token has expired or is about to.
+func (s *session) expiring() bool {
+	return !s.AccessUntil.IsZero() && time.Now().After(s.AccessUntil.Add(-expiryMargin))
+}
+
+// setTokens stores the tokens of an answer of the token endpoint. An answer without a refresh token does
+// not replace an old one (RFC 6749, 6).
+func (s *session) setTokens(t *oauth2.Token) {
+	s.Access, s.AccessUntil = secret(t.AccessToken), t.Expiry.UTC()
+	if t.RefreshToken != "" {
+		s.Refresh = secret(t.RefreshToken)
+	}
+}
+
+// dropTokens removes the tokens, so that the session is not checked again.
+func (s *session) dropTokens() { s.Access, s.AccessUntil, s.Refresh = "", time.Time{}, "" }
 
 // secret is text that fmt does not print.
 type secret string

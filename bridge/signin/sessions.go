@@ -13,10 +13,13 @@ import (
 )
 
 // A SessionStore keeps sessions by the hashes of their tokens, for all replicas. It must
-// encrypt them, because they contain access tokens.
+// encrypt them, because they contain access and refresh tokens.
 type SessionStore interface {
 	scs.CtxStore
 	scs.IterableCtxStore
+	// ClaimCtx stores a name until the given time, and reports whether it was free. Of several
+	// callers, in all replicas, one gets it.
+	ClaimCtx(ctx context.Context, name string, until time.Time) (claimed bool, err error)
 }
 
 // Sessions returns the sessions of all agents, the newest first.

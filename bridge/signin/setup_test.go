@@ -67,16 +67,21 @@ func (s *syncBuffer) String() string {
 
 func newWorld(t *testing.T, change ...func(*signin.OIDCConfig)) *world {
 	t.Helper()
-	w := &world{
-		T: t, store: newSessions(), log: &syncBuffer{},
-		issuer: signintest.New(signintest.Config{
-			URL: issuerURL, ClientID: clientID, ClientSecret: clientKey, Redirect: origin + "/signin/callback", SignedIn: "ada",
-			Users: []signintest.User{
-				{Sub: "ada", Name: "Ada Lovelace", Email: "Ada@Corp.example", Groups: []string{agents, "staff"}},
-				{Sub: "eve", Name: "Eve", Email: "eve@corp.example", Groups: []string{"staff"}},
-			},
-		}),
+	return newWorldOf(t, func(*signintest.Config) {}, change...)
+}
+
+// newWorldOf is newWorld with a change of the issuer's configuration.
+func newWorldOf(t *testing.T, issuer func(*signintest.Config), change ...func(*signin.OIDCConfig)) *world {
+	t.Helper()
+	config := signintest.Config{
+		URL: issuerURL, ClientID: clientID, ClientSecret: clientKey, Redirect: origin + "/signin/callback", SignedIn: "ada",
+		Users: []signintest.User{
+			{Sub: "ada", Name: "Ada Lovelace", Email: "Ada@Corp.example", Groups: []string{agents, "staff"}},
+			{Sub: "eve", Name: "Eve", Email: "eve@corp.example", Groups: []string{"staff"}},
+		},
 	}
+	issuer(&config)
+	w := &world{T: t, store: newSessions(), log: &syncBuffer{}, issuer: signintest.New(config)}
 	w.config = signin.OIDCConfig{
 		Issuer: issuerURL, ClientID: clientID, ClientSecret: clientKey,
 		Origin: must(url.Parse(origin)), Secret: bytes.Repeat([]byte{7}, 32), Sessions: w.store,
@@ -254,6 +259,7 @@ type sessions struct {
 	*memstore.MemStore
 	reads, writes atomic.Int64
 	failing       atomic.Bool
+	claiming      sync.Mutex
 	// found, if set, is called after each read of a session.
 	found atomic.Pointer[func()]
 }
@@ -282,6 +288,18 @@ func (s *sessions) CommitCtx(_ context.Context, token string, data []byte, expir
 		return errDisk
 	}
 	return s.Commit(token, data, expiry)
+}
+
+func (s *sessions) ClaimCtx(_ context.Context, name string, until time.Time) (bool, error) {
+	if s.failing.Load() {
+		return false, errDisk
+	}
+	s.claiming.Lock()
+	defer s.claiming.Unlock()
+	if _, taken, err := s.Find(name); taken || err != nil {
+		return false, err
+	}
+	return true, s.Commit(name, []byte("{}"), until)
 }
 
 func (s *sessions) DeleteCtx(_ context.Context, token string) error {

@@ -4,6 +4,7 @@ package signin
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 )
@@ -17,8 +18,23 @@ type Identity struct {
 	// Email is verified and in lower case. It is empty if it is not verified, or not a simple ASCII address.
 	Email  string   `json:"email,omitempty"`
 	Groups []string `json:"groups,omitempty"` // the names of the person's groups
+	// GroupsLeftOut says that the issuer left groups out, because the person is in too many.
+	GroupsLeftOut bool `json:"groups_left_out,omitempty"`
 	// Slack is the person's Slack account, such as "T1/U2", if Slack is the issuer.
 	Slack string `json:"slack,omitempty"`
+	// SlackOrg is the same account in an organisation, such as "E1/U2": one user id is valid in all
+	// workspaces of an organisation. It is empty outside one.
+	SlackOrg string `json:"slack_org,omitempty"`
+}
+
+// SlackAccounts returns the ids that the person's Slack account may have in a chat.
+func (i Identity) SlackAccounts() (all []string) {
+	for _, id := range []string{i.Slack, i.SlackOrg} {
+		if id != "" {
+			all = append(all, id)
+		}
+	}
+	return all
 }
 
 // Errors of a sign-in. Their texts contain no token, code, secret or e-mail address.
@@ -42,6 +58,8 @@ var (
 	ErrDomain = errors.New("no verified e-mail address at a permitted domain")
 	// ErrGroup means that the person is in none of the groups.
 	ErrGroup = errors.New("not in a permitted group")
+	// ErrGroupsLeftOut is an ErrGroup of a person whose groups the issuer left out.
+	ErrGroupsLeftOut = fmt.Errorf("%w: %s; %s", ErrGroup, groupsLeftOut, lookAtGroups)
 	// ErrClock means that the token has expired or is from the future, or that Check found that the clocks differ.
 	ErrClock = errors.New("the clocks of the bridge and the identity provider differ")
 	// ErrToken means that a token, userinfo or the callback is not of this issuer, or is invalid for a

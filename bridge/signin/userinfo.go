@@ -20,8 +20,8 @@ var (
 // signedForm matches a signed token (JWS): three base64url parts with dots between.
 var signedForm = regexp.MustCompile(`^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`)
 
-// tokenCodes are the error codes with which userinfo refuses an access token in an answer of
-// status 200, as Slack does (https://docs.slack.dev/reference/methods/openid.connect.userInfo).
+// tokenCodes are the error codes with which Slack refuses an access token or a person, in an answer of
+// status 200 (https://docs.slack.dev/reference/methods/openid.connect.userInfo).
 var tokenCodes = []string{
 	"access_denied", "account_inactive", "ekm_access_denied", "enterprise_is_restricted", "invalid_auth", "invalid_token",
 	"no_permission", "not_authed", "org_login_required", "team_access_not_granted", "token_expired", "token_revoked",
@@ -29,7 +29,7 @@ var tokenCodes = []string{
 
 // addUserinfo adds userinfo to a new session, and checks that the person may sign in. If userinfo fails, only
 // the claims of the ID token are used; if they lack a claim that admit needs, the error is ErrIssuer. If userinfo
-// refused the token or gave an unusable answer, Access is cleared, and the session is never checked again.
+// refused the token or gave an unusable answer, the tokens are dropped, and the session is never checked again.
 func (o *OIDC) addUserinfo(ctx context.Context, doc *metadata, s *session, idToken claims) error {
 	failed := o.updateFromUserinfo(ctx, doc, s)
 	switch {
@@ -38,7 +38,7 @@ func (o *OIDC) addUserinfo(ctx context.Context, doc *metadata, s *session, idTok
 	case errors.Is(failed, ErrToken):
 		return failed
 	case errors.Is(failed, errRefused), errors.Is(failed, errUserinfoUnusable):
-		s.Access = ""
+		s.dropTokens()
 	default:
 		s.Next = s.Began.Add(min(checkAgain, o.checkInterval))
 	}
@@ -59,6 +59,8 @@ func (o *OIDC) addUserinfo(ctx context.Context, doc *metadata, s *session, idTok
 // missingClaim reports whether the cause of an error of admit is a claim that the ID token does not have.
 func missingClaim(err error, idToken claims) bool {
 	switch {
+	case errors.Is(err, ErrGroupsLeftOut):
+		return false
 	case errors.Is(err, ErrGroup):
 		return !idToken.has("groups")
 	case errors.Is(err, ErrDomain):

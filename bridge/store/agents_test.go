@@ -124,6 +124,35 @@ func TestASessionOfAnAgentLastsUntilItExpiresOrIsEnded(t *testing.T) {
 	})
 }
 
+func TestANameOfASessionIsClaimedOnce(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}).AgentSessions(), t.Context()
+		claim := func(name string, until time.Time) bool {
+			claimed, err := s.ClaimCtx(ctx, name, until)
+			if err != nil {
+				t.Error(err)
+			}
+			return claimed
+		}
+		var all sync.WaitGroup
+		var claimed atomic.Int64
+		for range 8 {
+			all.Go(func() {
+				if claim("one", time.Now().Add(time.Hour)) {
+					claimed.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := claimed.Load(); n != 1 {
+			t.Errorf("%d of 8 callers got the name", n)
+		}
+		if !claim("two", time.Now().Add(-time.Second)) || !claim("two", time.Now().Add(time.Hour)) || claim("two", time.Now().Add(time.Hour)) {
+			t.Error("a name is not free after its time, or is free before")
+		}
+	})
+}
+
 func TestASessionSealedWithAnUnknownSecretIsNotFound(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		before := open(Options{Secret: secretA})

@@ -95,6 +95,7 @@ var errorResponses = []struct {
 	{signin.ErrState, errorResponse{status: http.StatusBadRequest, kind: templates.KindStaleSignIn}},
 	{signin.ErrDenied, errorResponse{status: http.StatusForbidden, kind: templates.KindDenied}},
 	{signin.ErrDomain, errorResponse{status: http.StatusForbidden, kind: templates.KindDomain}},
+	{signin.ErrGroupsLeftOut, errorResponse{status: http.StatusForbidden, kind: templates.KindGroupsLeftOut, fault: true}},
 	{signin.ErrGroup, errorResponse{status: http.StatusForbidden, kind: templates.KindGroup}},
 	{signin.ErrClock, errorResponse{status: http.StatusBadGateway, kind: templates.KindClock, fault: true}},
 	{signin.ErrToken, errorResponse{status: http.StatusBadGateway, kind: templates.KindToken, fault: true}},

@@ -9,15 +9,18 @@ import (
 	"time"
 )
 
+// locks are statements of another session that lock the bridge's database.
+var locks = map[string]string{
+	"sqlite":   `PRAGMA busy_timeout = 60000; BEGIN IMMEDIATE`,
+	"postgres": `BEGIN; LOCK TABLE deliveries; SELECT * FROM audit_head FOR UPDATE`,
+}
+
 // Another session holds a lock of the database until every request is answered. Without its
 // own limits the bridge would answer only after the 15 seconds of a commit. The exact limits
 // are those of package store, whose tests have a clock of their own.
 func TestRequestsAreAnsweredWhileTheDatabaseIsLocked(t *testing.T) {
 	t.Parallel()
-	for engine, lock := range map[string]string{
-		"sqlite":   `PRAGMA busy_timeout = 60000; BEGIN IMMEDIATE`,
-		"postgres": `BEGIN; LOCK TABLE deliveries; SELECT * FROM audit_head FOR UPDATE`,
-	} {
+	for engine, lock := range locks {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			s := newServices(t)

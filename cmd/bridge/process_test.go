@@ -2,13 +2,10 @@ package main
 
 import (
 	"bytes"
-	"flag"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,12 +21,7 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "bridge" {
 		main()
 	}
-	// These tests mostly wait for processes, so more of them run in parallel than there
-	// are processors. A flag on the command line overrides this.
-	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0))); err != nil {
-		panic(err)
-	}
-	os.Exit(browsertest.Main{M: m}.Run())
+	os.Exit(browsertest.Main{M: m, Parallel: 4}.Run())
 }
 
 // A program is a bridge that runs as a process.

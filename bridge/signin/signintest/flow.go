@@ -20,8 +20,9 @@ import (
 type object = map[string]any
 
 const (
-	codeLife  = time.Minute
-	tokenLife = 5 * time.Minute
+	codeLife    = time.Minute
+	idTokenLife = 5 * time.Minute
+	accessLife  = time.Hour // unless Config.AccessLife is set
 )
 
 func answer(w http.ResponseWriter, status int, body object) {
@@ -193,54 +194,109 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	case id != i.config.ClientID || subtle.ConstantTimeCompare([]byte(secret), []byte(i.config.ClientSecret)) != 1:
 		refuse(http.StatusUnauthorized, "invalid_client")
 		return
-	case r.PostFormValue("grant_type") != "authorization_code":
-		refuse(http.StatusBadRequest, "unsupported_grant_type")
-		return
 	case i.config.Slack && r.PostFormValue("code_verifier") != "":
 		refuse(http.StatusBadRequest, "internal_error")
 		return
 	}
+	var g *grant
+	switch r.PostFormValue("grant_type") {
+	case "authorization_code":
+		g = i.useCode(r)
+	case "refresh_token":
+		g = i.useRefreshToken(r.PostFormValue("refresh_token"))
+	default:
+		refuse(http.StatusBadRequest, "unsupported_grant_type")
+		return
+	}
+	if g == nil {
+		refuse(http.StatusBadRequest, "invalid_grant")
+		return
+	}
+	answer(w, http.StatusOK, i.newTokens(g, r.PostFormValue("grant_type") == "refresh_token"))
+}
 
+// useCode returns the grant of the code in a request, or nil if the request is refused.
+func (i *Issuer) useCode(r *http.Request) *grant {
 	i.mu.Lock()
+	defer i.mu.Unlock()
 	g := i.grants[r.PostFormValue("code")]
 	sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
 	switch {
 	case g != nil && g.accessToken != "":
-		// RFC 6749, 4.1.2: if a code is used twice, its access token is revoked.
-		delete(i.access, g.accessToken)
-		fallthrough
+		i.revoke(g) // RFC 6749, 4.1.2
+		return nil
 	case g == nil, time.Since(g.createdAt) > codeLife, i.user(g.subject) == nil,
 		r.PostFormValue("redirect_uri") != i.config.Redirect,
 		!i.config.Slack && base64.RawURLEncoding.EncodeToString(sum[:]) != g.challenge:
-		i.mu.Unlock()
-		refuse(http.StatusBadRequest, "invalid_grant")
-		return
+		return nil
 	}
-	g.accessToken = rand.Text()
-	i.access[g.accessToken] = g.subject
+	return g
+}
+
+// useRefreshToken returns the grant of a refresh token, or nil if the token is refused.
+func (i *Issuer) useRefreshToken(token string) *grant {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	g := i.refresh[token]
+	switch {
+	case g == nil, i.user(g.subject) == nil:
+		return nil
+	case g.refreshToken != token:
+		i.revoke(g) // it was used before
+		return nil
+	}
+	return g
+}
+
+// revoke makes the tokens of a grant invalid. The caller holds i.mu.
+func (i *Issuer) revoke(g *grant) { g.accessUntil, g.refreshToken = time.Time{}, "" }
+
+// newTokens returns an answer of the token endpoint with new tokens.
+func (i *Issuer) newTokens(g *grant, refreshed bool) object {
+	life := cmp.Or(i.config.AccessLife, accessLife)
+	sameRefresh := refreshed && i.has(SameRefreshToken)
+	i.mu.Lock()
+	g.accessToken, g.accessUntil = rand.Text(), time.Now().Add(life)
+	i.access[g.accessToken] = g
+	if i.config.Refresh && !sameRefresh {
+		g.refreshToken = rand.Text()
+		i.refresh[g.refreshToken] = g
+	}
 	user := *i.user(g.subject)
 	i.mu.Unlock()
 
-	idToken := i.sign(user, g)
+	if refreshed && i.has(RefreshOtherPerson) {
+		user.Sub = "another person"
+	}
+	idToken := i.sign(user, g, refreshed)
 	i.mu.Lock()
 	i.lastIDToken = idToken
 	i.mu.Unlock()
 	tokens := object{
 		"access_token": g.accessToken,
 		"token_type":   "Bearer",
-		"expires_in":   int(tokenLife.Seconds()),
+		"expires_in":   int(life.Seconds()),
 		"id_token":     idToken,
+	}
+	if i.config.Refresh && !sameRefresh {
+		tokens["refresh_token"] = g.refreshToken
 	}
 	if i.has(NoIDToken) {
 		delete(tokens, "id_token")
 	}
-	answer(w, http.StatusOK, tokens)
+	if i.has(NoExpiresIn) {
+		delete(tokens, "expires_in")
+	}
+	return tokens
 }
 
 func (i *Issuer) userinfo(w http.ResponseWriter, r *http.Request) {
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	i.mu.Lock()
-	user := i.user(i.access[token])
+	var user *User
+	if g := i.access[token]; g != nil && time.Now().Before(g.accessUntil) {
+		user = i.user(g.subject)
+	}
 	var about object
 	if user != nil {
 		about = i.about(*user)

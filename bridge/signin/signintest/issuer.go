@@ -1,5 +1,5 @@
 // Package signintest is an OpenID issuer in memory, as an http.Handler, for tests and the demo.
-// It has discovery, keys, the authorization code flow with PKCE, and userinfo. Start reading the code at issuer.go.
+// It has discovery, keys, the authorization code flow with PKCE, refresh tokens, and userinfo. Start reading the code at issuer.go.
 //
 // It follows OpenID Connect Core 1.0, RFC 6749, RFC 7636 and RFC 9207, and is stricter than most issuers: it
 // requires state, nonce and S256 (unless Config.Slack is set), a code works once, and the redirect address
@@ -10,6 +10,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -42,6 +43,11 @@ type Config struct {
 	// (https://docs.slack.dev/reference/methods/openid.connect.token). It refuses PKCE with internal_error,
 	// as Slack does for an app with a client secret.
 	Slack bool
+	// AccessLife is how long access tokens are valid. Zero means an hour.
+	AccessLife time.Duration
+	// If Refresh is set, the issuer gives refresh tokens. Each can be used once, and its answer has the next
+	// one. If one is used again, the tokens of that sign-in are revoked (RFC 9700, 4.14.2).
+	Refresh bool
 	// SignedIn is the subject of a user who is already signed in, so that no page is shown. If it is empty,
 	// the issuer shows a page with all users.
 	SignedIn string
@@ -87,6 +93,10 @@ const (
 	Future               Fault = "ID tokens were issued two minutes in the future"
 	FutureNotBefore      Fault = "ID tokens are not valid for another two minutes (nbf)"
 
+	NoExpiresIn        Fault = "the token endpoint does not say how long access tokens are valid"
+	SameRefreshToken   Fault = "answers to a refresh have no new refresh token; the old one stays valid"
+	RefreshOtherPerson Fault = "ID tokens of a refresh are about another person"
+
 	UserinfoWrongKey      Fault = "userinfo is signed with an unknown key"
 	UserinfoWrongAudience Fault = "userinfo is signed for another client"
 )
@@ -118,7 +128,8 @@ type Issuer struct {
 	faults      []Fault
 	key         key
 	grants      map[string]*grant
-	access      map[string]string // access token to subject
+	access      map[string]*grant // by access token
+	refresh     map[string]*grant // by refresh token, also used ones
 	requests    map[string]int    // requests by endpoint
 	lastIDToken string            // the newest ID token
 }
@@ -127,7 +138,9 @@ type Issuer struct {
 type grant struct {
 	subject, nonce, challenge string
 	createdAt                 time.Time
-	accessToken               string // the access token; empty until the code is used
+	accessToken               string // the newest access token; empty until the code is used
+	accessUntil               time.Time
+	refreshToken              string // the newest refresh token
 }
 
 type key struct {
@@ -143,7 +156,7 @@ func New(c Config) *Issuer {
 	}
 	return &Issuer{
 		config: c, base: u.Path, users: slices.Clone(c.Users), key: newKey(),
-		grants: map[string]*grant{}, access: map[string]string{}, requests: map[string]int{},
+		grants: map[string]*grant{}, access: map[string]*grant{}, refresh: map[string]*grant{}, requests: map[string]int{},
 	}
 }
 
@@ -185,6 +198,15 @@ func (i *Issuer) Remove(sub string) {
 	i.users = slices.DeleteFunc(i.users, func(u User) bool { return u.Sub == sub })
 }
 
+// RevokeAccess makes all access tokens invalid. Refresh tokens stay valid.
+func (i *Issuer) RevokeAccess() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, g := range i.access {
+		g.accessUntil = time.Time{}
+	}
+}
+
 // Requests returns the number of requests to an endpoint: "discovery", "keys", "authorize", "token" or "userinfo".
 func (i *Issuer) Requests(endpoint string) int {
 	i.mu.Lock()
@@ -193,7 +215,7 @@ func (i *Issuer) Requests(endpoint string) int {
 }
 
 // Secrets returns some of the values that must not appear in a log or a page: the client's secret, the codes,
-// the access tokens and the newest ID token.
+// the access and refresh tokens, and the newest ID token.
 func (i *Issuer) Secrets() []string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -201,9 +223,8 @@ func (i *Issuer) Secrets() []string {
 	for code := range i.grants {
 		secrets = append(secrets, code)
 	}
-	for token := range i.access {
-		secrets = append(secrets, token)
-	}
+	secrets = slices.AppendSeq(secrets, maps.Keys(i.access))
+	secrets = slices.AppendSeq(secrets, maps.Keys(i.refresh))
 	if i.lastIDToken != "" {
 		secrets = append(secrets, i.lastIDToken)
 	}

@@ -69,9 +69,10 @@ func code(t *testing.T, i *signintest.Issuer) string {
 }
 
 type tokens struct {
-	Access string `json:"access_token"`
-	ID     string `json:"id_token"`
-	Error  string
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token"`
+	ID      string `json:"id_token"`
+	Error   string
 }
 
 func exchange(t *testing.T, i *signintest.Issuer, form url.Values) (status int, got tokens) {
@@ -120,6 +121,48 @@ func TestACodeWorksOnce(t *testing.T) {
 	if status, got := exchange(t, i, form(c)); status != http.StatusBadRequest || got.Error != "invalid_grant" {
 		t.Error(status, got.Error)
 	}
+}
+
+func TestARefreshTokenWorksOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := signintest.New(signintest.Config{
+			URL: issuerURL, ClientID: "bridge", ClientSecret: "secret", Redirect: redirect, SignedIn: "ada",
+			Users: []signintest.User{{Sub: "ada"}}, AccessLife: time.Minute, Refresh: true,
+		})
+		valid := func(access string) bool {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, issuerURL+"/userinfo", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer "+access)
+			answer, err := client(i).Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			return answer.StatusCode == http.StatusOK
+		}
+		refresh := func(token string) (int, tokens) {
+			return exchange(t, i, url.Values{
+				"grant_type": {"refresh_token"}, "refresh_token": {token}, "client_id": {"bridge"}, "client_secret": {"secret"},
+			})
+		}
+		_, first := exchange(t, i, form(code(t, i)))
+		time.Sleep(time.Minute)
+		if valid(first.Access) {
+			t.Error("an access token does not expire")
+		}
+		status, second := refresh(first.Refresh)
+		if status != http.StatusOK || !valid(second.Access) || second.Refresh == first.Refresh || second.ID == "" {
+			t.Errorf("%d %+v", status, second)
+		}
+		if status, got := refresh(first.Refresh); status != http.StatusBadRequest || got.Error != "invalid_grant" || valid(second.Access) {
+			t.Errorf("used twice: %d %s", status, got.Error)
+		}
+		if status, got := refresh(second.Refresh); status != http.StatusBadRequest || got.Error != "invalid_grant" {
+			t.Errorf("of a sign-in that was revoked: %d %s", status, got.Error)
+		}
+	})
 }
 
 func TestBadRequestsAreRefused(t *testing.T) {

@@ -51,8 +51,9 @@ func (i *Issuer) about(u User) object {
 	return claims
 }
 
-// sign returns the ID token of a grant, with the issuer's faults.
-func (i *Issuer) sign(u User, g *grant) string {
+// sign returns the ID token of a grant, with the issuer's faults. That of a refresh has no nonce (OpenID
+// Connect Core, 12.2).
+func (i *Issuer) sign(u User, g *grant, refreshed bool) string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	has := func(f Fault) bool { return slices.Contains(i.faults, f) }
@@ -64,7 +65,7 @@ func (i *Issuer) sign(u User, g *grant) string {
 	hash := sha256.Sum256([]byte(g.accessToken))
 	maps.Copy(claims, object{
 		"iss": i.config.URL, "aud": i.config.ClientID, "nonce": g.nonce,
-		"iat": now.Unix(), "exp": now.Add(tokenLife).Unix(),
+		"iat": now.Unix(), "exp": now.Add(idTokenLife).Unix(),
 		"at_hash": base64.RawURLEncoding.EncodeToString(hash[:len(hash)/2]),
 	})
 	for fault, change := range map[Fault]object{
@@ -85,6 +86,9 @@ func (i *Issuer) sign(u User, g *grant) string {
 		}
 	}
 
+	if refreshed {
+		delete(claims, "nonce")
+	}
 	k := i.key
 	switch {
 	case has(WrongKey):

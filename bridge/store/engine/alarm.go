@@ -13,7 +13,7 @@ import (
 
 const (
 	// alarmAhead limits how many alarms are set at once.
-	alarmAhead = time.Minute
+	alarmAhead = time.Hour
 
 	// alarmDelay is more than a millisecond, to which River rounds the time of a job.
 	alarmDelay = 2 * time.Millisecond

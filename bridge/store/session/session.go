@@ -12,8 +12,8 @@ import (
 	"cobrowse-bridge/bridge/store/seal"
 )
 
-// A Store has the sessions of agents who signed in. It implements IterableCtxStore of
-// github.com/alexedwards/scs and the versions without a context. Tokens must be hashed by the caller.
+// A Store has the sessions of agents who signed in. It implements signin.SessionStore,
+// and the methods without a context that github.com/alexedwards/scs requires. Tokens must be hashed by the caller.
 type Store struct {
 	in     engine.Reader
 	commit engine.Writer
@@ -47,6 +47,21 @@ func (s Store) FindCtx(ctx context.Context, token string) (data []byte, found bo
 // CommitCtx stores a session until it expires.
 func (s Store) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
 	return s.write(ctx, querySaveSession, token, s.sealer.Seal(purposeSession, data, token), engine.Micros(expiry))
+}
+
+// ClaimCtx stores a name until the given time, and reports whether it was free. Of several callers, in
+// all processes, one gets it. The name must not be a token.
+func (s Store) ClaimCtx(ctx context.Context, name string, until time.Time) (claimed bool, err error) {
+	var n int64 // not a result: if ctx ends, the write may still set it
+	data := s.sealer.Seal(purposeSession, []byte("{}"), name)
+	err = s.commit(ctx, func(ctx context.Context, tx engine.Tx) (err error) {
+		n, err = tx.Exec(ctx, queryClaimSession, name, data, engine.Micros(until), time.Now().UnixMicro())
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("agent session: %w", err)
+	}
+	return n > 0, nil
 }
 
 // DeleteCtx ends a session.

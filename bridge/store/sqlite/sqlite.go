@@ -40,7 +40,7 @@ const (
 	readers = 4
 
 	// pollInterval is how often River looks for jobs for which no alarm rings.
-	pollInterval = time.Second
+	pollInterval = 5 * time.Second
 
 	// lockWait is how long a statement waits for a lock of another process. It is short,
 	// because all writers of this process wait for their connection one after the other.

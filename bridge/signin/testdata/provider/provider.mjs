@@ -19,9 +19,12 @@ server.listen(0, '127.0.0.1', () => {
       client_id: 'bridge',
       client_secret: "the client's secret + more",
       redirect_uris: [redirect],
-      grant_types: ['authorization_code'],
+      grant_types: ['authorization_code', 'refresh_token'],
       response_types: ['code'],
     }],
+    issueRefreshToken: () => true,
+    rotateRefreshToken: true,
+    ttl: { AccessToken: 5, RefreshToken: 3600, Grant: 3600, IdToken: 300, Session: 3600, Interaction: 300 },
     pkce: { required: () => true, methods: ['S256'] },
     claims: {
       openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'], groups: ['groups'],
