@@ -40,7 +40,7 @@ func TestTheAuditLogIsAChain(t *testing.T) {
 		}
 		head, err := s.AuditLog().Head(ctx)
 		if err != nil || head != (audit.Head{Seq: 2, Hash: records[1].Hash}) {
-			t.Errorf("AuditHead = %+v, %v", head, err)
+			t.Errorf("Head = %+v, %v", head, err)
 		}
 		for r, err := range s.AuditLog().After(ctx, 1) {
 			if err != nil || r.Seq != 2 {
@@ -154,7 +154,7 @@ func TestReplicasExtendOneChain(t *testing.T) {
 		}
 	}
 	if head, err := replicas[0].AuditLog().Head(t.Context()); head.Seq != 150 || err != nil {
-		t.Errorf("AuditHead = %d, %v", head.Seq, err)
+		t.Errorf("Head = %d, %v", head.Seq, err)
 	}
 	if _, err := replicas[1].AuditLog().Verify(t.Context(), audit.Head{}); err != nil {
 		t.Error(err)

@@ -36,7 +36,7 @@ func TestACommandWorksBesideTheBridge(t *testing.T) {
 		}
 		all.Wait()
 		if span, err := beside.AuditLog().Verify(t.Context(), audit.Head{}); err != nil || span.Records() != 200 {
-			t.Errorf("VerifyAudit = %+v, %v", span, err)
+			t.Errorf("Verify = %+v, %v", span, err)
 		}
 		if err := beside.RemoveDeletedData(t.Context()); err != nil {
 			t.Error(err)

@@ -29,7 +29,7 @@ const (
 	querySaveErasure = `INSERT INTO erasures (id, created, changed, state, removed, note, subject) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET changed = excluded.changed, state = excluded.state, removed = excluded.removed, note = excluded.note, subject = excluded.subject`
 	queryPurgeErasures = `DELETE FROM erasures WHERE id < $1`
-	queryForgetErasure = `UPDATE erasures SET subject = NULL, state = '` + ErasureFailed + `', changed = $2 WHERE id = $1 AND subject IS NOT NULL`
+	queryForgetErasure = `UPDATE erasures SET subject = NULL, state = $2, changed = $3 WHERE id = $1 AND subject IS NOT NULL`
 
 	queryPurgeFailures = `DELETE FROM failures WHERE (subject, kind, queue) IN (SELECT subject, kind, queue FROM failures WHERE last_at < $1
 		AND NOT EXISTS (SELECT 1 FROM erasures WHERE erasures.id = failures.subject AND erasures.subject IS NOT NULL) LIMIT 1000)`

@@ -55,7 +55,7 @@ func TestAnErasedAuditLogVerifies(t *testing.T) {
 		// A head from before the erasure is still valid.
 		span, err := s.AuditLog().Verify(ctx, head)
 		if err != nil || span.Records() != 7 || span.First != 1 || span.Head.Seq != 7 {
-			t.Fatalf("VerifyAudit = %+v, %v", span, err)
+			t.Fatalf("Verify = %+v, %v", span, err)
 		}
 		for r, err := range s.AuditLog().After(ctx, 0) {
 			if err != nil {
@@ -155,7 +155,7 @@ func TestATrimmedAuditLogVerifies(t *testing.T) {
 		span, err := s.AuditLog().Verify(ctx, heads[39])
 		// Records are trimmed by whole days. Record 41 is the erasure, 42 says that 30 were trimmed.
 		if err != nil || span.First != 31 || span.Head.Seq != 42 {
-			t.Fatalf("VerifyAudit = %+v, %v", span, err)
+			t.Fatalf("Verify = %+v, %v", span, err)
 		}
 		var last audit.Record
 		for r, err := range s.AuditLog().After(ctx, 0) {
@@ -196,7 +196,7 @@ func TestATrimmedAuditLogVerifies(t *testing.T) {
 			t.Fatal(err)
 		}
 		if span, err := s.AuditLog().Verify(ctx, audit.Head{}); err != nil || span.Records() < 1 {
-			t.Errorf("VerifyAudit = %+v, %v", span, err)
+			t.Errorf("Verify = %+v, %v", span, err)
 		}
 	})
 }

@@ -48,6 +48,7 @@ func (s *Store) Retry(ctx context.Context, id, agent string) error {
 // RetryAll retries everything that failed for good, and returns how much that is. It changes
 // a hundred failures in one transaction.
 func (s *Store) RetryAll(ctx context.Context, agent string) (n int, err error) {
+	ctx = Patient(ctx) // a hundred failures take longer than one write
 	var final []jobs.Failure
 	for f, err := range s.jobs.Failures(ctx) {
 		if err != nil {
@@ -131,7 +132,7 @@ func dismissFailure(ctx context.Context, tx engine.Tx, f jobs.Failure) error {
 	if _, err := tx.Exec(ctx, queryFinish, f.Subject, engine.Micros(time.Now())); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, queryForgetErasure, f.Subject, engine.Micros(time.Now()))
+	_, err := tx.Exec(ctx, queryForgetErasure, f.Subject, ErasureFailed, engine.Micros(time.Now()))
 	return err
 }
 

@@ -154,7 +154,7 @@ func parseHead(text string) (h audit.Head, err error) {
 	sum, e := hex.DecodeString(hash)
 	wrong := err != nil || e != nil || len(sum) != len(h.Hash) || h.Seq < 0
 	copy(h.Hash[:], sum)
-	// The head of an empty log is the zero AuditHead: every log continues it.
+	// The head of an empty log is the zero Head: every log continues it.
 	if wrong || h.Seq == 0 && h != (audit.Head{}) {
 		return audit.Head{}, errors.New("--head must be SEQ:HASH, as `bridge audit verify` prints it")
 	}
