@@ -2,16 +2,19 @@
 
 export CGO_ENABLED ?= 1
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+CADDY     := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 FUZZTIME  ?= 20000x
 BIN       := bin
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## run the whole product on this machine, without any setup
 	go run ./cmd/bridge demo
@@ -22,7 +25,7 @@ screenshot: ## take deploy/demo.png of the demo (needs Chromium)
 test: ## run the tests that need only Go
 	go test ./...
 
-check: format vet lint race long fuzz schemas ## run all checks of CI
+check: format vet lint race long fuzz schemas deploy-test ## run all checks of CI
 
 format: ## fail if gofmt would change a file, or go.mod is not tidy
 	@files=$$(git ls-files '*.go'); test -n "$$files"; \
@@ -33,9 +36,11 @@ format: ## fail if gofmt would change a file, or go.mod is not tidy
 
 vet: ## run go vet
 	go vet ./...
+	cd tools && go vet ./...
 
 lint: $(BIN)/golangci-lint ## run golangci-lint with .golangci.yml
 	$(BIN)/golangci-lint run ./...
+	cd tools && ../$(BIN)/golangci-lint run --config ../.golangci.yml ./...
 
 $(BIN)/golangci-lint:
 	GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(GOLANGCI)
@@ -76,10 +81,25 @@ schemas: ## check requests to Rocket.Chat and Slack against the vendors' schemas
 	bash connectors/rocketchat/testdata/schemas/run.sh
 	bash connectors/slack/testdata/types/run.sh
 
+# -v prints why a test was skipped, for example because a program is not installed.
+deploy-test: ## check deploy/ with systemd-analyze, nginx, Caddy and the libraries of Compose and Kubernetes
+	cd tools && go test -v ./... | { grep -Ev '^(=== | *--- PASS)' || true; }
+
+caddy: ## build the Caddy that the tests of deploy/Caddyfile need, in bin/ (takes minutes)
+	GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(CADDY)
+
+image-test: image-files ## build the image with buildah and run it with a read-only root (needs root)
+	bash tools/image-test.sh
+
 bench: ## run the benchmarks, each compared with a baseline of the same run
 	go test -run '^$$' -bench . -benchtime 5x -p 1 -timeout 30m ./bridge ./bridge/match ./bridge/store | go run ./bridge/benchtest/table
 
 build: ## build a static binary in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/bridge ./cmd/bridge
 
-.PHONY: help demo screenshot test check format vet lint race long soak fuzz schemas bench build
+image-files: build ## put what deploy/Dockerfile copies with --target prebuilt in bin/image/
+	@rm -rf $(BIN)/image; mkdir -p $(BIN)/image/data
+	cp $(BIN)/bridge $(BIN)/image/bridge
+	cp /etc/ssl/certs/ca-certificates.crt $(BIN)/image/
+
+.PHONY: help demo screenshot test check format vet lint race long soak fuzz schemas deploy-test caddy image-test bench build image-files

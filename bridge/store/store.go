@@ -60,12 +60,24 @@ const NewDatabase = engine.NewDatabase
 type kind struct {
 	open  func(context.Context, string, engine.Config) (engine.Engine, error)
 	check func(string) (secrets []string, err error)
+	// inUse is nil if several processes can work with the database.
+	inUse func(string) (bool, error)
 }
 
 var kinds = map[string]kind{
-	"sqlite":     {sqlite.Open, sqlite.Check},
-	"postgres":   {postgres.Open, postgres.Check},
-	"postgresql": {postgres.Open, postgres.Check},
+	"sqlite":     {sqlite.Open, sqlite.Check, sqlite.InUse},
+	"postgres":   {postgres.Open, postgres.Check, nil},
+	"postgresql": {postgres.Open, postgres.Check, nil},
+}
+
+// InUse reports whether another process has the database open alone, so that Open would fail with
+// ErrInUse. It creates no file.
+func InUse(url string) (bool, error) {
+	scheme, _, _ := strings.Cut(url, ":")
+	if kinds[scheme].inUse == nil {
+		return false, nil
+	}
+	return kinds[scheme].inUse(url)
 }
 
 // CheckAddress returns what is wrong with the address of a store, or nil. The text follows the name

@@ -309,7 +309,13 @@ func TestSQLiteRefusesASecondProcess(t *testing.T) {
 	if !strings.HasPrefix(second, "true ") || !strings.Contains(second, "postgres://") {
 		t.Errorf("the second process printed: %s", second)
 	}
+	if used, err := InUse(address); !used || err != nil {
+		t.Errorf("InUse while the file is open: %v, %v", used, err)
+	}
 	s.Close()
+	if used, err := InUse(address); used || err != nil {
+		t.Errorf("InUse after it was closed: %v, %v", used, err)
+	}
 	openAt(t, address, Options{}).Close()
 }
 

@@ -15,7 +15,8 @@ import (
 )
 
 type checkCommand struct {
-	Offline bool `help:"Check the settings only, without connecting to any service."`
+	Offline bool `xor:"scope" help:"Check the settings only, without connecting to any service."`
+	Start   bool `xor:"scope" help:"Check only what bridge serve needs to start: the settings and the database, which no other bridge may use if it is a SQLite file. For init containers."`
 	JSON    bool `name:"json" help:"Print JSON."`
 }
 
@@ -44,6 +45,10 @@ func (c checkCommand) Run(ctx context.Context, s streams) error {
 			found, ok := checkDatabase(ctx, config)
 			canStart = ok
 			all = append(all, found...)
+		}
+		if c.Start {
+			all = append(all, checkNotInUse(config.database)...)
+		} else if !c.Offline {
 			all = append(all, checkServices(ctx, config)...)
 			all = append(all, checkFailures(ctx, config.listen)...)
 		}
@@ -158,6 +163,19 @@ func checkDatabase(ctx context.Context, c *config) (found []finding, canStart bo
 	return []finding{{About: "BRIDGE_DATABASE", OK: "The database can be opened."}}, true
 }
 
+// checkNotInUse finds another bridge that uses the SQLite file at an address.
+func checkNotInUse(address string) []finding {
+	const about = "BRIDGE_DATABASE"
+	switch used, err := store.InUse(address); {
+	case err != nil:
+		return []finding{{About: about, Problem: "The bridge cannot see whether another bridge uses the database: " + settings.Cause(err) + ".", Remedy: databaseRemedy(address)}}
+	case used:
+		return []finding{{About: about, Problem: "Another bridge uses the database " + strings.TrimPrefix(address, "sqlite:") + ", and only one can use a SQLite file.",
+			Remedy: "Run one replica and stop it before the next one starts, or set BRIDGE_DATABASE to a postgres:// address to run several."}}
+	}
+	return nil
+}
+
 // databaseRemedy says what to do if the database cannot be opened.
 func databaseRemedy(address string) string {
 	if strings.HasPrefix(address, "sqlite:") {
@@ -220,8 +238,3 @@ func printFaults(w io.Writer, faults []settings.Fault) {
 	}
 	fmt.Fprintln(w, "`bridge env` lists every setting.")
 }
-
-type envCommand struct{}
-
-// Run lists the settings.
-func (envCommand) Run(s streams) error { return printVariables(s.out) }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -123,5 +125,41 @@ func TestCheckChangesNothing(t *testing.T) {
 		if r.Endpoint != upscopetest.Usage {
 			t.Errorf("%s %s", r.Method, r.RequestURI)
 		}
+	}
+}
+
+// An init container runs check --start before each start, also while Upscope or the chat service is
+// down. Two replicas must not use one SQLite file.
+func TestCheckBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	s := newServices(t)
+	env := s.env(t)
+	p := start(t, env, "check", "--start")
+	if status := p.wait(maxWait); status != 0 || !strings.Contains(p.out.String(), "There is no database yet") {
+		t.Errorf("before the first start: exit status %d, %s", status, p.out)
+	}
+	if n := len(s.chat.Requests()) + len(s.upscope.Calls()); n > 0 {
+		t.Errorf("check --start called services %d times", n)
+	}
+	files := filepath.Dir(strings.TrimPrefix(env["BRIDGE_DATABASE"], "sqlite:"))
+	if made, err := os.ReadDir(files); err != nil || len(made) > 0 {
+		t.Errorf("check --start made files: %v, %v", made, err)
+	}
+
+	first, _ := startServe(t, env)
+	p = start(t, env, "check", "--start")
+	if status := p.wait(maxWait); status != 1 || !strings.Contains(p.out.String(), "problem  Another bridge uses the database ") ||
+		!strings.Contains(p.out.String(), "Run one replica") {
+		t.Errorf("while a bridge runs: exit status %d, %s", status, p.out)
+	}
+	p = start(t, env, "check", "--offline")
+	if status := p.wait(maxWait); status != 0 {
+		t.Errorf("check --offline while a bridge runs: exit status %d, %s", status, p.out)
+	}
+
+	first.terminate()
+	p = start(t, env, "check", "--start")
+	if status := p.wait(maxWait); status != 0 || !strings.Contains(p.out.String(), "The database can be opened.") {
+		t.Errorf("after the bridge has ended: exit status %d, %s", status, p.out)
 	}
 }

@@ -2,14 +2,11 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
 	"net/url"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
@@ -200,50 +197,4 @@ func newLog(w io.Writer, level, format string) *slog.Logger {
 		return slog.New(slog.NewTextHandler(w, &options))
 	}
 	return slog.New(slog.NewJSONHandler(w, &options))
-}
-
-// indented breaks a text into lines of at most width characters, indented by four spaces.
-func indented(text string, width int) string {
-	var b strings.Builder
-	used := width
-	for word := range strings.FieldsSeq(text) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case b.Len() > 0 && used+1+n <= width:
-			b.WriteString(" " + word)
-			used += 1 + n
-			continue
-		case b.Len() > 0:
-			b.WriteByte('\n')
-		}
-		b.WriteString("    " + word)
-		used = 4 + n
-	}
-	return b.String()
-}
-
-// printVariables lists every setting.
-func printVariables(w io.Writer) error {
-	all := settings.Variables("BRIDGE", &bridgeSettings{})
-	all = append(all, settings.Variables("BRIDGE_OIDC", &oidcSettings{})...)
-	all = append(all, settings.Variables("BRIDGE_HEADER", &headerSettings{})...)
-	all = append(all, settings.Variables("UPSCOPE", &upscopeSettings{})...)
-	for _, name := range connectors.Names() {
-		all = append(all, connectors.Variables(name)...)
-	}
-	for _, v := range all {
-		fmt.Fprint(w, v.Name)
-		if v.Needed {
-			fmt.Fprint(w, "  required")
-		}
-		if v.Default != "" {
-			fmt.Fprint(w, "  default: "+v.Default)
-		}
-		fmt.Fprintf(w, "\n%s\n", indented(v.Meaning, 80))
-	}
-	_, err := fmt.Fprint(w, "\nThe settings of a chat service are required only if BRIDGE_CONNECTORS names it.\n"+
-		"Instead of each NAME you can set NAME_FILE to the path of a file that contains the value.\n"+
-		"BRIDGE_POLICY_FILE is the path of the policy file itself.\n"+
-		"The settings of a second Rocket.Chat, named rocketchat-emea, begin with ROCKETCHAT_EMEA_.\n")
-	return err
 }

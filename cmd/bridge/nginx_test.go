@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,7 +12,7 @@ import (
 	"testing"
 )
 
-// aroundServer is the rest of nginx's configuration around the document's example. With
+// aroundServer is the rest of nginx's configuration around a file of deploy/. With
 // it any user can run nginx, in a folder of its own.
 const aroundServer = `
 daemon off;
@@ -32,17 +31,12 @@ http {
 }
 `
 
-// This runs the nginx example of deploy/signin.md between browsers and a bridge. A fake
+// This runs deploy/nginx-oauth2-proxy.conf between browsers and a bridge. A fake
 // oauth2-proxy answers /oauth2/auth with 202 and X-Auth-Request headers, or with 401:
 // oauth2-proxy.github.io/oauth2-proxy/features/endpoints
 func TestTheNginxExampleSignsAgentsIn(t *testing.T) {
 	t.Parallel()
-	path, err := exec.LookPath("nginx")
-	if err != nil {
-		if path, err = exec.LookPath("/usr/sbin/nginx"); err != nil {
-			t.Skip("no nginx on this machine (apt-get install nginx-light)")
-		}
-	}
+	path := nginx(t)
 	s := newServices(t)
 	s.ann()
 	_, bridge := startServe(t, with(s.env(t), "BRIDGE_SIGNIN=header", "BRIDGE_TRUSTED_PROXIES=127.0.0.1"))
@@ -61,8 +55,8 @@ func TestTheNginxExampleSignsAgentsIn(t *testing.T) {
 		}
 	}))
 	t.Cleanup(oauth2.Close)
-	address := startNginx(t, path, map[string]string{
-		"http://127.0.0.1:8080": "http://" + bridge, "http://127.0.0.1:4180": oauth2.URL,
+	address := startNginx(t, path, "nginx-oauth2-proxy.conf", map[string]string{
+		"127.0.0.1:8080": bridge, "http://127.0.0.1:4180": oauth2.URL,
 	})
 
 	b := newBrowser(t, address)
@@ -92,29 +86,30 @@ func TestTheNginxExampleSignsAgentsIn(t *testing.T) {
 	b.follow("/").want(t, http.StatusOK, "Your chat accounts", "header:ada")
 }
 
-// startNginx runs nginx with the example of deploy/signin.md. behind replaces addresses
-// of the example.
-func startNginx(t *testing.T, path string, behind map[string]string) (address string) {
+// nginx returns the path of nginx. It skips the test if there is none.
+func nginx(t *testing.T) string {
 	t.Helper()
-	document, err := os.ReadFile("../../deploy/signin.md")
+	for _, name := range []string{"nginx", "/usr/sbin/nginx"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Skip("no nginx on this machine (apt-get install nginx-light)")
+	return ""
+}
+
+// startNginx runs nginx with a file of deploy/. behind replaces addresses and paths in it.
+func startNginx(t *testing.T, path, name string, behind map[string]string) (address string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(deployFolder, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(document), "```nginx\n")
-	server, _, ok := strings.Cut(rest, "```")
-	if !ok {
-		t.Fatal("deploy/signin.md has no nginx example")
-	}
+	server := string(text)
 	for from, to := range behind {
 		server = strings.ReplaceAll(server, from, to)
 	}
-	// nginx cannot choose a free port, so the test looks for one.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	l.Close()
+	address = freeAddress(t) // nginx cannot choose a free port
 	folder := t.TempDir()
 	conf := filepath.Join(folder, "nginx.conf")
 	server = strings.Replace(server, "listen 443 ssl;", "listen "+address+";", 1)
@@ -122,25 +117,6 @@ func startNginx(t *testing.T, path string, behind map[string]string) (address st
 	if err := os.WriteFile(conf, fmt.Appendf(nil, aroundServer, folder, server), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stderr := newOutput()
-	cmd := exec.Command(path, "-p", folder, "-c", conf, "-e", "stderr")
-	cmd.Stderr = stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("nginx wrote\n%s", stderr)
-		}
-	})
-	eventually(t, lazyText(func() string { return "nginx listens: " + stderr.String() }), maxWait, func() bool {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
+	startProxy(t, exec.Command(path, "-p", folder, "-c", conf, "-e", "stderr"), address)
 	return address
 }

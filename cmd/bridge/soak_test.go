@@ -97,7 +97,7 @@ type soak struct {
 	program               atomic.Pointer[program]
 	bob                   *browser
 	visitor               string
-	presses, led          int
+	presses, watched      int
 
 	mu      sync.Mutex
 	trouble string    // "" for none
@@ -192,10 +192,10 @@ func (s *soak) run(total time.Duration) {
 	if n := number(t, db, "SELECT count(*) FROM audit WHERE action = 'watching'"); n < s.upscope.Minted() {
 		t.Errorf("%d audit records for %d watch links", n, s.upscope.Minted())
 	}
-	if s.led == 0 || s.led < s.presses/4 {
-		t.Errorf("%d of %d presses led to the screen", s.led, s.presses)
+	if s.watched == 0 || s.watched < s.presses/4 {
+		t.Errorf("%d of %d presses led to the screen", s.watched, s.presses)
 	}
-	t.Logf("%d chats, %d deliveries answered 200, %d sent, %d presses, %d led; at the start %v, at the end %v", len(s.rooms), s.answered.Load(), s.sent.Load(), s.presses, s.led, first, last)
+	t.Logf("%d chats, %d deliveries answered 200, %d sent, %d presses, %d led; at the start %v, at the end %v", len(s.rooms), s.answered.Load(), s.sent.Load(), s.presses, s.watched, first, last)
 }
 
 // allow lets one more chat begin, unless all writers are still sending.
@@ -291,7 +291,7 @@ func (s *soak) press() {
 	}
 	s.presses++
 	if a.StatusCode == http.StatusSeeOther {
-		s.led++
+		s.watched++
 		all := s.upscope.Watches()
 		if id, err := s.upscope.Open(all[len(all)-1]); err == nil {
 			time.AfterFunc(3*time.Second, func() { s.upscope.End(id, 0) })

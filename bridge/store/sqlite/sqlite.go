@@ -99,6 +99,24 @@ func Open(ctx context.Context, url string, c engine.Config) (_ engine.Engine, er
 	return db, nil
 }
 
+// InUse reports whether a process that called Open without Beside has the file of url open.
+// A file that does not exist is not in use.
+func InUse(url string) (bool, error) {
+	path, err := pathOf(url)
+	if err != nil {
+		return false, err
+	}
+	lock := flock.New(path+".lock", flock.SetFlag(os.O_RDONLY)) // without O_CREATE
+	free, err := lock.TryRLock()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return !free, lock.Close()
+}
+
 // openAlone locks, opens and migrates the file for the one process that works with it.
 func (db *DB) openAlone(ctx context.Context, log *slog.Logger) error {
 	if locked, err := db.lock.TryLock(); err != nil {
