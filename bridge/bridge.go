@@ -14,6 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gorilla/mux"
+	"golang.org/x/sync/errgroup"
+
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/desk"
@@ -24,13 +27,11 @@ import (
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/bridge/work"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
-
-	"github.com/gorilla/mux"
-	"golang.org/x/sync/errgroup"
 )
 
 // Config is what New needs. Fields without a stated default are required.
@@ -252,7 +253,7 @@ func (b *Bridge) purge(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			b.log.ErrorContext(ctx, "expired data not deleted", "err", err)
 		}
-		b.store.NoteResult(ctx, store.Failure{Queue: book.BridgeQueue, Kind: book.WorkPurge, Next: time.Now().Add(purgeEvery)}, err)
+		b.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: book.BridgeQueue, Kind: book.WorkPurge, Next: time.Now().Add(purgeEvery)}, err)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

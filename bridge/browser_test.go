@@ -6,11 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"cobrowse-bridge/bridge/browsertest"
-	"cobrowse-bridge/upscope"
-
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"cobrowse-bridge/bridge/browsertest"
+	"cobrowse-bridge/upscope"
 )
 
 // TestInChromium checks what depends on a real browser: which requests it sends, which
@@ -294,7 +294,7 @@ func aScanner(s *site) {
 		}
 	}
 	s.wantWatched()
-	for record, err := range s.store.Audit(s.Context(), 0) {
+	for record, err := range s.store.AuditLog().After(s.Context(), 0) {
 		s.must(err)
 		if record.Action != "asked" {
 			s.Errorf("the scanner caused the audit record %q", record.Action)

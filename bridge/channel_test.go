@@ -30,7 +30,7 @@ func TestALivechatsCardInAChannelOpensForAnySignedInAgent(t *testing.T) {
 		}
 		room := o.openChat(withPageKey())
 		o.bobTakes(room)
-		door := doorAddress.FindStringSubmatch(card("Ann"))[1]
+		door := doorAddress.FindStringSubmatch(card("Bob Baker"))[1]
 		o.browser().follow(door).want(t, http.StatusSeeOther) // redirects to the sign-in
 		eve := o.signedIn("eve")                              // does not serve the chat
 		eve.follow(door).wantWatch(t)
@@ -40,7 +40,9 @@ func TestALivechatsCardInAChannelOpensForAnySignedInAgent(t *testing.T) {
 		o.chat.Forward(room, "eve")
 		o.deliverEvent("LivechatSessionForwarded", room)
 		o.pass(time.Second)
-		card("Ann")
+		if text := card("Ann"); !strings.Contains(text, "Assigned to") || !strings.Contains(text, "Eve Evans") {
+			t.Errorf("the card does not say whose it is: %s", text)
+		}
 		o.chat.CloseChat(room)
 		o.deliverEvent("LivechatSession", room)
 		o.pass(time.Second)

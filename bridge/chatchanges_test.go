@@ -7,6 +7,7 @@ import (
 
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope/upscopetest"
 )
@@ -131,7 +132,7 @@ func TestErasingFindsDeliveriesOfALaterConversation(t *testing.T) {
 		c.sql("DELETE FROM cards WHERE chat = 'cust' AND episode = 1")
 		_, err := c.store.StoreDelivery(c.Context(), store.Delivery{
 			Connector: "customerchat", Key: "waits", Body: []byte(`{"customer":"cust"}`), Changes: []store.ChatChange{{Chat: "cust", Closed: true}},
-		}, store.Job{Queue: "customerchat", Kind: "answer"})
+		}, jobs.Job{Queue: "customerchat", Kind: "answer"})
 		c.must(err)
 		c.erase(card.ByShortID, c.visitor, false)
 		for b, err := range c.store.UnfinishedDeliveries(c.Context()) {

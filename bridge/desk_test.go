@@ -16,6 +16,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope/upscopetest"
@@ -372,7 +373,7 @@ func TestTheAuditLogIsSearchedAndExportedAtTheDesk(t *testing.T) {
 		}
 		var seq int64
 		for line := range strings.Lines(export.body) {
-			var r store.ExportedRecord
+			var r audit.ExportedRecord
 			o.must(json.Unmarshal([]byte(line), &r))
 			if seq++; r.Seq != seq {
 				t.Fatalf("record %d comes instead of record %d", r.Seq, seq)

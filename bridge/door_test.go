@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
-	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
 )
@@ -288,7 +288,7 @@ func TestPromise8NoSessionWithoutAnAuditRecord(t *testing.T) {
 		ann, door := bobHasCard(w)
 		w.browser().press(door, url.Values{"visitor": {ann}}).wantWatch(t)
 		var actions []string
-		for record, err := range w.store.Audit(w.Context(), 0) {
+		for record, err := range w.store.AuditLog().After(w.Context(), 0) {
 			w.must(err)
 			actions = append(actions, record.Action)
 			if record.Action == "watching" && (record.Agent != "rocketchat:a1" || record.Visitor != ann || record.Connector != "rocketchat" || record.Chat == "") {
@@ -298,7 +298,7 @@ func TestPromise8NoSessionWithoutAnAuditRecord(t *testing.T) {
 		if want := []string{"asked", "watching"}; !slices.Equal(actions, want) {
 			t.Errorf("audited %v, want %v", actions, want)
 		}
-		_, err := w.store.VerifyAudit(w.Context(), store.AuditHead{})
+		_, err := w.store.AuditLog().Verify(w.Context(), audit.Head{})
 		w.must(err)
 	})
 }
@@ -352,6 +352,7 @@ func TestEveryFailureOfUpscopeLeadsToAPage(t *testing.T) {
 				bob := w.browser()
 				got := bob.press(door, url.Values{"visitor": {ann}})
 				got.want(t, test.status, test.says)
+				w.wantCount(`bridge_watches_total{outcome="failed"} 1`)
 				if strings.Contains(got.body, "evil.example") || got.Header.Get("Location") != "" {
 					t.Errorf("the answer leads to another site: %v %s", got.Header, got.body)
 				}

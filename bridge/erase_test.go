@@ -15,6 +15,7 @@ import (
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/erase"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
 )
@@ -110,7 +111,7 @@ func TestErasingLeavesNoTraceInAnyFile(t *testing.T) {
 						t.Fatalf("the %s is not in the files before the erasure", name)
 					}
 				}
-				head, err := w.store.AuditHead(w.Context())
+				head, err := w.store.AuditLog().Head(w.Context())
 				w.must(err)
 
 				r := w.erase(test.kind, test.id(ann), false)
@@ -132,13 +133,13 @@ func TestErasingLeavesNoTraceInAnyFile(t *testing.T) {
 					t.Errorf("after the erasure Look finds %+v, %v", n, err)
 				}
 				// The audit log says that a person was erased, and still names the agents.
-				if _, err := w.store.VerifyAudit(w.Context(), head); err != nil {
+				if _, err := w.store.AuditLog().Verify(w.Context(), head); err != nil {
 					t.Error(err)
 				}
 				agents := map[string]string{}
-				for record, err := range w.store.Audit(w.Context(), 0) {
+				for record, err := range w.store.AuditLog().After(w.Context(), 0) {
 					w.must(err)
-					if record.Erased || record.Action == store.ActionErased {
+					if record.Erased || record.Action == audit.ActionErased {
 						agents[record.Action] = record.Agent
 					}
 				}
@@ -224,7 +225,7 @@ func TestAVisitorIsErasedAtUpscopeOnceTheyAreOffline(t *testing.T) {
 		if _, err := client.Visitor(w.Context(), bystander); err != nil {
 			t.Errorf("another visitor: %v", err)
 		}
-		if _, err := w.store.VerifyAudit(w.Context(), store.AuditHead{}); err != nil {
+		if _, err := w.store.AuditLog().Verify(w.Context(), audit.Head{}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -243,7 +244,7 @@ func TestAnErasureThatNeverSucceedsIsMarkedAsFailed(t *testing.T) {
 			w.later(11 * time.Hour)
 		}
 		r = w.receipt(r.ID)
-		if r.State != store.ErasureFailed || r.Subject == nil || !strings.Contains(r.Note, "after 30 days. Retry it") {
+		if r.State != store.ErasureFailed || r.Subject == nil || !strings.HasSuffix(r.Note, "after 30 days.") || !r.Retryable() {
 			t.Errorf("receipt = %+v", r)
 		}
 		w.wantTrouble("erase failed")

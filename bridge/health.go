@@ -7,12 +7,12 @@ import (
 	"net/http"
 
 	"cobrowse-bridge/bridge/book"
-	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 )
 
 // NameFailure returns for operators what failed and which connector it belongs to.
-func NameFailure(f store.Failure) (what, connector string) {
+func NameFailure(f jobs.Failure) (what, connector string) {
 	return cmp.Or(jobNames[f.Kind], f.Kind), book.ConnectorOf(f.Queue)
 }
 

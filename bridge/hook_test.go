@@ -195,7 +195,7 @@ func TestPromise1AWatchLinkIsOnlyInTheAnswerToAPress(t *testing.T) {
 		w.pass(time.Second)
 		see(w.browser().follow(door))
 		var records strings.Builder
-		for record, err := range w.store.Audit(w.Context(), 0) {
+		for record, err := range w.store.AuditLog().After(w.Context(), 0) {
 			w.must(err)
 			records.WriteString(record.Detail)
 		}

@@ -30,7 +30,7 @@ func (b *browser) pressWhile(at upscopetest.Endpoint, door string, form url.Valu
 
 func (w *world) auditedActions() (all []string) {
 	w.Helper()
-	for record, err := range w.store.Audit(w.Context(), 0) {
+	for record, err := range w.store.AuditLog().After(w.Context(), 0) {
 		w.must(err)
 		all = append(all, record.Action)
 	}

@@ -443,7 +443,7 @@ func TestACardKeepsItsLatestSessions(t *testing.T) {
 		w.pass(2 * time.Minute)
 		w.reads("bob", "Session with Ann is running", "Session 20: Running")
 		live := 0
-		for record, err := range w.store.Audit(w.Context(), 0) {
+		for record, err := range w.store.AuditLog().After(w.Context(), 0) {
 			w.must(err)
 			if record.Action == "live" && strings.Contains(record.Chat, room) {
 				live++

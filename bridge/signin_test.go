@@ -13,7 +13,7 @@ import (
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/signin/signintest"
-	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/upscope/upscopetest"
 )
 
@@ -76,9 +76,9 @@ func TestThePageSaysThatTheGroupsWereLeftOut(t *testing.T) {
 }
 
 // records returns the audit records with an action.
-func (w *world) records(action string) (found []store.Record) {
+func (w *world) records(action string) (found []audit.Record) {
 	w.Helper()
-	for r, err := range w.store.Audit(w.Context(), 0) {
+	for r, err := range w.store.AuditLog().After(w.Context(), 0) {
 		w.must(err)
 		if r.Action == action {
 			found = append(found, r)

@@ -244,7 +244,7 @@ func TestPeopleOfOtherCompaniesAndGuestsAreRefusedAndAudited(t *testing.T) {
 			}
 		}
 		refused := map[string]string{}
-		for record, err := range w.store.Audit(w.Context(), 0) {
+		for record, err := range w.store.AuditLog().After(w.Context(), 0) {
 			w.must(err)
 			if record.Action == "refused" {
 				refused[record.Agent] = record.Detail
@@ -265,6 +265,9 @@ func TestARefusalIsAuditedOnceAlthoughItsMessageIsRetried(t *testing.T) {
 			w.slack.Fail(way, slacktest.Fault{Status: http.StatusServiceUnavailable}, 3)
 		}
 		w.fromSlack(w.slack.Command("U1", "C1", "ann@example.org"))
+		if got := w.records("refused"); len(got) != 1 || len(w.slack.Direct("U1"))+len(w.slack.Ephemeral("U1")) > 0 {
+			t.Errorf("before bob is told, %d refusals are audited", len(got))
+		}
 		w.pass(5 * time.Minute)
 		if got := w.slack.Direct("U1"); len(got) != 1 || !strings.Contains(got[0].Text, "You cannot search by e-mail address") {
 			t.Errorf("bob reads %+v", got)
@@ -358,8 +361,8 @@ func TestASharedCardStaysAtItsPlaceAfterAHandOver(t *testing.T) {
 		w.chat.Forward(room, "eve")
 		w.deliverEvent("LivechatSessionForwarded", room)
 		w.pass(time.Second)
-		if card := w.last(w.slack.Channel("C1"), 1); !strings.Contains(card.Text, "Co-browse with Ann") {
-			t.Errorf("the card reads %q", card.Text)
+		if card := w.last(w.slack.Channel("C1"), 1); !strings.Contains(card.Text, "Co-browse with Ann") || !strings.Contains(string(card.Blocks), "Eve Evans") {
+			t.Errorf("the card reads %q %s", card.Text, card.Blocks)
 		}
 		w.posts("bob", 0)
 		w.posts("eve", 0)

@@ -17,6 +17,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/connectors/rocketchat"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/connectors/slack"
@@ -39,7 +40,7 @@ func (w *world) wantTrouble(want ...string) {
 	slices.Sort(want)
 	var listed []string
 	failing := map[string]bool{}
-	for f, err := range w.store.Failures(w.Context()) {
+	for f, err := range w.store.Jobs().Failures(w.Context()) {
 		w.must(err)
 		listed = append(listed, f.Kind+" "+stateOf(f))
 		failing[strings.TrimSuffix(f.Queue, "_forward")] = true
@@ -84,6 +85,16 @@ func (w *world) wantTrouble(want ...string) {
 	}
 }
 
+// wantCount checks that the metrics have a line.
+func (w *world) wantCount(line string) {
+	w.Helper()
+	metrics := httptest.NewRecorder()
+	w.bridge.Metrics().ServeHTTP(metrics, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if !strings.Contains(metrics.Body.String(), line+"\n") {
+		w.Errorf("the metrics lack %s", line)
+	}
+}
+
 // wantNoOtherTrouble checks at the end of a test that nothing failed, unless the test expects it.
 func (w *world) wantNoOtherTrouble() {
 	w.Helper()
@@ -92,7 +103,7 @@ func (w *world) wantNoOtherTrouble() {
 	}
 }
 
-func stateOf(f store.Failure) string {
+func stateOf(f jobs.Failure) string {
 	if f.Next.IsZero() {
 		return "failed"
 	}
@@ -140,7 +151,7 @@ func TestPromise13AFailedCardIsDismissed(t *testing.T) {
 		o.wantTrouble("show failed")
 		eve := o.signedIn("eve")
 		var id string
-		for f, err := range o.store.Failures(o.Context()) {
+		for f, err := range o.store.Jobs().Failures(o.Context()) {
 			o.must(err)
 			id = f.ID()
 		}
@@ -227,7 +238,7 @@ func TestPromise13WorkOfEveryKindThatFailsIsListedUntilItSucceeds(t *testing.T) 
 			},
 			want: "tell failed",
 			heals: func(w *world) {
-				for f, err := range w.store.Failures(w.Context()) {
+				for f, err := range w.store.Jobs().Failures(w.Context()) {
 					w.must(err)
 					w.must(w.store.Dismiss(w.Context(), f.ID(), "operator:ann"))
 				}
@@ -305,7 +316,7 @@ func TestPromise13AConnectionThatCannotBeOpenedIsListed(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.pass(15 * time.Second)
 		w.wantTrouble("listen retrying")
-		for f, err := range w.store.Failures(w.Context()) {
+		for f, err := range w.store.Jobs().Failures(w.Context()) {
 			w.must(err)
 			if f.Queue != "slack" || !strings.Contains(f.Cause, "SLACK_APP_TOKEN") {
 				t.Errorf("it fails with %+v", f)
@@ -328,6 +339,7 @@ func TestPromise13ACardThatCannotBeShownAfterAPressIsListed(t *testing.T) {
 		w.browser().press(door, url.Values{"visitor": {w.visitor}}).wantWatch(t)
 		w.pass(10 * time.Second)
 		w.wantTrouble("show failed")
+		w.wantCount(`bridge_jobs_total{connector="rocketchat",kind="show",outcome="failed"} 1`)
 		_, err := w.store.RetryAll(w.Context(), "operator:ann")
 		w.must(err)
 		w.pass(time.Second)

@@ -23,15 +23,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope/upscopetest"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // The databases of earlier versions, one folder for each version; see the README there.
@@ -118,7 +119,7 @@ func TestADatabaseOfAnEarlierVersionWorksOn(t *testing.T) {
 				u.checkPress("helpdesk", "cust-77", 2)
 				u.checkPress("helpdesk", "ticket#12", 1)
 				u.waitForDeliveries()
-				_, err := u.bridgeStore().VerifyAudit(u.Context(), store.AuditHead{})
+				_, err := u.bridgeStore().AuditLog().Verify(u.Context(), audit.Head{})
 				u.must(err)
 			})
 		}
@@ -283,11 +284,11 @@ func (u *upgradeWorld) checkContent() {
 	if err != nil || !found || string(data) != u.about.Session.Data {
 		u.Errorf("the agent's session holds %q: %v", data, err)
 	}
-	head := store.AuditHead{Seq: u.about.Audit.Seq}
+	head := audit.Head{Seq: u.about.Audit.Seq}
 	hash, err := hex.DecodeString(u.about.Audit.Hash)
 	u.must(err)
 	copy(head.Hash[:], hash)
-	span, err := s.VerifyAudit(ctx, head)
+	span, err := s.AuditLog().Verify(ctx, head)
 	if err != nil || span.Head != head || span.First != 1 {
 		u.Errorf("the audit log is %+v, want its head at %d: %v", span, head.Seq, err)
 	}

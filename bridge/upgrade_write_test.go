@@ -24,6 +24,9 @@ import (
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/erase"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/limit"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
@@ -292,7 +295,7 @@ func (f *filler) leftovers() {
 	ready := f.waitForState("rocketchat", f.about.Rooms[3].ID, card.Ready)
 	offline := f.waitForState("rocketchat", f.about.Rooms[1].ID, card.Offline)
 	f.about.Waits = append(f.about.Waits, savedWait{offline.ID, offline.Agent})
-	f.must(s.Commit(ctx, store.Change{Jobs: []store.Job{
+	f.must(s.Commit(ctx, store.Change{Jobs: []jobs.Job{
 		{Queue: "rocketchat", Kind: "show", Subject: ready.ID},
 		{Queue: "rocketchat", Kind: "refresh", Subject: offline.ID, At: time.Now().Add(time.Hour)},
 		{Queue: "rocketchat", Kind: "tell", Subject: offline.ID},
@@ -301,11 +304,11 @@ func (f *filler) leftovers() {
 	f.exec(`UPDATE river_job SET state = 'running', attempted_at = created_at WHERE args ->> 'kind' = 'show' AND state = 'available'`)
 
 	account := store.Account{ID: "slack:T1/U2", Agent: "oidc:bob", How: "agent", Since: time.Now(), Name: "Bob Baker"}
-	f.must(s.Commit(ctx, store.Change{Connect: &account, Audit: []store.Entry{{Action: "connected", Agent: account.Agent, Detail: account.ID}}}))
+	f.must(s.Commit(ctx, store.Change{Connect: &account, Audit: []audit.Entry{{Action: "connected", Agent: account.Agent, Detail: account.ID}}}))
 	f.about.Accounts = append(f.about.Accounts, account)
 	f.about.Session = savedSession{Token: "hash-of-a-token", Data: "session data"}
 	f.must(s.AgentSessions().CommitCtx(ctx, f.about.Session.Token, []byte(f.about.Session.Data), time.Now().Add(time.Hour)))
-	f.must(s.Spend(ctx, store.Spending{Limit: store.Limit{Name: "watch", Acts: 6, While: time.Minute}, Subject: "oidc:bob"}))
+	f.must(s.Spend(ctx, limit.Spending{Limit: limit.Limit{Name: "watch", Acts: 6, While: time.Minute}, Subject: "oidc:bob"}))
 }
 
 // extendTimes moves the ends of doors, waits, sessions, browsers and limits into the far future, so
@@ -360,7 +363,7 @@ func (f *filler) describe() {
 		}
 	}
 	f.about.Browser = f.bob.cookies["__Host-browser"].Value
-	head, err := s.AuditHead(ctx)
+	head, err := s.AuditLog().Head(ctx)
 	f.must(err)
 	f.about.Audit = savedAuditHead{head.Seq, hex.EncodeToString(head.Hash[:])}
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"cobrowse-bridge/templates/clean"
 )
 
 // Audit is the page that searches the audit log. Its form is a GET of /desk/audit
@@ -77,15 +79,15 @@ func (a Audit) view() (string, any, error) {
 		v.Older = f.address(auditPath, a.Older)
 	}
 	for _, action := range a.Actions {
-		if action = clean(action, maxName); action != "" {
+		if action = clean.Text(action, maxName); action != "" {
 			v.Actions = append(v.Actions, actionView{action, cmp.Or(actionTexts[action], action)})
 		}
 	}
 	for _, r := range a.Records {
 		for _, s := range []*string{&r.Action, &r.Agent, &r.Visitor, &r.Card, &r.Connector, &r.Chat} {
-			*s = clean(*s, maxID)
+			*s = clean.Text(*s, maxID)
 		}
-		r.Detail = detailText(clean(r.Detail, maxNote))
+		r.Detail = detailText(clean.Text(r.Detail, maxNote))
 		v.Records = append(v.Records, auditRecordView{r, cmp.Or(actionTexts[r.Action], r.Action), momentOf(now, r.At)})
 	}
 	return "audit", v, nil
@@ -102,7 +104,7 @@ func detailText(detail string) string {
 
 func (f AuditFilter) view() AuditFilter {
 	for _, s := range []*string{&f.Agent, &f.Visitor, &f.Card, &f.Action} {
-		*s = clean(*s, maxID)
+		*s = clean.Text(*s, maxID)
 	}
 	for _, day := range []*string{&f.Since, &f.Until} {
 		if _, err := time.Parse(time.DateOnly, *day); err != nil {

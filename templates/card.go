@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"cobrowse-bridge/templates/clean"
 )
 
 // The states of a Card.
@@ -53,6 +55,8 @@ type Card struct {
 	Found int
 	// Agent is the name of the agent who started the session, for opened.
 	Agent string
+	// Owner is the name of the agent who has the chat, where several agents see the card; else empty.
+	Owner string
 	// To is the name of the agent who has the chat now, for moved; may be empty.
 	To string
 	// Sessions are those that began from this card, in order.
@@ -166,21 +170,22 @@ func (c Card) Text() CardText {
 	texts := c.texts()
 	name := shortName(c.Visitor)
 	t := CardText{
-		Title:  texts.title.plain(values{"name": name, "agent": withoutSchemes(clean(c.To, maxShort))}),
+		Title:  texts.title.Plain(values{"name": name, "agent": clean.WithoutSchemes(clean.Text(c.To, maxShort))}),
 		Button: texts.button, Stop: texts.stop,
 	}
-	if texts.counted.one != "" && c.Found > 0 {
-		t.Title = texts.counted.of(c.Found)
+	if texts.counted[0] != "" && c.Found > 0 {
+		t.Title = texts.counted.Of(c.Found)
 	}
 	show := func(f fact, label, text string) {
 		if texts.shows&f != 0 {
 			t.add(label, text)
 		}
 	}
+	t.add(labelOwner, clean.WithoutSchemes(clean.Text(c.Owner, maxName)))
 	show(factName, labelName, name)
-	show(factOpener, labelOpener, withoutSchemes(clean(c.Agent, maxName)))
-	show(factPage, labelPage, withoutSchemes(hostAndPath(c.Page)))
-	show(factPage, labelFrom, withoutSchemes(joined(clean(c.Where, maxFact), clean(c.Device, maxFact))))
+	show(factOpener, labelOpener, clean.WithoutSchemes(clean.Text(c.Agent, maxName)))
+	show(factPage, labelPage, clean.WithoutSchemes(clean.Address(c.Page, maxFact)))
+	show(factPage, labelFrom, clean.WithoutSchemes(joined(clean.Text(c.Where, maxFact), clean.Text(c.Device, maxFact))))
 	show(factReason, labelReason, c.Reason.sentence(c.Asked))
 	if texts.shows&factSessions != 0 {
 		t.Lines = append(t.Lines, c.sessionLines()...)
@@ -188,9 +193,9 @@ func (c Card) Text() CardText {
 	t.add(labelWhy, texts.why)
 	t.add(labelFirst, texts.first)
 	if texts.example != "" {
-		t.add(texts.example, withoutSchemes(clean(c.Usage, maxFact)))
-		t.add(labelInThread, withoutSchemes(clean(c.InThread, maxFact)))
-		t.add(labelCommands, withoutSchemes(clean(c.Commands, maxNote)))
+		t.add(texts.example, clean.WithoutSchemes(clean.Text(c.Usage, maxFact)))
+		t.add(labelInThread, clean.WithoutSchemes(clean.Text(c.InThread, maxFact)))
+		t.add(labelCommands, clean.WithoutSchemes(clean.Text(c.Commands, maxNote)))
 	}
 	t.add(labelNext, texts.next)
 	t.add("", texts.note)
@@ -260,15 +265,15 @@ func (w Withheld) key(asked bool) string {
 
 // JoinLabel returns the label of the button that leads to the session with a customer, and
 // StopLabel of the one that ends it.
-func JoinLabel(name string) string { return joinLabel.plain(values{"name": shortName(name)}) }
-func StopLabel(name string) string { return stopLabel.plain(values{"name": shortName(name)}) }
+func JoinLabel(name string) string { return joinLabel.Plain(values{"name": shortName(name)}) }
+func StopLabel(name string) string { return stopLabel.Plain(values{"name": shortName(name)}) }
 
 // StatusLine says in a few words how far the card of a customer is.
 func StatusLine(name, state string) Line {
 	return Line{cmp.Or(shortName(name), someone), statusOf(state, 0).status}
 }
 
-func shortName(name string) string { return withoutSchemes(clean(name, maxShort)) }
+func shortName(name string) string { return clean.WithoutSchemes(clean.Text(name, maxShort)) }
 
 func (t *CardText) add(label, text string) {
 	if text != "" {
@@ -282,15 +287,15 @@ func (c Card) sessionLines() []Line {
 	for i, s := range c.Sessions {
 		label := labelSession
 		if len(c.Sessions) > 1 {
-			label = sessionNumber.plain(values{"n": i + 1})
+			label = sessionNumber.Plain(values{"n": i + 1})
 		}
 		t.add(label, s.summary())
 		if s.Rating > 0 {
-			t.add(labelRating, sessionRating.plain(values{"n": s.Rating}))
+			t.add(labelRating, sessionRating.Plain(values{"n": s.Rating}))
 		}
 		for _, n := range s.Notes {
-			if text := withoutSchemes(clean(n.Text, maxNote)); text != "" {
-				t.add(labelNote, sessionNote.plain(values{"note": text, "agent": withoutSchemes(clean(n.By, maxName))}))
+			if text := clean.WithoutSchemes(clean.Text(n.Text, maxNote)); text != "" {
+				t.add(labelNote, sessionNote.Plain(values{"note": text, "agent": clean.WithoutSchemes(clean.Text(n.By, maxName))}))
 			}
 		}
 	}
@@ -298,7 +303,7 @@ func (c Card) sessionLines() []Line {
 }
 
 // RecordingLabel is the label of a link to recording n; 0 if there is only one.
-func RecordingLabel(n int) string { return recordingLabel.plain(values{"n": n}) }
+func RecordingLabel(n int) string { return recordingLabel.Plain(values{"n": n}) }
 
 func (c Card) running() bool {
 	for _, s := range c.Sessions {
@@ -327,7 +332,7 @@ func (s Session) summary() string {
 	}
 	var agents []string
 	for _, a := range s.Agents {
-		if a = withoutSchemes(clean(a, maxName)); a != "" {
+		if a = clean.WithoutSchemes(clean.Text(a, maxName)); a != "" {
 			agents = append(agents, a)
 		}
 	}
@@ -339,11 +344,7 @@ func lengthText(d time.Duration) string {
 	case d < time.Minute:
 		return underAMinute
 	case d < time.Hour:
-		return lengthMinutes.of(int(d / time.Minute))
+		return lengthMinutes.Of(int(d / time.Minute))
 	}
-	return lengthInHours.plain(values{"hours": int(d / time.Hour), "minutes": int(d % time.Hour / time.Minute)})
+	return lengthInHours.Plain(values{"hours": int(d / time.Hour), "minutes": int(d % time.Hour / time.Minute)})
 }
-
-// withoutSchemes removes "://" from a text, so that no chat service makes a link
-// of what a visitor typed.
-func withoutSchemes(s string) string { return strings.ReplaceAll(s, "://", " ") }

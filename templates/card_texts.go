@@ -26,6 +26,7 @@ const (
 )
 
 const (
+	labelOwner    = "Assigned to"
 	labelName     = "Name in the chat"
 	labelOpener   = "Agent"
 	labelPage     = "Page"

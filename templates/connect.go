@@ -1,5 +1,7 @@
 package templates
 
+import "cobrowse-bridge/templates/clean"
+
 // Connect is the page that asks an agent whether the chat account that a card was
 // sent to is theirs. Its form is posted to Path with connect=1; "Sign out" is a
 // POST to /signout.
@@ -26,7 +28,7 @@ func (c Connect) view() (string, any, error) {
 	v := connectView{
 		frame: frame{Title: connectTitle, Chat: cleanLink(c.Chat, OpenChatLabel)},
 		Path:  c.Path, Who: c.Agent.view(), CanSignOut: c.CanSignOut,
-		Service: clean(c.Service, maxName), Account: clean(c.Account, maxName),
+		Service: clean.Text(c.Service, maxName), Account: clean.Text(c.Account, maxName),
 	}
 	return "connect", v, nil
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"cobrowse-bridge/templates/clean"
 )
 
 // A Desk is the page of one agent: their cards, their sessions, and a form to look
@@ -206,7 +208,7 @@ func (d Desk) view() (string, any, error) {
 	for _, a := range d.Accounts {
 		v.Accounts = append(v.Accounts, accountView{
 			Account: Account{
-				ID: clean(a.ID, maxID), Service: clean(a.Service, maxName), Name: clean(a.Name, maxName), How: connectedTexts[a.How],
+				ID: clean.Text(a.ID, maxID), Service: clean.Text(a.Service, maxName), Name: clean.Text(a.Name, maxName), How: connectedTexts[a.How],
 			},
 			When: momentOf(now, a.Since),
 		})
@@ -217,14 +219,14 @@ func (d Desk) view() (string, any, error) {
 func (c DeskCard) view(now time.Time) deskCardView {
 	look := statusOf(c.State, c.Found)
 	texts := Card{State: c.State, Found: c.Found}.texts()
-	c.ID = clean(c.ID, maxID)
-	c.Visitor = clean(c.Visitor, maxName)
-	c.Where = clean(c.Where, maxFact)
-	c.Device = clean(c.Device, maxFact)
-	c.Agent, c.By = clean(c.Agent, maxName), clean(c.By, maxName)
+	c.ID = clean.Text(c.ID, maxID)
+	c.Visitor = clean.Text(c.Visitor, maxName)
+	c.Where = clean.Text(c.Where, maxFact)
+	c.Device = clean.Text(c.Device, maxFact)
+	c.Agent, c.By = clean.Text(c.Agent, maxName), clean.Text(c.By, maxName)
 	c.Chat = cleanLink(c.Chat, OpenChatLabel)
 	v := deskCardView{
-		DeskCard: c, look: look, Path: "/desk/card/" + url.PathEscape(c.ID), Page: breakable(hostAndPath(c.Page)),
+		DeskCard: c, look: look, Path: "/desk/card/" + url.PathEscape(c.ID), Page: breakable(clean.Address(c.Page, maxFact)),
 		Button: texts.button, Stop: cmp.Or(texts.stop, endSession), When: momentOf(now, c.Changed),
 	}
 	if look.group == groupReady {
@@ -237,9 +239,9 @@ func (c DeskCard) view(now time.Time) deskCardView {
 	}
 	switch opened := openedByTexts[c.State]; {
 	case c.Shared && c.By != "" && opened != nil:
-		v.With = opened.html(values{"agent": c.By})
+		v.With = opened.HTML(values{"agent": c.By})
 	case c.Shared:
-		v.With = servedTexts.html(values{"agent": c.Agent})
+		v.With = servedTexts.HTML(values{"agent": c.Agent})
 	}
 	return v
 }
@@ -258,7 +260,7 @@ func statusOf(state string, found int) cardStatus {
 func (s DeskSession) view(now time.Time, audit bool) sessionView {
 	v := sessionView{
 		DeskSession: DeskSession{
-			Card: clean(s.Card, maxID), Visitor: clean(s.Visitor, maxName), Started: s.Started,
+			Card: clean.Text(s.Card, maxID), Visitor: clean.Text(s.Visitor, maxName), Started: s.Started,
 			Recording: cleanLink(s.Recording, RecordingLabel(0)), Chat: cleanLink(s.Chat, OpenChatLabel),
 		},
 		Summary: s.Session.summary(),
@@ -271,7 +273,7 @@ func (s DeskSession) view(now time.Time, audit bool) sessionView {
 		v.Audit = auditPath + "?" + url.Values{"card": {v.Card}}.Encode()
 	}
 	for _, n := range s.Session.Notes {
-		if n = (SessionNote{Text: clean(n.Text, maxNote), By: clean(n.By, maxName)}); n.Text != "" {
+		if n = (SessionNote{Text: clean.Text(n.Text, maxNote), By: clean.Text(n.By, maxName)}); n.Text != "" {
 			v.Notes = append(v.Notes, n)
 		}
 	}

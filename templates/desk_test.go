@@ -230,6 +230,10 @@ func TestAnUnknownStateOfAnErasureReadsAsFailed(t *testing.T) {
 	if got := text(doc.Find("h1")); got != "Not everything was deleted" {
 		t.Errorf("it says %q", got)
 	}
+	// Nothing is listed that could be retried.
+	if got := text(doc.Find("main")); !strings.Contains(got, "delete the person’s data again") || strings.Contains(got, "operations page") {
+		t.Errorf("it says %q", got)
+	}
 }
 
 func TestConnectingAnAccountTakesOnePress(t *testing.T) {

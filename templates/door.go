@@ -4,6 +4,8 @@ import (
 	"html/template"
 	"strings"
 	"time"
+
+	"cobrowse-bridge/templates/clean"
 )
 
 // A Visitor is a person as Upscope knows them. The visitor's browser may have made
@@ -129,7 +131,7 @@ const maxWatching = 5
 // name that shows nothing is left out. If all are, more is 0.
 func namesOf(agents []string) (names []string, more int) {
 	for _, name := range agents {
-		if name = clean(name, maxName); name != "" && len(names) < maxWatching {
+		if name = clean.Text(name, maxName); name != "" && len(names) < maxWatching {
 			names = append(names, name)
 		}
 	}
@@ -158,13 +160,13 @@ func (d Door) view() (string, any, error) {
 		now = time.Now()
 	}
 	v := doorView{
-		frame:        frame{Agent: clean(d.Agent, maxName), AgentSeen: true, Chat: cleanLink(d.Chat, OpenChatLabel)},
+		frame:        frame{Agent: clean.Text(d.Agent, maxName), AgentSeen: true, Chat: cleanLink(d.Chat, OpenChatLabel)},
 		Path:         d.Path,
-		NameInChat:   clean(d.NameInChat, maxName),
+		NameInChat:   clean.Text(d.NameInChat, maxName),
 		Reason:       d.Reason.sentence(d.Asked),
 		Doubtful:     d.Reason.doubtful(),
 		OtherPerson:  d.OtherPerson && len(d.Visitors) == 1,
-		PreviousName: clean(d.PreviousName, maxName),
+		PreviousName: clean.Text(d.PreviousName, maxName),
 		OwnSession:   d.OwnSession,
 		CanNotify:    d.CanNotify,
 		CanStop:      d.CanStop,
@@ -200,7 +202,7 @@ func (d Door) view() (string, any, error) {
 	var heading string
 	v.State, heading = d.state(v)
 	name := values{"name": v.Who}
-	v.Title, v.Heading = doorHeadings[heading].plain(name), doorHeadings[heading].html(name)
+	v.Title, v.Heading = doorHeadings[heading].Plain(name), doorHeadings[heading].HTML(name)
 	return "door", v, nil
 }
 
@@ -233,10 +235,10 @@ func (d Door) state(v doorView) (state, heading string) {
 
 func (v Visitor) view(now time.Time) visitorView {
 	v.ID = strings.ToValidUTF8(v.ID, "\ufffd")
-	v.Name = clean(v.Name, maxName)
-	v.Where = clean(v.Where, maxFact)
-	v.Device = clean(v.Device, maxFact)
-	return visitorView{Visitor: v, Page: breakable(hostAndPath(v.Page)), Seen: momentOf(now, v.LastSeen)}
+	v.Name = clean.Text(v.Name, maxName)
+	v.Where = clean.Text(v.Where, maxFact)
+	v.Device = clean.Text(v.Device, maxFact)
+	return visitorView{Visitor: v, Page: breakable(clean.Address(v.Page, maxFact)), Seen: momentOf(now, v.LastSeen)}
 }
 
 func (v visitorView) state() string {

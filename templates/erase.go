@@ -1,6 +1,10 @@
 package templates
 
-import "net/url"
+import (
+	"net/url"
+
+	"cobrowse-bridge/templates/clean"
+)
 
 // Erase is the page that erases a person. It asks for an id, shows a summary to
 // confirm, and then a receipt.
@@ -42,8 +46,10 @@ type EraseReceipt struct {
 	Removed EraseCounts
 	// Visitors is how many visitors were erased at Upscope.
 	Visitors int64
-	// Note says what is left to do.
+	// Note says why something is left.
 	Note string
+	// Retryable says that the operations page lists the failed erasure.
+	Retryable bool
 }
 
 // States of an EraseReceipt.
@@ -88,7 +94,7 @@ type receiptView struct {
 func (e Erase) view() (string, any, error) {
 	v := eraseView{
 		frame: e.SignedIn.frame(eraseTitle, erasePath, ""), Step: "ask",
-		ID: clean(e.ID, maxID), Upscope: e.Upscope, Invalid: e.Invalid,
+		ID: clean.Text(e.ID, maxID), Upscope: e.Upscope, Invalid: e.Invalid,
 	}
 	for i, kind := range []EraseKind{EraseVisitor, EraseUnique, EraseIntegration} {
 		texts := eraseKindTexts[kind]
@@ -126,8 +132,11 @@ func (r EraseReceipt) view() receiptView {
 		texts = receiptTexts[EraseFailed]
 	}
 	v := receiptView{EraseReceipt: r, Icon: texts.icon, Tone: texts.tone, What: texts.what, Next: texts.next}
+	if r.Retryable {
+		v.Next = eraseRetryNext
+	}
 	v.Failed = r.State != ErasePending && r.State != EraseDone
-	v.ID, v.Note = clean(r.ID, maxID), clean(r.Note, maxCause)
+	v.ID, v.Note = clean.Text(r.ID, maxID), clean.Text(r.Note, maxCause)
 	if r.State == ErasePending {
 		v.Again = erasePath + "?" + url.Values{"receipt": {v.ID}}.Encode()
 	}

@@ -35,6 +35,8 @@ const (
 	eraseConfirmTitle = "Delete this person’s data?"
 	eraseNothingTitle = "No data found"
 
+	eraseRetryNext = "Fix the cause, then retry it on the operations page."
+
 	countOfCards      = "Co-browse messages"
 	countOfDeliveries = "Messages from the chat service"
 	countOfJobs       = "Waiting tasks"

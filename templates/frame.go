@@ -3,6 +3,8 @@ package templates
 import (
 	"cmp"
 	"strings"
+
+	"cobrowse-bridge/templates/clean"
 )
 
 // An Agent is a person who is signed in.
@@ -63,7 +65,7 @@ func (s SignedInAgent) frame(title, here string, n Note) frame {
 // view returns the agent with cleaned texts. Its Name is the e-mail address or the
 // ID if there is no name.
 func (a Agent) view() Agent {
-	a = Agent{Name: clean(a.Name, maxName), Email: clean(a.Email, maxFact), ID: clean(a.ID, maxID)}
+	a = Agent{Name: clean.Text(a.Name, maxName), Email: clean.Text(a.Email, maxFact), ID: clean.Text(a.ID, maxID)}
 	switch {
 	case a.Name != "":
 	case a.Email != "":

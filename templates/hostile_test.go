@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/PuerkitoBio/goquery"
+
+	"cobrowse-bridge/templates/clean"
 )
 
 // corpus is what strangers may type, one Go string literal on each line of the file.
@@ -281,19 +283,19 @@ func FuzzCleanTextIsShortAndVisible(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		const limit = 20
-		got := clean(s, limit)
+		got := clean.Text(s, limit)
 		checkText(t, "clean", got, limit+1)
 		if strings.ContainsAny(got, "\n\r\t\u2028\u2029") || got != strings.TrimSpace(got) || strings.Contains(got, "  ") {
 			t.Errorf("%q is not a trimmed line", got)
 		}
-		if again := clean(got, limit); again != got {
+		if again := clean.Text(got, limit); again != got {
 			t.Errorf("%q is cleaned again to %q", got, again)
 		}
 		shows := func(r rune) bool { return !unicode.In(r, unicode.M, unicode.Z, unicode.Cf) }
 		if got != "" && !strings.ContainsFunc(got, shows) {
 			t.Errorf("%q shows nothing", got)
 		}
-		if p := hostAndPath(s); strings.ContainsAny(p, "?#") {
+		if p := clean.Address(s, maxFact); strings.ContainsAny(p, "?#") {
 			t.Errorf("%q keeps more than host and path", p)
 		}
 	})

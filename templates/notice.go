@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"html/template"
 	"time"
+
+	"cobrowse-bridge/templates/clean"
 )
 
 // A Notice is a page that says what happened, what that means for the agent and
@@ -78,7 +80,7 @@ func (n Notice) view() (string, any, error) {
 	special := texts.cases[n.Case]
 	texts.title, texts.means = cmp.Or(special.title, texts.title), cmp.Or(special.means, texts.means)
 	v := noticeView{
-		frame: frame{Title: texts.title, Agent: clean(n.Agent, maxName), Chat: cleanLink(n.Chat, OpenChatLabel)},
+		frame: frame{Title: texts.title, Agent: clean.Text(n.Agent, maxName), Chat: cleanLink(n.Chat, OpenChatLabel)},
 		Icon:  texts.icon, Tone: texts.tone, Means: texts.means,
 		Retry: Link{cmp.Or(texts.retry, tryAgain), n.Retry}, Renew: n.Renew,
 		Other: cleanLink(n.Other, openInUpscope), SignOut: n.SignOut,
@@ -93,6 +95,6 @@ func (n Notice) view() (string, any, error) {
 	if special.next != nil {
 		next = special.next
 	}
-	v.Next = next.html(values{"wait": span(cmp.Or(n.Wait, defaultWait)), "service": clean(n.Service, maxName), "account": clean(n.Account, maxName)})
+	v.Next = next.HTML(values{"wait": span(cmp.Or(n.Wait, defaultWait)), "service": clean.Text(n.Service, maxName), "account": clean.Text(n.Account, maxName)})
 	return "notice", v, nil
 }

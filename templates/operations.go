@@ -3,6 +3,8 @@ package templates
 import (
 	"html/template"
 	"time"
+
+	"cobrowse-bridge/templates/clean"
 )
 
 // Operations is the page for operators: what failed, and the state of the
@@ -103,25 +105,25 @@ func (o Operations) view() (string, any, error) {
 		More:  o.More,
 		All:   o.More,
 		Policy: PolicyState{
-			File: clean(o.Policy.File, maxID), Fault: clean(o.Policy.Fault, maxCause),
+			File: clean.Text(o.Policy.File, maxID), Fault: clean.Text(o.Policy.Fault, maxCause),
 		},
 		PolicyRead: momentOf(now, o.Policy.Since),
 	}
 	for _, f := range o.Failed {
-		f.ID = clean(f.ID, maxID)
-		f.Connector = clean(f.Connector, maxName)
-		what := clean(f.Kind, maxFact)
+		f.ID = clean.Text(f.ID, maxID)
+		f.Connector = clean.Text(f.Connector, maxName)
+		what := clean.Text(f.Kind, maxFact)
 		if text, ok := failedTexts[f.Kind]; ok {
-			what = text.plain(values{"about": clean(f.About, maxFact)})
+			what = text.Plain(values{"about": clean.Text(f.About, maxFact)})
 		}
-		f.Cause = clean(f.Cause, maxCause)
+		f.Cause = clean.Text(f.Cause, maxCause)
 		wait := ""
 		if d := f.Next.Sub(now); d > 0 {
 			wait = span(d)
 		}
 		v.All = v.All || !f.Waiting && !f.OnlyDismiss
 		v.Failed = append(v.Failed, failedView{
-			FailedJob: f, What: what, When: momentOf(now, f.At), Next: nextIn.plain(values{"wait": wait}), Attempted: attempts.of(f.Attempts),
+			FailedJob: f, What: what, When: momentOf(now, f.At), Next: nextIn.Plain(values{"wait": wait}), Attempted: attempts.Of(f.Attempts),
 		})
 	}
 	for _, h := range o.Connectors {
@@ -129,8 +131,8 @@ func (o Operations) view() (string, any, error) {
 		if !ok {
 			status = healthTexts[HealthIdle]
 		}
-		shown := healthView{Health: h, Status: status.html(values{"time": startOf(now, h.Since)})}
-		shown.Name = clean(h.Name, maxName)
+		shown := healthView{Health: h, Status: status.HTML(values{"time": startOf(now, h.Since)})}
+		shown.Name = clean.Text(h.Name, maxName)
 		switch h.State {
 		case HealthOK:
 			shown.Tone = "online"

@@ -302,7 +302,7 @@ func TestEveryNoticeHasATitleAMeaningAndANextStep(t *testing.T) {
 		if kind == KindNeutral {
 			continue
 		}
-		for _, s := range []string{w.title, w.means, w.next.plain(nil), w.icon, w.tone} {
+		for _, s := range []string{w.title, w.means, w.next.Plain(nil), w.icon, w.tone} {
 			if s == "" {
 				t.Errorf("%s has an empty text: %+v", kind, w)
 			}

@@ -152,6 +152,7 @@ func deskPages() map[string]Page {
 		}),
 		"erase-failed": erase(func(e *Erase) {
 			e.Receipt = receipt(EraseFailed, "Several customers at Upscope have this ID. Delete each by its short ID.")
+			e.Receipt.Retryable = true
 		}),
 		"connect":           Connect{Path: "/w/k3yk3yk3y", Agent: sam, Service: "Slack", Account: "@sam.okoro", Chat: chat, CanSignOut: true},
 		"connect-nameless":  Connect{Path: "/w/k3yk3yk3y", Agent: Agent{ID: "header:sam"}},

@@ -145,6 +145,7 @@ func sampleCards() map[string]Card {
 	for reason := range refusalTexts {
 		cards["card-refused-"+reason] = Card{State: StateRefused, Refusal: reason}
 	}
+	cards["card-ready-shared"] = Card{State: StateReady, Visitor: "Ann Silva", Owner: "Kim Larsen", Reason: ReasonCode}
 	cards["card-no-visitor-code"] = Card{State: StateNoVisitor, Asked: true, ByCode: true}
 	for _, why := range []Withheld{WithheldOwn, WithheldOthers} {
 		cards["card-no-visitor-withheld-"+string(why)] = Card{State: StateNoVisitor, Visitor: "Ann", Withheld: why}

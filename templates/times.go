@@ -13,13 +13,13 @@ func ago(now, t time.Time) string {
 	case d < time.Minute:
 		return agoNow
 	case d < time.Hour:
-		return agoMinutes.of(int(d / time.Minute))
+		return agoMinutes.Of(int(d / time.Minute))
 	case d < 24*time.Hour:
-		return agoHours.of(int(d / time.Hour))
+		return agoHours.Of(int(d / time.Hour))
 	case d < 31*24*time.Hour:
-		return agoDays.of(int(d / (24 * time.Hour)))
+		return agoDays.Of(int(d / (24 * time.Hour)))
 	}
-	return agoOnDay.plain(values{"day": t.UTC().Format("2 January 2006")})
+	return agoOnDay.Plain(values{"day": t.UTC().Format("2 January 2006")})
 }
 
 // A moment is a time as pages show it. The zero moment shows nothing.
@@ -45,14 +45,17 @@ func startOf(now, t time.Time) moment {
 	case d < time.Minute:
 		m.Ago = lessThanAMinute
 	case d < time.Hour:
-		m.Ago = forMinutes.of(int(d / time.Minute))
+		m.Ago = forMinutes.Of(int(d / time.Minute))
 	case d < 48*time.Hour:
-		m.Ago = forHours.of(int(d / time.Hour))
+		m.Ago = forHours.Of(int(d / time.Hour))
 	default:
-		m.Ago = forDays.of(int(d / (24 * time.Hour)))
+		m.Ago = forDays.Of(int(d / (24 * time.Hour)))
 	}
 	return m
 }
+
+// Plain is the moment in a message.
+func (m moment) Plain() string { return m.Ago }
 
 // HTML is the moment as an element that shows the exact time on hover.
 func (m moment) HTML() template.HTML {
@@ -64,9 +67,9 @@ func span(d time.Duration) string {
 	up := func(unit time.Duration) int { return int((d + unit - 1) / unit) }
 	switch {
 	case d <= 59*time.Second:
-		return forSeconds.of(up(time.Second))
+		return forSeconds.Of(up(time.Second))
 	case d <= 59*time.Minute:
-		return forMinutes.of(up(time.Minute))
+		return forMinutes.Of(up(time.Minute))
 	}
-	return forHours.of(up(time.Hour))
+	return forHours.Of(up(time.Hour))
 }

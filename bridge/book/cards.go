@@ -14,12 +14,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
-
-	"github.com/google/uuid"
 )
 
 // A Book reads and writes the cards in the store. The book is the set of all cards.
@@ -133,7 +135,7 @@ func (book *Book) Card(ctx context.Context, id string) (card.Card, error) {
 // Revise reads a card, calls change and commits the result with the audit entries that change
 // returns. If another request or job changed the card meanwhile, it starts again. Posts are
 // updated if people can see the change. A deleted card is no error: then c is the zero Card.
-func (book *Book) Revise(ctx context.Context, id string, change func(*card.Card) []store.Entry) (c card.Card, err error) {
+func (book *Book) Revise(ctx context.Context, id string, change func(*card.Card) []audit.Entry) (c card.Card, err error) {
 	err = Retry(func() (err error) {
 		c, err = book.Card(ctx, id)
 		if errors.Is(err, store.ErrNotFound) {
@@ -253,7 +255,7 @@ func (book *Book) UpdateShared(ctx context.Context, personal card.Card, update f
 	if personal.About.SharedCard == "" {
 		return nil
 	}
-	_, err := book.Revise(ctx, personal.About.SharedCard, func(shared *card.Card) []store.Entry {
+	_, err := book.Revise(ctx, personal.About.SharedCard, func(shared *card.Card) []audit.Entry {
 		update(shared)
 		return nil
 	})
@@ -302,7 +304,7 @@ func schedulePosts(c *card.Card, before card.Card, change *store.Change) {
 	for _, p := range append(change.Posts, store.Post{Place: c.Place()}) {
 		if p.Place.Address != "" && !queues[p.Place.Connector] {
 			queues[p.Place.Connector] = true
-			change.Jobs = append(change.Jobs, store.Job{Queue: p.Place.Connector, Kind: JobShow, Subject: c.ID})
+			change.Jobs = append(change.Jobs, jobs.Job{Queue: p.Place.Connector, Kind: JobShow, Subject: c.ID})
 		}
 	}
 }
@@ -326,16 +328,16 @@ func (book *Book) HasChatLink(c card.Card) bool {
 var RefreshWaits = []time.Duration{2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 30 * time.Minute}
 
 // NewIDEntry returns an audit entry if the card's visitor has another short id than oldID.
-func (book *Book) NewIDEntry(c card.Card, oldID string) []store.Entry {
+func (book *Book) NewIDEntry(c card.Card, oldID string) []audit.Entry {
 	if oldID == "" || c.Visitor == oldID {
 		return nil
 	}
-	return []store.Entry{book.Entry(c, "asked", "short id changed: by "+string(c.About.Reason))}
+	return []audit.Entry{book.Entry(c, "asked", "short id changed: by "+string(c.About.Reason))}
 }
 
 // RefreshJob returns the job that runs after RefreshWaits[step].
-func RefreshJob(c card.Card, step int) store.Job {
-	return store.Job{Queue: c.Connector, Kind: JobRefresh, Subject: c.ID, Step: step, At: time.Now().Add(RefreshWaits[step])}
+func RefreshJob(c card.Card, step int) jobs.Job {
+	return jobs.Job{Queue: c.Connector, Kind: JobRefresh, Subject: c.ID, Step: step, At: time.Now().Add(RefreshWaits[step])}
 }
 
 // CanNotifyAgent reports whether the bridge can later send the card's agent a message that the
@@ -345,8 +347,8 @@ func (book *Book) CanNotifyAgent(c card.Card) bool {
 }
 
 // Entry returns an audit entry about a card in the name of its agent.
-func (book *Book) Entry(c card.Card, action, detail string) store.Entry {
-	return store.Entry{
+func (book *Book) Entry(c card.Card, action, detail string) audit.Entry {
+	return audit.Entry{
 		At: time.Now(), Action: action, Agent: c.Agent, Visitor: c.Visitor,
 		Card: c.ID, Connector: c.Connector, Chat: c.Chat, Detail: detail,
 	}
@@ -354,11 +356,11 @@ func (book *Book) Entry(c card.Card, action, detail string) store.Entry {
 
 // Record writes an audit entry on which nothing depends. If it cannot be written, that is logged and
 // noted as a failure.
-func (book *Book) Record(ctx context.Context, e store.Entry) {
+func (book *Book) Record(ctx context.Context, e audit.Entry) {
 	e.At = time.Now()
-	if err := book.store.Commit(context.WithoutCancel(ctx), store.Change{Audit: []store.Entry{e}}); err != nil {
+	if err := book.store.Commit(context.WithoutCancel(ctx), store.Change{Audit: []audit.Entry{e}}); err != nil {
 		book.log.ErrorContext(ctx, "audit entry not written", "action", e.Action, "agent", e.Agent, "card", e.Card, "err", err)
-		book.store.NoteResult(context.WithoutCancel(ctx), store.Failure{Queue: BridgeQueue, Kind: WorkAudit}, err)
+		book.store.Jobs().NoteResult(context.WithoutCancel(ctx), jobs.Failure{Queue: BridgeQueue, Kind: WorkAudit}, err)
 	}
 }
 
@@ -394,14 +396,14 @@ const BridgeQueue = "bridge"
 
 // The kinds of work that is no job and can fail; see store.Note.
 const (
-	WorkSweep     = store.KindSweep       // look for chats whose deliveries were lost
-	WorkReconcile = "reconcile"           // compare open cards with their chats
-	WorkListen    = "listen"              // receive deliveries on a connection
-	WorkSessions  = "sessions"            // read Upscope's list of sessions
-	WorkWaits     = "waits"               // look for visitors for whom agents wait
-	WorkPurge     = "purge"               // delete expired data
-	WorkAudit     = "audit"               // write the audit log
-	WorkErasure   = store.KindErasureWait // wait until a person can be deleted at Upscope
+	WorkSweep     = jobs.KindSweep       // look for chats whose deliveries were lost
+	WorkReconcile = "reconcile"          // compare open cards with their chats
+	WorkListen    = "listen"             // receive deliveries on a connection
+	WorkSessions  = "sessions"           // read Upscope's list of sessions
+	WorkWaits     = "waits"              // look for visitors for whom agents wait
+	WorkPurge     = "purge"              // delete expired data
+	WorkAudit     = "audit"              // write the audit log
+	WorkErasure   = jobs.KindErasureWait // wait until a person can be deleted at Upscope
 )
 
 // WorkKinds are all kinds of work that is no job.

@@ -10,6 +10,7 @@ import (
 
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 )
@@ -23,7 +24,7 @@ const (
 
 // filterOf returns a request's filter in two forms: for the page and for the store. ok is false if a
 // date is invalid; the filter then lacks it.
-func filterOf(r *http.Request) (shown templates.AuditFilter, f store.AuditFilter, ok bool) {
+func filterOf(r *http.Request) (shown templates.AuditFilter, f audit.Filter, ok bool) {
 	shown = templates.AuditFilter{
 		Agent: r.Form.Get("agent"), Visitor: r.Form.Get("visitor"), Card: r.Form.Get("card"), Action: r.Form.Get("action"),
 		Since: r.Form.Get("since"), Until: r.Form.Get("until"),
@@ -39,7 +40,7 @@ func filterOf(r *http.Request) (shown templates.AuditFilter, f store.AuditFilter
 		}
 		return t
 	}
-	f = store.AuditFilter{
+	f = audit.Filter{
 		Agent: shown.Agent, Visitor: shown.Visitor, Card: shown.Card, Action: shown.Action,
 		Since: day(&shown.Since), Until: day(&shown.Until),
 	}
@@ -58,7 +59,7 @@ func (desk *Desk) showAudit(w http.ResponseWriter, r *http.Request, who signin.I
 // has the note.
 func (desk *Desk) renderAudit(w http.ResponseWriter, r *http.Request, who signin.Identity, status int, note templates.Note) error {
 	shown, f, ok := filterOf(r)
-	page := templates.Audit{SignedIn: desk.signedInAgent(who), Filter: shown, Actions: store.Actions, Now: time.Now()}
+	page := templates.Audit{SignedIn: desk.signedInAgent(who), Filter: shown, Actions: audit.Actions, Now: time.Now()}
 	if !ok {
 		page.Note = note
 	}
@@ -69,7 +70,7 @@ func (desk *Desk) renderAudit(w http.ResponseWriter, r *http.Request, who signin
 		page.Before = before
 	}
 	read := 0
-	for record, err := range desk.store.AuditBack(r.Context(), before) {
+	for record, err := range desk.store.AuditLog().Before(r.Context(), before) {
 		if err != nil {
 			return web.StoreFault(err)
 		}
@@ -98,8 +99,8 @@ func (desk *Desk) exportAudit(w http.ResponseWriter, r *http.Request, who signin
 	if !ok { // without the date, the file would have more than was asked for
 		return desk.renderAudit(w, r, who, http.StatusBadRequest, templates.NoteNotExported)
 	}
-	entry := store.Entry{At: time.Now(), Action: "audit exported", Agent: who.ID}
-	if err := desk.store.Commit(r.Context(), store.Change{Audit: []store.Entry{entry}}); err != nil {
+	entry := audit.Entry{At: time.Now(), Action: "audit exported", Agent: who.ID}
+	if err := desk.store.Commit(r.Context(), store.Change{Audit: []audit.Entry{entry}}); err != nil {
 		return web.StoreFault(err)
 	}
 	h := w.Header()
@@ -108,7 +109,7 @@ func (desk *Desk) exportAudit(w http.ResponseWriter, r *http.Request, who signin
 	out := http.NewResponseController(w)
 	lines := json.NewEncoder(w)
 	lines.SetEscapeHTML(false)
-	for record, err := range desk.store.Audit(r.Context(), 0) {
+	for record, err := range desk.store.AuditLog().After(r.Context(), 0) {
 		if err != nil {
 			desk.log.ErrorContext(r.Context(), "audit export not finished", "err", err)
 			panic(http.ErrAbortHandler) // so that the client sees that the file is incomplete

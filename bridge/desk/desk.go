@@ -12,17 +12,18 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gorilla/mux"
+
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/door"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/bridge/work"
 	"cobrowse-bridge/templates"
-
-	"github.com/gorilla/mux"
 )
 
 const (
@@ -324,8 +325,8 @@ func (desk *Desk) disconnectAccount(w http.ResponseWriter, r *http.Request, who 
 		return backTo(w, web.DeskPath, "")
 	}
 	if err == nil {
-		entry := store.Entry{At: time.Now(), Action: "disconnected", Agent: who.ID, Detail: account.ID}
-		err = desk.store.Commit(r.Context(), store.Change{Disconnect: &account, Audit: []store.Entry{entry}})
+		entry := audit.Entry{At: time.Now(), Action: "disconnected", Agent: who.ID, Detail: account.ID}
+		err = desk.store.Commit(r.Context(), store.Change{Disconnect: &account, Audit: []audit.Entry{entry}})
 	}
 	if err != nil {
 		return web.StoreFault(err)

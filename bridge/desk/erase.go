@@ -21,7 +21,7 @@ func (desk *Desk) erasePerson(w http.ResponseWriter, r *http.Request, who signin
 		}
 		if err == nil {
 			page.Receipt = &templates.EraseReceipt{
-				ID: receipt.ID, State: receipt.State, Removed: eraseCounts(receipt.Removed), Visitors: receipt.Removed.Visitors, Note: receipt.Note,
+				ID: receipt.ID, State: receipt.State, Removed: eraseCounts(receipt.Removed), Visitors: receipt.Removed.Visitors, Note: receipt.Note, Retryable: receipt.Retryable(),
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 )
@@ -51,7 +52,7 @@ func (desk *Desk) lookUpCode(w http.ResponseWriter, r *http.Request, who signin.
 		return backTo(w, web.DeskPath, templates.NoteDown)
 	}
 	c.Apply(m)
-	change := store.Change{Audit: []store.Entry{desk.book.Entry(c, "asked", m.Steps)}}
+	change := store.Change{Audit: []audit.Entry{desk.book.Entry(c, "asked", m.Steps)}}
 	if len(m.Visitors) == 0 {
 		if err := desk.store.Commit(ctx, change); err != nil {
 			return web.StoreFault(err)

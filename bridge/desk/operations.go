@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/book"
+	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 )
@@ -25,7 +27,7 @@ const (
 // showOperations shows what failed, and the state of connectors and policy.
 func (desk *Desk) showOperations(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
 	page := templates.Operations{SignedIn: desk.signedInAgent(who), Note: templates.Note(r.Form.Get("note")), Now: time.Now()}
-	for f, err := range desk.store.Failures(r.Context()) {
+	for f, err := range desk.store.Jobs().Failures(r.Context()) {
 		if err != nil {
 			return web.StoreFault(err)
 		}
@@ -33,8 +35,12 @@ func (desk *Desk) showOperations(w http.ResponseWriter, r *http.Request, who sig
 			page.More = true
 			break
 		}
+		about, err := desk.aboutFailure(r.Context(), f)
+		if err != nil {
+			return web.StoreFault(err)
+		}
 		page.Failed = append(page.Failed, templates.FailedJob{
-			ID: f.ID(), Kind: f.Kind, About: desk.aboutFailure(r.Context(), f), Connector: book.ConnectorOf(f.Queue), At: f.Last,
+			ID: f.ID(), Kind: f.Kind, About: about, Connector: book.ConnectorOf(f.Queue), At: f.Last,
 			Attempts: f.Attempts, Cause: f.Cause, Waiting: !f.Next.IsZero(), Next: f.Next, OnlyDismiss: !f.CanRetry(),
 		})
 	}
@@ -59,16 +65,20 @@ func (desk *Desk) showOperations(w http.ResponseWriter, r *http.Request, who sig
 }
 
 // aboutFailure returns whom or what a failure is about: the agent of a card, or else the time of a
-// delivery.
-func (desk *Desk) aboutFailure(ctx context.Context, f store.Failure) string {
+// delivery. It is empty for a card that was erased or cannot be read.
+func (desk *Desk) aboutFailure(ctx context.Context, f jobs.Failure) (string, error) {
 	switch f.Kind {
 	case book.JobShow, book.JobRefresh, book.JobTell:
-		c, _ := desk.book.Card(ctx, f.Subject) // it may be erased
-		return c.About.Agent.Name
+		row, err := desk.store.Card(ctx, f.Subject)
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrSealed) {
+			return "", nil
+		}
+		c, _ := card.Open(row)
+		return c.About.Agent.Name, err
 	case book.JobAnswer, book.JobForward:
-		return store.DeliveryTime(f.Subject).UTC().Format("2 January 15:04 UTC")
+		return store.DeliveryTime(f.Subject).UTC().Format("2 January 15:04 UTC"), nil
 	}
-	return f.Subject
+	return f.Subject, nil
 }
 
 // retryOrDismiss makes failed work run again now, or removes it from the list.

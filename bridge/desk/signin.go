@@ -9,7 +9,7 @@ import (
 
 	"cobrowse-bridge/bridge/door"
 	"cobrowse-bridge/bridge/signin"
-	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 )
@@ -41,7 +41,7 @@ func (desk *Desk) signedIn(w http.ResponseWriter, r *http.Request) error {
 		}
 		return web.WithNotice(err, notice)
 	}
-	desk.book.Record(r.Context(), store.Entry{Action: "signed in", Agent: who.ID})
+	desk.book.Record(r.Context(), audit.Entry{Action: "signed in", Agent: who.ID})
 	next = strings.TrimSuffix(next, "?") // a path that ends in web.SamePage ("?")
 	if !strings.Contains(next, "?") && (strings.HasPrefix(next, web.DoorPath) || strings.HasPrefix(next, web.CardPath)) {
 		next += web.SignedInPage // a redirect from a sign-in must not lead straight to the screen
@@ -87,7 +87,7 @@ func (desk *Desk) signOut(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if who, err := desk.web.OIDC.Who(r); err == nil {
-		desk.book.Record(r.Context(), store.Entry{Action: "signed out", Agent: who.ID})
+		desk.book.Record(r.Context(), audit.Entry{Action: "signed out", Agent: who.ID})
 	}
 	if err := desk.web.OIDC.End(w, r); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 )
@@ -90,7 +91,7 @@ func (door *Door) connect(ctx context.Context, c *CardRequest, proof string) err
 	}
 	entry := door.auditEntry(*c, "connected", c.Agent+" "+proof)
 	entry.Visitor, entry.Chat = "", "" // the entry is about the agent only
-	if err := door.store.Commit(ctx, store.Change{Connect: &account, Audit: []store.Entry{entry}}); err != nil {
+	if err := door.store.Commit(ctx, store.Change{Connect: &account, Audit: []audit.Entry{entry}}); err != nil {
 		return err
 	}
 	c.Holder.Agent = c.Who.ID

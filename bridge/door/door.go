@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gorilla/mux"
+
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
@@ -19,12 +21,12 @@ import (
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/limit"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/bridge/work"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
-
-	"github.com/gorilla/mux"
 )
 
 // A Door answers requests for the addresses of cards and decides which agents may use them.
@@ -288,7 +290,7 @@ func (door *Door) cardByAddress(r *http.Request, who signin.Identity) (CardReque
 	unknown := func() error {
 		tries := web.ByAddress(door.budgets.UnknownDoors, door.web.Address(r))
 		if who.ID != "" { // colleagues may have the same address
-			tries = []store.Spending{{Limit: door.budgets.UnknownDoors, Subject: who.ID}}
+			tries = []limit.Spending{{Limit: door.budgets.UnknownDoors, Subject: who.ID}}
 		}
 		err := door.limits.Spend(r.Context(), tries...)
 		if err == nil {
@@ -417,7 +419,7 @@ func (door *Door) renewOnce(w http.ResponseWriter, r *http.Request, who signin.I
 	}
 	before := c.Card
 	c.Generation++
-	change := store.Change{Audit: []store.Entry{door.auditEntry(c, "renewed", "")}}
+	change := store.Change{Audit: []audit.Entry{door.auditEntry(c, "renewed", "")}}
 	door.book.ScheduleEffects(&c.Card, before, &change)
 	if err := door.book.CommitForRequest(r.Context(), &c.Card, change); err != nil {
 		door.renewals.Forget(c.ID) // nothing was sent

@@ -13,6 +13,8 @@ import (
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/limit"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
@@ -115,13 +117,13 @@ func (door *Door) obtainLink(ctx context.Context, c *CardRequest, p press, profi
 	v, note, err := door.checkBeforePress(ctx, *c, p)
 	if err != nil {
 		door.Refused(ctx, *c, err)
-		return "", err
+		return "", door.countFault(err)
 	}
 	if err := door.checkVisitor(*c, p, v); err != nil {
 		return "", err
 	}
 	if time.Now().Before(time.UnixMicro(door.overPlanUntil.Load())) {
-		return "", web.WithNotice(upscope.ErrOverPlan, c.overPlanNotice(v, door.hosts))
+		return "", door.countFault(web.WithNotice(upscope.ErrOverPlan, c.overPlanNotice(v, door.hosts)))
 	}
 	before := c.Card
 	c.markPressed(p, v)
@@ -134,6 +136,15 @@ func (door *Door) obtainLink(ctx context.Context, c *CardRequest, p press, profi
 	door.markShared(ctx, *c)
 	door.metrics.Watch(web.WatchOpened)
 	return location, nil
+}
+
+// countFault counts a press that failed before it was stored, if a service or the bridge is the cause.
+// It returns err.
+func (door *Door) countFault(err error) error {
+	if web.IsFault(err) {
+		door.metrics.Watch(web.WatchFailed)
+	}
+	return err
 }
 
 // checkLimits returns ErrThrottled if the agent has used up the limit of watch links or of look-ups.
@@ -235,7 +246,7 @@ func (door *Door) storePress(ctx context.Context, c *CardRequest, before card.Ca
 	}
 	change := store.Change{
 		Spend: door.watchSpending(*c),
-		Audit: []store.Entry{door.auditEntry(*c, "watching", "by "+card.JoinNonEmpty(", ", string(c.About.Reason), note, c.OwnerNote(c.actor()), p.provenance()))},
+		Audit: []audit.Entry{door.auditEntry(*c, "watching", "by "+card.JoinNonEmpty(", ", string(c.About.Reason), note, c.OwnerNote(c.actor()), p.provenance()))},
 	}
 	if !door.web.SignsIn() {
 		change.Claim = c.claim(p.browser)
@@ -248,13 +259,13 @@ func (door *Door) storePress(ctx context.Context, c *CardRequest, before card.Ca
 		return err
 	}
 	// Store the jobs outside this transaction: the agent waits for it, and posts can be updated later.
-	jobs := change.Jobs
+	later := change.Jobs
 	change.Card, change.Jobs = row, nil
 	if err := door.commitPress(ctx, change); err != nil {
 		return err
 	}
 	c.Version = row.Version
-	door.work.WorkSoon(ctx, jobs)
+	door.work.WorkSoon(ctx, later)
 	return nil
 }
 
@@ -272,8 +283,8 @@ func (door *Door) commitPress(ctx context.Context, change store.Change) error {
 }
 
 // watchSpending returns the limits against which a watch link counts.
-func (door *Door) watchSpending(c CardRequest) []store.Spending {
-	return []store.Spending{{Limit: door.budgets.Watches, Subject: c.actor()}}
+func (door *Door) watchSpending(c CardRequest) []limit.Spending {
+	return []limit.Spending{{Limit: door.budgets.Watches, Subject: c.actor()}}
 }
 
 // undoPress undoes what storePress changed in the card, since Upscope gave no watch link, and writes an
@@ -282,7 +293,7 @@ func (door *Door) undoPress(ctx context.Context, c *CardRequest, before card.Car
 	door.metrics.Watch(web.WatchFailed)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
-	after, err := door.book.Revise(ctx, c.ID, func(now *card.Card) []store.Entry {
+	after, err := door.book.Revise(ctx, c.ID, func(now *card.Card) []audit.Entry {
 		switch {
 		case !now.About.Pressed.Equal(c.About.Pressed): // an agent pressed again
 		case len(now.VisitorsInSession()) > 0: // the link was made after all, and used
@@ -296,7 +307,7 @@ func (door *Door) undoPress(ctx context.Context, c *CardRequest, before card.Car
 				now.UpdatePresence(v)
 			}
 		}
-		return []store.Entry{door.auditEntry(*c, "not opened", cause.Error())}
+		return []audit.Entry{door.auditEntry(*c, "not opened", cause.Error())}
 	})
 	if err != nil {
 		// The audit log keeps the entry "watching". Card.Expire resets the card after UnusedLinkLife.

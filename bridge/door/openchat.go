@@ -9,6 +9,8 @@ import (
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/limit"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 )
@@ -79,8 +81,8 @@ func (door *Door) mayOpenChat(ctx context.Context, c CardRequest, conversation c
 // counts against the limit and, where agents do not sign in, remembers the browser for the agent.
 func (door *Door) recordChatOpening(ctx context.Context, c CardRequest, conversation card.Card, browser string) error {
 	change := store.Change{
-		Spend: []store.Spending{{Limit: door.budgets.ChatOpenings, Subject: c.actor()}},
-		Audit: []store.Entry{door.auditEntry(c, "entering chat", conversation.Chat)},
+		Spend: []limit.Spending{{Limit: door.budgets.ChatOpenings, Subject: c.actor()}},
+		Audit: []audit.Entry{door.auditEntry(c, "entering chat", conversation.Chat)},
 	}
 	if err := door.limits.CheckCached(change.Spend); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
@@ -77,13 +78,13 @@ func (door *Door) refreshMatches(ctx context.Context, c CardRequest, m card.Matc
 	if unchanged(&candidate) {
 		return c, nil
 	}
-	after, err := door.book.Revise(ctx, c.ID, func(now *card.Card) []store.Entry {
+	after, err := door.book.Revise(ctx, c.ID, func(now *card.Card) []audit.Entry {
 		if !unchanged(now) {
 			return nil // another request has searched meanwhile
 		}
 		now.Apply(m)
 		now.About.NotYetShown = now.Visitor != ""
-		return []store.Entry{door.book.Entry(*now, "asked", m.Steps)}
+		return []audit.Entry{door.book.Entry(*now, "asked", m.Steps)}
 	})
 	if err != nil {
 		return c, web.StoreFault(err)
@@ -190,7 +191,7 @@ func (door *Door) lookAgain(ctx context.Context, c *CardRequest) error {
 	if visitorReplaced(before, c.Card) {
 		c.About.NotYetShown = true
 	}
-	change := store.Change{Audit: []store.Entry{door.auditEntry(*c, "asked", m.Steps)}}
+	change := store.Change{Audit: []audit.Entry{door.auditEntry(*c, "asked", m.Steps)}}
 	door.book.ScheduleEffects(&c.Card, before, &change)
 	return door.book.CommitForRequest(ctx, &c.Card, change)
 }
@@ -228,7 +229,7 @@ func (door *Door) lookUpTyped(w http.ResponseWriter, r *http.Request, c CardRequ
 		before := c.Card
 		c.About.Code = c.CodeHash(code)
 		c.Apply(m)
-		change := store.Change{Audit: []store.Entry{door.auditEntry(c, "asked", m.Steps)}}
+		change := store.Change{Audit: []audit.Entry{door.auditEntry(c, "asked", m.Steps)}}
 		door.book.ScheduleEffects(&c.Card, before, &change)
 		if err := door.book.CommitForRequest(ctx, &c.Card, change); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 )
@@ -56,7 +57,7 @@ func (c *CardRequest) ChatLink() templates.Link {
 }
 
 // auditEntry returns an audit entry about the card in the name of the agent who acts.
-func (door *Door) auditEntry(c CardRequest, action, detail string) store.Entry {
+func (door *Door) auditEntry(c CardRequest, action, detail string) audit.Entry {
 	e := door.book.Entry(c.Card, action, detail)
 	e.Agent = c.actor()
 	return e

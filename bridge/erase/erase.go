@@ -10,6 +10,7 @@ import (
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 // An Eraser erases people from the store. It needs no running bridge.
@@ -50,22 +51,22 @@ func (e *Eraser) Erase(ctx context.Context, p card.Person, agent string, atUpsco
 		return r, err
 	}
 	want := erasure{Person: p}
-	var jobs []store.Job
+	var more []jobs.Job
 	r.State = store.ErasureDone
 	if atUpscope {
 		r.State, r.Note = store.ErasurePending, "Upscope was not asked yet."
-		jobs = append(jobs, store.Job{Queue: book.EraseQueue, Kind: book.JobErase, Subject: r.ID})
+		more = append(more, jobs.Job{Queue: book.EraseQueue, Kind: book.JobErase, Subject: r.ID})
 		if r.Subject, err = json.Marshal(want); err != nil {
 			return r, err
 		}
 	}
-	err = e.remove(ctx, want, &r, agent, jobs...)
+	err = e.remove(ctx, want, &r, agent, more...)
 	return r, err
 }
 
 // remove erases what the store has about a person, until a search finds nothing. The first pass also
-// stores r and jobs. Each pass adds an audit entry of agent.
-func (e *Eraser) remove(ctx context.Context, want erasure, r *store.Receipt, agent string, jobs ...store.Job) error {
+// stores r and more jobs. Each pass adds an audit entry of agent.
+func (e *Eraser) remove(ctx context.Context, want erasure, r *store.Receipt, agent string, more ...jobs.Job) error {
 	for pass := range maxPasses {
 		found, err := e.find(ctx, want)
 		if err != nil {
@@ -78,10 +79,10 @@ func (e *Eraser) remove(ctx context.Context, want erasure, r *store.Receipt, age
 		if found.Empty() && agent == bridgeAgent {
 			auditAgent = "" // write no entry: the agent's request was recorded when it was made
 		}
-		if err := e.store.Erase(ctx, found, r, auditAgent, jobs...); err != nil {
+		if err := e.store.Erase(ctx, found, r, auditAgent, more...); err != nil {
 			return err
 		}
-		jobs = nil
+		more = nil
 	}
 	return e.store.RemoveDeletedData(ctx)
 }

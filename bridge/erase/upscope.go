@@ -13,6 +13,7 @@ import (
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/upscope"
 )
 
@@ -44,7 +45,7 @@ func eraseWait(step int) time.Duration {
 
 // Erase runs the job of an erasure request: it deletes the person at Upscope and erases them from
 // the store. If that fails or a visitor is online, it stores another job, until maxEraseWait ends.
-func (a *UpscopeEraser) Erase(ctx context.Context, j store.Job) error {
+func (a *UpscopeEraser) Erase(ctx context.Context, j jobs.Job) error {
 	r, err := a.store.Receipt(ctx, j.Subject)
 	if err != nil || r.Subject == nil { // a finished request has no subject
 		return err
@@ -90,7 +91,7 @@ func (a *UpscopeEraser) finish(ctx context.Context, want erasure, r store.Receip
 	}
 	r.State, r.Note, r.Subject = store.ErasureDone, "", nil
 	a.log.InfoContext(ctx, "person erased at Upscope", "receipt", r.ID, "customers", r.Removed.Visitors)
-	a.store.NoteResult(ctx, waitOf(r), nil)
+	a.store.Jobs().NoteResult(ctx, waitOf(r), nil)
 	return a.store.SaveReceipt(ctx, &r)
 }
 
@@ -104,13 +105,13 @@ func (a *UpscopeEraser) giveUp(ctx context.Context, want erasure, r store.Receip
 		return err
 	}
 	r.State = store.ErasureFailed
-	r.Note = cause + " The last attempt was after 30 days. Retry it on the operations page, or with `bridge deliveries retry " + r.ID + "`."
+	r.Note = cause + " The last attempt was after 30 days."
 	a.log.ErrorContext(ctx, "person not erased at Upscope", "receipt", r.ID, "customers", r.Removed.Visitors, "note", r.Note)
 	if err := a.store.SaveReceipt(ctx, &r); err != nil {
 		return err
 	}
-	a.store.NoteResult(ctx, waitOf(r), nil) // the failure of this job takes its place
-	return store.Cancel(errors.New(cause))
+	a.store.Jobs().NoteResult(ctx, waitOf(r), nil) // the failure of this job takes its place
+	return jobs.Cancel(errors.New(cause))
 }
 
 // reschedule erases the person from the store, and stores the job of the next attempt.
@@ -122,15 +123,15 @@ func (a *UpscopeEraser) reschedule(ctx context.Context, want erasure, r store.Re
 	a.log.InfoContext(ctx, "person not erased at Upscope yet", "receipt", r.ID, "customers", r.Removed.Visitors, "note", note)
 	waiting := waitOf(r)
 	waiting.Next = time.Now().Add(eraseWait(step))
-	a.store.NoteResult(ctx, waiting, errors.New(note))
-	return a.local.remove(ctx, want, &r, bridgeAgent, store.Job{
+	a.store.Jobs().NoteResult(ctx, waiting, errors.New(note))
+	return a.local.remove(ctx, want, &r, bridgeAgent, jobs.Job{
 		Queue: book.EraseQueue, Kind: book.JobErase, Subject: r.ID, Step: step + 1, At: waiting.Next,
 	})
 }
 
 // waitOf returns the failure that is listed while an erasure waits for its next attempt.
-func waitOf(r store.Receipt) store.Failure {
-	return store.Failure{Queue: book.EraseQueue, Kind: book.WorkErasure, Subject: r.ID}
+func waitOf(r store.Receipt) jobs.Failure {
+	return jobs.Failure{Queue: book.EraseQueue, Kind: book.WorkErasure, Subject: r.ID}
 }
 
 // maxSearches limits how often a search is repeated. One answer has at most upscope.MaxResults

@@ -21,6 +21,7 @@ import (
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 
 	"github.com/gorilla/mux"
@@ -79,8 +80,8 @@ func (hook *Hook) Run(ctx context.Context) {
 
 // listen keeps a connector listening. Its errors do not affect other connectors.
 func (hook *Hook) listen(ctx context.Context, c chat.Connector) {
-	failure := func() store.Failure {
-		return store.Failure{Queue: c.Name, Kind: book.WorkListen, Next: time.Now().Add(listeningEvery)}
+	failure := func() jobs.Failure {
+		return jobs.Failure{Queue: c.Name, Kind: book.WorkListen, Next: time.Now().Add(listeningEvery)}
 	}
 	for ctx.Err() == nil {
 		running, stop := context.WithCancel(ctx)
@@ -96,7 +97,7 @@ func (hook *Hook) listen(ctx context.Context, c chat.Connector) {
 				if c.Listening != nil {
 					err = c.Listening()
 				}
-				hook.store.NoteResult(running, failure(), err)
+				hook.store.Jobs().NoteResult(running, failure(), err)
 			}
 		})
 		err := c.Listen(ctx, func(ctx context.Context, d chat.Delivery) error {
@@ -109,7 +110,7 @@ func (hook *Hook) listen(ctx context.Context, c chat.Connector) {
 		watching.Wait()
 		if ctx.Err() == nil {
 			hook.log.ErrorContext(ctx, "connector stopped listening", "connector", c.Name, "wait", relistenAfter, "err", err)
-			hook.store.NoteResult(ctx, failure(), cmp.Or(err, errStopped))
+			hook.store.Jobs().NoteResult(ctx, failure(), cmp.Or(err, errStopped))
 		}
 		select {
 		case <-time.After(relistenAfter):
@@ -207,7 +208,7 @@ func (hook *Hook) storeReceipt(ctx context.Context, connector string, receipt ch
 		sum := sha256.Sum256(receipt.Forward)
 		key := forwardKey + hex.EncodeToString(sum[:])
 		group.Go(func() error {
-			_, err := hook.storeDelivery(ctx, connector, chat.Delivery{Key: key, Body: receipt.Forward}, "", store.Job{Queue: connector + book.ForwardQueueSuffix, Kind: book.JobForward})
+			_, err := hook.storeDelivery(ctx, connector, chat.Delivery{Key: key, Body: receipt.Forward}, "", jobs.Job{Queue: connector + book.ForwardQueueSuffix, Kind: book.JobForward})
 			return err
 		})
 	}
@@ -219,7 +220,7 @@ func (hook *Hook) storeCounted(ctx context.Context, connector string, d chat.Del
 	d.Key = storedKey(d.Key)
 	// A chat with such an id gets no card either: the worker refuses what Read returns for it.
 	d.Changes = slices.DeleteFunc(slices.Clone(d.Changes), func(c chat.ChatChange) bool { return chat.CheckChatID(c.Chat) != nil })
-	fresh, err := hook.storeDelivery(ctx, connector, d, sweepKey, store.Job{Queue: connector, Kind: book.JobAnswer})
+	fresh, err := hook.storeDelivery(ctx, connector, d, sweepKey, jobs.Job{Queue: connector, Kind: book.JobAnswer})
 	if err != nil {
 		return err
 	}
@@ -233,7 +234,7 @@ func (hook *Hook) storeCounted(ctx context.Context, connector string, d chat.Del
 
 // storeDelivery stores a delivery with its job in one transaction. If a delivery with the same key
 // is stored already, it stores nothing and fresh is false. sweepKey is Receipt.SweepKey.
-func (hook *Hook) storeDelivery(ctx context.Context, connector string, d chat.Delivery, sweepKey string, j store.Job) (fresh bool, err error) {
+func (hook *Hook) storeDelivery(ctx context.Context, connector string, d chat.Delivery, sweepKey string, j jobs.Job) (fresh bool, err error) {
 	if d.Received.IsZero() {
 		d.Received = time.Now()
 	}

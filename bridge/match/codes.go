@@ -8,6 +8,7 @@ import (
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/limit"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 )
@@ -28,16 +29,16 @@ import (
 
 // A codeBudget has the limits against which a wrong lookup code counts.
 type codeBudget struct {
-	own    []store.Spending
-	totals []store.Spending
+	own    []limit.Spending
+	totals []limit.Spending
 	// slow replaces totals while one of them is used up. If it is nil, the code is refused then.
-	slow []store.Spending
+	slow []limit.Spending
 }
 
 func (matcher *Matcher) chatBudget(c card.Card) codeBudget {
 	return codeBudget{
-		own:    []store.Spending{{Limit: matcher.budgets.ChatCodes, Subject: c.Connector + "\x00" + c.Chat}},
-		totals: []store.Spending{{Limit: matcher.budgets.AllChatCodes}},
+		own:    []limit.Spending{{Limit: matcher.budgets.ChatCodes, Subject: c.Connector + "\x00" + c.Chat}},
+		totals: []limit.Spending{{Limit: matcher.budgets.AllChatCodes}},
 	}
 }
 
@@ -48,14 +49,14 @@ func (matcher *Matcher) agentBudget(ctx context.Context, agent, from string) cod
 		agent = account.Agent
 	}
 	return codeBudget{
-		own:    []store.Spending{{Limit: matcher.budgets.AgentCodes, Subject: agent}},
-		totals: append(web.ByAddress(matcher.budgets.AddressCodes, from), store.Spending{Limit: matcher.budgets.AllAgentCodes}),
-		slow:   []store.Spending{{Limit: matcher.budgets.SlowCodes, Subject: agent}},
+		own:    []limit.Spending{{Limit: matcher.budgets.AgentCodes, Subject: agent}},
+		totals: append(web.ByAddress(matcher.budgets.AddressCodes, from), limit.Spending{Limit: matcher.budgets.AllAgentCodes}),
+		slow:   []limit.Spending{{Limit: matcher.budgets.SlowCodes, Subject: agent}},
 	}
 }
 
 // use calls spend with the limits that count now, and returns them with its error.
-func (b codeBudget) use(spend func(...store.Spending) error) ([]store.Spending, error) {
+func (b codeBudget) use(spend func(...limit.Spending) error) ([]limit.Spending, error) {
 	acts := slices.Concat(b.own, b.totals)
 	err := spend(acts...)
 	if b.slow != nil && b.exhaustedTotal(err) {
@@ -67,7 +68,7 @@ func (b codeBudget) use(spend func(...store.Spending) error) ([]store.Spending, 
 
 // exhaustedTotal reports whether err says that a total is used up.
 func (b codeBudget) exhaustedTotal(err error) bool {
-	spent, ok := errors.AsType[*store.SpentError](err)
+	spent, ok := errors.AsType[*limit.SpentError](err)
 	return ok && slices.Contains(b.totals, spent.Act)
 }
 
@@ -105,7 +106,7 @@ func (matcher *Matcher) TryCode(ctx context.Context, agent, from string, clues c
 
 // tryCode counts the code as wrong before the search, so that requests at the same time cannot get around the limit.
 func (matcher *Matcher) tryCode(ctx context.Context, budget codeBudget, clues chat.Clues) (card.Match, error) {
-	spent, err := budget.use(func(acts ...store.Spending) error { return matcher.limits.Spend(ctx, acts...) })
+	spent, err := budget.use(func(acts ...limit.Spending) error { return matcher.limits.Spend(ctx, acts...) })
 	if err != nil {
 		return card.Match{}, err
 	}
@@ -121,13 +122,13 @@ func (matcher *Matcher) tryCode(ctx context.Context, budget codeBudget, clues ch
 // CheckAgent returns web.ErrThrottled if TryCode would refuse a code of an agent, and counts nothing. agent is the id
 // of one of the agent's accounts, or of the agent. from is the IP address of the request; "" if it is not known.
 func (matcher *Matcher) CheckAgent(ctx context.Context, agent, from string) error {
-	_, err := matcher.agentBudget(ctx, agent, from).use(func(acts ...store.Spending) error { return matcher.limits.Check(ctx, acts...) })
+	_, err := matcher.agentBudget(ctx, agent, from).use(func(acts ...limit.Spending) error { return matcher.limits.Check(ctx, acts...) })
 	return err
 }
 
 // Withheld says for texts which limit an ErrThrottled of TryCode or CheckAgent is about.
 func (matcher *Matcher) Withheld(err error) templates.Withheld {
-	spent, ok := errors.AsType[*store.SpentError](err)
+	spent, ok := errors.AsType[*limit.SpentError](err)
 	if ok && (spent.Act.Limit == matcher.budgets.AllChatCodes || spent.Act.Limit == matcher.budgets.SlowCodes) {
 		return templates.WithheldOthers
 	}

@@ -32,12 +32,29 @@ func CanonicalHost(scheme, host string) string {
 }
 
 // ASCII returns a host name in the form that DNS and browsers use: brücke.example is
-// xn--brcke-lva.example. It returns a host that is already ASCII unchanged.
+// xn--brcke-lva.example. It returns a host that is already ASCII unchanged. The host may have a port.
 func ASCII(host string) (string, error) {
 	if !strings.ContainsFunc(host, func(c rune) bool { return c > unicode.MaxASCII }) {
 		return host, nil
 	}
-	return idna.Lookup.ToASCII(host)
+	name, port, hasPort := strings.Cut(host, ":")
+	ascii, err := idna.Lookup.ToASCII(name)
+	if hasPort {
+		ascii += ":" + port
+	}
+	return ascii, err
+}
+
+// ASCIIList is ASCII for each host of a list that is separated by commas. A host that is not valid stays
+// as it is.
+func ASCIIList(hosts string) string {
+	all := strings.Split(hosts, ",")
+	for i, host := range all {
+		if ascii, err := ASCII(strings.TrimSpace(host)); err == nil {
+			all[i] = ascii
+		}
+	}
+	return strings.Join(all, ",")
 }
 
 // Within reports whether an address is in one of the networks. An IPv4-mapped IPv6 address (::ffff:192.0.2.1)

@@ -48,6 +48,15 @@ func TestUpscopeAcceptsPlainHTTPForTheSameHosts(t *testing.T) {
 	}
 }
 
+func TestInternationalHostsAreWrittenInASCII(t *testing.T) {
+	t.Parallel()
+	const list = " Brücke.example,app.example:8443,xn--brcke-lva.example, brücke.example:8443, ü_b.example,"
+	want := "xn--brcke-lva.example,app.example:8443,xn--brcke-lva.example,xn--brcke-lva.example:8443, ü_b.example,"
+	if got := netaddr.ASCIIList(list); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestCanonicalHosts(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ scheme, host, want string }{

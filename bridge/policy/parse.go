@@ -27,7 +27,7 @@ func Parse(name string, data []byte, services ...string) (*Policy, error) {
 	var policy Policy
 	switch top := r.document(data); {
 	case top != nil:
-		policy.rules = r.file(top)
+		policy = r.file(top)
 	case len(r.Faults) == 0:
 		r.Add(1, "the file is empty; write rules, or set no policy file")
 	}
@@ -53,10 +53,10 @@ func (r *reader) document(data []byte) *yaml.Node {
 }
 
 // file reads the whole file.
-func (r *reader) file(top *yaml.Node) []rule {
+func (r *reader) file(top *yaml.Node) (read Policy) {
 	keys := r.Mapping(top, "the file", "profiles", "rules")
 	if keys == nil {
-		return nil
+		return read
 	}
 	profiles := map[string]Profile{}
 	if n := keys["profiles"]; n != nil {
@@ -70,9 +70,8 @@ func (r *reader) file(top *yaml.Node) []rule {
 	n := keys["rules"]
 	if n == nil {
 		r.AddAt(top, "there are no rules, so nobody could do anything; write rules, or set no policy file")
-		return nil
+		return read
 	}
-	var rules []rule
 	lineOf := map[string]int{} // the line of each rule, by its name
 	for i, entry := range r.NonEmptyList(n, "rules", "rules is empty, so nobody could do anything; add to it, or set no policy file") {
 		faults := len(r.Faults)
@@ -85,13 +84,27 @@ func (r *reader) file(top *yaml.Node) []rule {
 		if len(r.Faults) > faults {
 			continue // skip the check below: the rule's conditions were not read completely
 		}
-		covering := slices.IndexFunc(rules, func(before rule) bool { return before.covers(next) })
+		covering := slices.IndexFunc(read.rules, func(before rule) bool { return before.covers(next) })
 		if covering >= 0 {
-			r.AddAt(entry, "the rule never applies, because the rule in line %d always matches first; move it above that rule, or remove it", rules[covering].line)
+			r.AddAt(entry, "the rule never applies, because the rule in line %d always matches first; move it above that rule, or remove it", read.rules[covering].line)
 		}
-		rules = append(rules, next)
+		read.rules = append(read.rules, next)
 	}
-	return rules
+	if p := keys["profiles"]; p != nil {
+		read.unused = unusedProfiles(p, read.rules)
+	}
+	return read
+}
+
+// unusedProfiles returns a sentence for each profile that no rule uses.
+func unusedProfiles(profiles *yaml.Node, rules []rule) (all []string) {
+	for i := 0; i+1 < len(profiles.Content); i += 2 {
+		key := profiles.Content[i]
+		if !slices.ContainsFunc(rules, func(r rule) bool { return r.profile.Name == key.Value }) {
+			all = append(all, fmt.Sprintf("The profile %q in line %d is used by no rule.", key.Value, key.Line))
+		}
+	}
+	return all
 }
 
 // plainName matches names that are safe in logs. They have no space, so none equals a default

@@ -77,11 +77,14 @@ const (
 )
 
 // A Policy is a list of rules. It never changes, so it is safe for concurrent use.
-type Policy struct{ rules []rule }
+type Policy struct {
+	rules  []rule
+	unused []string // a sentence for each profile that no rule uses
+}
 
 // Default is the policy of a bridge without a policy file: every agent may watch, stop and look up, and nothing
 // else. Sessions use Upscope's settings.
-var Default = &Policy{[]rule{{
+var Default = &Policy{rules: []rule{{
 	name: "built-in", title: "The built-in rule",
 	may: []Act{Watch, Stop, LookUp},
 }}}
@@ -124,10 +127,10 @@ func (p *Policy) AllowsEveryone() bool {
 	})
 }
 
-// WithoutEffect returns a sentence for each part of the rules that has no effect in a bridge with
-// these connectors. signsIn says that agents sign in: otherwise only the ids of agents are known.
+// WithoutEffect returns a sentence for each part of the file that has no effect in a bridge with
+// these connectors, such as a profile that no rule uses. signsIn says that agents sign in: otherwise only the ids of agents are known.
 func (p *Policy) WithoutEffect(connectors []string, signsIn bool) []string {
-	var all []string
+	all := slices.Clone(p.unused)
 	for _, r := range p.rules {
 		for _, c := range r.conditions {
 			if !signsIn && c.fromSignIn {

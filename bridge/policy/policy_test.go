@@ -421,6 +421,15 @@ func TestAPolicyMayAllowEveryone(t *testing.T) {
 
 func TestPartsOfRulesWithoutEffectAreFound(t *testing.T) {
 	t.Parallel()
+	if got := parse(t, `profiles:
+  used: {language: en}
+  forgotten: {language: pt}
+rules:
+  - may: [watch]
+    profile: used
+`).WithoutEffect(nil, true); !slices.Equal(got, []string{`The profile "forgotten" in line 3 is used by no rule.`}) {
+		t.Errorf("%q", got)
+	}
 	p := parse(t, `rules:
   - name: leads
     who: {groups: [leads], emails: [lea@corp.example]}

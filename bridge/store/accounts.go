@@ -65,7 +65,7 @@ func (s *Store) accounts(ctx context.Context, query, arg string) (all []Account,
 		if err != nil {
 			return nil, fmt.Errorf("store: account %s: %w", a.ID, err)
 		}
-		a.Since, a.Name = fromMicros(since), string(opened)
+		a.Since, a.Name = engine.FromMicros(since), string(opened)
 		all = append(all, a)
 	}
 	if err := rows.Err(); err != nil {
@@ -137,7 +137,7 @@ func (s *Store) connect(a Account) (decide, apply func(context.Context, engine.T
 	}
 	apply = func(ctx context.Context, tx engine.Tx) error {
 		name := s.sealer.Seal(purposeAccount, []byte(a.Name), a.ID)
-		if _, err := tx.Exec(ctx, queryConnect, a.ID, a.Agent, a.How, micros(a.Since), name); err != nil {
+		if _, err := tx.Exec(ctx, queryConnect, a.ID, a.Agent, a.How, engine.Micros(a.Since), name); err != nil {
 			return fmt.Errorf("connect account: %w", err)
 		}
 		return nil

@@ -7,6 +7,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/limit"
 )
 
 func TestAnAccountHasOneAgent(t *testing.T) {
@@ -18,7 +21,7 @@ func TestAnAccountHasOneAgent(t *testing.T) {
 			t.Errorf("an account without an owner: %v", err)
 		}
 		connect := func(a Account) error {
-			return s.Commit(ctx, Change{Connect: &a, Audit: []Entry{{Action: "connected", Agent: a.Agent}}})
+			return s.Commit(ctx, Change{Connect: &a, Audit: []audit.Entry{{Action: "connected", Agent: a.Agent}}})
 		}
 		if err := connect(bob); err != nil {
 			t.Fatal(err)
@@ -81,7 +84,8 @@ func TestCardByHandleReturnsTheOwnerOfTheAccount(t *testing.T) {
 
 func TestASessionOfAnAgentLastsUntilItExpiresOrIsEnded(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
-		s, ctx := open(Options{}).AgentSessions(), t.Context()
+		db, ctx := open(Options{}), t.Context()
+		s := db.AgentSessions()
 		commit := func(token, data string, life time.Duration) {
 			t.Helper()
 			if err := s.CommitCtx(ctx, token, []byte(data), time.Now().Add(life)); err != nil {
@@ -111,10 +115,10 @@ func TestASessionOfAnAgentLastsUntilItExpiresOrIsEnded(t *testing.T) {
 		if all, err := s.AllCtx(ctx); err != nil || len(all) != 1 || string(all["two"]) != "other" {
 			t.Errorf("remaining sessions: %q, %v", all, err)
 		}
-		if err := s.store.Purge(ctx, time.Now(), Retention{}); err != nil {
+		if err := db.Purge(ctx, time.Now(), Retention{}); err != nil {
 			t.Fatal(err)
 		}
-		if n := number(t, s.store, `SELECT count(*) FROM sessions`); n != 1 {
+		if n := number(t, db, `SELECT count(*) FROM sessions`); n != 1 {
 			t.Errorf("%d rows are left", n)
 		}
 	})
@@ -170,24 +174,24 @@ func TestASessionSealedWithAnUnknownSecretIsNotFound(t *testing.T) {
 func TestALimitAllowsActsInAPeriod(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
-		codes := Limit{"codes", 5, 10 * time.Minute}
-		bob := Spending{codes, "bob"}
+		codes := limit.Limit{Name: "codes", Acts: 5, While: 10 * time.Minute}
+		bob := limit.Spending{Limit: codes, Subject: "bob"}
 		for range codes.Acts {
 			if err := s.Spend(ctx, bob); err != nil {
 				t.Fatal(err)
 			}
 		}
-		var spent *SpentError
-		if err := s.Spend(ctx, bob); !errors.As(err, &spent) || !errors.Is(err, ErrSpent) {
+		var spent *limit.SpentError
+		if err := s.Spend(ctx, bob); !errors.As(err, &spent) || !errors.Is(err, limit.ErrSpent) {
 			t.Fatalf("one too many: %v", err)
 		}
 		if spent.Act != bob || spent.Wait > 2*time.Minute || spent.Wait < 119*time.Second {
 			t.Errorf("%+v, want the next act after a fifth of the period", spent)
 		}
-		if err := s.CheckSpend(ctx, bob); !errors.Is(err, ErrSpent) {
+		if err := s.CheckSpend(ctx, bob); !errors.Is(err, limit.ErrSpent) {
 			t.Errorf("CheckSpend = %v", err)
 		}
-		for name, other := range map[string]Spending{"another subject": {codes, "eve"}, "another limit": {Limit{"doors", 1, time.Minute}, "bob"}} {
+		for name, other := range map[string]limit.Spending{"another subject": {Limit: codes, Subject: "eve"}, "another limit": {Limit: limit.Limit{Name: "doors", Acts: 1, While: time.Minute}, Subject: "bob"}} {
 			if err := s.Spend(ctx, other); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -207,12 +211,12 @@ func TestALimitAllowsActsInAPeriod(t *testing.T) {
 func TestSeveralLimitsCountTogetherOrNotAtAll(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
-		minute, hour := Spending{Limit{"minute", 1, time.Minute}, "bob"}, Spending{Limit{"hour", 9, time.Hour}, "bob"}
+		minute, hour := limit.Spending{Limit: limit.Limit{Name: "minute", Acts: 1, While: time.Minute}, Subject: "bob"}, limit.Spending{Limit: limit.Limit{Name: "hour", Acts: 9, While: time.Hour}, Subject: "bob"}
 		refused := &Card{ID: "id", Connector: "c", Chat: "chat"}
-		if err := s.Commit(ctx, Change{Spend: []Spending{hour, minute}}); err != nil {
+		if err := s.Commit(ctx, Change{Spend: []limit.Spending{hour, minute}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Commit(ctx, Change{Spend: []Spending{hour, minute}, Card: refused}); !errors.Is(err, ErrSpent) {
+		if err := s.Commit(ctx, Change{Spend: []limit.Spending{hour, minute}, Card: refused}); !errors.Is(err, limit.ErrSpent) {
 			t.Fatal(err)
 		}
 		if n := number(t, s, `SELECT count(*) FROM cards`); n != 0 {
@@ -236,11 +240,11 @@ func TestUnusedLimitsArePurged(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		for i := range 12 { // more than one portion
-			var acts []Spending
+			var acts []limit.Spending
 			for j := range 100 {
-				acts = append(acts, Spending{Limit{"doors", 1, time.Minute}, fmt.Sprint(i, "/", j)})
+				acts = append(acts, limit.Spending{Limit: limit.Limit{Name: "doors", Acts: 1, While: time.Minute}, Subject: fmt.Sprint(i, "/", j)})
 			}
-			acts = append(acts, Spending{Limit{"codes", 1, time.Hour}, fmt.Sprint(i)})
+			acts = append(acts, limit.Spending{Limit: limit.Limit{Name: "codes", Acts: 1, While: time.Hour}, Subject: fmt.Sprint(i)})
 			if err := s.Spend(ctx, acts...); err != nil {
 				t.Fatal(err)
 			}
@@ -258,15 +262,15 @@ func TestReplicasShareALimit(t *testing.T) {
 	t.Parallel()
 	address := newDatabase(t, "postgres")
 	replicas := []*Store{openAt(t, address, Options{}), openAt(t, address, Options{})}
-	limit := Limit{"codes", 10, time.Hour}
+	codes := limit.Limit{Name: "codes", Acts: 10, While: time.Hour}
 	var allowed atomic.Int64
 	var busy sync.WaitGroup
 	for i := range 100 {
 		busy.Go(func() {
-			switch err := replicas[i%2].Spend(t.Context(), Spending{limit, "bob"}); {
+			switch err := replicas[i%2].Spend(t.Context(), limit.Spending{Limit: codes, Subject: "bob"}); {
 			case err == nil:
 				allowed.Add(1)
-			case !errors.Is(err, ErrSpent):
+			case !errors.Is(err, limit.ErrSpent):
 				t.Error(err)
 			}
 		})

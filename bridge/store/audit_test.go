@@ -5,21 +5,23 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"cobrowse-bridge/bridge/store/audit"
 )
 
 func TestTheAuditLogIsAChain(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
-		if _, err := s.VerifyAudit(ctx, AuditHead{}); err != nil {
+		if _, err := s.AuditLog().Verify(ctx, audit.Head{}); err != nil {
 			t.Errorf("an empty log: %v", err)
 		}
 		at := time.Date(2026, 1, 2, 3, 4, 5, 6007, time.FixedZone("", 3600))
-		e := Entry{at, "watching", "c:agent", "visitor", "card", "c", "chat", `{"sign_in":"link"}`}
-		if err := s.Commit(ctx, Change{Audit: []Entry{e, {Action: "ended"}}}); err != nil {
+		e := audit.Entry{At: at, Action: "watching", Agent: "c:agent", Visitor: "visitor", Card: "card", Connector: "c", Chat: "chat", Detail: `{"sign_in":"link"}`}
+		if err := s.Commit(ctx, Change{Audit: []audit.Entry{e, {Action: "ended"}}}); err != nil {
 			t.Fatal(err)
 		}
-		var records []Record
-		for r, err := range s.Audit(ctx, 0) {
+		var records []audit.Record
+		for r, err := range s.AuditLog().After(ctx, 0) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -36,30 +38,30 @@ func TestTheAuditLogIsAChain(t *testing.T) {
 		if first.Entry != e || first.Seq != 1 || first.Prev != [32]byte{} || records[1].Prev != first.Hash || records[1].At.IsZero() {
 			t.Errorf("records = %+v", records)
 		}
-		head, err := s.AuditHead(ctx)
-		if err != nil || head != (AuditHead{2, records[1].Hash}) {
-			t.Errorf("AuditHead = %+v, %v", head, err)
+		head, err := s.AuditLog().Head(ctx)
+		if err != nil || head != (audit.Head{Seq: 2, Hash: records[1].Hash}) {
+			t.Errorf("Head = %+v, %v", head, err)
 		}
-		for r, err := range s.Audit(ctx, 1) {
+		for r, err := range s.AuditLog().After(ctx, 1) {
 			if err != nil || r.Seq != 2 {
 				t.Errorf("after 1: %+v, %v", r, err)
 			}
 		}
 
 		// More than fit into one statement or one portion.
-		if err := s.Commit(ctx, Change{Audit: make([]Entry, 2100)}); err != nil {
+		if err := s.Commit(ctx, Change{Audit: make([]audit.Entry, 2100)}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.VerifyAudit(ctx, head); err != nil {
+		if _, err := s.AuditLog().Verify(ctx, head); err != nil {
 			t.Error(err)
 		}
 		n := 0
-		for range s.Audit(ctx, 0) {
+		for range s.AuditLog().After(ctx, 0) {
 			if n++; n == 700 {
 				break
 			}
 		}
-		for _, err := range s.Audit(t.Context(), 700) {
+		for _, err := range s.AuditLog().After(t.Context(), 700) {
 			if err != nil {
 				t.Error(err)
 			}
@@ -94,12 +96,12 @@ func TestAChangedAuditLogFailsVerification(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		for i := range 5 {
-			if err := s.Commit(ctx, Change{Audit: []Entry{{Action: "watching", Agent: "c:agent", Detail: fmt.Sprint(i + 1)}}}); err != nil {
+			if err := s.Commit(ctx, Change{Audit: []audit.Entry{{Action: "watching", Agent: "c:agent", Detail: fmt.Sprint(i + 1)}}}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		head, _ := s.AuditHead(ctx)
-		if _, err := s.VerifyAudit(ctx, head); err != nil {
+		head, _ := s.AuditLog().Head(ctx)
+		if _, err := s.AuditLog().Verify(ctx, head); err != nil {
 			t.Fatal(err)
 		}
 		exec(t, s, `CREATE TABLE kept AS SELECT * FROM audit`)
@@ -108,8 +110,8 @@ func TestAChangedAuditLogFailsVerification(t *testing.T) {
 			for _, do := range test.do {
 				exec(t, s, do)
 			}
-			_, err := s.VerifyAudit(ctx, head)
-			broken, ok := errors.AsType[*BrokenAuditError](err)
+			_, err := s.AuditLog().Verify(ctx, head)
+			broken, ok := errors.AsType[*audit.BrokenError](err)
 			want := max(test.seq, 1)
 			if !ok || broken.Seq != want || broken.Reason == "" {
 				t.Errorf("%s: %v, want record %d", test.name, err, want)
@@ -118,15 +120,15 @@ func TestAChangedAuditLogFailsVerification(t *testing.T) {
 			exec(t, s, `DELETE FROM audit_head`)
 			exec(t, s, `INSERT INTO audit SELECT * FROM kept`)
 			exec(t, s, `INSERT INTO audit_head SELECT * FROM kept_head`)
-			if _, err := s.VerifyAudit(ctx, head); err != nil {
+			if _, err := s.AuditLog().Verify(ctx, head); err != nil {
 				t.Fatalf("after %s was undone: %v", test.name, err)
 			}
 		}
 		// A rewritten log of the same length.
 		other := head
 		other.Hash[0]++
-		_, err := s.VerifyAudit(ctx, other)
-		if broken, ok := errors.AsType[*BrokenAuditError](err); !ok || broken.Seq != 5 {
+		_, err := s.AuditLog().Verify(ctx, other)
+		if broken, ok := errors.AsType[*audit.BrokenError](err); !ok || broken.Seq != 5 {
 			t.Errorf("another given head: %v", err)
 		}
 	})
@@ -141,7 +143,7 @@ func TestReplicasExtendOneChain(t *testing.T) {
 		go func() {
 			var err error
 			for n := range 50 {
-				err = errors.Join(err, s.Commit(t.Context(), Change{Audit: []Entry{{Action: fmt.Sprint(i, n)}}}))
+				err = errors.Join(err, s.Commit(t.Context(), Change{Audit: []audit.Entry{{Action: fmt.Sprint(i, n)}}}))
 			}
 			done <- err
 		}()
@@ -151,10 +153,10 @@ func TestReplicasExtendOneChain(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if head, err := replicas[0].AuditHead(t.Context()); head.Seq != 150 || err != nil {
-		t.Errorf("AuditHead = %d, %v", head.Seq, err)
+	if head, err := replicas[0].AuditLog().Head(t.Context()); head.Seq != 150 || err != nil {
+		t.Errorf("Head = %d, %v", head.Seq, err)
 	}
-	if _, err := replicas[1].VerifyAudit(t.Context(), AuditHead{}); err != nil {
+	if _, err := replicas[1].AuditLog().Verify(t.Context(), audit.Head{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 func TestACommandWorksBesideTheBridge(t *testing.T) {
@@ -25,15 +28,15 @@ func TestACommandWorksBesideTheBridge(t *testing.T) {
 		for _, s := range []*Store{serving, beside} {
 			all.Go(func() {
 				for range 100 {
-					if err := s.Commit(t.Context(), Change{Audit: []Entry{{Action: "watching"}}}); err != nil {
+					if err := s.Commit(t.Context(), Change{Audit: []audit.Entry{{Action: "watching"}}}); err != nil {
 						t.Error(err)
 					}
 				}
 			})
 		}
 		all.Wait()
-		if span, err := beside.VerifyAudit(t.Context(), AuditHead{}); err != nil || span.Records() != 200 {
-			t.Errorf("VerifyAudit = %+v, %v", span, err)
+		if span, err := beside.AuditLog().Verify(t.Context(), audit.Head{}); err != nil || span.Records() != 200 {
+			t.Errorf("Verify = %+v, %v", span, err)
 		}
 		if err := beside.RemoveDeletedData(t.Context()); err != nil {
 			t.Error(err)
@@ -60,7 +63,7 @@ func TestACommandMigratesOnlyWhileNoBridgeRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	beside := openAt(t, "sqlite:"+file, Options{Beside: true})
-	if _, err := beside.VerifyAudit(t.Context(), AuditHead{}); err != nil {
+	if _, err := beside.AuditLog().Verify(t.Context(), audit.Head{}); err != nil {
 		t.Fatalf("the tables were not created: %v", err)
 	}
 	// A bridge can start at the same time.
@@ -77,37 +80,12 @@ func TestACommandMigratesOnlyWhileNoBridgeRuns(t *testing.T) {
 	}
 }
 
-func TestMentionsFindsWholeWordsOnly(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		text, word string
-		want       bool
-	}{
-		{`{"room":"room12345"}`, "room12345", true},
-		{`{"room":"room123456"}`, "room12345", false},
-		{`{"room":"aroom12345"}`, "room12345", false},
-		{"Message/room12345/0a0b", "room12345", true},
-		{"visitor room12345: not found", "room12345", true},
-		{"room123456, then room12345", "room12345", true},
-		{"room12345", "room12345", true},
-		{`{"n":42,"at":"2026-01-42"}`, "42", false},
-		{`{"id":"42"}`, "42", true},
-		{`"{\"id\":\"42\"}"`, "42", true},
-		{"", "42", false},
-		{"héé room12345é", "room12345", true},
-	} {
-		if got := mentions(test.text, test.word); got != test.want {
-			t.Errorf("mentions(%q, %q) = %v", test.text, test.word, got)
-		}
-	}
-}
-
 func TestErasingFindsDeliveriesAndErrorsAboutAPerson(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		keep := func(key, body string) string {
 			t.Helper()
-			if _, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: key, Body: []byte(body)}, Job{Kind: key}); err != nil {
+			if _, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: key, Body: []byte(body)}, jobs.Job{Kind: key}); err != nil {
 				t.Fatal(err)
 			}
 			var id string
@@ -121,15 +99,15 @@ func TestErasingFindsDeliveriesAndErrorsAboutAPerson(t *testing.T) {
 		inError := keep("three", `{}`)
 		opener := keep("four", `{}`)
 		other := keep("five", `{"room":"chat-of-carl"}`)
-		runJobs(t, s, 5, func(ctx context.Context, j Job) error {
+		runJobs(t, s, 5, func(ctx context.Context, j jobs.Job) error {
 			if j.Kind == "three" {
-				return Cancel(errors.New(`find visitor "ANN4821": 503`))
+				return jobs.Cancel(errors.New(`find visitor "ANN4821": 503`))
 			}
-			return Snooze(errors.New("later"), time.Hour)
+			return jobs.Snooze(errors.New("later"), time.Hour)
 		})
 		card := Card{ID: "card", Connector: "c", Chat: "chat-of-ann", Visitor: "ANN4821"}
-		job := Job{Kind: "show", Subject: "card"}
-		if err := s.Commit(ctx, Change{Card: &card, Jobs: []Job{job}, Finish: inKey, Posts: []Post{{Card: "card", Place: Place{"c", "bob"}}}}); err != nil {
+		job := jobs.Job{Kind: "show", Subject: "card"}
+		if err := s.Commit(ctx, Change{Card: &card, Jobs: []jobs.Job{job}, Finish: inKey, Posts: []Post{{Card: "card", Place: Place{"c", "bob"}}}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.StartWait(ctx, Wait{"card", "c:bob", time.Now().Add(time.Hour)}, time.Now()); err != nil {
@@ -141,7 +119,7 @@ func TestErasingFindsDeliveriesAndErrorsAboutAPerson(t *testing.T) {
 		}
 		r, _ := NewReceipt()
 		r.State, r.Subject = ErasurePending, []byte("ann")
-		if err := s.Erase(ctx, found, &r, "operator:ann", Job{Kind: "erase", Subject: r.ID}); err != nil {
+		if err := s.Erase(ctx, found, &r, "operator:ann", jobs.Job{Kind: "erase", Subject: r.ID}); err != nil {
 			t.Fatal(err)
 		}
 		want := Removed{Cards: 1, Posts: 1, Waits: 1, Deliveries: 4, Jobs: 5}
@@ -156,8 +134,8 @@ func TestErasingFindsDeliveriesAndErrorsAboutAPerson(t *testing.T) {
 		if b, err := s.DeliveryStatus(ctx, other); err != nil || b.State != DeliveryWaiting {
 			t.Errorf("another person's delivery: %+v, %v", b, err)
 		}
-		if jobs := number(t, s, `SELECT count(*) FROM river_job`); jobs != 2 { // of the other delivery, and the one that erases
-			t.Errorf("%d jobs are left", jobs)
+		if n := number(t, s, `SELECT count(*) FROM river_job`); n != 2 { // of the other delivery, and the one that erases
+			t.Errorf("%d jobs are left", n)
 		}
 		got, err := s.Receipt(ctx, r.ID)
 		if err != nil || string(got.Subject) != "ann" || got.Removed != want || got.State != ErasurePending || got.Created.IsZero() {
@@ -173,7 +151,7 @@ func TestErasingFindsDeliveriesAndErrorsAboutAPerson(t *testing.T) {
 		if _, err := s.Receipt(ctx, "unknown"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("an unknown receipt: %v", err)
 		}
-		if head, _ := s.AuditHead(ctx); head.Seq != 1 {
+		if head, _ := s.AuditLog().Head(ctx); head.Seq != 1 {
 			t.Errorf("%d records", head.Seq)
 		}
 	})

@@ -95,7 +95,7 @@ func (s *Store) CardByHandle(ctx context.Context, hash [32]byte) (Card, Holder, 
 // CardsToCheck returns at most 100 cards whose NextCheck is not after the given time, the
 // earliest first.
 func (s *Store) CardsToCheck(ctx context.Context, until time.Time) ([]Card, error) {
-	return s.selectCards(ctx, "cards to check", queryCardsToCheck, micros(until))
+	return s.selectCards(ctx, "cards to check", queryCardsToCheck, engine.Micros(until))
 }
 
 // AnyToCheck reports whether any card has a NextCheck.
@@ -176,7 +176,7 @@ func (s *Store) scanCard(row engine.Row, more ...any) (Card, error) {
 	copy(c.HandleHash[:], columns.handle)
 	c.Claimed = columns.claimed == columns.generation // claimed is the last generation that was claimed, or -1
 	c.Kind, c.Episode, c.Generation = Kind(columns.kind), int(columns.episode), int(columns.generation)
-	c.Created, c.Updated, c.DoorUntil, c.NextCheck = fromMicros(columns.created), fromMicros(columns.updated), fromMicros(columns.until), fromMicros(columns.awaited)
+	c.Created, c.Updated, c.DoorUntil, c.NextCheck = engine.FromMicros(columns.created), engine.FromMicros(columns.updated), engine.FromMicros(columns.until), engine.FromMicros(columns.awaited)
 	return *c, nil
 }
 
@@ -217,7 +217,7 @@ func (s *Store) saveCard(c Card, pressed bool) func(context.Context, engine.Tx) 
 	}
 	// The order is that of queryUpdateCard and queryInsertCard.
 	args := []any{c.ID, c.Connector, c.Chat, c.Agent, c.Visitor, c.State, c.Version + 1, int64(c.Generation),
-		handle, micros(c.Created), micros(c.Updated), micros(c.DoorUntil), micros(c.NextCheck), detail}
+		handle, engine.Micros(c.Created), engine.Micros(c.Updated), engine.Micros(c.DoorUntil), engine.Micros(c.NextCheck), detail}
 	query := queryUpdateCard
 	if c.Version > 0 {
 		args = append(args, c.Version, pressed)

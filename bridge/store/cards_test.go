@@ -7,6 +7,10 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 func TestACardIsFoundByIdChatAndHandle(t *testing.T) {
@@ -95,8 +99,8 @@ func TestACardIsReplacedOnlyWithItsCurrentVersion(t *testing.T) {
 			err := s.Commit(ctx, Change{
 				Card:  &bad,
 				Posts: []Post{{Card: "id", Place: Place{"c", name}}},
-				Jobs:  []Job{{Kind: "job"}},
-				Audit: []Entry{{Action: name}},
+				Jobs:  []jobs.Job{{Kind: "job"}},
+				Audit: []audit.Entry{{Action: name}},
 			})
 			if !errors.Is(err, ErrConflict) || bad.Version != before {
 				t.Errorf("%s: version %d, %v", name, bad.Version, err)
@@ -105,7 +109,7 @@ func TestACardIsReplacedOnlyWithItsCurrentVersion(t *testing.T) {
 		if got, err := s.Card(ctx, "id"); err != nil || got.State != "live" || string(got.Detail) != "new" || got.Version != 2 {
 			t.Errorf("Card = %+v, %v", got, err)
 		}
-		if head, _ := s.AuditHead(ctx); head.Seq != 0 {
+		if head, _ := s.AuditLog().Head(ctx); head.Seq != 0 {
 			t.Error("a refused change left an audit entry")
 		}
 		if posts, _ := s.Posts(ctx, "id"); len(posts) != 0 {
@@ -207,13 +211,13 @@ func TestADoorBelongsToTheFirstAllowedBrowser(t *testing.T) {
 				if test.claimed {
 					commit(Change{Claim: &Claim{card.ID, 1, test.generation, "other agent " + test.name, "their browser", false, later}})
 				}
-				head, _ := s.AuditHead(ctx)
+				head, _ := s.AuditLog().Head(ctx)
 
 				card.State = "opened"
 				err := s.Commit(ctx, Change{
 					Claim: &Claim{card.ID, 1, test.with, agent, this, test.renewed, later},
 					Card:  &card,
-					Audit: []Entry{{Action: "watching", Agent: agent}},
+					Audit: []audit.Entry{{Action: "watching", Agent: agent}},
 				})
 				if !errors.Is(err, test.err) {
 					t.Errorf("Commit = %v, want %v", err, test.err)
@@ -228,7 +232,7 @@ func TestADoorBelongsToTheFirstAllowedBrowser(t *testing.T) {
 				if got.Claimed != test.marked || (got.State == "opened") != (test.err == nil) {
 					t.Errorf("card after: %+v", got)
 				}
-				after, _ := s.AuditHead(ctx)
+				after, _ := s.AuditLog().Head(ctx)
 				if (after.Seq == head.Seq+1) != (test.err == nil) {
 					t.Errorf("audit went from %d to %d", head.Seq, after.Seq)
 				}
@@ -314,7 +318,7 @@ func byHandle(s *Store, hash [32]byte) func() (Card, error) {
 func remembers(t *testing.T, s *Store, agent, token string, at time.Time) (this, other bool) {
 	t.Helper()
 	var b Browser
-	err := s.engine.QueryRow(t.Context(), `SELECT browser FROM browsers WHERE agent = $1 AND expires > $2`, agent, micros(at)).Scan(&b.sum)
+	err := s.engine.QueryRow(t.Context(), `SELECT browser FROM browsers WHERE agent = $1 AND expires > $2`, agent, engine.Micros(at)).Scan(&b.sum)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		t.Fatal(err)
 	}

@@ -6,14 +6,17 @@ import (
 	"slices"
 	"time"
 
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/limit"
 )
 
 // A Change is what one step of the bridge writes. All of it is written, or nothing.
 type Change struct {
 	// Spend counts acts against limits. If one limit is used up, nothing is written and
 	// Commit fails with a SpentError. Spend is checked first.
-	Spend []Spending
+	Spend []limit.Spending
 	// Claim is checked next; see Claim.
 	Claim *Claim
 	// Connect makes an agent the owner of an account; ErrTaken if another agent owns
@@ -29,8 +32,8 @@ type Change struct {
 	Follows *Card
 	// Posts are added to their cards. If a post exists already, only its Current is changed.
 	Posts []Post
-	Jobs  []Job
-	Audit []Entry
+	Jobs  []jobs.Job
+	Audit []audit.Entry
 	// EndWaits are removed. A Wait without an Agent means all waits of its card.
 	EndWaits []Wait
 	// Finish is the id of a delivery that was handled. Its body is removed. Its key is
@@ -52,7 +55,7 @@ func (s *Store) Commit(ctx context.Context, c Change) error {
 	// The checks that can refuse run first. What they write comes after the card.
 	checked := func(decide, apply step) { steps, applied = append(steps, decide), append(applied, apply) }
 	if len(c.Spend) > 0 {
-		checked(s.spend(c.Spend))
+		checked(s.limits.Spend(c.Spend))
 	}
 	if c.Claim != nil {
 		checked(s.claim(*c.Claim, c.Card != nil && c.Card.Version > 0))
@@ -91,7 +94,7 @@ func (s *Store) Commit(ctx context.Context, c Change) error {
 		return nil
 	}
 	for _, j := range c.Jobs {
-		w.jobs = append(w.jobs, j.params())
+		w.jobs = append(w.jobs, j.Params())
 	}
 	if err := s.write(ctx, w); err != nil {
 		return fmt.Errorf("store: commit: %w", err)

@@ -54,7 +54,7 @@ func (s *Store) pendingChanges(ctx context.Context, connector, chat string) (all
 		if err := rows.Scan(&c.Closed, &c.Agent, &received); err != nil {
 			return nil, err
 		}
-		c.Received = fromMicros(received)
+		c.Received = engine.FromMicros(received)
 		all = append(all, c)
 	}
 	slices.Reverse(all) // the query returns the latest first
@@ -87,12 +87,12 @@ func insertChanges(ctx context.Context, tx engine.Tx, deliveries []*deliveryRow,
 	slices.SortFunc(rows, func(a, b changeRow) int {
 		return cmp.Or(cmp.Compare(a.connector, b.connector), cmp.Compare(a.Chat, b.Chat), cmp.Compare(a.delivery, b.delivery))
 	})
-	for part := range portions(rows) {
+	for part := range engine.Portions(rows) {
 		args := make([]any, 0, len(part)*changeColumnNum)
 		for _, r := range part {
 			args = append(args, r.connector, r.Chat, r.delivery, r.Closed, r.Agent)
 		}
-		if _, err := tx.Exec(ctx, queryInsertChanges+tuples(len(part), changeColumnNum), args...); err != nil {
+		if _, err := tx.Exec(ctx, queryInsertChanges+engine.Tuples(len(part), changeColumnNum), args...); err != nil {
 			return fmt.Errorf("insert chat changes: %w", err)
 		}
 	}
@@ -113,7 +113,7 @@ func deleteChanges(delivery string) func(context.Context, engine.Tx) error {
 // for them outside of the write, so that other writes do not wait for the search.
 func (s *Store) purgeChanges(ctx context.Context) error {
 	for last := ""; ; {
-		done, err := column[string](s.engine.Query(ctx, queryDoneChanges, last))
+		done, err := engine.Column[string](s.engine.Query(ctx, queryDoneChanges, last))
 		if err != nil || len(done) == 0 {
 			return err
 		}

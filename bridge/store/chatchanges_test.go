@@ -14,6 +14,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 var begun = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -21,7 +22,7 @@ var begun = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 // arrive stores a delivery and returns its id, which is empty for a repeat.
 func arrive(t *testing.T, s *Store, d Delivery) (id string) {
 	t.Helper()
-	fresh, err := s.StoreDelivery(t.Context(), d, Job{Kind: "answer"})
+	fresh, err := s.StoreDelivery(t.Context(), d, jobs.Job{Kind: "answer"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,13 +96,13 @@ func TestADeliveryMayChangeManyChats(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{})
 		d := Delivery{Connector: "c", Key: "list", Received: begun}
-		for i := range 2*maxPortion + 7 {
+		for i := range 2*32 + 7 {
 			d.Changes = append(d.Changes, ChatChange{Chat: fmt.Sprint("room", i), Closed: i%2 == 0})
 		}
 		// Of several changes of one chat the last counts.
 		d.Changes = append(d.Changes, ChatChange{Chat: "room1", Agent: "bob"}, ChatChange{Chat: "room1", Agent: "eve"})
 		id := arrive(t, s, d)
-		if n := changeRows(t, s); n != 2*maxPortion+7 {
+		if n := changeRows(t, s); n != 2*32+7 {
 			t.Errorf("%d rows", n)
 		}
 		wantPending(t, s, "c", "room0", PendingChange{Closed: true, Received: begun})
@@ -151,7 +152,7 @@ func TestARepeatStoresNoChatChange(t *testing.T) {
 		// Two copies in one commit are one delivery.
 		g := gate(s)
 		twice := Delivery{Connector: "c", Key: "twice", Received: begun, Changes: []ChatChange{{Chat: "room3", Closed: true}}}
-		storeTwice := func() error { _, err := s.StoreDelivery(t.Context(), twice, Job{Kind: "answer"}); return err }
+		storeTwice := func() error { _, err := s.StoreDelivery(t.Context(), twice, jobs.Job{Kind: "answer"}); return err }
 		if err := errors.Join(together(t, s, g, storeTwice, storeTwice)...); err != nil {
 			t.Fatal(err)
 		}
@@ -190,13 +191,13 @@ func TestChangesOfAFailedDeliveryArePending(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{})
 		id := arrive(t, s, Delivery{Connector: "c", Key: "close", Received: begun, Changes: []ChatChange{{Chat: "room", Closed: true}}})
-		runJobs(t, s, 1, func(context.Context, Job) error { return Cancel(errors.New("bad delivery")) })
+		runJobs(t, s, 1, func(context.Context, jobs.Job) error { return jobs.Cancel(errors.New("bad delivery")) })
 		wantPending(t, s, "c", "room", PendingChange{Closed: true, Received: begun})
 		if err := s.Retry(t.Context(), id, "operator"); err != nil {
 			t.Fatal(err)
 		}
 		wantPending(t, s, "c", "room", PendingChange{Closed: true, Received: begun})
-		runJobs(t, s, 1, func(ctx context.Context, j Job) error { return s.Commit(ctx, Change{Finish: j.Subject}) })
+		runJobs(t, s, 1, func(ctx context.Context, j jobs.Job) error { return s.Commit(ctx, Change{Finish: j.Subject}) })
 		wantPending(t, s, "c", "room")
 	})
 }
@@ -295,7 +296,7 @@ func TestTwoReplicasShareChatChanges(t *testing.T) {
 					for c := range chats { // each replica in an order of its own
 						d.Changes = append(d.Changes, ChatChange{Chat: fmt.Sprint("room", (c*(n+1)+i)%chats), Agent: fmt.Sprint(n)})
 					}
-					if fresh, err := s.StoreDelivery(t.Context(), d, Job{Kind: "answer"}); err != nil || !fresh {
+					if fresh, err := s.StoreDelivery(t.Context(), d, jobs.Job{Kind: "answer"}); err != nil || !fresh {
 						t.Errorf("StoreDelivery = %v, %v", fresh, err)
 						return
 					}
@@ -385,9 +386,9 @@ func (t countedTx) Exec(ctx context.Context, query string, args ...any) (int64, 
 	return t.Tx.Exec(ctx, query, args...)
 }
 
-func (t countedTx) InsertJobs(ctx context.Context, jobs []river.InsertManyParams) error {
+func (t countedTx) InsertJobs(ctx context.Context, all []river.InsertManyParams) error {
 	t.c.statements = append(t.c.statements, "jobs")
-	return t.Tx.InsertJobs(ctx, jobs)
+	return t.Tx.InsertJobs(ctx, all)
 }
 
 func TestADeliveryWithoutChangesNeedsNoMoreStatements(t *testing.T) {
@@ -407,7 +408,7 @@ func TestADeliveryWithoutChangesNeedsNoMoreStatements(t *testing.T) {
 		s.headRead = time.Now().Add(time.Hour) // else a transaction in each second reads the head
 		store := func(key string, changes ...ChatChange) func() {
 			return func() {
-				if fresh, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: key, Changes: changes}, Job{Kind: "answer"}); err != nil || !fresh {
+				if fresh, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: key, Changes: changes}, jobs.Job{Kind: "answer"}); err != nil || !fresh {
 					t.Errorf("StoreDelivery = %v, %v", fresh, err)
 				}
 			}

@@ -63,7 +63,7 @@ func (s *Store) claim(c Claim, cardMarks bool) (decide, apply func(context.Conte
 		}
 		switch {
 		case bytes.Equal(remembered, browser[:]):
-			browserFresh, doorClaimed = c.Until.Sub(fromMicros(expires.Int64)) < refresh, claimed == generation
+			browserFresh, doorClaimed = c.Until.Sub(engine.FromMicros(expires.Int64)) < refresh, claimed == generation
 			return nil
 		case claimed == generation:
 			return ErrTaken
@@ -79,7 +79,7 @@ func (s *Store) claim(c Claim, cardMarks bool) (decide, apply func(context.Conte
 			}
 		}
 		if !browserFresh {
-			if _, err := tx.Exec(ctx, queryRemember, c.Agent, browser[:], micros(c.Until)); err != nil {
+			if _, err := tx.Exec(ctx, queryRemember, c.Agent, browser[:], engine.Micros(c.Until)); err != nil {
 				return fmt.Errorf("claim: %w", err)
 			}
 		}
@@ -102,7 +102,7 @@ func (b Browser) Is(token string) (this, other bool) {
 // Remembers reports whether a browser of the agent is remembered.
 func (s *Store) Remembers(ctx context.Context, agent string) (bool, error) {
 	found := false
-	err := s.scan(ctx, func(engine.Rows) error { found = true; return nil }, queryRemembered, agent, micros(time.Now()))
+	err := s.scan(ctx, func(engine.Rows) error { found = true; return nil }, queryRemembered, agent, engine.Micros(time.Now()))
 	if err != nil {
 		return false, fmt.Errorf("store: remembered browser: %w", err)
 	}

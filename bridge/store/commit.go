@@ -11,7 +11,9 @@ import (
 
 	"github.com/riverqueue/river"
 
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/limit"
 )
 
 // A write is one caller's part of a shared commit.
@@ -24,7 +26,7 @@ type write struct {
 	do func(context.Context, engine.Tx) error
 	// jobs and audit are written unless do refuses or the delivery is a repeat.
 	jobs  []river.InsertManyParams
-	audit []Entry
+	audit []audit.Entry
 	// serial writes of several replicas run one after the other. Writes with audit
 	// entries are always serial.
 	serial bool
@@ -50,7 +52,7 @@ func (w *write) givenUp() error {
 
 // refused reports whether err is a refusal of one write, not a failure of the transaction.
 func refused(err error) bool {
-	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrTaken) || errors.Is(err, ErrLeased) || errors.Is(err, ErrSpent)
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrTaken) || errors.Is(err, ErrLeased) || errors.Is(err, limit.ErrSpent)
 }
 
 func (s *Store) write(ctx context.Context, w *write) error { return s.committer.do(ctx, w) }
@@ -93,12 +95,12 @@ func (s *Store) transact(group []*write) error {
 	last := slices.MaxFunc(group, func(a, b *write) int { return a.until.Compare(b.until) })
 	ctx, cancel := context.WithDeadlineCause(context.Background(), last.until, ErrBusy)
 	defer cancel()
-	if err := s.pulse.begin(); err != nil {
+	if err := s.pulse.Begin(); err != nil {
 		return err
 	}
 	var got struct {
 		read  bool // head was read
-		head  AuditHead
+		head  audit.Head
 		fresh map[string]bool // the ids of new deliveries
 	}
 	err := s.engine.Write(ctx, func(ctx context.Context, tx engine.Tx) (err error) {
@@ -108,8 +110,8 @@ func (s *Store) transact(group []*write) error {
 		if got.fresh, err = insertDeliveries(ctx, tx, group); err != nil {
 			return err
 		}
-		var jobs []river.InsertManyParams
-		var audit []Entry
+		var all []river.InsertManyParams
+		var entries []audit.Entry
 		for _, w := range group {
 			w.refusal = nil
 			if w.delivery != nil && !got.fresh[w.delivery.id] {
@@ -123,16 +125,16 @@ func (s *Store) transact(group []*write) error {
 					return err
 				}
 			}
-			jobs = append(jobs, w.jobs...)
-			audit = append(audit, w.audit...)
+			all = append(all, w.jobs...)
+			entries = append(entries, w.audit...)
 		}
-		if got.head, err = appendAudit(ctx, tx, got.head, audit); err != nil {
+		if got.head, err = audit.Append(ctx, tx, got.head, entries); err != nil {
 			return err
 		}
-		if len(jobs) == 0 {
+		if len(all) == 0 {
 			return nil
 		}
-		return tx.InsertJobs(ctx, jobs)
+		return tx.InsertJobs(ctx, all)
 	})
 	s.end(err)
 	if err != nil {
@@ -150,23 +152,23 @@ func (s *Store) transact(group []*write) error {
 
 // end notes how a transaction ended.
 func (s *Store) end(err error) {
-	if s.pulse.end(err) {
+	if s.pulse.End(err) {
 		s.log.Error("database lost: nothing is written any more until the bridge is started again", "err", err)
 	}
 }
 
-// headEvery is how often a transaction without audit entries reads the head of the audit log.
-const headEvery = time.Second
+// readHeadEvery is how often a transaction without audit entries reads the head of the audit log.
+const readHeadEvery = time.Second
 
 // checkHead reads the head of the audit log, and locks it for a group that appends to it. If
 // the head is before the one that this process has read or written, the database was replaced
 // by an older copy, as by a restored backup or by a replica that was behind.
-func (s *Store) checkHead(ctx context.Context, tx engine.Tx, group []*write) (read bool, head AuditHead, err error) {
+func (s *Store) checkHead(ctx context.Context, tx engine.Tx, group []*write) (read bool, head audit.Head, err error) {
 	switch {
 	case slices.ContainsFunc(group, func(w *write) bool { return w.serial || len(w.audit) > 0 }):
-		head, err = lockAudit(ctx, tx)
-	case time.Since(s.headRead) >= headEvery:
-		head, err = scanHead(tx.QueryRow(ctx, queryAuditHead))
+		head, err = audit.LockHead(ctx, tx)
+	case time.Since(s.headRead) >= readHeadEvery:
+		head, err = audit.In(tx).Head(ctx)
 	default:
 		return false, head, nil
 	}
@@ -201,7 +203,7 @@ func insertDeliveries(ctx context.Context, tx engine.Tx, group []*write) (fresh 
 		return cmp.Or(cmp.Compare(a.connector, b.connector), cmp.Compare(a.key, b.key))
 	})
 	fresh = make(map[string]bool, len(rows))
-	for part := range portions(rows) {
+	for part := range engine.Portions(rows) {
 		if err := insertPortion(ctx, tx, part, fresh); err != nil {
 			return nil, fmt.Errorf("insert deliveries: %w", err)
 		}
@@ -232,7 +234,7 @@ func insertPortion(ctx context.Context, tx engine.Tx, rows []*deliveryRow, fresh
 	for _, d := range rows {
 		args = append(args, d.id, d.connector, d.key, d.body, d.received, d.found)
 	}
-	inserted, err := tx.Query(ctx, queryInsertDeliveries+tuples(len(rows), deliveryColumnNum)+queryInsertedOnce, args...)
+	inserted, err := tx.Query(ctx, queryInsertDeliveries+engine.Tuples(len(rows), deliveryColumnNum)+queryInsertedOnce, args...)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
 )
 
@@ -137,7 +138,7 @@ func TestADatabaseThatLostDataIsRefused(t *testing.T) {
 	path := func(name string) string { return filepath.Join(folder, name) }
 	synctest.Test(t, func(t *testing.T) {
 		s := openAt(t, "sqlite:"+path("bridge.db"), Options{})
-		if err := errors.Join(deliverNow(s, "a"), s.Commit(t.Context(), Change{Audit: []Entry{{Action: "a"}}})); err != nil {
+		if err := errors.Join(deliverNow(s, "a"), s.Commit(t.Context(), Change{Audit: []audit.Entry{{Action: "a"}}})); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute) // for the head file
@@ -266,12 +267,12 @@ func TestAnOlderCopyInPlaceOfTheDatabaseIsNoticed(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{})
 		for _, action := range []string{"first", "second"} {
-			if err := s.Commit(t.Context(), Change{Audit: []Entry{{Action: action}}}); err != nil {
+			if err := s.Commit(t.Context(), Change{Audit: []audit.Entry{{Action: action}}}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		exec(t, s, `UPDATE audit_head SET seq = 1`)
-		s.headRead = s.headRead.Add(-headEvery)
+		s.headRead = s.headRead.Add(-readHeadEvery)
 		if err := deliverNow(s, "a"); !errors.Is(err, engine.ErrLost) {
 			t.Errorf("a delivery: %v", err)
 		}

@@ -9,6 +9,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/riverqueue/river"
+
+	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 // A Delivery is one genuine event of a chat service, kept until a Change finishes it.
@@ -41,7 +44,7 @@ const purposeBody = "delivery body"
 // job's Subject. When it returns nil, they are on disk. If the connector has a delivery with
 // this key already, fresh is false and nothing is written. After an error the delivery may
 // be lost, so the sender must send it again.
-func (s *Store) StoreDelivery(ctx context.Context, d Delivery, j Job) (fresh bool, err error) {
+func (s *Store) StoreDelivery(ctx context.Context, d Delivery, j jobs.Job) (fresh bool, err error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return false, fmt.Errorf("store: delivery: %w", err)
@@ -56,11 +59,11 @@ func (s *Store) StoreDelivery(ctx context.Context, d Delivery, j Job) (fresh boo
 			connector: d.Connector,
 			key:       d.Key,
 			body:      s.sealer.Seal(purposeBody, d.Body, d.Connector, j.Subject),
-			received:  micros(d.Received),
+			received:  engine.Micros(d.Received),
 			found:     foundColumn(d),
 			changes:   d.Changes,
 		},
-		jobs: []river.InsertManyParams{j.params()},
+		jobs: []river.InsertManyParams{j.Params()},
 	}
 	if d.SweepKey != "" {
 		w.delivery.sweepKey, _ = s.found(d.Connector, d.SweepKey)
@@ -86,7 +89,7 @@ func (s *Store) Delivery(ctx context.Context, id string) (Delivery, error) {
 	if err != nil {
 		return Delivery{}, fmt.Errorf("store: delivery %s: %w", id, err)
 	}
-	d.Received = fromMicros(received)
+	d.Received = engine.FromMicros(received)
 	d.Found, d.FoundLate = found > 0, found == 2
 	return d, nil
 }

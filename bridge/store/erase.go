@@ -10,15 +10,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/jobs"
 )
-
-// An Erasure is the Detail of a record with ActionErased. It does not say who was erased.
-type Erasure struct {
-	Receipt string `json:"receipt"`
-	// Records are the Seqs of the erased records.
-	Records []int64 `json:"records"`
-}
 
 // A Receipt is the state of a request to erase a person.
 type Receipt struct {
@@ -33,6 +28,9 @@ type Receipt struct {
 	// that it is no longer needed.
 	Subject []byte
 }
+
+// Retryable reports whether the erasure has failed and Retry can repeat it: nobody has dismissed it.
+func (r Receipt) Retryable() bool { return r.State == ErasureFailed && r.Subject != nil }
 
 // States of a Receipt.
 const (
@@ -81,20 +79,20 @@ func (s *Store) Receipt(ctx context.Context, id string) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, fmt.Errorf("store: receipt %s: %w", id, err)
 	}
-	r.Created, r.Changed = fromMicros(created), fromMicros(changed)
+	r.Created, r.Changed = engine.FromMicros(created), engine.FromMicros(changed)
 	return r, nil
 }
 
-// SaveReceipt stores r together with jobs.
-func (s *Store) SaveReceipt(ctx context.Context, r *Receipt, jobs ...Job) error {
-	return s.Erase(ctx, ErasureMatches{}, r, "", jobs...)
+// SaveReceipt stores r together with more jobs.
+func (s *Store) SaveReceipt(ctx context.Context, r *Receipt, more ...jobs.Job) error {
+	return s.Erase(ctx, ErasureMatches{}, r, "", more...)
 }
 
-// Erase removes found, adds the counts to r.Removed, and stores r and jobs, all in one
-// transaction. If agent is not empty, it adds a record with ActionErased in the agent's name.
+// Erase removes found, adds the counts to r.Removed, and stores r and more jobs, all in one
+// transaction. If agent is not empty, it adds a record with audit.ActionErased in the agent's name.
 // The removed data is on the disk until RemoveDeletedData. Erase also removes the chat changes of all
 // finished deliveries, which FindForErasure does not search.
-func (s *Store) Erase(ctx context.Context, found ErasureMatches, r *Receipt, agent string, jobs ...Job) error {
+func (s *Store) Erase(ctx context.Context, found ErasureMatches, r *Receipt, agent string, more ...jobs.Job) error {
 	ctx = Patient(ctx)
 	if err := s.purgeChanges(ctx); err != nil {
 		return fmt.Errorf("store: erase: %w", err)
@@ -106,10 +104,10 @@ func (s *Store) Erase(ctx context.Context, found ErasureMatches, r *Receipt, age
 	}
 	w := &write{serial: true}
 	if agent != "" {
-		w.audit = erasures(r.ID, agent, found.records)
+		w.audit = audit.Erasures(r.ID, agent, found.records)
 	}
-	for _, j := range jobs {
-		w.jobs = append(w.jobs, j.params())
+	for _, j := range more {
+		w.jobs = append(w.jobs, j.Params())
 	}
 	var now Removed
 	w.do = func(ctx context.Context, tx engine.Tx) (err error) {
@@ -121,7 +119,7 @@ func (s *Store) Erase(ctx context.Context, found ErasureMatches, r *Receipt, age
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, querySaveErasure, r.ID, micros(r.Created), micros(changed), r.State, string(removed), r.Note, subject)
+		_, err = tx.Exec(ctx, querySaveErasure, r.ID, engine.Micros(r.Created), engine.Micros(changed), r.State, string(removed), r.Note, subject)
 		return err
 	}
 	if err := s.write(ctx, w); err != nil {
@@ -137,19 +135,6 @@ func (s *Store) RemoveDeletedData(ctx context.Context) error {
 		return fmt.Errorf("store: remove deleted data: %w", err)
 	}
 	return nil
-}
-
-// erasures returns the audit entries that list the erased records, at most 500 in each.
-func erasures(receipt, agent string, records []int64) (entries []Entry) {
-	for {
-		part := records[:min(len(records), 500)]
-		records = records[len(part):]
-		detail, _ := json.Marshal(Erasure{receipt, append([]int64{}, part...)}) // numbers and an id
-		entries = append(entries, Entry{Action: ActionErased, Agent: agent, Detail: string(detail)})
-		if len(records) == 0 {
-			return entries
-		}
-	}
 }
 
 func (r ErasureMatches) remove(ctx context.Context, tx engine.Tx, n *Removed) error {
@@ -174,14 +159,16 @@ func (r ErasureMatches) remove(ctx context.Context, tx engine.Tx, n *Removed) er
 		}
 	}
 	for _, f := range r.failures {
-		if _, err := tx.Exec(ctx, queryResolve, f.Subject, f.Kind, f.Queue); err != nil {
+		if err := jobs.Remove(ctx, tx, f); err != nil {
 			return err
 		}
 	}
 	for _, seq := range r.records {
-		if err := each(&n.Records, queryEraseRecord, seq); err != nil {
+		changed, err := audit.Erase(ctx, tx, seq)
+		if err != nil {
 			return err
 		}
+		n.Records += changed
 	}
 	return nil
 }

@@ -3,10 +3,12 @@ package store
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
+
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/mention"
 )
 
 // An ErasureQuery says how to find a person's data in the store.
@@ -28,7 +30,7 @@ type ErasureMatches struct {
 	deliveries []string
 	jobs       []int64
 	records    []int64
-	failures   []Failure
+	failures   []jobs.Failure
 }
 
 // Removed counts what Erase would remove, without the posts and waits of cards.
@@ -62,7 +64,7 @@ func (s *Store) FindForErasure(ctx context.Context, q ErasureQuery) (ErasureMatc
 // An erasureSearch is a running search for a person's data.
 type erasureSearch struct {
 	ErasureMatches
-	words    []string
+	ids      mention.IDs
 	visitors []string
 	chats    map[[2]string]bool // connector and chat
 	subjects map[string]bool    // of jobs: ids of cards and deliveries
@@ -70,65 +72,18 @@ type erasureSearch struct {
 
 func newErasureSearch(q ErasureQuery) *erasureSearch {
 	f := &erasureSearch{visitors: q.Visitors, chats: map[[2]string]bool{}, subjects: map[string]bool{}}
-	words := slices.Clone(q.IDs)
+	ids := slices.Clone(q.IDs)
 	for _, c := range q.Cards {
 		f.cards = append(f.cards, c.ID)
 		f.subjects[c.ID] = true
 		f.chats[[2]string{c.Connector, c.Chat}] = true
-		words = append(words, c.Chat)
+		ids = append(ids, c.Chat)
 	}
 	for _, id := range q.Deliveries {
 		f.subjects[id] = true
 	}
-	for _, w := range words {
-		if w == "" {
-			continue
-		}
-		f.words = append(f.words, w)
-		if quoted, err := json.Marshal(w); err == nil && string(quoted[1:len(quoted)-1]) != w {
-			f.words = append(f.words, string(quoted[1:len(quoted)-1]))
-		}
-	}
+	f.ids = mention.Of(ids)
 	return f
-}
-
-// names reports whether a text contains one of the words.
-func (f *erasureSearch) names(text string) bool {
-	return slices.ContainsFunc(f.words, func(w string) bool { return mentions(text, w) })
-}
-
-// minUnquoted is the length of the shortest word that is found without quotes around it. A
-// shorter one, such as "42", may mean something else.
-const minUnquoted = 6
-
-// mentions reports whether text contains word, and not only as part of a longer word.
-func mentions(text, word string) bool {
-	for from := 0; ; {
-		i := strings.Index(text[from:], word)
-		if i < 0 {
-			return false
-		}
-		i += from
-		before, after := byte(' '), byte(' ')
-		if i > 0 {
-			before = text[i-1]
-		}
-		if end := i + len(word); end < len(text) {
-			after = text[end]
-		}
-		switch {
-		case before == '"' && (after == '"' || after == '\\'):
-			return true
-		case len(word) >= minUnquoted && !inWord(before) && !inWord(after):
-			return true
-		}
-		from = i + 1
-	}
-}
-
-// inWord reports whether c can be part of an id.
-func inWord(c byte) bool {
-	return c == '_' || c == '-' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
 func (s *Store) findDeliveries(ctx context.Context, f *erasureSearch) error {
@@ -138,7 +93,7 @@ func (s *Store) findDeliveries(ctx context.Context, f *erasureSearch) error {
 			return err
 		}
 		for _, d := range part {
-			if f.subjects[d.ID] || f.names(d.Key) || len(d.Body) > 0 && f.names(string(bytes.ToValidUTF8(d.Body, nil))) {
+			if f.subjects[d.ID] || f.ids.In(d.Key) || len(d.Body) > 0 && f.ids.In(string(bytes.ToValidUTF8(d.Body, nil))) {
 				f.deliveries = append(f.deliveries, d.ID)
 				f.subjects[d.ID] = true
 			}
@@ -170,21 +125,21 @@ func (s *Store) deliveriesAfter(ctx context.Context, after string) (part []Deliv
 }
 
 func (s *Store) findErrors(ctx context.Context, f *erasureSearch) error {
-	for j, err := range s.jobs(ctx, nil) {
+	for j, err := range s.jobs.All(ctx) {
 		if err != nil {
 			return err
 		}
 		for _, e := range j.Errors {
-			if f.names(e.Error) {
-				f.subjects[j.args.Subject] = true
+			if f.ids.In(e.Error) {
+				f.subjects[j.Job.Subject] = true
 			}
 		}
 	}
-	for failed, err := range s.Failures(ctx) {
+	for failed, err := range s.jobs.Failures(ctx) {
 		if err != nil {
 			return err
 		}
-		if failed.Subject != "" && f.names(failed.Cause) {
+		if failed.Subject != "" && f.ids.In(failed.Cause) {
 			f.subjects[failed.Subject] = true
 		}
 	}
@@ -192,11 +147,11 @@ func (s *Store) findErrors(ctx context.Context, f *erasureSearch) error {
 }
 
 func (s *Store) findFailures(ctx context.Context, f *erasureSearch) error {
-	for failed, err := range s.Failures(ctx) {
+	for failed, err := range s.jobs.Failures(ctx) {
 		if err != nil {
 			return err
 		}
-		if f.subjects[failed.Subject] || f.names(failed.Cause) {
+		if f.subjects[failed.Subject] || f.ids.In(failed.Cause) {
 			f.failures = append(f.failures, failed)
 		}
 	}
@@ -204,11 +159,11 @@ func (s *Store) findFailures(ctx context.Context, f *erasureSearch) error {
 }
 
 func (s *Store) findJobs(ctx context.Context, f *erasureSearch) error {
-	for j, err := range s.jobs(ctx, nil) {
+	for j, err := range s.jobs.All(ctx) {
 		if err != nil {
 			return err
 		}
-		if f.subjects[j.args.Subject] {
+		if f.subjects[j.Job.Subject] {
 			f.jobs = append(f.jobs, j.ID)
 		}
 	}
@@ -216,15 +171,15 @@ func (s *Store) findJobs(ctx context.Context, f *erasureSearch) error {
 }
 
 func (s *Store) findRecords(ctx context.Context, f *erasureSearch) error {
-	for r, err := range s.Audit(ctx, 0) {
+	for r, err := range s.AuditLog().After(ctx, 0) {
 		if err != nil {
 			return err
 		}
-		if r.Erased || r.Action == ActionErased || r.Action == ActionTrimmed {
+		if r.Erased || r.Action == audit.ActionErased || r.Action == audit.ActionTrimmed {
 			continue
 		}
 		if r.Card != "" && f.subjects[r.Card] || r.Visitor != "" && slices.Contains(f.visitors, r.Visitor) ||
-			f.chats[[2]string{r.Connector, r.Chat}] || f.names(r.Detail) {
+			f.chats[[2]string{r.Connector, r.Chat}] || f.ids.In(r.Detail) {
 			f.records = append(f.records, r.Seq)
 		}
 	}

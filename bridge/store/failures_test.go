@@ -10,8 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 // failed returns all failures as "kind subject attempts cause", the ones that are tried again
@@ -19,7 +18,7 @@ import (
 func failed(t *testing.T, s *Store) (all []string) {
 	t.Helper()
 	n := 0
-	for f, err := range s.Failures(t.Context()) {
+	for f, err := range s.jobs.Failures(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +32,7 @@ func failed(t *testing.T, s *Store) (all []string) {
 		all = append(all, text)
 		n++
 	}
-	counts, err := s.FailureCounts(t.Context())
+	counts, err := s.jobs.FailureCounts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,18 +56,18 @@ func TestPromise13EveryJobThatFailedIsListedUntilItSucceeds(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		causes := map[string]error{
-			"a": Cancel(errors.New("no such room")), "b": errors.New("no answer"), "c": Snooze(errors.New("too many requests"), time.Hour), "d": nil,
-			"e": Snooze(errors.New("held by another worker"), time.Millisecond),
+			"a": jobs.Cancel(errors.New("no such room")), "b": errors.New("no answer"), "c": jobs.Snooze(errors.New("too many requests"), time.Hour), "d": nil,
+			"e": jobs.Snooze(errors.New("held by another worker"), time.Millisecond),
 		}
-		var jobs []Job
+		var all []jobs.Job
 		for subject := range causes {
-			jobs = append(jobs, Job{Kind: "show", Subject: subject})
+			all = append(all, jobs.Job{Kind: "show", Subject: subject})
 		}
-		if err := s.Commit(ctx, Change{Jobs: append(jobs, Job{Kind: "panic", Subject: "f"})}); err != nil {
+		if err := s.Commit(ctx, Change{Jobs: append(all, jobs.Job{Kind: "panic", Subject: "f"})}); err != nil {
 			t.Fatal(err)
 		}
 		ran := map[string]bool{}
-		runJobs(t, s, 6, func(_ context.Context, j Job) error {
+		runJobs(t, s, 6, func(_ context.Context, j jobs.Job) error {
 			if ran[j.Subject] {
 				return errors.New("it ran twice")
 			}
@@ -81,10 +80,10 @@ func TestPromise13EveryJobThatFailedIsListedUntilItSucceeds(t *testing.T) {
 		wantFailed(t, s, "show a 1 no such room", "show b 1 no answer again", "show c 1 too many requests again", `panic f 1 job "panic" panicked again`)
 
 		// A later job about the same card resolves the failure.
-		if err := s.Commit(ctx, Change{Jobs: []Job{{Kind: "show", Subject: "a"}}}); err != nil {
+		if err := s.Commit(ctx, Change{Jobs: []jobs.Job{{Kind: "show", Subject: "a"}}}); err != nil {
 			t.Fatal(err)
 		}
-		runJobs(t, s, 2, func(context.Context, Job) error { return nil }) // e as well
+		runJobs(t, s, 2, func(context.Context, jobs.Job) error { return nil }) // e as well
 		wantFailed(t, s, "show b 1 no answer again", "show c 1 too many requests again", `panic f 1 job "panic" panicked again`)
 
 		for _, id := range []string{"b", "c", "f"} {
@@ -92,7 +91,7 @@ func TestPromise13EveryJobThatFailedIsListedUntilItSucceeds(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		runJobs(t, s, 3, func(context.Context, Job) error { return nil })
+		runJobs(t, s, 3, func(context.Context, jobs.Job) error { return nil })
 		wantFailed(t, s)
 	})
 }
@@ -101,14 +100,14 @@ func TestFailedJobsAreAllRetriedAtOnceWithAllTheirAttempts(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		const n = 210 // more than one transaction
-		var jobs []Job
+		var all []jobs.Job
 		for i := range n {
-			jobs = append(jobs, Job{Kind: "show", Subject: fmt.Sprint(i), Step: 7})
+			all = append(all, jobs.Job{Kind: "show", Subject: fmt.Sprint(i), Step: 7})
 		}
-		if err := s.Commit(ctx, Change{Jobs: jobs}); err != nil {
+		if err := s.Commit(ctx, Change{Jobs: all}); err != nil {
 			t.Fatal(err)
 		}
-		runJobs(t, s, n, func(context.Context, Job) error { return Cancel(errors.New("the channel is archived")) })
+		runJobs(t, s, n, func(context.Context, jobs.Job) error { return jobs.Cancel(errors.New("the channel is archived")) })
 		if got := len(failed(t, s)); got != n {
 			t.Fatalf("%d failures, want %d", got, n)
 		}
@@ -121,7 +120,7 @@ func TestFailedJobsAreAllRetriedAtOnceWithAllTheirAttempts(t *testing.T) {
 		if got := failed(t, s); len(got) != n || !strings.HasSuffix(got[0], " again") {
 			t.Errorf("until they succeed, %q are listed", got)
 		}
-		runJobs(t, s, n, func(_ context.Context, j Job) error {
+		runJobs(t, s, n, func(_ context.Context, j jobs.Job) error {
 			if j.Attempt != 1 || j.Step != 7 {
 				t.Errorf("retried as %+v", j)
 			}
@@ -139,15 +138,15 @@ func TestDismissedFailuresAreNotListedAndTheirDeliveriesAreFinished(t *testing.T
 		if err != nil {
 			t.Fatal(err)
 		}
-		receipt.State, receipt.Subject = ErasureFailed, []byte("who")
-		if err := s.SaveReceipt(ctx, &receipt, Job{Kind: "erase", Subject: receipt.ID}); err != nil {
+		receipt.State, receipt.Subject = ErasurePending, []byte("who")
+		if err := s.SaveReceipt(ctx, &receipt, jobs.Job{Kind: "erase", Subject: receipt.ID}); err != nil {
 			t.Fatal(err)
 		}
-		runJobs(t, s, 3, func(_ context.Context, j Job) error {
+		runJobs(t, s, 3, func(_ context.Context, j jobs.Job) error {
 			if j.Subject == ids[1] {
 				return errors.New("no answer")
 			}
-			return Cancel(errors.New("refused"))
+			return jobs.Cancel(errors.New("refused"))
 		})
 		for _, id := range []string{ids[0], receipt.ID} {
 			if err := s.Dismiss(ctx, id, "operator:ann"); err != nil {
@@ -164,11 +163,11 @@ func TestDismissedFailuresAreNotListedAndTheirDeliveriesAreFinished(t *testing.T
 		if d, err := s.DeliveryStatus(ctx, ids[0]); err != nil || d.State != DeliveryDone {
 			t.Errorf("the dismissed delivery is %s: %v", d.State, err)
 		}
-		if r, err := s.Receipt(ctx, receipt.ID); err != nil || r.Subject != nil {
-			t.Errorf("the dismissed erasure still names %q: %v", r.Subject, err)
+		if r, err := s.Receipt(ctx, receipt.ID); err != nil || r.Subject != nil || r.State != ErasureFailed || r.Retryable() {
+			t.Errorf("the dismissed erasure still names %q, or waits: %s, %v", r.Subject, r.State, err)
 		}
 		var audited []string
-		for r, err := range s.Audit(ctx, 0) {
+		for r, err := range s.AuditLog().After(ctx, 0) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -195,9 +194,9 @@ func TestFailuresOfPeriodicWorkAreListedOnAllReplicas(t *testing.T) {
 		if err := s.EndSweep(ctx, sweep, false, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		f := Failure{Queue: "slack", Kind: "sweep", Next: time.Now().Add(time.Hour), Cause: "slack: no answer"}
+		f := jobs.Failure{Queue: "slack", Kind: "sweep", Next: time.Now().Add(time.Hour), Cause: "slack: no answer"}
 		for range 2 {
-			if err := s.Note(ctx, f); err != nil {
+			if err := s.jobs.Note(ctx, f); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -208,7 +207,7 @@ func TestFailuresOfPeriodicWorkAreListedOnAllReplicas(t *testing.T) {
 		if due, err := s.SweepDue(ctx, "slack", time.Minute); err != nil || due.After(time.Now()) {
 			t.Errorf("after the retry the sweep is due at %v: %v", due, err)
 		}
-		if err := other.Resolve(ctx, "slack", "sweep", ""); err != nil {
+		if err := other.jobs.Resolve(ctx, "slack", "sweep", ""); err != nil {
 			t.Fatal(err)
 		}
 		wantFailed(t, s)
@@ -218,31 +217,63 @@ func TestFailuresOfPeriodicWorkAreListedOnAllReplicas(t *testing.T) {
 	})
 }
 
+func TestAnAttemptAtAJobEndsAsRiverGoesOn(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, newDatabase(t, "sqlite"), Options{})
+	failed := errors.New("the service answered 500")
+	for name, c := range map[string]struct {
+		attempts int // before this one
+		err      error
+		want     jobs.Outcome
+		state    string
+	}{
+		"it worked":                 {0, nil, jobs.Done, "completed"},
+		"an attempt failed":         {0, failed, jobs.Again, "available"}, // due soon
+		"the last attempt failed":   {724, failed, jobs.Failed, "discarded"},
+		"it can never work":         {0, jobs.Cancel(failed), jobs.Failed, "cancelled"},
+		"the service asked to wait": {724, jobs.Snooze(failed, time.Minute), jobs.Waits, "scheduled"},
+		"another worker was faster": {0, jobs.Snooze(failed, 250*time.Millisecond), jobs.Waits, "available"},
+	} {
+		exec(t, s, `DELETE FROM river_job`)
+		if err := s.Commit(t.Context(), Change{Jobs: []jobs.Job{{Kind: "show", Subject: "a"}}}); err != nil {
+			t.Fatal(err)
+		}
+		exec(t, s, fmt.Sprintf(`UPDATE river_job SET attempt = %d`, c.attempts))
+		var id int64
+		ends := runJobs(t, s, 1, func(_ context.Context, j jobs.Job) error { id = j.ID; return c.err })
+		if state := jobState(t, s, id); !slices.Equal(ends, []jobs.Outcome{c.want}) || state != c.state {
+			t.Errorf("%s: ends %q, and the job is %s; want %s and %s", name, ends, state, c.want, c.state)
+		}
+	}
+}
+
 func TestAJobIsNotPostponedForEver(t *testing.T) {
 	t.Parallel()
 	file := newDatabase(t, "sqlite")
 	synctest.Test(t, func(t *testing.T) {
 		s := openAt(t, file, Options{})
-		if err := s.Commit(t.Context(), Change{Jobs: []Job{{Kind: "show", Subject: "a"}}}); err != nil {
+		if err := s.Commit(t.Context(), Change{Jobs: []jobs.Job{{Kind: "show", Subject: "a"}}}); err != nil {
 			t.Fatal(err)
 		}
 		attempt := func() (river string) {
-			runJobs(t, s, 1, func(context.Context, Job) error { return Snooze(errors.New("too many requests"), 7*time.Hour) })
-			return failed(t, s)[0]
+			ends := runJobs(t, s, 1, func(context.Context, jobs.Job) error {
+				return jobs.Snooze(errors.New("too many requests"), 7*time.Hour)
+			})
+			return fmt.Sprint(ends[0], ": ", failed(t, s)[0])
 		}
 		for n := range 4 {
-			if got, want := attempt(), fmt.Sprintf("show a %d too many requests again", n+1); got != want {
+			if got, want := attempt(), fmt.Sprintf("waits: show a %d too many requests again", n+1); got != want {
 				t.Errorf("after %d hours: %s, want %s", 7*n, got, want)
 			}
 			<-time.After(7*time.Hour + time.Minute)
 		}
-		if got, want := attempt(), "show a 5 too many requests"; got != want {
+		if got, want := attempt(), "failed: show a 5 too many requests"; got != want {
 			t.Errorf("after 28 hours: %s, want %s", got, want)
 		}
 		if err := s.Retry(t.Context(), "a", "operator:ann"); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := attempt(), "show a 6 too many requests again"; got != want {
+		if got, want := attempt(), "waits: show a 6 too many requests again"; got != want {
 			t.Errorf("after a retry: %s, want %s", got, want)
 		}
 	})
@@ -253,21 +284,21 @@ func TestAJobThatIsOldWhenItIsTriedFirstIsPostponed(t *testing.T) {
 	file := newDatabase(t, "sqlite")
 	synctest.Test(t, func(t *testing.T) {
 		s := openAt(t, file, Options{})
-		if err := s.Commit(t.Context(), Change{Jobs: []Job{{Kind: "show", Subject: "a"}, {Kind: "show", Subject: "b"}}}); err != nil {
+		if err := s.Commit(t.Context(), Change{Jobs: []jobs.Job{{Kind: "show", Subject: "a"}, {Kind: "show", Subject: "b"}}}); err != nil {
 			t.Fatal(err)
 		}
 		<-time.After(60 * time.Hour) // the bridge is stopped for a weekend
-		runJobs(t, s, 2, func(_ context.Context, j Job) error {
+		runJobs(t, s, 2, func(_ context.Context, j jobs.Job) error {
 			if j.Subject == "a" {
-				return Snooze(errors.New("another worker holds the post"), 250*time.Millisecond)
+				return jobs.Snooze(errors.New("another worker holds the post"), 250*time.Millisecond)
 			}
-			return Snooze(errors.New("too many requests"), time.Minute)
+			return jobs.Snooze(errors.New("too many requests"), time.Minute)
 		})
 		if got, want := failed(t, s), []string{"show b 1 too many requests again"}; !slices.Equal(got, want) {
 			t.Errorf("failed %q, want %q", got, want)
 		}
 		<-time.After(2 * time.Minute)
-		runJobs(t, s, 2, func(context.Context, Job) error { return nil })
+		runJobs(t, s, 2, func(context.Context, jobs.Job) error { return nil })
 		if got := failed(t, s); len(got) != 0 {
 			t.Errorf("failed %q after both were done", got)
 		}
@@ -278,11 +309,14 @@ func TestAFailureThatCannotBeNotedIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	s := openAt(t, newDatabase(t, "sqlite"), Options{})
 	exec(t, s, "CREATE TRIGGER refuse BEFORE INSERT ON failures BEGIN SELECT RAISE(ABORT, 'refused'); END")
-	if err := s.Commit(t.Context(), Change{Jobs: []Job{{Kind: "show", Subject: "a"}}}); err != nil {
+	if err := s.Commit(t.Context(), Change{Jobs: []jobs.Job{{Kind: "show", Subject: "a"}}}); err != nil {
 		t.Fatal(err)
 	}
-	runJobs(t, s, 1, func(context.Context, Job) error { return Cancel(errors.New("refused")) })
-	for j, err := range s.jobs(t.Context(), river.NewJobListParams()) {
+	ends := runJobs(t, s, 1, func(context.Context, jobs.Job) error { return jobs.Cancel(errors.New("refused")) })
+	if ends[0] != jobs.Waits {
+		t.Errorf("the attempt counts as %s", ends[0])
+	}
+	for j, err := range s.jobs.All(t.Context()) {
 		if err != nil || j.FinalizedAt != nil {
 			t.Errorf("the job is %s, and nothing lists it: %v", j.State, err)
 		}
@@ -293,9 +327,9 @@ func TestDeliveriesThatAnEarlierVersionGaveUpAreListed(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{})
 		ids := storeDeliveries(t, s, 2)
-		runJobs(t, s, 2, func(_ context.Context, j Job) error {
+		runJobs(t, s, 2, func(_ context.Context, j jobs.Job) error {
 			if j.Subject == ids[0] {
-				return Cancel(errors.New("no such room"))
+				return jobs.Cancel(errors.New("no such room"))
 			}
 			return errors.New("no answer")
 		})
@@ -304,9 +338,9 @@ func TestDeliveriesThatAnEarlierVersionGaveUpAreListed(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantFailed(t, s, "answer "+ids[0]+" 1 no such room")
-		for j, err := range s.jobs(t.Context(), river.NewJobListParams().States(rivertype.JobStateRetryable)) {
-			if err != nil || j.args.Subject != ids[1] {
-				t.Errorf("%+v waits: %v", j.args, err)
+		for j, err := range s.jobs.All(t.Context()) {
+			if err != nil || (j.FinalizedAt == nil) != (j.Job.Subject == ids[1]) {
+				t.Errorf("%+v is %s: %v", j.Job, j.State, err)
 			}
 		}
 	})
@@ -316,11 +350,11 @@ func TestFailuresArePurgedAndErased(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		ids := storeDeliveries(t, s, 1)
-		for _, f := range []Failure{
+		for _, f := range []jobs.Failure{
 			{Queue: "c", Kind: "answer", Subject: ids[0], Cause: "no answer"}, {Queue: "c", Kind: "show", Subject: "card-of-someone", Cause: "no answer"},
 			{Queue: "c", Kind: "sweep", Cause: "the chat of customer-4711 has no agent"}, {Queue: "d", Kind: "sweep", Cause: "no answer"},
 		} {
-			if err := s.Note(ctx, f); err != nil {
+			if err := s.jobs.Note(ctx, f); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -348,7 +382,7 @@ func TestFailuresArePurgedAndErased(t *testing.T) {
 			t.Fatal(err)
 		}
 		pending.State, pending.Subject = ErasureFailed, []byte("who")
-		if err := errors.Join(s.SaveReceipt(ctx, &pending), s.Note(ctx, Failure{Queue: "erasures", Kind: "erase", Subject: pending.ID, Cause: "online"})); err != nil {
+		if err := errors.Join(s.SaveReceipt(ctx, &pending), s.jobs.Note(ctx, jobs.Failure{Queue: "erasures", Kind: "erase", Subject: pending.ID, Cause: "online"})); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Purge(ctx, time.Now().Add(time.Hour), Retention{Failed: time.Minute}); err != nil {

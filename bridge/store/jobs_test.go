@@ -7,17 +7,18 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
+
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 const patience = 3 * time.Minute
 
 // work runs Work until stop is called, which waits for its end.
-func work(t *testing.T, s *Store, h Handler) (stop func()) {
+func work(t *testing.T, s *Store, h jobs.Handler) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Work(ctx, map[string]int{"default": 10, "slack-emea": 2}, h) }()
+	go func() { ended <- s.Work(ctx, map[string]int{"default": 10, "slack-emea": 2}, h, nil) }()
 	stopped := false
 	stop = func() {
 		if stopped {
@@ -55,33 +56,33 @@ func TestAJobStartsWithItsStoredFields(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
 		// Jobs can be inserted before Work runs.
-		if err := s.Commit(ctx, Change{Jobs: []Job{{Kind: "show", Subject: "card", Step: 3, Queue: "slack-emea"}}}); err != nil {
+		if err := s.Commit(ctx, Change{Jobs: []jobs.Job{{Kind: "show", Subject: "card", Step: 3, Queue: "slack-emea"}}}); err != nil {
 			t.Fatal(err)
 		}
-		jobs := make(chan Job, 10)
-		stop := work(t, s, func(_ context.Context, j Job) error { jobs <- j; return nil })
-		shown := receive(t, jobs, "the waiting job")
+		started := make(chan jobs.Job, 10)
+		stop := work(t, s, func(_ context.Context, j jobs.Job) error { started <- j; return nil })
+		shown := receive(t, started, "the waiting job")
 		if shown.Kind != "show" || shown.Subject != "card" || shown.Step != 3 || shown.Queue != "slack-emea" || shown.Attempt != 1 || shown.ID == 0 {
 			t.Errorf("job = %+v", shown)
 		}
 		begun := time.Now()
-		if _, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err != nil {
+		if _, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: "k"}, jobs.Job{Kind: "read"}); err != nil {
 			t.Fatal(err)
 		}
-		read := receive(t, jobs, "the delivery's job")
+		read := receive(t, started, "the delivery's job")
 		t.Logf("%v from StoreDelivery to its job", time.Since(begun))
 		if read.Kind != "read" || read.Subject != onlyDelivery(t, s) || read.Queue != "default" {
 			t.Errorf("job = %+v", read)
 		}
 
 		at := time.Now().Add(1500 * time.Millisecond)
-		if err := s.Commit(ctx, Change{Jobs: []Job{{Kind: "later", At: at}, {Kind: "past", At: at.Add(-time.Hour)}, {Kind: "tomorrow", At: at.Add(24 * time.Hour)}}}); err != nil {
+		if err := s.Commit(ctx, Change{Jobs: []jobs.Job{{Kind: "later", At: at}, {Kind: "past", At: at.Add(-time.Hour)}, {Kind: "tomorrow", At: at.Add(24 * time.Hour)}}}); err != nil {
 			t.Fatal(err)
 		}
-		if past := receive(t, jobs, "the overdue job"); past.Kind != "past" {
+		if past := receive(t, started, "the overdue job"); past.Kind != "past" {
 			t.Errorf("job = %+v", past)
 		}
-		if later := receive(t, jobs, "the scheduled job"); later.Kind != "later" || time.Now().Before(at.Add(-10*time.Millisecond)) {
+		if later := receive(t, started, "the scheduled job"); later.Kind != "later" || time.Now().Before(at.Add(-10*time.Millisecond)) {
 			t.Errorf("job = %+v, %v early", later, time.Until(at))
 		}
 		stop()
@@ -97,17 +98,17 @@ func TestAJobStartsWithItsStoredFields(t *testing.T) {
 func TestTheErrorOfAJobDecidesWhetherItRunsAgain(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
-		err := s.Commit(ctx, Change{Jobs: []Job{{Kind: "snooze"}, {Kind: "fail"}, {Kind: "panic"}, {Kind: "cancel"}}})
+		err := s.Commit(ctx, Change{Jobs: []jobs.Job{{Kind: "snooze"}, {Kind: "fail"}, {Kind: "panic"}, {Kind: "cancel"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, cancelled := make(chan Job, 10), make(chan Job, 10)
+		second, cancelled := make(chan jobs.Job, 10), make(chan jobs.Job, 10)
 		ran := make(map[string]bool)
 		guard := make(chan struct{}, 1)
-		stop := work(t, s, func(_ context.Context, j Job) error {
+		stop := work(t, s, func(_ context.Context, j jobs.Job) error {
 			if j.Kind == "cancel" {
 				cancelled <- j
-				return fmt.Errorf("wrapped: %w", Cancel(errors.New("never again")))
+				return fmt.Errorf("wrapped: %w", jobs.Cancel(errors.New("never again")))
 			}
 			guard <- struct{}{}
 			again := ran[j.Kind]
@@ -119,7 +120,7 @@ func TestTheErrorOfAJobDecidesWhetherItRunsAgain(t *testing.T) {
 			}
 			switch j.Kind {
 			case "snooze":
-				return fmt.Errorf("wrapped: %w", Snooze(errors.New("busy"), 50*time.Millisecond))
+				return fmt.Errorf("wrapped: %w", jobs.Snooze(errors.New("busy"), 50*time.Millisecond))
 			case "panic":
 				panic("what is only in memory")
 			}
@@ -159,18 +160,18 @@ func TestTheErrorOfAJobDecidesWhetherItRunsAgain(t *testing.T) {
 func TestWorkLetsRunningJobsFinish(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{})
-		if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err != nil {
+		if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: "k"}, jobs.Job{Kind: "read"}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		started, finish := make(chan Job, 1), make(chan struct{})
+		started, finish := make(chan jobs.Job, 1), make(chan struct{})
 		ended := make(chan error, 1)
 		go func() {
-			ended <- s.Work(ctx, map[string]int{"default": 1}, func(ctx context.Context, j Job) error {
+			ended <- s.Work(ctx, map[string]int{"default": 1}, func(ctx context.Context, j jobs.Job) error {
 				started <- j
 				<-finish
 				return ctx.Err()
-			})
+			}, nil)
 		}()
 		j := receive(t, started, "the job")
 		cancel()
@@ -192,7 +193,7 @@ func TestWorkLetsRunningJobsFinish(t *testing.T) {
 func TestWorkRefusesAnInvalidQueueName(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{})
-		if err := s.Work(t.Context(), map[string]int{"Not A Queue": 1}, nil); err == nil {
+		if err := s.Work(t.Context(), map[string]int{"Not A Queue": 1}, nil, nil); err == nil {
 			t.Error("no error")
 		}
 	})
@@ -202,7 +203,7 @@ func TestSQLiteRestartsJobsAfterACrash(t *testing.T) {
 	t.Parallel()
 	address := newDatabase(t, "sqlite")
 	s := openAt(t, address, Options{})
-	if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err != nil {
+	if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: "k"}, jobs.Job{Kind: "read"}); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, s, `UPDATE river_job SET state = 'running', attempt = 1, attempted_at = CURRENT_TIMESTAMP`)
@@ -210,49 +211,12 @@ func TestSQLiteRestartsJobsAfterACrash(t *testing.T) {
 	s.Close()
 
 	s = openAt(t, address, Options{})
-	jobs := make(chan Job, 1)
-	work(t, s, func(_ context.Context, j Job) error { jobs <- j; return nil })
-	if j := receive(t, jobs, "the job"); j.Kind != "read" || j.Attempt != 2 {
+	started := make(chan jobs.Job, 1)
+	work(t, s, func(_ context.Context, j jobs.Job) error { started <- j; return nil })
+	if j := receive(t, started, "the job"); j.Kind != "read" || j.Attempt != 2 {
 		t.Errorf("job = %+v", j)
 	}
 	if n := number(t, s, `SELECT count(*) FROM river_leader WHERE leader_id = 'crashed'`); n != 0 {
 		t.Error("the crashed leader still leads")
-	}
-}
-
-func TestRetryDelaysGrowAndEndAfterADay(t *testing.T) {
-	t.Parallel()
-	for attempt, want := range map[int]time.Duration{
-		0: 2 * time.Second, 1: 2 * time.Second, 2: 4 * time.Second, 6: 64 * time.Second, 7: 2 * time.Minute, 63: 2 * time.Minute, 1 << 30: 2 * time.Minute,
-	} {
-		low, middle, high := retryDelay(attempt, 0), retryDelay(attempt, 0.5), retryDelay(attempt, 1)
-		if low != want*8/10 || middle.Round(time.Millisecond) != want || high.Round(time.Millisecond) != want*12/10 {
-			t.Errorf("attempt %d: %v to %v, want %v ± 20 %%", attempt, low, high, want)
-		}
-	}
-	var all time.Duration
-	for attempt := 1; attempt < maxAttempts; attempt++ {
-		all += retryDelay(attempt, 0.5)
-	}
-	if all < 23*time.Hour || all > 25*time.Hour {
-		t.Errorf("retries take %v altogether", all)
-	}
-	if rescueAfter+30*time.Second > 90*time.Second || rescueAfter < jobTimeout {
-		t.Error("stuck jobs are rescued too late, or while they run")
-	}
-}
-
-func TestStoredErrorsAreShortText(t *testing.T) {
-	t.Parallel()
-	cause := errors.New(strings.Repeat("ä", 200) + "\xff\x00")
-	err := briefError{cause}
-	if text := err.Error(); len(text) > 310 || !utf8.ValidString(text) || strings.Contains(text, "\x00") || !errors.Is(err, cause) {
-		t.Errorf("%q", text)
-	}
-	if text := (briefError{errors.New("a\x00\xffb")}).Error(); text != "a??b" {
-		t.Errorf("%q", text)
-	}
-	if Cancel(nil) != nil || Snooze(nil, time.Second) != nil {
-		t.Error("nil is marked")
 	}
 }

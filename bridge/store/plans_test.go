@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"cobrowse-bridge/bridge/store/engine"
 	"cobrowse-bridge/bridge/store/sqlite"
 )
 
@@ -56,16 +57,22 @@ func plan(t *testing.T, s *Store, query string) (steps []string) {
 	return steps
 }
 
-// queryConstants returns all queries in queries.go, from its source, so that none is left out.
+// queryConstants returns all queries of the store and the packages below it, from their source, so
+// that none is left out.
 func queryConstants(t *testing.T) map[string]string {
 	t.Helper()
 	files := token.NewFileSet()
-	file, err := parser.ParseFile(files, "queries.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
+	var sources []*ast.File
+	for _, name := range []string{"queries.go", "audit/queries.go", "jobs/queries.go", "limit/queries.go", "session/queries.go"} {
+		file, err := parser.ParseFile(files, name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file.Name.Name = "queries" // so that they may be checked together
+		sources = append(sources, file)
 	}
 	c := types.Config{Importer: importer.Default(), Error: func(error) {}}
-	pkg, _ := c.Check("store", files, []*ast.File{file}, nil)
+	pkg, _ := c.Check("queries", files, sources, nil)
 	queries := make(map[string]string)
 	for _, name := range pkg.Scope().Names() {
 		object, ok := pkg.Scope().Lookup(name).(*types.Const)
@@ -75,15 +82,15 @@ func queryConstants(t *testing.T) map[string]string {
 		query := constant.StringVal(object.Val())
 		switch name {
 		case "queryInsertDeliveries":
-			query += tuples(2, deliveryColumnNum) + queryInsertedOnce
+			query += engine.Tuples(2, deliveryColumnNum) + queryInsertedOnce
 		case "queryInsertChanges":
-			query += tuples(2, changeColumnNum)
+			query += engine.Tuples(2, changeColumnNum)
 		case "queryInsertAudit":
-			query += tuples(2, auditColumnNum)
+			query += engine.Tuples(2, 13)
 		case "queryFree":
-			query += tuples(1, 2)
+			query += engine.Tuples(1, 2)
 		case "querySpend":
-			query += tuples(2, limitColumnNum) + querySpent
+			query += engine.Tuples(2, 2) + constant.StringVal(pkg.Scope().Lookup("querySpent").(*types.Const).Val())
 		case "queryInsertedOnce", "querySpent":
 			continue
 		}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 // In transaction mode PgBouncer gives each transaction any of its connections to the server,
@@ -31,17 +33,17 @@ func TestThroughPgBouncerInTransactionMode(t *testing.T) {
 	var working errgroup.Group
 	for _, s := range replicas {
 		working.Go(func() error {
-			return s.Work(ctx, map[string]int{"q": 4}, func(context.Context, Job) error {
+			return s.Work(ctx, map[string]int{"q": 4}, func(context.Context, jobs.Job) error {
 				done.Add(1)
 				return nil
-			})
+			}, nil)
 		})
 	}
 	var storing errgroup.Group
 	for i := range deliveries {
 		storing.Go(func() error {
 			s := replicas[i%len(replicas)]
-			if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint(i)}, Job{Queue: "q", Kind: "k"}); err != nil {
+			if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint(i)}, jobs.Job{Queue: "q", Kind: "k"}); err != nil {
 				return err
 			}
 			return s.Ready(t.Context())

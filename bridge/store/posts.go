@@ -80,7 +80,7 @@ func (s *Store) Posts(ctx context.Context, card string) ([]Post, error) {
 func (s *Store) LeasePost(ctx context.Context, card string, p Place, until time.Time) (string, error) {
 	var shown string // not a result: if ctx ends, the write may still set it
 	err := s.onPost(ctx, "lease post", card, p, func(ctx context.Context, tx engine.Tx, place []byte) error {
-		n, err := tx.Exec(ctx, queryLeasePost, card, place, micros(until), time.Now().UnixMicro())
+		n, err := tx.Exec(ctx, queryLeasePost, card, place, engine.Micros(until), time.Now().UnixMicro())
 		if err != nil {
 			return err
 		}

@@ -1,10 +1,5 @@
 package store
 
-import (
-	"iter"
-	"strconv"
-)
-
 // All queries of the store. Each must find its rows through an index: plans_test.go checks
 // SQLite's plan of every constant here.
 const (
@@ -34,21 +29,9 @@ const (
 	querySaveErasure = `INSERT INTO erasures (id, created, changed, state, removed, note, subject) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET changed = excluded.changed, state = excluded.state, removed = excluded.removed, note = excluded.note, subject = excluded.subject`
 	queryPurgeErasures = `DELETE FROM erasures WHERE id < $1`
-	queryForgetErasure = `UPDATE erasures SET subject = NULL WHERE id = $1`
+	queryForgetErasure = `UPDATE erasures SET subject = NULL, state = $2, changed = $3 WHERE id = $1 AND subject IS NOT NULL`
 
-	failureColumns   = `subject, kind, queue, job, step, first_at, last_at, next_at, attempts, cause`
-	queryNoteFailure = `INSERT INTO failures (` + failureColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (subject, kind, queue) DO UPDATE SET job = excluded.job, step = excluded.step,
-		last_at = excluded.last_at, next_at = excluded.next_at, attempts = failures.attempts + excluded.attempts, cause = excluded.cause`
-	queryNoteEarlier = `INSERT INTO failures (` + failureColumns + `) SELECT id, $2, $3, $4, $5, $6, $6, 0, $7, $8 FROM deliveries WHERE id = $1 AND finished IS NULL ON CONFLICT DO NOTHING`
-	queryHasFailed   = `SELECT 1 FROM failures WHERE subject = $1 AND kind = $2 AND queue = $3`
-	queryResolve     = `DELETE FROM failures WHERE subject = $1 AND kind = $2 AND queue = $3`
-	queryFailures    = `SELECT ` + failureColumns + ` FROM failures WHERE (subject, kind, queue) > ($1, $2, $3) ORDER BY subject, kind, queue LIMIT 500`
-	queryFailuresOf  = `SELECT ` + failureColumns + ` FROM failures WHERE subject = $1 AND subject <> ''`
-	// The failure of periodic work.
-	queryFailurePeriodic = `SELECT ` + failureColumns + ` FROM failures WHERE subject = '' AND kind = $1 AND queue = $2`
-	queryFailureCounts   = `SELECT queue, kind, CASE WHEN next_at = 0 THEN 1 ELSE 0 END AS final, count(*), min(first_at) FROM failures WHERE queue >= '' GROUP BY queue, kind, final`
-	queryRetryFailure    = `UPDATE failures SET job = 0, next_at = $4 WHERE subject = $1 AND kind = $2 AND queue = $3`
-	queryPurgeFailures   = `DELETE FROM failures WHERE (subject, kind, queue) IN (SELECT subject, kind, queue FROM failures WHERE last_at < $1
+	queryPurgeFailures = `DELETE FROM failures WHERE (subject, kind, queue) IN (SELECT subject, kind, queue FROM failures WHERE last_at < $1
 		AND NOT EXISTS (SELECT 1 FROM erasures WHERE erasures.id = failures.subject AND erasures.subject IS NOT NULL) LIMIT 1000)`
 
 	cardColumns       = `id, connector, kind, chat, episode, agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail`
@@ -88,11 +71,6 @@ const (
 	queryRemembered = `SELECT expires FROM browsers WHERE agent = $1 AND expires > $2`
 	queryForget     = `DELETE FROM browsers WHERE agent = $1`
 
-	querySession       = `SELECT data FROM sessions WHERE token = $1 AND expires > $2`
-	querySaveSession   = `INSERT INTO sessions (token, data, expires) VALUES ($1, $2, $3) ON CONFLICT (token) DO UPDATE SET data = excluded.data, expires = excluded.expires`
-	queryClaimSession  = `INSERT INTO sessions (token, data, expires) VALUES ($1, $2, $3) ON CONFLICT (token) DO UPDATE SET data = excluded.data, expires = excluded.expires WHERE sessions.expires <= $4`
-	queryEndSession    = `DELETE FROM sessions WHERE token = $1`
-	querySessions      = `SELECT token, data FROM sessions WHERE expires > $1`
 	queryPurgeSessions = `DELETE FROM sessions WHERE expires <= $1`
 	queryAccount       = `SELECT account, agent, how, since, name FROM accounts WHERE account = $1`
 	queryAccountsOf    = `SELECT account, agent, how, since, name FROM accounts WHERE agent = $1 ORDER BY account`
@@ -101,12 +79,6 @@ const (
 	queryLockAccount   = `SELECT agent, how FROM accounts WHERE account = $1 FOR UPDATE`
 	queryConnect       = `INSERT INTO accounts (account, agent, how, since, name) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (account) DO UPDATE SET agent = excluded.agent, how = excluded.how, since = excluded.since, name = excluded.name`
 	queryDisconnect    = `DELETE FROM accounts WHERE account = $1 AND agent = $2`
-	queryFree          = `SELECT subject, free FROM limits WHERE subject IN `
-	querySpend         = `INSERT INTO limits (subject, free) VALUES `
-	querySpent         = ` ON CONFLICT (subject) DO UPDATE SET free = excluded.free`
-	queryGiveBack      = `UPDATE limits SET free = free - $2 WHERE subject = $1`
-	queryExpiredLimits = `SELECT subject FROM limits WHERE subject > $1 AND free <= $2 ORDER BY subject LIMIT 500`
-	queryPurgeLimit    = `DELETE FROM limits WHERE subject = $1 AND free <= $2`
 
 	querySweepNow   = `UPDATE sweeps SET held = CASE WHEN began > ended THEN held ELSE 0 END, ended = 0 WHERE connector = $1`
 	querySweepDue   = `SELECT ended, held FROM sweeps WHERE connector = $1`
@@ -130,57 +102,8 @@ const (
 	queryPostExists   = `SELECT id FROM posts WHERE card = $1 AND place = $2`
 	querySavePost     = `UPDATE posts SET ref = $3, shown = $4, leased = 0 WHERE card = $1 AND place = $2`
 	queryReleasePost  = `UPDATE posts SET leased = 0 WHERE card = $1 AND place = $2`
-	auditColumns      = `seq, at, action, agent, visitor, card, connector, chat, detail, salt, commitment, prev, hash`
-	queryAudit        = `SELECT ` + auditColumns + ` FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`
-	queryAuditBack    = `SELECT ` + auditColumns + ` FROM audit WHERE seq < $1 ORDER BY seq DESC LIMIT $2`
-	queryInsertAudit  = `INSERT INTO audit (` + auditColumns + `) VALUES `
-	queryAuditFirst   = `SELECT seq FROM audit WHERE seq > $1 ORDER BY seq LIMIT 1`
-	queryTrimAudit    = `DELETE FROM audit WHERE seq <= $1`
-	queryEraseRecord  = `UPDATE audit SET visitor = '', chat = '', detail = '', salt = NULL WHERE seq = $1 AND salt IS NOT NULL`
-	queryAuditHead    = `SELECT seq, hash FROM audit_head WHERE id = 1`
-	queryLockAudit    = `SELECT seq, hash FROM audit_head WHERE id = 1 FOR UPDATE`
-	queryMoveAudit    = `UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1`
 	queryProbe        = `INSERT INTO probe (id, filler) VALUES ($1, $2)`
 	queryProbed       = `DELETE FROM probe WHERE id > 0`
 	deliveryColumnNum = 6
 	changeColumnNum   = 5
-	auditColumnNum    = 13
-	limitColumnNum    = 2
 )
-
-// portions splits rows into parts that are inserted together. The length of each part is a
-// power of two, at most maxPortion. So there are few different queries, and none has more
-// arguments than the databases allow.
-func portions[T any](rows []T) iter.Seq[[]T] {
-	return func(yield func([]T) bool) {
-		for size := maxPortion; len(rows) > 0; {
-			if size > len(rows) {
-				size /= 2
-				continue
-			}
-			if !yield(rows[:size]) {
-				return
-			}
-			rows = rows[size:]
-		}
-	}
-}
-
-const maxPortion = 32
-
-// tuples returns n groups of placeholders, one for each column: ($1,$2),($3,$4).
-func tuples(n, columns int) string {
-	b := make([]byte, 0, n*columns*5)
-	for i := range n * columns {
-		if i%columns == 0 {
-			if i > 0 {
-				b = append(b, ')', ',')
-			}
-			b = append(b, '(')
-		} else {
-			b = append(b, ',')
-		}
-		b = strconv.AppendInt(append(b, '$'), int64(i+1), 10)
-	}
-	return string(append(b, ')'))
-}

@@ -1,26 +1,25 @@
 package store
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
+
+	"cobrowse-bridge/bridge/store/audit"
 )
 
 // writeRecords writes records about two visitors, and returns the head.
-func writeRecords(t *testing.T, s *Store) AuditHead {
+func writeRecords(t *testing.T, s *Store) audit.Head {
 	t.Helper()
 	for i := range 6 {
-		e := Entry{Action: "watching", Agent: "c:agent", Visitor: fmt.Sprint("visitor", i%2), Card: fmt.Sprint("card", i%2), Connector: "c", Chat: fmt.Sprint("chat", i%2), Detail: "by short id"}
-		if err := s.Commit(t.Context(), Change{Audit: []Entry{e}}); err != nil {
+		e := audit.Entry{Action: "watching", Agent: "c:agent", Visitor: fmt.Sprint("visitor", i%2), Card: fmt.Sprint("card", i%2), Connector: "c", Chat: fmt.Sprint("chat", i%2), Detail: "by short id"}
+		if err := s.Commit(t.Context(), Change{Audit: []audit.Entry{e}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	head, err := s.AuditHead(t.Context())
+	head, err := s.AuditLog().Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,17 +53,17 @@ func TestAnErasedAuditLogVerifies(t *testing.T) {
 			t.Errorf("removed = %+v", r.Removed)
 		}
 		// A head from before the erasure is still valid.
-		span, err := s.VerifyAudit(ctx, head)
+		span, err := s.AuditLog().Verify(ctx, head)
 		if err != nil || span.Records() != 7 || span.First != 1 || span.Head.Seq != 7 {
-			t.Fatalf("VerifyAudit = %+v, %v", span, err)
+			t.Fatalf("Verify = %+v, %v", span, err)
 		}
-		for r, err := range s.Audit(ctx, 0) {
+		for r, err := range s.AuditLog().After(ctx, 0) {
 			if err != nil {
 				t.Fatal(err)
 			}
 			switch {
 			case r.Seq == 7:
-				if r.Action != ActionErased || r.Agent != "operator:ann" || r.Visitor != "" {
+				if r.Action != audit.ActionErased || r.Agent != "operator:ann" || r.Visitor != "" {
 					t.Errorf("the erasure reads %+v", r.Entry)
 				}
 			case r.Seq%2 == 1:
@@ -80,7 +79,7 @@ func TestAnErasedAuditLogVerifies(t *testing.T) {
 		if r := eraseVisitor(t, s); r.Removed.Records != 3 {
 			t.Errorf("the second time removed %+v", r.Removed)
 		}
-		if _, err := s.VerifyAudit(ctx, head); err != nil {
+		if _, err := s.AuditLog().Verify(ctx, head); err != nil {
 			t.Error(err)
 		}
 	})
@@ -118,48 +117,18 @@ func TestAnErasureWithoutARecordFailsVerification(t *testing.T) {
 			for _, do := range test.do {
 				exec(t, s, do)
 			}
-			_, err := s.VerifyAudit(ctx, head)
-			broken, ok := errors.AsType[*BrokenAuditError](err)
+			_, err := s.AuditLog().Verify(ctx, head)
+			broken, ok := errors.AsType[*audit.BrokenError](err)
 			if !ok || broken.Seq != test.seq || broken.Reason == "" {
 				t.Errorf("%s: %v, want record %d", test.name, err, test.seq)
 			}
 			exec(t, s, `DELETE FROM audit`)
 			exec(t, s, `INSERT INTO audit SELECT * FROM kept`)
-			if _, err := s.VerifyAudit(ctx, head); err != nil {
+			if _, err := s.AuditLog().Verify(ctx, head); err != nil {
 				t.Fatalf("after %s was undone: %v", test.name, err)
 			}
 		}
 	})
-}
-
-// The hashes are computed as deploy/README.md says, without code of this package.
-func TestTheHashesOfARecordAreAsTheManualSays(t *testing.T) {
-	t.Parallel()
-	at := time.Date(2026, 1, 2, 3, 4, 5, 678900, time.UTC)
-	var r Record
-	r.chain(Entry{at, "watching", "c:agent", "visitor", "card", "c", "chat", "by short id"}, AuditHead{6, [32]byte{1, 2, 3}})
-
-	field := func(b []byte) []byte { return append(binary.BigEndian.AppendUint64(nil, uint64(len(b))), b...) }
-	number := func(n int64) []byte { return field(binary.BigEndian.AppendUint64(nil, uint64(n))) }
-	hash := func(parts ...[]byte) [32]byte { return sha256.Sum256(bytes.Join(parts, nil)) }
-	texts := func(all ...string) (b []byte) {
-		for _, s := range all {
-			b = append(b, field([]byte(s))...)
-		}
-		return b
-	}
-	commitment := hash(texts("cobrowse-bridge audit person 1"), field(r.Salt[:]), texts("visitor", "chat", "by short id"))
-	prev := [32]byte{1, 2, 3}
-	sum := hash(texts("cobrowse-bridge audit 1"), field(prev[:]), number(7), number(at.UnixMicro()),
-		texts("watching", "c:agent", "card", "c"), field(commitment[:]))
-	if r.Commitment != commitment || r.Hash != sum {
-		t.Error("the manual's method gives other hashes")
-	}
-	again := Record{}
-	again.chain(r.Entry, AuditHead{6, prev})
-	if again.Salt == r.Salt || again.Commitment == r.Commitment {
-		t.Error("two records have the same salt")
-	}
 }
 
 func TestATrimmedAuditLogVerifies(t *testing.T) {
@@ -167,13 +136,13 @@ func TestATrimmedAuditLogVerifies(t *testing.T) {
 		s, ctx := open(Options{}), t.Context()
 		now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 		const day = 24 * time.Hour
-		var heads []AuditHead
+		var heads []audit.Head
 		for i := range 40 {
-			e := Entry{At: now.Add(time.Duration(i-40) * day), Action: "watching", Visitor: fmt.Sprint("visitor", i%2)}
-			if err := s.Commit(ctx, Change{Audit: []Entry{e}}); err != nil {
+			e := audit.Entry{At: now.Add(time.Duration(i-40) * day), Action: "watching", Visitor: fmt.Sprint("visitor", i%2)}
+			if err := s.Commit(ctx, Change{Audit: []audit.Entry{e}}); err != nil {
 				t.Fatal(err)
 			}
-			head, _ := s.AuditHead(ctx)
+			head, _ := s.AuditLog().Head(ctx)
 			heads = append(heads, head)
 		}
 		eraseVisitor(t, s)
@@ -183,40 +152,40 @@ func TestATrimmedAuditLogVerifies(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		span, err := s.VerifyAudit(ctx, heads[39])
+		span, err := s.AuditLog().Verify(ctx, heads[39])
 		// Records are trimmed by whole days. Record 41 is the erasure, 42 says that 30 were trimmed.
 		if err != nil || span.First != 31 || span.Head.Seq != 42 {
-			t.Fatalf("VerifyAudit = %+v, %v", span, err)
+			t.Fatalf("Verify = %+v, %v", span, err)
 		}
-		var last Record
-		for r, err := range s.Audit(ctx, 0) {
+		var last audit.Record
+		for r, err := range s.AuditLog().After(ctx, 0) {
 			if err != nil {
 				t.Fatal(err)
 			}
 			last = r
 		}
-		if last.Action != ActionTrimmed || last.Agent != "bridge" {
+		if last.Action != audit.ActionTrimmed || last.Agent != "bridge" {
 			t.Errorf("the last record is %+v", last.Entry)
 		}
 		// The head of the last trimmed record can still be compared; older ones cannot.
-		if _, err := s.VerifyAudit(ctx, heads[29]); err != nil {
+		if _, err := s.AuditLog().Verify(ctx, heads[29]); err != nil {
 			t.Error(err)
 		}
 		wrong := heads[29]
 		wrong.Hash[0]++
-		if _, err := s.VerifyAudit(ctx, wrong); err == nil {
+		if _, err := s.AuditLog().Verify(ctx, wrong); err == nil {
 			t.Error("a wrong head of a trimmed record passed")
 		}
-		_, err = s.VerifyAudit(ctx, heads[10])
-		if _, broken := errors.AsType[*BrokenAuditError](err); err == nil || broken {
+		_, err = s.AuditLog().Verify(ctx, heads[10])
+		if _, broken := errors.AsType[*audit.BrokenError](err); err == nil || broken {
 			t.Errorf("a head from before the trimmed records: %v", err)
 		}
 		// Records that were removed by hand are noticed.
 		exec(t, s, `CREATE TABLE kept AS SELECT * FROM audit`)
 		for _, cut := range []string{`DELETE FROM audit WHERE seq = 31`, `DELETE FROM audit WHERE seq < 42`} {
 			exec(t, s, cut)
-			_, err = s.VerifyAudit(ctx, heads[39])
-			if broken, ok := errors.AsType[*BrokenAuditError](err); !ok || broken.Seq != 1 {
+			_, err = s.AuditLog().Verify(ctx, heads[39])
+			if broken, ok := errors.AsType[*audit.BrokenError](err); !ok || broken.Seq != 1 {
 				t.Errorf("%s: %v", cut, err)
 			}
 			exec(t, s, `DELETE FROM audit`)
@@ -226,8 +195,8 @@ func TestATrimmedAuditLogVerifies(t *testing.T) {
 		if err := s.Purge(ctx, now.Add(400*day), keep); err != nil {
 			t.Fatal(err)
 		}
-		if span, err := s.VerifyAudit(ctx, AuditHead{}); err != nil || span.Records() < 1 {
-			t.Errorf("VerifyAudit = %+v, %v", span, err)
+		if span, err := s.AuditLog().Verify(ctx, audit.Head{}); err != nil || span.Records() < 1 {
+			t.Errorf("Verify = %+v, %v", span, err)
 		}
 	})
 }
@@ -238,14 +207,14 @@ func TestAnErasureOfManyRecordsHasSeveralEntries(t *testing.T) {
 	for i := range 1200 {
 		records = append(records, int64(i))
 	}
-	entries := erasures("receipt", "agent", records)
+	entries := audit.Erasures("receipt", "agent", records)
 	if len(entries) != 3 || len(entries[2].Detail) < 200*4 {
 		t.Errorf("%d entries", len(entries))
 	}
-	if n := len(erasures("receipt", "agent", nil)); n != 1 {
+	if n := len(audit.Erasures("receipt", "agent", nil)); n != 1 {
 		t.Errorf("%d entries without records, want one", n)
 	}
-	if slices.ContainsFunc(entries, func(e Entry) bool { return len(e.Detail) > 4096 }) {
+	if slices.ContainsFunc(entries, func(e audit.Entry) bool { return len(e.Detail) > 4096 }) {
 		t.Error("an entry is large")
 	}
 }

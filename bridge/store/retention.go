@@ -2,13 +2,13 @@ package store
 
 import (
 	"context"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/limit"
 )
 
 // Retention is how long Purge keeps data. Zero means forever.
@@ -26,14 +26,6 @@ type Retention struct {
 	Audit time.Duration
 }
 
-// A Trim is the Detail of a record with ActionTrimmed: the oldest records were removed.
-type Trim struct {
-	// Through and Hash identify the last removed record, as an AuditHead does. Hash is in hex.
-	Through int64  `json:"through"`
-	Hash    string `json:"hash"`
-	Records int64  `json:"records"`
-}
-
 // Purge removes what r does not keep at the given time:
 //   - keys of handled deliveries (a repeat then counts as a new delivery), and what
 //     sweeps of connectors found that no longer sweep, by r.Keys;
@@ -47,15 +39,15 @@ func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 	ctx = Patient(ctx)
 	errs := []error{s.check(ctx)}
 	for _, expired := range []string{queryPurgeBrowsers, queryPurgeSessions} {
-		errs = append(errs, s.purge(ctx, expired, micros(now)))
+		errs = append(errs, s.purge(ctx, expired, engine.Micros(now)))
 	}
 	errs = append(errs, s.purgeLimits(ctx, now))
 	if r.Keys > 0 {
-		errs = append(errs, s.purge(ctx, queryPurge, micros(now.Add(-r.Keys))), s.purge(ctx, queryPurgeFound, micros(now.Add(-r.Keys))))
+		errs = append(errs, s.purge(ctx, queryPurge, engine.Micros(now.Add(-r.Keys))), s.purge(ctx, queryPurgeFound, engine.Micros(now.Add(-r.Keys))))
 	}
 	if r.Failed > 0 {
 		before := now.Add(-r.Failed)
-		errs = append(errs, s.purge(ctx, queryPurgeDead, idsFrom(before)), s.purge(ctx, queryPurgeFailures, micros(before)))
+		errs = append(errs, s.purge(ctx, queryPurgeDead, idsFrom(before)), s.purge(ctx, queryPurgeFailures, engine.Micros(before)))
 	}
 	if r.Cards > 0 {
 		errs = append(errs, s.purgeCards(ctx, now, now.Add(-r.Cards)))
@@ -89,18 +81,13 @@ func (s *Store) purge(ctx context.Context, query string, args ...any) error {
 // wait for the search. There may be a million, with one for each client address.
 func (s *Store) purgeLimits(ctx context.Context, now time.Time) error {
 	for last := []byte{}; ; {
-		subjects, err := column[[]byte](s.engine.Query(ctx, queryExpiredLimits, last, micros(now)))
+		subjects, err := limit.Unused(ctx, s.engine, last, now)
 		if err != nil || len(subjects) == 0 {
 			return err
 		}
 		last = subjects[len(subjects)-1]
 		err = s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-			for _, subject := range subjects {
-				if _, err := tx.Exec(ctx, queryPurgeLimit, subject, micros(now)); err != nil {
-					return err
-				}
-			}
-			return nil
+			return limit.Remove(ctx, tx, subjects, now)
 		}})
 		if err != nil {
 			return err
@@ -112,7 +99,7 @@ func (s *Store) purgeLimits(ctx context.Context, now time.Time) error {
 func (s *Store) purgeCards(ctx context.Context, now, before time.Time) error {
 	for more := true; more; {
 		err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-			ids, err := column[string](tx.Query(ctx, queryPurgeCards, idsFrom(before), micros(before), micros(now)))
+			ids, err := engine.Column[string](tx.Query(ctx, queryPurgeCards, idsFrom(before), engine.Micros(before), engine.Micros(now)))
 			if err != nil {
 				return err
 			}
@@ -133,33 +120,17 @@ func (s *Store) purgeCards(ctx context.Context, now, before time.Time) error {
 	return nil
 }
 
-// column reads all rows of a query with one column.
-func column[T any](rows engine.Rows, err error) (all []T, _ error) {
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var v T
-		if err := rows.Scan(&v); err != nil {
-			return nil, err
-		}
-		all = append(all, v)
-	}
-	return all, rows.Err()
-}
-
 // trimPortion is how many audit records one transaction removes.
 const trimPortion = 1000
 
 // trimAudit removes the records at the start of the audit log that are older than the given time.
 func (s *Store) trimAudit(ctx context.Context, before time.Time) error {
-	head, err := s.AuditHead(ctx) // the records about the trimming come after it and stay
+	head, err := s.AuditLog().Head(ctx) // the records about the trimming come after it and stay
 	if err != nil {
 		return err
 	}
 	for {
-		part, err := s.auditPart(ctx, queryAudit, -1, trimPortion)
+		part, err := s.AuditLog().Oldest(ctx, trimPortion)
 		if err != nil {
 			return err
 		}
@@ -171,21 +142,13 @@ func (s *Store) trimAudit(ctx context.Context, before time.Time) error {
 			return nil
 		}
 		last := part[n-1]
-		detail, err := json.Marshal(Trim{last.Seq, hex.EncodeToString(last.Hash[:]), int64(n)})
-		if err != nil {
-			return err
-		}
 		err = s.write(ctx, &write{
-			audit: []Entry{{Action: ActionTrimmed, Agent: "bridge", Detail: string(detail)}},
+			audit: []audit.Entry{audit.Trimmed(last, n)},
 			do: func(ctx context.Context, tx engine.Tx) error {
-				var first int64
-				if err := tx.QueryRow(ctx, queryAuditFirst, -1).Scan(&first); err != nil {
-					return err
+				trimmed, err := audit.TrimTo(ctx, tx, part[0].Seq, last.Seq)
+				if err == nil && !trimmed {
+					err = ErrConflict
 				}
-				if first != part[0].Seq {
-					return ErrConflict // another replica was faster
-				}
-				_, err := tx.Exec(ctx, queryTrimAudit, last.Seq)
 				return err
 			},
 		})

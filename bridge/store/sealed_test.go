@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/limit"
 	"cobrowse-bridge/bridge/store/seal"
 )
 
@@ -19,7 +21,7 @@ func fill(t *testing.T, s *Store) (canaries []string) {
 	t.Helper()
 	canaries = []string{"canary-body", "canary-detail", "canary-address", "canary-ref", "canary-browser", "canary-session", "canary-name", "canary-subject"}
 	ctx := t.Context()
-	if _, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: "k", Body: []byte("canary-body"), Changes: []ChatChange{{Chat: "chat", Agent: "bob"}}}, Job{Kind: "read"}); err != nil {
+	if _, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: "k", Body: []byte("canary-body"), Changes: []ChatChange{{Chat: "chat", Agent: "bob"}}}, jobs.Job{Kind: "read"}); err != nil {
 		t.Fatal(err)
 	}
 	place := Place{"c", "canary-address"}
@@ -38,9 +40,9 @@ func fill(t *testing.T, s *Store) (canaries []string) {
 	if err := s.AgentSessions().CommitCtx(ctx, "hash", []byte("canary-session"), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	limit := Limit{"codes", 5, time.Hour}
+	codes := limit.Limit{Name: "codes", Acts: 5, While: time.Hour}
 	if err := s.Commit(ctx, Change{
-		Connect: &Account{ID: "c:bob", Agent: "oidc:bob", How: "asked", Name: "canary-name"}, Spend: []Spending{{limit, "canary-subject"}},
+		Connect: &Account{ID: "c:bob", Agent: "oidc:bob", How: "asked", Name: "canary-name"}, Spend: []limit.Spending{{Limit: codes, Subject: "canary-subject"}},
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -17,9 +17,14 @@ import (
 	"sync"
 	"time"
 
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/limit"
 	"cobrowse-bridge/bridge/store/postgres"
+	"cobrowse-bridge/bridge/store/pulse"
 	"cobrowse-bridge/bridge/store/seal"
+	"cobrowse-bridge/bridge/store/session"
 	"cobrowse-bridge/bridge/store/sqlite"
 )
 
@@ -31,8 +36,6 @@ var (
 	ErrConflict = errors.New("card was changed meanwhile")
 	// ErrTaken means that a door belongs to another browser, or an account to another agent.
 	ErrTaken = errors.New("belongs to another browser or agent")
-	// ErrSpent means that a limit allows no more acts now; see SpentError.
-	ErrSpent = errors.New("limit is used up")
 	// ErrLeased means that another worker holds the post, the sweep or the delivery.
 	ErrLeased = errors.New("held by another worker")
 	// ErrInUse means that another process has the SQLite file open.
@@ -108,10 +111,12 @@ type Options struct {
 type Store struct {
 	engine    engine.Engine
 	sealer    *seal.Sealer
+	limits    limit.Counter
 	log       *slog.Logger
 	committer *committer
-	pulse     pulse
-	head      AuditHead // the last that was read or written
+	jobs      *jobs.Board
+	pulse     pulse.Pulse
+	head      audit.Head // the last that was read or written
 	headRead  time.Time
 	checking  sync.Mutex
 	checked   time.Time // by Purge; guarded by checking
@@ -135,13 +140,14 @@ func openEngine(ctx context.Context, o Options, open func(engine.Config) (engine
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	s := &Store{sealer: sealer, log: o.Log, rekeying: o.OldSecret != nil}
+	s := &Store{sealer: sealer, limits: limit.NewCounter(sealer), log: o.Log, rekeying: o.OldSecret != nil}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if s.engine, err = open(engine.Config{Log: warnings(s.log), Insert: s.insertConfig(), Beside: o.Beside || o.Look, Look: o.Look}); err != nil {
+	if s.engine, err = open(engine.Config{Log: jobs.Warnings(s.log), Insert: jobs.InsertConfig(s.log), Beside: o.Beside || o.Look, Look: o.Look}); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
+	s.jobs = jobs.NewBoard(s.engine, s.writeRows, s.log)
 	s.committer = newCommitter(s.commit, o.Beside || o.Look)
 	if !o.Beside && !o.Look {
 		err := s.noteEarlier(ctx)
@@ -160,7 +166,7 @@ func openEngine(ctx context.Context, o Options, open func(engine.Config) (engine
 // the secret, older data may have been encrypted with a secret that is gone. If there are no
 // tables yet, it returns nil.
 func (s *Store) CheckSecret(ctx context.Context) error {
-	if err := s.scan(ctx, func(engine.Rows) error { return nil }, queryAuditHead); err != nil {
+	if _, err := s.AuditLog().Head(ctx); err != nil {
 		return nil //nolint:nilerr // there are no tables, or the database fails, which its next use reports
 	}
 	found, known := false, false
@@ -184,6 +190,20 @@ func (s *Store) CheckSecret(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Jobs returns the jobs and the work that failed.
+func (s *Store) Jobs() *jobs.Board { return s.jobs }
+
+// AgentSessions returns the sessions of agents who signed in.
+func (s *Store) AgentSessions() session.Store { return session.In(s.engine, s.writeRows, s.sealer) }
+
+// writeRows commits what do writes.
+func (s *Store) writeRows(ctx context.Context, do func(context.Context, engine.Tx) error) error {
+	return s.write(ctx, &write{do: do})
+}
+
+// AuditLog returns the audit log.
+func (s *Store) AuditLog() audit.Log { return audit.In(s.engine) }
 
 // scan runs a query and calls row for each row.
 func (s *Store) scan(ctx context.Context, row func(engine.Rows) error, query string, args ...any) error {
@@ -215,7 +235,7 @@ const probeWait = 2 * time.Second
 // Ready returns an error if the store cannot write, or fails often. It makes a test write,
 // unless a write succeeded during the last second.
 func (s *Store) Ready(ctx context.Context) error {
-	sure, err := s.pulse.fault()
+	sure, err := s.pulse.Fault()
 	if err == nil && !sure {
 		ctx, cancel := context.WithTimeoutCause(ctx, probeWait, ErrBusy)
 		defer cancel()
@@ -264,19 +284,4 @@ func probe(ctx context.Context, tx engine.Tx) error {
 	}
 	_, err := tx.Exec(ctx, queryDeleteJob, -1)
 	return err
-}
-
-// micros returns t as it is stored, in microseconds since 1970. The zero time is 0.
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func fromMicros(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(n).UTC()
 }

@@ -14,6 +14,7 @@ import (
 
 	"cobrowse-bridge/bridge/benchtest"
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 var kilobyte = []byte(strings.Repeat("b", 1024))
@@ -25,7 +26,7 @@ const (
 
 func deliver(s *Store, prefix string) func(int) error {
 	return func(i int) error {
-		_, err := s.StoreDelivery(context.Background(), Delivery{Connector: "c", Key: fmt.Sprint(prefix, i), Body: kilobyte}, Job{Kind: "read"})
+		_, err := s.StoreDelivery(context.Background(), Delivery{Connector: "c", Key: fmt.Sprint(prefix, i), Body: kilobyte}, jobs.Job{Kind: "read"})
 		return err
 	}
 }
@@ -121,7 +122,7 @@ func BenchmarkStart(b *testing.B) {
 			ctx, cancel := context.WithCancel(b.Context())
 			started, ended := make(chan struct{}, 1), make(chan error, 1)
 			go func() {
-				ended <- s.Work(ctx, map[string]int{"default": 10}, func(context.Context, Job) error { started <- struct{}{}; return nil })
+				ended <- s.Work(ctx, map[string]int{"default": 10}, func(context.Context, jobs.Job) error { started <- struct{}{}; return nil }, nil)
 			}()
 			var all []time.Duration
 			for round := 0; b.Loop(); round++ {

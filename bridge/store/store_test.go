@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 func TestADeliveryIsKeptUntilItIsFinished(t *testing.T) {
@@ -21,7 +23,7 @@ func TestADeliveryIsKeptUntilItIsFinished(t *testing.T) {
 		s := open(Options{})
 		ctx := t.Context()
 		received := time.Date(2026, 3, 4, 5, 6, 7, 8000, time.UTC)
-		fresh, err := s.StoreDelivery(ctx, Delivery{Connector: "slack-emea", Key: "k", Body: []byte("hello"), Received: received}, Job{Kind: "read"})
+		fresh, err := s.StoreDelivery(ctx, Delivery{Connector: "slack-emea", Key: "k", Body: []byte("hello"), Received: received}, jobs.Job{Kind: "read"})
 		if err != nil || !fresh {
 			t.Fatalf("StoreDelivery = %v, %v", fresh, err)
 		}
@@ -31,10 +33,10 @@ func TestADeliveryIsKeptUntilItIsFinished(t *testing.T) {
 			t.Fatalf("Delivery = %+v, %v", d, err)
 		}
 
-		if fresh, err := s.StoreDelivery(ctx, Delivery{Connector: "slack-emea", Key: "k", Body: []byte("again")}, Job{Kind: "read"}); fresh || err != nil {
+		if fresh, err := s.StoreDelivery(ctx, Delivery{Connector: "slack-emea", Key: "k", Body: []byte("again")}, jobs.Job{Kind: "read"}); fresh || err != nil {
 			t.Errorf("a repeat: %v, %v", fresh, err)
 		}
-		if fresh, err := s.StoreDelivery(ctx, Delivery{Connector: "slack-apac", Key: "k"}, Job{Kind: "read"}); !fresh || err != nil {
+		if fresh, err := s.StoreDelivery(ctx, Delivery{Connector: "slack-apac", Key: "k"}, jobs.Job{Kind: "read"}); !fresh || err != nil {
 			t.Errorf("the same key of another connector: %v, %v", fresh, err)
 		}
 		if n := number(t, s, `SELECT count(*) FROM river_job`); n != 2 {
@@ -53,13 +55,13 @@ func TestADeliveryIsKeptUntilItIsFinished(t *testing.T) {
 		if err := s.Purge(ctx, time.Now(), Retention{Keys: time.Hour, Failed: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
-		if fresh, _ := s.StoreDelivery(ctx, Delivery{Connector: "slack-emea", Key: "k"}, Job{Kind: "read"}); fresh {
+		if fresh, _ := s.StoreDelivery(ctx, Delivery{Connector: "slack-emea", Key: "k"}, jobs.Job{Kind: "read"}); fresh {
 			t.Error("a repeat of a finished delivery was fresh")
 		}
 		if err := s.Purge(ctx, time.Now().Add(2*time.Hour), Retention{Keys: time.Hour, Failed: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
-		if fresh, _ := s.StoreDelivery(ctx, Delivery{Connector: "slack-emea", Key: "k"}, Job{Kind: "read"}); !fresh {
+		if fresh, _ := s.StoreDelivery(ctx, Delivery{Connector: "slack-emea", Key: "k"}, jobs.Job{Kind: "read"}); !fresh {
 			t.Error("a purged key still counts as a repeat")
 		}
 		if n := number(t, s, `SELECT count(*) FROM deliveries`); n != 1 {
@@ -86,7 +88,7 @@ func TestTenCopiesAtOnceAreOneDelivery(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 5000 {
 			wg.Go(func() {
-				ok, err := s.StoreDelivery(Patient(t.Context()), Delivery{Connector: "c", Key: fmt.Sprint(i % 500), Body: []byte("body")}, Job{Kind: "read"})
+				ok, err := s.StoreDelivery(Patient(t.Context()), Delivery{Connector: "c", Key: fmt.Sprint(i % 500), Body: []byte("body")}, jobs.Job{Kind: "read"})
 				if err != nil {
 					t.Error(err)
 				}
@@ -96,9 +98,9 @@ func TestTenCopiesAtOnceAreOneDelivery(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		rows, jobs := number(t, s, `SELECT count(*) FROM deliveries`), number(t, s, `SELECT count(*) FROM river_job`)
-		if fresh.Load() != 500 || rows != 500 || jobs != 500 {
-			t.Errorf("%d fresh, %d rows, %d jobs; want 500 of each", fresh.Load(), rows, jobs)
+		rows, inserted := number(t, s, `SELECT count(*) FROM deliveries`), number(t, s, `SELECT count(*) FROM river_job`)
+		if fresh.Load() != 500 || rows != 500 || inserted != 500 {
+			t.Errorf("%d fresh, %d rows, %d jobs; want 500 of each", fresh.Load(), rows, inserted)
 		}
 	})
 }
@@ -109,7 +111,7 @@ func TestADeliveryNeedsAtMostOneTransaction(t *testing.T) {
 		g := gate(s)
 		close(g.gate)
 		for i := range 10 {
-			if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint(i)}, Job{Kind: "read"}); err != nil {
+			if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint(i)}, jobs.Job{Kind: "read"}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -121,7 +123,7 @@ func TestADeliveryNeedsAtMostOneTransaction(t *testing.T) {
 		var writes []func() error
 		for i := range 100 {
 			writes = append(writes, func() error {
-				_, err := s.StoreDelivery(t.Context(), Delivery{Connector: "d", Key: fmt.Sprint(i)}, Job{Kind: "read"})
+				_, err := s.StoreDelivery(t.Context(), Delivery{Connector: "d", Key: fmt.Sprint(i)}, jobs.Job{Kind: "read"})
 				return err
 			})
 		}
@@ -149,10 +151,10 @@ func TestABadWriteDoesNotFailTheOthersInItsCommit(t *testing.T) {
 		stale, sameHandle := one, two
 		stale.Version, stale.State = 7, "stale"
 		sameHandle.HandleHash = one.HandleHash
-		entry := func(action string) []Entry { return []Entry{{Action: action}} }
+		entry := func(action string) []audit.Entry { return []audit.Entry{{Action: action}} }
 		deliver := func(key, queue string) func() error {
 			return func() error {
-				_, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: key}, Job{Kind: "read", Queue: queue})
+				_, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: key}, jobs.Job{Kind: "read", Queue: queue})
 				return err
 			}
 		}
@@ -161,7 +163,7 @@ func TestABadWriteDoesNotFailTheOthersInItsCommit(t *testing.T) {
 		g := gate(s)
 		errs := together(t, s, g,
 			deliver("good 1", ""),
-			change(Change{Card: &stale, Audit: entry("stale"), Jobs: []Job{{Kind: "stale"}}}),
+			change(Change{Card: &stale, Audit: entry("stale"), Jobs: []jobs.Job{{Kind: "stale"}}}),
 			change(Change{Card: &one, Audit: entry("good 2")}),
 		)
 		if errs[0] != nil || !errors.Is(errs[1], ErrConflict) || errs[2] != nil {
@@ -176,7 +178,7 @@ func TestABadWriteDoesNotFailTheOthersInItsCommit(t *testing.T) {
 			deliver("good 3", ""),
 			deliver("bad", "No Such Queue!"),
 			change(Change{Card: &sameHandle, Audit: entry("bad")}),
-			change(Change{Audit: entry("good 4"), Jobs: []Job{{Kind: "good 4"}}}),
+			change(Change{Audit: entry("good 4"), Jobs: []jobs.Job{{Kind: "good 4"}}}),
 			deliver("good 5", "connector-1"),
 		)
 		if errs[0] != nil || errs[3] != nil || errs[4] != nil {
@@ -194,7 +196,7 @@ func TestABadWriteDoesNotFailTheOthersInItsCommit(t *testing.T) {
 		if n := number(t, s, `SELECT count(*) FROM river_job`); n != 4 {
 			t.Errorf("%d jobs, want 4", n)
 		}
-		if h, _ := s.AuditHead(ctx); h.Seq != 2 {
+		if h, _ := s.AuditLog().Head(ctx); h.Seq != 2 {
 			t.Errorf("%d audit entries, want 2", h.Seq)
 		}
 		if c, _ := s.Card(ctx, "1"); c.Version != 2 || c.State == "stale" {
@@ -208,7 +210,7 @@ func TestACancelledWriteIsNotTried(t *testing.T) {
 		s := open(Options{})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); !errors.Is(err, context.Canceled) {
+		if _, err := s.StoreDelivery(ctx, Delivery{Connector: "c", Key: "k"}, jobs.Job{Kind: "read"}); !errors.Is(err, context.Canceled) {
 			t.Errorf("StoreDelivery = %v", err)
 		}
 	})
@@ -223,7 +225,7 @@ func TestAClosedStoreRefuses(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: "k"}, Job{Kind: "read"}); err == nil {
+		if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: "k"}, jobs.Job{Kind: "read"}); err == nil {
 			t.Error("a closed store stored a delivery")
 		}
 	})
@@ -370,7 +372,7 @@ func TestWritesFailWhileTheDiskIsFull(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 16 {
 			wg.Go(func() {
-				_, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint(round, i), Body: body}, Job{Kind: "read"})
+				_, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint(round, i), Body: body}, jobs.Job{Kind: "read"})
 				if err == nil {
 					stored.Add(1)
 				} else {
@@ -397,7 +399,7 @@ func TestWritesFailWhileTheDiskIsFull(t *testing.T) {
 	if err := s.Ready(t.Context()); err != nil {
 		t.Errorf("not ready again: %v", err)
 	}
-	if fresh, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: "later", Body: body}, Job{Kind: "read"}); !fresh || err != nil {
+	if fresh, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: "later", Body: body}, jobs.Job{Kind: "read"}); !fresh || err != nil {
 		t.Errorf("after there is space again: %v, %v", fresh, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 // A Sweep is one run through the list of open chats at a chat service. Only one process runs
@@ -38,8 +39,8 @@ func (s *Store) SweepDue(ctx context.Context, connector string, every time.Durat
 	if err != nil {
 		return time.Time{}, fmt.Errorf("store: sweep: %w", err)
 	}
-	due := fromMicros(ended).Add(every)
-	if until := fromMicros(held); until.After(due) {
+	due := engine.FromMicros(ended).Add(every)
+	if until := engine.FromMicros(held); until.After(due) {
 		due = until
 	}
 	return due, nil
@@ -53,11 +54,11 @@ func (s *Store) StartSweep(ctx context.Context, connector string, every time.Dur
 	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
 		now := time.Now()
 		var whole int64
-		err := tx.QueryRow(ctx, queryStartSweep, connector, micros(until), micros(now), micros(now.Add(-every))).Scan(&sweep.round, &whole)
+		err := tx.QueryRow(ctx, queryStartSweep, connector, engine.Micros(until), engine.Micros(now), engine.Micros(now.Add(-every))).Scan(&sweep.round, &whole)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrLeased
 		}
-		sweep.Since = fromMicros(whole)
+		sweep.Since = engine.FromMicros(whole)
 		return err
 	}})
 	if err != nil {
@@ -70,7 +71,7 @@ func (s *Store) StartSweep(ctx context.Context, connector string, every time.Dur
 // if another process began a sweep in the meantime.
 func (s *Store) ExtendSweep(ctx context.Context, sweep Sweep, until time.Time) error {
 	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-		n, err := tx.Exec(ctx, queryExtendSweep, sweep.Connector, sweep.round, micros(until))
+		n, err := tx.Exec(ctx, queryExtendSweep, sweep.Connector, sweep.round, engine.Micros(until))
 		if err == nil && n == 0 {
 			return ErrLeased
 		}
@@ -115,7 +116,7 @@ const FoundKey = "found/"
 
 // StoreFound stores a delivery that a sweep found with its job, and remembers its key, in one
 // transaction. Only a keyed hash of d.Key is stored. late says that the news may be old.
-func (s *Store) StoreFound(ctx context.Context, sweep Sweep, d Delivery, late bool, j Job) error {
+func (s *Store) StoreFound(ctx context.Context, sweep Sweep, d Delivery, late bool, j jobs.Job) error {
 	what, _ := s.found(sweep.Connector, d.Key)
 	d.Connector, d.SweepKey, d.Found, d.FoundLate = sweep.Connector, d.Key, true, late
 	d.Key = fmt.Sprintf(FoundKey+"%s/%d", hex.EncodeToString(what[:12]), sweep.round)
@@ -134,7 +135,7 @@ func (s *Store) EndSweep(ctx context.Context, sweep Sweep, complete bool, backof
 		forget -= keptRounds
 	}
 	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-		n, err := tx.Exec(ctx, queryEndSweep, sweep.Connector, sweep.round, micros(backoff), time.Now().UnixMicro(), complete)
+		n, err := tx.Exec(ctx, queryEndSweep, sweep.Connector, sweep.round, engine.Micros(backoff), time.Now().UnixMicro(), complete)
 		if err == nil && n == 0 {
 			return ErrLeased
 		}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 // logged is a log that is safe for concurrent use.
@@ -170,7 +172,7 @@ func TestFoundKeysAreKnownAfterASecretChange(t *testing.T) {
 			}
 			unknown, err := s.NewlyFound(t.Context(), sw, page)
 			if err == nil && len(unknown) > 0 {
-				err = s.StoreFound(t.Context(), sw, page[0], false, Job{Kind: "answer"})
+				err = s.StoreFound(t.Context(), sw, page[0], false, jobs.Job{Kind: "answer"})
 			}
 			if err == nil {
 				err = s.EndSweep(t.Context(), sw, true, time.Time{})
@@ -223,7 +225,7 @@ func TestReplicasDoNotDeadlockOnSweepKeys(t *testing.T) {
 					}
 					all.Go(func() {
 						d := Delivery{Connector: "chat", Key: fmt.Sprintf("%d/%d/%d", r, round, k), SweepKey: fmt.Sprint("chat ", k), Body: []byte("x")}
-						if _, err := s.StoreDelivery(t.Context(), d, Job{Queue: "chat", Kind: "answer"}); err != nil {
+						if _, err := s.StoreDelivery(t.Context(), d, jobs.Job{Queue: "chat", Kind: "answer"}); err != nil {
 							t.Errorf("a webhook: %v", err)
 						}
 					})
@@ -261,7 +263,7 @@ func TestAFoundKeyIsNewOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, i := range unknown {
-				if err := s.StoreFound(t.Context(), sw, page[i], false, Job{Kind: "answer"}); err != nil {
+				if err := s.StoreFound(t.Context(), sw, page[i], false, jobs.Job{Kind: "answer"}); err != nil {
 					t.Fatal(err)
 				}
 				news += keys[i]
@@ -272,7 +274,7 @@ func TestAFoundKeyIsNewOnce(t *testing.T) {
 			return news
 		}
 		reported := Delivery{Connector: "chat", Key: "a webhook", SweepKey: "x", Body: []byte("x")}
-		if _, err := s.StoreDelivery(t.Context(), reported, Job{Kind: "answer"}); err != nil {
+		if _, err := s.StoreDelivery(t.Context(), reported, jobs.Job{Kind: "answer"}); err != nil {
 			t.Fatal(err) // before the first sweep, its key is not remembered
 		}
 		for i, c := range []struct {
@@ -294,7 +296,7 @@ func TestAFoundKeyIsNewOnce(t *testing.T) {
 		}
 		// A key that a delivery reported is not new.
 		reported = Delivery{Connector: "chat", Key: "another webhook", SweepKey: "d", Body: []byte("d")}
-		if _, err := s.StoreDelivery(t.Context(), reported, Job{Kind: "answer"}); err != nil {
+		if _, err := s.StoreDelivery(t.Context(), reported, jobs.Job{Kind: "answer"}); err != nil {
 			t.Fatal(err)
 		}
 		if news := sweep(true, "a", "d"); news != "" {
@@ -318,7 +320,7 @@ func TestStoreFoundStoresTheDeliveryAndAHashOfItsKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		received := time.Now().Add(-time.Hour).Truncate(time.Microsecond)
-		if err := s.StoreFound(t.Context(), sweep, Delivery{Key: "c-1 writes canary", Body: []byte("body"), Received: received}, true, Job{Queue: "chat", Kind: "answer"}); err != nil {
+		if err := s.StoreFound(t.Context(), sweep, Delivery{Key: "c-1 writes canary", Body: []byte("body"), Received: received}, true, jobs.Job{Queue: "chat", Kind: "answer"}); err != nil {
 			t.Fatal(err)
 		}
 		n := 0

@@ -3,16 +3,16 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+
+	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 // States of a delivery.
@@ -36,14 +36,7 @@ type DeliveryStatus struct {
 	// Next is when it is tried again; zero if it is not.
 	Next time.Time
 	// Errors are the failed attempts, the latest last. River keeps them with the job.
-	Errors []Attempt
-}
-
-// An Attempt is one failed attempt to handle a delivery.
-type Attempt struct {
-	Number int       `json:"attempt"`
-	At     time.Time `json:"at"`
-	Error  string    `json:"error"`
+	Errors []jobs.Attempt
 }
 
 // UnfinishedDeliveries yields the deliveries that are not handled, the oldest first. Their
@@ -83,9 +76,9 @@ func (s *Store) unfinished(ctx context.Context, after string) (part []DeliverySt
 		if err := rows.Scan(&b.ID, &b.Connector, &b.Key, &received, &b.Attempts, &last, &next, &cause); err != nil {
 			return nil, err
 		}
-		b.Received, b.Next = fromMicros(received), fromMicros(next)
+		b.Received, b.Next = engine.FromMicros(received), engine.FromMicros(next)
 		if b.Attempts > 0 {
-			b.Errors = []Attempt{{b.Attempts, fromMicros(last), cause}}
+			b.Errors = []jobs.Attempt{{Number: b.Attempts, At: engine.FromMicros(last), Error: cause}}
 			if next == 0 {
 				b.State = DeliveryFailed
 			}
@@ -122,30 +115,28 @@ func (s *Store) DeliveryStatus(ctx context.Context, id string) (DeliveryStatus, 
 	if err != nil {
 		return fail(err)
 	}
-	b.Received = fromMicros(received)
-	var jobs []*rivertype.JobRow
-	for j, err := range s.jobs(ctx, river.NewJobListParams().Where("args ->> 'subject' = @subject", river.NamedArgs{"subject": id})) {
+	b.Received = engine.FromMicros(received)
+	var all []jobs.Stored
+	for j, err := range s.jobs.Of(ctx, id) {
 		if err != nil {
 			return fail(err)
 		}
-		jobs = append(jobs, j.JobRow)
+		all = append(all, j)
 	}
-	b.setState(jobs)
+	b.setState(all)
 	if finished != nil {
-		b.State, b.Finished = DeliveryDone, fromMicros(*finished)
+		b.State, b.Finished = DeliveryDone, engine.FromMicros(*finished)
 	}
 	return b, nil
 }
 
 // setState fills in the state, attempts and errors of a delivery that is not handled. It
 // counts as failed unless one of its jobs is running or scheduled.
-func (b *DeliveryStatus) setState(jobs []*rivertype.JobRow) {
+func (b *DeliveryStatus) setState(all []jobs.Stored) {
 	b.State = DeliveryFailed
-	for _, j := range jobs {
+	for _, j := range all {
 		b.Attempts += j.Attempt
-		for _, e := range j.Errors {
-			b.Errors = append(b.Errors, Attempt{e.Attempt, e.At, attemptText(e)})
-		}
+		b.Errors = append(b.Errors, j.Failed()...)
 		switch {
 		case j.State == rivertype.JobStateRunning:
 			b.State = DeliveryRunning
@@ -153,11 +144,6 @@ func (b *DeliveryStatus) setState(jobs []*rivertype.JobRow) {
 			b.State, b.Next = DeliveryWaiting, j.ScheduledAt
 		}
 	}
-}
-
-// attemptText returns an error as the Handler returned it, without River's prefix for Cancel.
-func attemptText(e rivertype.AttemptError) string {
-	return strings.TrimPrefix(e.Error, "JobCancelError: ")
 }
 
 // DeliveryTime returns the time at which the delivery with this id was stored, which is part
@@ -169,41 +155,4 @@ func DeliveryTime(id string) time.Time {
 	}
 	sec, nsec := u.Time().UnixTime()
 	return time.Unix(sec, nsec)
-}
-
-// A job is one of the bridge's jobs as River stores it.
-type job struct {
-	*rivertype.JobRow
-	args jobArgs
-}
-
-// jobs yields the jobs that p selects, the oldest first. A nil p selects all.
-func (s *Store) jobs(ctx context.Context, p *river.JobListParams) iter.Seq2[job, error] {
-	if p == nil {
-		p = river.NewJobListParams()
-	}
-	p = p.First(1000)
-	return func(yield func(job, error) bool) {
-		for page := p; ; {
-			part, err := s.engine.Jobs(ctx, page)
-			if err != nil {
-				yield(job{}, err)
-				return
-			}
-			for _, row := range part.Jobs {
-				var args jobArgs
-				if err := json.Unmarshal(row.EncodedArgs, &args); err != nil {
-					yield(job{}, fmt.Errorf("job %d: %w", row.ID, err))
-					return
-				}
-				if !yield(job{row, args}, nil) {
-					return
-				}
-			}
-			if len(part.Jobs) == 0 {
-				return
-			}
-			page = p.After(part.LastCursor) // p, not page: JobList changes the cursor of page
-		}
-	}
 }

@@ -7,13 +7,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 // storeDeliveries stores n deliveries and returns their ids, the oldest first.
 func storeDeliveries(t *testing.T, s *Store, n int) (ids []string) {
 	t.Helper()
 	for i := range n {
-		if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint("key ", i), Body: []byte("body")}, Job{Kind: "answer"}); err != nil {
+		if _, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint("key ", i), Body: []byte("body")}, jobs.Job{Kind: "answer"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -29,20 +31,21 @@ func storeDeliveries(t *testing.T, s *Store, n int) (ids []string) {
 	return ids
 }
 
-// runJobs runs jobs with h until n attempts were made.
-func runJobs(t *testing.T, s *Store, n int, h Handler) {
+// runJobs runs jobs with h until n attempts were made, and returns how they ended.
+func runJobs(t *testing.T, s *Store, n int, h jobs.Handler) (ends []jobs.Outcome) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	err := s.Work(ctx, map[string]int{"default": 1}, func(ctx context.Context, j Job) error {
+	err := s.Work(ctx, map[string]int{"default": 1}, func(ctx context.Context, j jobs.Job) error {
 		if n--; n == 0 {
 			stop()
 		}
 		return h(context.WithoutCancel(ctx), j)
-	})
+	}, func(_ context.Context, e jobs.End) { ends = append(ends, e.Outcome) })
 	stop()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ends
 }
 
 func TestFailedDeliveriesAreListedAndRetried(t *testing.T) {
@@ -50,16 +53,16 @@ func TestFailedDeliveriesAreListedAndRetried(t *testing.T) {
 		s, ctx := open(Options{}), t.Context()
 		ids := storeDeliveries(t, s, 4)
 		failed, waiting, done, fresh := ids[0], ids[1], ids[2], ids[3]
-		runJobs(t, s, 4, func(ctx context.Context, j Job) error {
+		runJobs(t, s, 4, func(ctx context.Context, j jobs.Job) error {
 			switch j.Subject {
 			case failed:
-				return Cancel(errors.New("no such room"))
+				return jobs.Cancel(errors.New("no such room"))
 			case waiting:
 				return errors.New("no answer")
 			case done:
 				return s.Commit(ctx, Change{Finish: done})
 			}
-			return Snooze(errors.New("later"), time.Hour)
+			return jobs.Snooze(errors.New("later"), time.Hour)
 		})
 		want := map[string]string{failed: "failed 1 no such room", waiting: "waiting 1 no answer", fresh: "waiting 1 later"}
 		for b, err := range s.UnfinishedDeliveries(ctx) {
@@ -105,7 +108,7 @@ func TestFailedDeliveriesAreListedAndRetried(t *testing.T) {
 			}
 		}
 		again := map[string]bool{}
-		runJobs(t, s, 3, func(ctx context.Context, j Job) error {
+		runJobs(t, s, 3, func(ctx context.Context, j jobs.Job) error {
 			if err := s.Retry(ctx, j.Subject, "operator:ann"); err != nil || again[j.Subject] {
 				t.Errorf("it is handled twice, or cannot be retried meanwhile: %v", err)
 			}
@@ -128,7 +131,7 @@ func TestManyUnfinishedDeliveriesAreReadInPortions(t *testing.T) {
 		done := make(chan error, n)
 		for i := range n {
 			go func() {
-				_, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint(i)}, Job{Kind: "answer"})
+				_, err := s.StoreDelivery(t.Context(), Delivery{Connector: "c", Key: fmt.Sprint(i)}, jobs.Job{Kind: "answer"})
 				done <- err
 			}()
 		}

@@ -19,7 +19,7 @@ type Wait struct {
 // for the same card.
 func (s *Store) StartWait(ctx context.Context, w Wait, due time.Time) error {
 	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-		_, err := tx.Exec(ctx, queryWait, w.Card, w.Agent, micros(w.Until), micros(due))
+		_, err := tx.Exec(ctx, queryWait, w.Card, w.Agent, engine.Micros(w.Until), engine.Micros(due))
 		return err
 	}})
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Store) Waiting(ctx context.Context, card, agent string) (bool, error) {
 func (s *Store) LeaseWaits(ctx context.Context, again time.Time, n int) ([]Wait, error) {
 	var waits []Wait // not a result: if ctx ends, the write may still set it
 	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
-		rows, err := tx.Query(ctx, queryWaitsDue, time.Now().UnixMicro(), micros(again), n)
+		rows, err := tx.Query(ctx, queryWaitsDue, time.Now().UnixMicro(), engine.Micros(again), n)
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (s *Store) LeaseWaits(ctx context.Context, again time.Time, n int) ([]Wait,
 			if err := rows.Scan(&w.Card, &w.Agent, &until); err != nil {
 				return err
 			}
-			w.Until = fromMicros(until)
+			w.Until = engine.FromMicros(until)
 			waits = append(waits, w)
 		}
 		return rows.Err()

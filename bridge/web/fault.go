@@ -120,7 +120,7 @@ var errorResponses = []struct {
 	{upscope.ErrExpired, errorResponse{status: http.StatusBadGateway, kind: templates.KindUpscopeDown, fault: true, wait: 5 * time.Second}},
 	{upscope.ErrRateLimited, errorResponse{status: http.StatusServiceUnavailable, kind: templates.KindUpscopeDown, fault: true, wait: 30 * time.Second}},
 	{upscope.ErrUpstream, errorResponse{status: http.StatusServiceUnavailable, kind: templates.KindUpscopeDown, fault: true, wait: 10 * time.Second}},
-	{context.DeadlineExceeded, errorResponse{status: http.StatusServiceUnavailable, kind: templates.KindUpscopeDown, fault: true, wait: 10 * time.Second}},
+	{context.DeadlineExceeded, errorResponse{status: http.StatusServiceUnavailable, kind: templates.KindInternal, fault: true, wait: 10 * time.Second}},
 }
 
 // respond returns the answer to an error: status 500 if errorResponses has none.
@@ -135,6 +135,10 @@ func respond(err error) errorResponse {
 	}
 	return errorResponse{status: http.StatusInternalServerError, kind: templates.KindInternal, fault: true}
 }
+
+// IsFault reports whether the cause of err is not the request, but the bridge, its configuration or
+// another service.
+func IsFault(err error) bool { return err != nil && respond(err).fault }
 
 // WithNotice attaches to err what its page says besides the error, such as the agent's name and the
 // next link. If err has a notice already, it stays. WithNotice(nil, notice) is nil.

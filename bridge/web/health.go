@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 // Health says what fails now, from the failures in the store. Pages, probes and metrics read it
@@ -39,7 +40,7 @@ type Report struct {
 	Connectors map[string]ConnectorHealth
 	// All counts all failures, also those that belong to no connector.
 	All    Failed
-	Counts []store.FailureCount
+	Counts []jobs.FailureCount
 }
 
 // NewHealth returns a Health. connectorOf returns the connector of a queue of jobs.
@@ -49,7 +50,7 @@ func NewHealth(s *store.Store, connectors []string, connectorOf func(queue strin
 
 // Report reads what fails now.
 func (h *Health) Report(ctx context.Context) (Report, error) {
-	counts, err := h.store.FailureCounts(ctx)
+	counts, err := h.store.Jobs().FailureCounts(ctx)
 	if err != nil {
 		return Report{}, err
 	}
@@ -80,7 +81,7 @@ func (h *Health) Report(ctx context.Context) (Report, error) {
 	return r, nil
 }
 
-func (f *Failed) add(c store.FailureCount) {
+func (f *Failed) add(c jobs.FailureCount) {
 	if c.Final {
 		f.Failed += c.N
 	} else {

@@ -6,53 +6,54 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"cobrowse-bridge/bridge/cache"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
-
-	"golang.org/x/time/rate"
+	"cobrowse-bridge/bridge/store/limit"
 )
 
 // Budgets are the limits on guesses, and on watch links, which may cost money. A budget that one
 // chat or one agent has refuses. A total, which others can use up, refuses nobody: it only makes
 // guesses slower. match/codes.go says how, and what that limits.
 type Budgets struct {
-	ChatCodes     store.Limit // wrong lookup codes in one chat
-	AgentCodes    store.Limit // wrong lookup codes of one agent
-	AddressCodes  store.Limit // wrong lookup codes from one IP address, a total: an office may share one
-	AllChatCodes  store.Limit // wrong lookup codes in all chats, a total
-	AllAgentCodes store.Limit // wrong lookup codes of all agents, a total
-	SlowCodes     store.Limit // wrong lookup codes of one agent while a total is used up
-	UnknownDoors  store.Limit // addresses of cards that do not exist, by agent, or by IP address where agents do not sign in
-	SignIns       store.Limit // failed sign-ins, by IP address
-	Watches       store.Limit // watch links, by agent
-	ChatOpenings  store.Limit // links into conversations, by agent
+	ChatCodes     limit.Limit // wrong lookup codes in one chat
+	AgentCodes    limit.Limit // wrong lookup codes of one agent
+	AddressCodes  limit.Limit // wrong lookup codes from one IP address, a total: an office may share one
+	AllChatCodes  limit.Limit // wrong lookup codes in all chats, a total
+	AllAgentCodes limit.Limit // wrong lookup codes of all agents, a total
+	SlowCodes     limit.Limit // wrong lookup codes of one agent while a total is used up
+	UnknownDoors  limit.Limit // addresses of cards that do not exist, by agent, or by IP address where agents do not sign in
+	SignIns       limit.Limit // failed sign-ins, by IP address
+	Watches       limit.Limit // watch links, by agent
+	ChatOpenings  limit.Limit // links into conversations, by agent
 }
 
 // DefaultBudgets returns the budgets of the program.
 func DefaultBudgets() Budgets {
 	return Budgets{
-		ChatCodes:     store.Limit{Name: "codes of a chat", Acts: 5, While: 10 * time.Minute},
-		AgentCodes:    store.Limit{Name: "codes of one agent", Acts: 5, While: 10 * time.Minute},
-		AddressCodes:  store.Limit{Name: "codes from an address", Acts: 20, While: 10 * time.Minute},
-		AllChatCodes:  store.Limit{Name: "codes of all customers", Acts: 30, While: time.Hour},
-		AllAgentCodes: store.Limit{Name: "codes of all agents", Acts: 30, While: time.Hour},
-		SlowCodes:     store.Limit{Name: "codes of one agent, slowed", Acts: 1, While: 5 * time.Minute},
-		UnknownDoors:  store.Limit{Name: "unknown links", Acts: 20, While: 10 * time.Minute},
-		SignIns:       store.Limit{Name: "failed sign-ins", Acts: 20, While: 10 * time.Minute},
+		ChatCodes:     limit.Limit{Name: "codes of a chat", Acts: 5, While: 10 * time.Minute},
+		AgentCodes:    limit.Limit{Name: "codes of one agent", Acts: 5, While: 10 * time.Minute},
+		AddressCodes:  limit.Limit{Name: "codes from an address", Acts: 20, While: 10 * time.Minute},
+		AllChatCodes:  limit.Limit{Name: "codes of all customers", Acts: 30, While: time.Hour},
+		AllAgentCodes: limit.Limit{Name: "codes of all agents", Acts: 30, While: time.Hour},
+		SlowCodes:     limit.Limit{Name: "codes of one agent, slowed", Acts: 1, While: 5 * time.Minute},
+		UnknownDoors:  limit.Limit{Name: "unknown links", Acts: 20, While: 10 * time.Minute},
+		SignIns:       limit.Limit{Name: "failed sign-ins", Acts: 20, While: 10 * time.Minute},
 		// Six at once, and then one every 67 s: about 60 in an hour.
-		Watches:      store.Limit{Name: "watch links", Acts: 6, While: 400 * time.Second},
-		ChatOpenings: store.Limit{Name: "chats opened", Acts: 6, While: 400 * time.Second},
+		Watches:      limit.Limit{Name: "watch links", Acts: 6, While: 400 * time.Second},
+		ChatOpenings: limit.Limit{Name: "chats opened", Acts: 6, While: 400 * time.Second},
 	}
 }
 
 // ByAddress returns the act that counts against the limit of an IP address. It returns none for "":
 // people whose address is not known must not use up each other's limit.
-func ByAddress(limit store.Limit, address string) []store.Spending {
+func ByAddress(l limit.Limit, address string) []limit.Spending {
 	if address == "" {
 		return nil
 	}
-	return []store.Spending{{Limit: limit, Subject: address}}
+	return []limit.Spending{{Limit: l, Subject: address}}
 }
 
 // Limits counts acts against budgets in the store, which all replicas share. It remembers limits
@@ -69,7 +70,7 @@ func NewLimits(s *store.Store, m *Metrics) Limits {
 }
 
 // Spend counts all acts, or none. It returns ErrThrottled if one of their limits is used up.
-func (l Limits) Spend(ctx context.Context, acts ...store.Spending) error {
+func (l Limits) Spend(ctx context.Context, acts ...limit.Spending) error {
 	if len(acts) == 0 {
 		return nil
 	}
@@ -80,7 +81,7 @@ func (l Limits) Spend(ctx context.Context, acts ...store.Spending) error {
 }
 
 // Check returns what Spend would return, but counts nothing.
-func (l Limits) Check(ctx context.Context, acts ...store.Spending) error {
+func (l Limits) Check(ctx context.Context, acts ...limit.Spending) error {
 	if err := l.CheckCached(acts); err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func (l Limits) Check(ctx context.Context, acts ...store.Spending) error {
 }
 
 // GiveBack undoes Spend.
-func (l Limits) GiveBack(ctx context.Context, acts ...store.Spending) error {
+func (l Limits) GiveBack(ctx context.Context, acts ...limit.Spending) error {
 	for _, a := range acts {
 		l.exhausted.Drop(exhaustedKey(a))
 	}
@@ -97,10 +98,10 @@ func (l Limits) GiveBack(ctx context.Context, acts ...store.Spending) error {
 
 // CheckCached returns ErrThrottled if this process remembers that a limit of the acts is used up. It
 // does not read the store.
-func (l Limits) CheckCached(acts []store.Spending) error {
+func (l Limits) CheckCached(acts []limit.Spending) error {
 	for _, a := range acts {
 		if until, ok := l.exhausted.Peek(exhaustedKey(a)); ok && time.Now().Before(until) {
-			return l.throttled(&store.SpentError{Act: a, Wait: time.Until(until)})
+			return l.throttled(&limit.SpentError{Act: a, Wait: time.Until(until)})
 		}
 	}
 	return nil
@@ -109,7 +110,7 @@ func (l Limits) CheckCached(acts []store.Spending) error {
 // FromStore turns an error of the store into ErrThrottled, if a limit is used up, or ErrStore. It
 // remembers the limit that is used up.
 func (l Limits) FromStore(err error) error {
-	spent, ok := errors.AsType[*store.SpentError](err)
+	spent, ok := errors.AsType[*limit.SpentError](err)
 	switch {
 	case err == nil:
 		return nil
@@ -120,12 +121,12 @@ func (l Limits) FromStore(err error) error {
 	return l.throttled(spent)
 }
 
-func (l Limits) throttled(err *store.SpentError) error {
+func (l Limits) throttled(err *limit.SpentError) error {
 	l.metrics.throttled(err.Act.Limit.Name)
 	return chat.RetryAfter(fmt.Errorf("%w: %w", ErrThrottled, err), err.Wait)
 }
 
-func exhaustedKey(a store.Spending) string { return a.Limit.Name + "\x00" + a.Subject }
+func exhaustedKey(a limit.Spending) string { return a.Limit.Name + "\x00" + a.Subject }
 
 // A Throttle limits how often each subject may act, in this process only; Limits counts for all
 // replicas. It remembers at most cache.Bound subjects, each for twice the period. With more

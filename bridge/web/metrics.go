@@ -12,12 +12,13 @@ import (
 	"sync"
 	"time"
 
-	"cobrowse-bridge/bridge/chat"
-	"cobrowse-bridge/bridge/policy"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 // Metrics are the bridge's metrics for Prometheus. Their labels have few values: no ids, paths or
@@ -71,25 +72,13 @@ func OutcomeOfError(err error) deliveryOutcome {
 	return deliveryMalformed
 }
 
-// jobOutcome is the result of one attempt at a job.
-type jobOutcome string
-
-const (
-	JobDone   jobOutcome = "done"
-	JobAgain  jobOutcome = "again"  // failed, and is retried
-	JobWaits  jobOutcome = "waits"  // postponed: a service asked for a pause, or another job was at work
-	JobFailed jobOutcome = "failed" // failed for good
-)
-
-var jobOutcomes = []jobOutcome{JobDone, JobAgain, JobWaits, JobFailed}
-
 // watchOutcome is the result of a press for a watch link.
 type watchOutcome string
 
 const (
 	WatchOpened  watchOutcome = "led"     // the agent got the watch link
 	WatchRefused watchOutcome = "refused" // by the limit of watch links, or because the door belongs to another browser
-	WatchFailed  watchOutcome = "failed"  // Upscope made no link, or the store failed
+	WatchFailed  watchOutcome = "failed"  // Upscope, the chat service or the store failed
 )
 
 var watchOutcomes = []watchOutcome{WatchOpened, WatchRefused, WatchFailed}
@@ -155,7 +144,7 @@ func NewMetrics(version string, queues, kinds []string, health *Health, file *po
 			m.deliveries.WithLabelValues(name, string(outcome))
 		}
 		for _, kind := range kinds[:2] {
-			for _, outcome := range jobOutcomes {
+			for _, outcome := range jobs.Outcomes {
 				m.jobs.WithLabelValues(name, kind, string(outcome))
 			}
 		}
@@ -263,7 +252,7 @@ func (m *Metrics) Delivery(connector string, outcome deliveryOutcome) {
 }
 
 // Job counts an attempt at a job. queue is the connector's name or one of the other queues.
-func (m *Metrics) Job(queue, kind string, outcome jobOutcome, took time.Duration) {
+func (m *Metrics) Job(queue, kind string, outcome jobs.Outcome, took time.Duration) {
 	connector, kind := m.connectors.label(queue), m.kinds.label(kind)
 	m.jobs.WithLabelValues(connector, kind, string(outcome)).Inc()
 	m.jobTimes.WithLabelValues(connector, kind).Observe(took.Seconds())

@@ -13,11 +13,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
-
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 func testMetrics(t *testing.T) (*Metrics, *store.Store) {
@@ -56,19 +57,19 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 	m.Delivery("slack", DeliveryStored)
 	m.Delivery("slack", DeliveryStored)
 	m.Delivery("slack", OutcomeOfError(fmt.Errorf("%w: %w", ErrStore, os.ErrPermission)))
-	m.Job("slack", "show", JobAgain, 3*time.Second)
-	m.Job("slack", "forward", JobDone, time.Second)
+	m.Job("slack", "show", jobs.Again, 3*time.Second)
+	m.Job("slack", "forward", jobs.Done, time.Second)
 	m.Watch(WatchOpened)
 	m.Refusal(ErrOtherBrowser.Error())
 	m.spoofed()
 	m.throttled("watch links")
 	next := time.Now().Add(time.Minute)
-	for _, f := range []store.Failure{
+	for _, f := range []jobs.Failure{
 		{Queue: "slack", Kind: "show", Subject: "card-1"}, {Queue: "slack", Kind: "show", Subject: "card-2"},
 		{Queue: "slack_forward", Kind: "forward", Subject: "delivery-1", Next: next}, {Queue: "bridge", Kind: "sessions", Next: next},
 		{Queue: "removed", Kind: "unheard of", Subject: "card-3"}, {Queue: "removed too", Kind: "unheard of", Subject: "card-3"},
 	} {
-		if err := s.Note(t.Context(), f); err != nil {
+		if err := s.Jobs().Note(t.Context(), f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -115,7 +116,7 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"card-1", "card-2", "delivery-1"} {
-		if err := errors.Join(s.Resolve(t.Context(), "slack", "show", id), s.Resolve(t.Context(), "slack_forward", "forward", id)); err != nil {
+		if err := errors.Join(s.Jobs().Resolve(t.Context(), "slack", "show", id), s.Jobs().Resolve(t.Context(), "slack_forward", "forward", id)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -198,7 +199,7 @@ bridge_policy_loaded_timestamp_seconds %d
 func exercise(m *Metrics, word string, status int) {
 	m.request(word, word, status, time.Second)
 	m.Delivery(word, DeliveryStored)
-	m.Job(word, word, JobDone, time.Second)
+	m.Job(word, word, jobs.Done, time.Second)
 	m.Watch(WatchOpened)
 	m.Refusal(word)
 	m.spoofed()

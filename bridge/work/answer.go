@@ -12,12 +12,14 @@ import (
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 )
 
 // answer does what a delivery asks for.
-func (work *Worker) answer(ctx context.Context, conn chat.Connector, j store.Job) error {
+func (work *Worker) answer(ctx context.Context, conn chat.Connector, j jobs.Job) error {
 	d, err := work.store.Delivery(ctx, j.Subject)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil // an earlier run of this job handled it, and the process crashed after that
@@ -89,7 +91,7 @@ func (work *Worker) checkAsk(conn chat.Connector, ask chat.Ask) error {
 }
 
 // command does what an agent asks for outside a chat.
-func (work *Worker) command(ctx context.Context, conn chat.Connector, j store.Job, d store.Delivery, ask chat.Ask) error {
+func (work *Worker) command(ctx context.Context, conn chat.Connector, j jobs.Job, d store.Delivery, ask chat.Ask) error {
 	switch ask.Verb {
 	case chat.LookUp:
 		if refused, err := work.refuseLookUp(ctx, conn, d, ask); refused || err != nil {
@@ -119,20 +121,19 @@ func (work *Worker) command(ctx context.Context, conn chat.Connector, j store.Jo
 	})
 }
 
-// reply sends the agent who asked a message that is no card, and finishes the delivery. The
-// audit entries are written after the message was sent.
-func (work *Worker) reply(ctx context.Context, conn chat.Connector, d store.Delivery, ask chat.Ask, text templates.Card, record ...store.Entry) error {
-	return work.replyWith(ctx, conn, d, ask, plain(text.Text()), record...)
+// reply sends the agent who asked a message that is no card, and finishes the delivery.
+func (work *Worker) reply(ctx context.Context, conn chat.Connector, d store.Delivery, ask chat.Ask, text templates.Card) error {
+	return work.replyWith(ctx, conn, d, ask, plain(text.Text()))
 }
 
-func (work *Worker) replyWith(ctx context.Context, conn chat.Connector, d store.Delivery, ask chat.Ask, message chat.Card, record ...store.Entry) error {
+func (work *Worker) replyWith(ctx context.Context, conn chat.Connector, d store.Delivery, ask chat.Ask, message chat.Card) error {
 	if conn.Show != nil && ask.Place.Address != "" {
 		message.ID = d.ID
 		if _, err := work.post(ctx, conn, chat.Place{Connector: conn.Name, Address: ask.Place.Address}, message); err != nil {
 			return err
 		}
 	}
-	return work.store.Commit(ctx, store.Change{Finish: d.ID, Audit: record})
+	return work.store.Commit(ctx, store.Change{Finish: d.ID})
 }
 
 // refuseLookUp sends the agent a refusal if they may not look up a visitor now, and returns true.
@@ -182,19 +183,27 @@ var (
 	detailEmail  = chat.Refusal("search by e-mail address is switched off")
 )
 
-// refuse tells an agent why they may not do something, and writes an audit entry. text is the key
-// of what the agent reads. refuse is throttled: an agent who repeats the act soon gets no message,
-// and no entry is written.
+// refuse writes an audit entry, and then tells an agent why they may not do something. text is the
+// key of what the agent reads. refuse is throttled: an agent who repeats the act soon gets no
+// message, and no entry is written.
 func (work *Worker) refuse(ctx context.Context, c chat.Connector, d store.Delivery, ask chat.Ask, why chat.Refusal, text string) error {
 	agent := card.AgentID(c.Name, ask.Agent)
-	work.metrics.Refusal(string(why))
+	first := work.recorded.Allow(d.ID) // later the message is only tried again
+	if first {
+		work.metrics.Refusal(string(why))
+	}
 	if !work.refusals.Allow(agent) {
 		return work.store.Commit(ctx, store.Change{Finish: d.ID})
 	}
-	entry := store.Entry{At: time.Now(), Action: "refused", Agent: agent, Card: ask.Card, Connector: c.Name, Detail: string(why)}
-	err := work.reply(ctx, c, d, ask, templates.Card{State: templates.StateRefused, Refusal: text}, entry)
-	if chat.IsPermanent(err) {
-		work.book.Record(ctx, entry) // the agent cannot be told
+	entry := audit.Entry{At: time.Now(), Action: "refused", Agent: agent, Card: ask.Card, Connector: c.Name, Detail: string(why)}
+	var err error
+	if first {
+		if err = work.store.Commit(ctx, store.Change{Audit: []audit.Entry{entry}}); err != nil {
+			work.recorded.Forget(d.ID)
+		}
+	}
+	if err == nil {
+		err = work.reply(ctx, c, d, ask, templates.Card{State: templates.StateRefused, Refusal: text})
 	}
 	if err != nil {
 		work.refusals.Forget(agent) // the agent got no message
@@ -242,7 +251,7 @@ func (work *Worker) openPersonalCard(ctx context.Context, conn chat.Connector, d
 		Subjects: shared.About.Subjects, Reason: shared.About.Reason, Sighting: shared.About.Sighting,
 		Choices: shared.About.Choices, LookedUp: shared.LookedUp(), SharedCard: shared.ID, SharedConnector: shared.Connector, SharedPlace: shared.About.Place,
 	}
-	change := store.Change{Finish: d.ID, Audit: []store.Entry{work.book.Entry(personal, "asked", "from card "+shared.ID)}}
+	change := store.Change{Finish: d.ID, Audit: []audit.Entry{work.book.Entry(personal, "asked", "from card "+shared.ID)}}
 	work.book.ScheduleEffects(&personal, card.Card{}, &change)
 	personal.DoorUntil = time.Now().Add(personalLife)
 	return work.book.Commit(ctx, &personal, change)

@@ -10,10 +10,11 @@ import (
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 // applyAsk changes a card as an ask says, and commits it in one transaction with all effects.
-func (work *Worker) applyAsk(ctx context.Context, j store.Job, d store.Delivery, ask chat.Ask, c card.Card) error {
+func (work *Worker) applyAsk(ctx context.Context, j jobs.Job, d store.Delivery, ask chat.Ask, c card.Card) error {
 	before := c
 	switch {
 	case ask.Verb == chat.Close:
@@ -65,13 +66,13 @@ type search struct {
 	// tooLate says that a sweep found the chat late and its visitor is not online.
 	tooLate bool
 	// again are jobs that repeat the search. The delivery is then not finished.
-	again []store.Job
+	again []jobs.Job
 	// steps says what each clue led to, for the audit log.
 	steps string
 }
 
 // searchFor searches for the visitor of a card and applies the result to the card.
-func (work *Worker) searchFor(ctx context.Context, c *card.Card, before card.Card, j store.Job, d store.Delivery, clues chat.Clues) search {
+func (work *Worker) searchFor(ctx context.Context, c *card.Card, before card.Card, j jobs.Job, d store.Delivery, clues chat.Clues) search {
 	if d.Found || time.Since(d.Received) > codeLife {
 		clues.LookupCode = "" // it may be another visitor's by now
 	}
@@ -95,7 +96,7 @@ func (work *Worker) searchFor(ctx context.Context, c *card.Card, before card.Car
 
 // searchAgain repeats the search for a visitor who was not found. Only the delivery that opened the
 // card returns a job for that; meanwhile other deliveries keep the card in state Searching.
-func searchAgain(c *card.Card, before card.Card, j store.Job) []store.Job {
+func searchAgain(c *card.Card, before card.Card, j jobs.Job) []jobs.Job {
 	if c.About.Opener != j.Subject {
 		if before.Version == 0 || time.Since(before.Created) < openerTime {
 			c.State = string(card.Searching)
@@ -106,7 +107,7 @@ func searchAgain(c *card.Card, before card.Card, j store.Job) []store.Job {
 		return nil
 	}
 	c.State = string(card.Searching)
-	return []store.Job{{Queue: j.Queue, Kind: book.JobAnswer, Subject: j.Subject, Step: j.Step + 1, At: time.Now().Add(searchWaits[j.Step])}}
+	return []jobs.Job{{Queue: j.Queue, Kind: book.JobAnswer, Subject: j.Subject, Step: j.Step + 1, At: time.Now().Add(searchWaits[j.Step])}}
 }
 
 // finishUnless finishes a delivery, or returns failure if there is one.

@@ -7,15 +7,17 @@ import (
 	"reflect"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
-
-	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -45,7 +47,7 @@ func (work *Worker) ShowPresence(ctx context.Context, c card.Card, v upscope.Vis
 	}
 	goesOn, cancel := web.GoOn(ctx)
 	defer cancel()
-	_, err := work.book.Revise(goesOn, c.ID, func(now *card.Card) []store.Entry {
+	_, err := work.book.Revise(goesOn, c.ID, func(now *card.Card) []audit.Entry {
 		if now.Visitor != c.Visitor || !reflect.DeepEqual(now.About.Clues, c.About.Clues) {
 			return nil // another search has changed the card meanwhile
 		}
@@ -59,7 +61,7 @@ func (work *Worker) ShowPresence(ctx context.Context, c card.Card, v upscope.Vis
 
 // refresh reads whether the visitor of a card that was not pressed is online, updates the card, and
 // schedules the next refresh.
-func (work *Worker) refresh(ctx context.Context, j store.Job) error {
+func (work *Worker) refresh(ctx context.Context, j jobs.Job) error {
 	c, err := work.book.Card(ctx, j.Subject)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -83,7 +85,7 @@ func (work *Worker) refresh(ctx context.Context, j store.Job) error {
 	if j.Step+1 >= len(book.RefreshWaits) {
 		return nil
 	}
-	return work.store.Commit(ctx, store.Change{Jobs: []store.Job{book.RefreshJob(c, j.Step+1)}})
+	return work.store.Commit(ctx, store.Change{Jobs: []jobs.Job{book.RefreshJob(c, j.Step+1)}})
 }
 
 // StartWait makes the card's agent wait for its visitor, for waitLife.
@@ -119,7 +121,7 @@ func (work *Worker) watchWaits(ctx context.Context) {
 		}
 		if err != nil || checked {
 			noted = time.Now()
-			work.store.NoteResult(ctx, store.Failure{Queue: book.BridgeQueue, Kind: book.WorkWaits, Next: noted.Add(waitCheckEvery)}, err)
+			work.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: book.BridgeQueue, Kind: book.WorkWaits, Next: noted.Add(waitCheckEvery)}, err)
 		}
 	}
 }
@@ -171,7 +173,7 @@ func (work *Worker) checkWait(ctx context.Context, w store.Wait) error {
 	c.About.Notified, c.About.NotifiedAgent, c.About.NotifiedAt = c.About.Notified+1, c.Agent, time.Now()
 	change := store.Change{Audit: work.book.NewIDEntry(c, before.Visitor), EndWaits: []store.Wait{w}}
 	if work.book.CanNotifyAgent(c) { // otherwise only the desk shows it
-		change.Jobs = []store.Job{{Queue: c.About.Place.Connector, Kind: book.JobTell, Subject: c.ID, Step: c.About.Notified}}
+		change.Jobs = []jobs.Job{{Queue: c.About.Place.Connector, Kind: book.JobTell, Subject: c.ID, Step: c.About.Notified}}
 	}
 	work.book.ScheduleEffects(&c, before, &change)
 	if err := work.book.Commit(ctx, &c, change); !errors.Is(err, web.ErrAgain) {
@@ -184,7 +186,7 @@ var errNotifiedLate = errors.New("the agent was not told in time that the custom
 
 // tell sends the card's agent a new message that the visitor is back: chat services do not notify
 // people of an edited card.
-func (work *Worker) tell(ctx context.Context, conn chat.Connector, j store.Job) error {
+func (work *Worker) tell(ctx context.Context, conn chat.Connector, j jobs.Job) error {
 	c, err := work.book.Card(ctx, j.Subject)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil

@@ -11,14 +11,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gorilla/mux"
+
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
-
-	"github.com/gorilla/mux"
 )
 
 const (
@@ -100,7 +102,7 @@ func (work *Worker) watchSessions(ctx context.Context) {
 			work.log.WarnContext(ctx, "list of sessions not read from Upscope", "err", err, "effect", "cards are updated later")
 			work.backoff.note(err)
 		}
-		work.store.NoteResult(ctx, store.Failure{Queue: book.BridgeQueue, Kind: book.WorkSessions, Next: time.Now().Add(pollEvery)}, err)
+		work.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: book.BridgeQueue, Kind: book.WorkSessions, Next: time.Now().Add(pollEvery)}, err)
 	}
 }
 
@@ -164,14 +166,14 @@ func (work *Worker) updateFromSession(ctx context.Context, s upscope.Session) er
 	}
 	agent, _ := s.Metadata[card.MetadataAgent].(string)
 	reported := card.SessionOf(s)
-	c, err := work.book.Revise(ctx, id, func(c *card.Card) []store.Entry {
+	c, err := work.book.Revise(ctx, id, func(c *card.Card) []audit.Entry {
 		i := slices.IndexFunc(c.About.Sessions, func(k card.Session) bool { return k.ID == s.ID })
 		var before card.Session
 		if i >= 0 {
 			before = c.About.Sessions[i]
 		}
 		c.AddSession(reported, time.Now())
-		var entries []store.Entry
+		var entries []audit.Entry
 		record := func(action, detail string) {
 			e := work.book.Entry(*c, action, detail)
 			e.Agent = cmp.Or(agent, c.About.ByID, e.Agent)
@@ -199,7 +201,7 @@ func (work *Worker) expireCards(ctx context.Context) error {
 		return err
 	}
 	for _, row := range rows {
-		_, err := work.book.Revise(ctx, row.ID, func(c *card.Card) []store.Entry {
+		_, err := work.book.Revise(ctx, row.ID, func(c *card.Card) []audit.Entry {
 			now := time.Now()
 			if c.NextCheck.IsZero() || c.NextCheck.After(now) {
 				return nil
@@ -209,7 +211,7 @@ func (work *Worker) expireCards(ctx context.Context) error {
 			if len(lost) == 0 || len(c.VisitorsInSession()) > 0 {
 				return nil
 			}
-			return []store.Entry{work.book.Entry(*c, "ended", templates.Unknown.String())}
+			return []audit.Entry{work.book.Entry(*c, "ended", templates.Unknown.String())}
 		})
 		if err != nil && !work.book.SkipUnreadable(ctx, err, "card", row.ID) {
 			return err
@@ -241,7 +243,7 @@ func (work *Worker) sessionEnded(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), web.MachineTime)
 	defer cancel()
 	expired := false
-	_, err := work.book.Revise(ctx, id, func(c *card.Card) []store.Entry {
+	_, err := work.book.Revise(ctx, id, func(c *card.Card) []audit.Entry {
 		if expired = now.Sub(c.About.Pressed) > callbackLife; !expired && c.NextCheck.IsZero() {
 			c.NextCheck = now.Add(card.UnusedLinkLife) // the call is late: the card had stopped waiting
 		}
@@ -262,12 +264,12 @@ func (work *Worker) sessionEnded(w http.ResponseWriter, r *http.Request) error {
 // returns how many it ended. It writes an audit entry first. A session may belong to a visitor with
 // an earlier short id.
 func (work *Worker) StopSession(ctx context.Context, c card.Card, actor string) (ended int, err error) {
-	entry := func(action, detail string) store.Entry {
+	entry := func(action, detail string) audit.Entry {
 		e := work.book.Entry(c, action, detail)
 		e.Agent = actor
 		return e
 	}
-	if err := work.store.Commit(ctx, store.Change{Audit: []store.Entry{entry("stopping", "")}}); err != nil {
+	if err := work.store.Commit(ctx, store.Change{Audit: []audit.Entry{entry("stopping", "")}}); err != nil {
 		return 0, web.StoreFault(err)
 	}
 	ctx, cancel := web.GoOn(ctx)

@@ -167,6 +167,9 @@ func (work *Worker) cardText(c card.Card, state string) (chat.Card, error) {
 		Reason: c.About.Reason, Found: len(c.About.Choices), Personal: c.Kind == store.KindPress,
 		Asked: c.LookedUp(), ByCode: c.About.Clues.Empty(), Withheld: c.About.Withheld,
 	}
+	if c.Kind == store.KindChat && c.CurrentState() != card.Closed && work.book.IsShared(c.About.Place) {
+		text.Owner = c.About.Agent.Name
+	}
 	if s := c.About.Sighting; s != nil {
 		text.Page, text.Where, text.Device = s.Page, s.Where, s.Device
 	}

@@ -10,6 +10,8 @@ import (
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 )
 
@@ -84,7 +86,7 @@ func (work *Worker) sweepNow(ctx context.Context, c chat.Connector, failures int
 		work.log.WarnContext(ctx, "sweep not finished",
 			"connector", c.Name, "wait", wait.String(), "err", err, "effect", "chats whose webhooks were lost may have no card")
 	}
-	work.store.NoteResult(ctx, store.Failure{Queue: c.Name, Kind: book.WorkSweep, Next: next}, err)
+	work.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: c.Name, Kind: book.WorkSweep, Next: next}, err)
 	var notBefore time.Time
 	if !complete && ctx.Err() == nil {
 		notBefore = next
@@ -132,7 +134,7 @@ func (work *Worker) storeFound(ctx context.Context, sweep store.Sweep, page []ch
 		if err := work.extendSweep(ctx, sweep); err != nil {
 			return stored, err
 		}
-		if err := work.store.StoreFound(ctx, sweep, found[i], time.Since(sweep.Since) > foundRecentlyLife, store.Job{Queue: sweep.Connector, Kind: book.JobAnswer}); err != nil {
+		if err := work.store.StoreFound(ctx, sweep, found[i], time.Since(sweep.Since) > foundRecentlyLife, jobs.Job{Queue: sweep.Connector, Kind: book.JobAnswer}); err != nil {
 			return stored, web.StoreFault(err)
 		}
 		work.metrics.Delivery(sweep.Connector, web.DeliveryStored)
@@ -168,7 +170,7 @@ func (work *Worker) reconcile(ctx context.Context, conn chat.Connector) {
 		if closed > 0 {
 			work.log.InfoContext(ctx, "cards closed whose chats had ended", "connector", conn.Name, "cards", closed)
 		}
-		work.store.NoteResult(ctx, store.Failure{Queue: conn.Name, Kind: book.WorkReconcile, Next: time.Now().Add(reconcileAgain)}, err)
+		work.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: conn.Name, Kind: book.WorkReconcile, Next: time.Now().Add(reconcileAgain)}, err)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -236,7 +238,7 @@ func (work *Worker) closeIfEnded(ctx context.Context, conn chat.Connector, row s
 	if err != nil || open {
 		return false, err
 	}
-	_, err = work.book.Revise(ctx, c.ID, func(c *card.Card) []store.Entry {
+	_, err = work.book.Revise(ctx, c.ID, func(c *card.Card) []audit.Entry {
 		c.Close(time.Now())
 		return nil
 	})

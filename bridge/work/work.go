@@ -10,17 +10,18 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gorilla/mux"
+	"golang.org/x/sync/errgroup"
+
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/erase"
 	"cobrowse-bridge/bridge/match"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/upscope"
-
-	"github.com/gorilla/mux"
-	"golang.org/x/sync/errgroup"
 )
 
 // A Worker runs the jobs.
@@ -39,12 +40,13 @@ type Worker struct {
 	limits     web.Limits
 	lookUps    *web.Throttle // look-ups of visitors, by agent
 	refusals   *web.Throttle // audit entries about the same refusal
+	recorded   *web.Throttle // refusals that are in the audit log, by delivery
 	callbacks  *web.Throttle // Upscope's calls, by card
 	refreshed  *web.Throttle // refresh jobs that ask Upscope
 	log        *slog.Logger
 
 	sessions sessions
-	soon     chan store.Job // see WorkSoon
+	soon     chan jobs.Job // see WorkSoon
 	backoff  backoff
 }
 
@@ -76,14 +78,15 @@ func New(c Config) *Worker {
 		store: c.Store, upscope: c.Upscope, hosts: c.Hosts, connectors: c.Connectors, policy: c.Policy,
 		metrics: c.Metrics, limits: c.Limits, lookUps: c.LookUps, refusals: c.Refusals, log: c.Log,
 		callbacks: web.NewThrottle(1, 30*time.Second),
+		recorded:  web.NewThrottle(1, 24*time.Hour), // longer than a message is tried
 		refreshed: web.NewThrottle(refreshesPerMinute, time.Minute),
 		sessions:  sessions{wake: make(chan struct{}, 1)},
-		soon:      make(chan store.Job, soonJobs),
+		soon:      make(chan jobs.Job, soonJobs),
 	}
 }
 
 // forward has the connector forward a delivery, and finishes it.
-func (work *Worker) forward(ctx context.Context, c chat.Connector, j store.Job) error {
+func (work *Worker) forward(ctx context.Context, c chat.Connector, j jobs.Job) error {
 	d, err := work.store.Delivery(ctx, j.Subject)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -115,7 +118,7 @@ func (work *Worker) resolveSwitchedOff(ctx context.Context, c chat.Connector) {
 		book.WorkSweep: c.Sweep != nil, book.WorkReconcile: c.Serving != nil, book.WorkListen: c.Listen != nil,
 	} {
 		if !does {
-			work.store.NoteResult(ctx, store.Failure{Queue: c.Name, Kind: kind}, nil)
+			work.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: c.Name, Kind: kind}, nil)
 		}
 	}
 }
@@ -150,35 +153,27 @@ func (work *Worker) Run(ctx context.Context) error {
 	start(work.watchSessions)
 	start(work.watchWaits)
 	start(work.runSoonJobs)
-	group.Go(func() error { return work.store.Work(ctx, queues, work.do) })
+	group.Go(func() error { return work.store.Work(ctx, queues, work.do, work.ended) })
 	return group.Wait()
 }
 
-// do runs one job and counts how it ended. Its error tells the store whether to retry.
-func (work *Worker) do(ctx context.Context, j store.Job) error {
-	began := time.Now()
-	err := work.workOne(ctx, j)
-	queue := book.ConnectorOf(j.Queue)
-	outcome := web.JobDone
+// ended counts and logs the end of an attempt at a job.
+func (work *Worker) ended(ctx context.Context, e jobs.End) {
+	connector := book.ConnectorOf(e.Job.Queue)
+	work.metrics.Job(connector, e.Job.Kind, e.Outcome, e.Took)
+	log := work.log.With("connector", connector, "job", e.Job.Kind, "subject", e.Job.Subject, "attempt", e.Job.Attempt, "err", e.Err)
 	switch {
-	case err == nil:
-	case failedForGood(j, err):
-		outcome = web.JobFailed
-	case store.IsSnooze(err):
-		outcome = web.JobWaits
-	default:
-		outcome = web.JobAgain
+	case e.Outcome == jobs.Failed:
+		log.ErrorContext(ctx, "job failed for good")
+	case e.Outcome == jobs.Waits && e.Wait > againWait:
+		log.WarnContext(ctx, "job postponed", "wait", e.Wait.String())
+	case e.Outcome == jobs.Again:
+		log.WarnContext(ctx, "job failed", "effect", "it is retried")
 	}
-	work.metrics.Job(queue, j.Kind, outcome, time.Since(began))
-	return err
 }
 
-// failedForGood reports whether a job that ended with err is not tried again.
-func failedForGood(j store.Job, err error) bool {
-	return store.IsCancel(err) || j.Last && !store.IsSnooze(err)
-}
-
-func (work *Worker) workOne(ctx context.Context, j store.Job) error {
+// do runs one job. Its error tells the store whether to retry.
+func (work *Worker) do(ctx context.Context, j jobs.Job) error {
 	if j.Kind == book.JobErase {
 		return work.erase.Erase(ctx, j)
 	}
@@ -188,7 +183,7 @@ func (work *Worker) workOne(ctx context.Context, j store.Job) error {
 		c, ok = chat.Connector{Name: book.DeskName}, true // cards of the desk have refresh jobs too
 	}
 	if !ok {
-		return store.Cancel(fmt.Errorf("connector %q is not configured: add it to BRIDGE_CONNECTORS, then retry", j.Queue))
+		return jobs.Cancel(fmt.Errorf("connector %q is not configured: add it to BRIDGE_CONNECTORS, then retry", j.Queue))
 	}
 	var err error
 	switch j.Kind {
@@ -203,28 +198,22 @@ func (work *Worker) workOne(ctx context.Context, j store.Job) error {
 	case book.JobForward:
 		err = work.forward(ctx, c, j)
 	default:
-		return store.Cancel(fmt.Errorf("unknown kind of job %q", j.Kind))
+		return jobs.Cancel(fmt.Errorf("unknown kind of job %q", j.Kind))
 	}
+	return mark(err)
+}
+
+// mark tells the store what to do after an error of a job: never again, again after a pause, or retry.
+func mark(err error) error {
 	if errors.Is(err, web.ErrAgain) {
-		return store.Snooze(err, againWait)
+		return jobs.Snooze(err, againWait)
 	}
-	if err == nil {
-		return nil
-	}
-	log := work.log.With("connector", c.Name, "job", j.Kind, "subject", j.Subject, "attempt", j.Attempt, "err", err)
-	if chat.IsPermanent(err) {
-		log.ErrorContext(ctx, "job failed for good")
-		return store.Cancel(err)
+	if chat.IsPermanent(err) || errors.Is(err, upscope.ErrInvalid) { // the same request stays invalid
+		return jobs.Cancel(err)
 	}
 	if wait, ok := web.RetryWait(err); ok {
-		log.WarnContext(ctx, "job postponed", "wait", wait.String())
-		return store.Snooze(err, wait)
+		return jobs.Snooze(err, wait)
 	}
-	if j.Last {
-		log.ErrorContext(ctx, "job failed for good")
-		return err
-	}
-	log.WarnContext(ctx, "job failed", "effect", "it is retried")
 	return err
 }
 
@@ -240,8 +229,8 @@ const (
 // WorkSoon runs jobs without storing them first, so a press need not wait for the store. If this
 // process dies, the next poll of sessions updates the card. A job that fails, even for good, or for
 // which there is no room, is stored as an ordinary job. So its failure is noted.
-func (work *Worker) WorkSoon(ctx context.Context, jobs []store.Job) {
-	for _, j := range jobs {
+func (work *Worker) WorkSoon(ctx context.Context, all []jobs.Job) {
+	for _, j := range all {
 		select {
 		case work.soon <- j:
 		default:
@@ -251,8 +240,8 @@ func (work *Worker) WorkSoon(ctx context.Context, jobs []store.Job) {
 }
 
 // postpone stores a job of WorkSoon. If the store fails, the job goes back into memory.
-func (work *Worker) postpone(ctx context.Context, j store.Job) {
-	err := work.store.Commit(context.WithoutCancel(ctx), store.Change{Jobs: []store.Job{j}})
+func (work *Worker) postpone(ctx context.Context, j jobs.Job) {
+	err := work.store.Commit(context.WithoutCancel(ctx), store.Change{Jobs: []jobs.Job{j}})
 	if err == nil {
 		return
 	}
@@ -282,10 +271,14 @@ func (work *Worker) runSoonJobs(ctx context.Context) {
 			busy.Go(func() error {
 				ctx, cancel := context.WithTimeout(store.Patient(context.WithoutCancel(ctx)), soonTimeout)
 				defer cancel()
+				began := time.Now()
 				err := work.do(ctx, j)
 				if err == nil {
+					work.ended(ctx, jobs.End{Job: j, Outcome: jobs.Done, Took: time.Since(began)})
 					return nil
 				}
+				// Whether it failed, the stored job decides and counts.
+				work.log.WarnContext(ctx, "job failed", "effect", "it is stored and retried", "job", j.Kind, "subject", j.Subject, "err", err)
 				if wait, ok := web.RetryWait(err); ok {
 					j.At = time.Now().Add(wait)
 				}

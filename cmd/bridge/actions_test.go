@@ -11,10 +11,10 @@ import (
 	"strings"
 	"testing"
 
-	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 )
 
-// TestTheListOfActionsIsThatOfTheCode compares store.Actions with the actions of the audit entries
+// TestTheListOfActionsIsThatOfTheCode compares audit.Actions with the actions of the audit entries
 // that the code writes: in the field Action, or as the argument of a function for its parameter
 // "action".
 func TestTheListOfActionsIsThatOfTheCode(t *testing.T) {
@@ -64,8 +64,8 @@ func TestTheListOfActionsIsThatOfTheCode(t *testing.T) {
 	}
 	slices.Sort(written)
 	written = slices.Compact(written)
-	if want := slices.Sorted(slices.Values(store.Actions)); !slices.Equal(written, want) {
-		t.Errorf("the code writes the actions\n%q\nand store.Actions has\n%q", written, want)
+	if want := slices.Sorted(slices.Values(audit.Actions)); !slices.Equal(written, want) {
+		t.Errorf("the code writes the actions\n%q\nand audit.Actions has\n%q", written, want)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 )
 
 type agentsCommand struct {
@@ -158,7 +159,7 @@ func (c agentsSignOut) Run(ctx context.Context, s streams) error {
 // auditSignOut writes to the audit log that an operator signs an agent out. It is
 // called before the sign-out.
 func auditSignOut(ctx context.Context, db *store.Store, id string) error {
-	return db.Commit(ctx, store.Change{Audit: []store.Entry{{Action: "signed out", Agent: operator(), Detail: id}}})
+	return db.Commit(ctx, store.Change{Audit: []audit.Entry{{Action: "signed out", Agent: operator(), Detail: id}}})
 }
 
 type agentsDisconnect struct {
@@ -175,8 +176,8 @@ func (c agentsDisconnect) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return err
 		}
-		entry := store.Entry{Action: "disconnected", Agent: operator(), Detail: account.ID + " of " + account.Agent}
-		if err := db.Commit(ctx, store.Change{Disconnect: &account, Audit: []store.Entry{entry}}); err != nil {
+		entry := audit.Entry{Action: "disconnected", Agent: operator(), Detail: account.ID + " of " + account.Agent}
+		if err := db.Commit(ctx, store.Change{Disconnect: &account, Audit: []audit.Entry{entry}}); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(s.out, "disconnected %s from %s\n", account.ID, account.Agent)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 )
 
 type auditCommand struct {
@@ -35,9 +36,9 @@ type auditList struct {
 
 // Run lists the newest records that match.
 func (c auditList) Run(ctx context.Context, s streams) error {
-	f := store.AuditFilter{Agent: c.Agent, Visitor: c.Visitor, Card: c.Card, Action: c.Action}
-	if c.Action != "" && !slices.Contains(store.Actions, c.Action) {
-		return fmt.Errorf("--action is %q: use one of %s", c.Action, strings.Join(store.Actions, ", "))
+	f := audit.Filter{Agent: c.Agent, Visitor: c.Visitor, Card: c.Card, Action: c.Action}
+	if c.Action != "" && !slices.Contains(audit.Actions, c.Action) {
+		return fmt.Errorf("--action is %q: use one of %s", c.Action, strings.Join(audit.Actions, ", "))
 	}
 	var err error
 	if f.Since, err = parseTime("since", c.Since); err != nil {
@@ -47,8 +48,8 @@ func (c auditList) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	return withStore(ctx, s, func(_ *config, db *store.Store) error {
-		var found []store.Record
-		for r, err := range db.AuditBack(ctx, math.MaxInt64) {
+		var found []audit.Record
+		for r, err := range db.AuditLog().Before(ctx, math.MaxInt64) {
 			if err != nil {
 				return err
 			}
@@ -109,7 +110,7 @@ func (c auditExport) Run(ctx context.Context, s streams) error {
 		out := bufio.NewWriter(s.out)
 		lines := json.NewEncoder(out)
 		lines.SetEscapeHTML(false)
-		for r, err := range db.Audit(ctx, c.After) {
+		for r, err := range db.AuditLog().After(ctx, c.After) {
 			if err != nil {
 				return errors.Join(err, out.Flush())
 			}
@@ -132,7 +133,7 @@ func (c auditVerify) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	return withStore(ctx, s, func(_ *config, db *store.Store) error {
-		span, err := db.VerifyAudit(ctx, earlier)
+		span, err := db.AuditLog().Verify(ctx, earlier)
 		if err != nil {
 			return err
 		}
@@ -144,7 +145,7 @@ func (c auditVerify) Run(ctx context.Context, s streams) error {
 	})
 }
 
-func parseHead(text string) (h store.AuditHead, err error) {
+func parseHead(text string) (h audit.Head, err error) {
 	if text == "" {
 		return h, nil
 	}
@@ -153,9 +154,9 @@ func parseHead(text string) (h store.AuditHead, err error) {
 	sum, e := hex.DecodeString(hash)
 	wrong := err != nil || e != nil || len(sum) != len(h.Hash) || h.Seq < 0
 	copy(h.Hash[:], sum)
-	// The head of an empty log is the zero AuditHead: every log continues it.
-	if wrong || h.Seq == 0 && h != (store.AuditHead{}) {
-		return store.AuditHead{}, errors.New("--head must be SEQ:HASH, as `bridge audit verify` prints it")
+	// The head of an empty log is the zero Head: every log continues it.
+	if wrong || h.Seq == 0 && h != (audit.Head{}) {
+		return audit.Head{}, errors.New("--head must be SEQ:HASH, as `bridge audit verify` prints it")
 	}
 	return h, nil
 }

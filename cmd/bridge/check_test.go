@@ -23,6 +23,9 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 			"answers.", "ok       The server keeps the poster out of livechat rooms.",
 			"the first person who has a card's link and presses its button counts as its agent",
 		}},
+		{"a watch host with other letters", func(_ *services, env map[string]string) {
+			env["UPSCOPE_WATCH_HOSTS"] = "brücke.example, 127.0.0.1"
+		}, 0, []string{"Watch links may lead to xn--brcke-lva.example"}},
 		{"the poster sees livechat rooms", func(s *services, _ map[string]string) {
 			s.chat.AddUser(rocketchattest.User{ID: "posterId", Username: "cobrowse", Token: s.poster, Roles: []string{"bot", "livechat-manager"}})
 		}, 1, []string{"problem  The poster sees livechat rooms", "Remove every role except bot from the poster"}},

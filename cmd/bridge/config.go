@@ -10,6 +10,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/netaddr"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/store"
@@ -131,7 +132,7 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	}
 
 	var err error
-	hosts := u.WatchHosts
+	hosts := netaddr.ASCIIList(u.WatchHosts)
 	if hosts == "" {
 		hosts = upscope.DefaultWatchHosts
 	}

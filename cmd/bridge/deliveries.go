@@ -11,6 +11,8 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 type deliveriesCommand struct {
@@ -42,7 +44,7 @@ func (c deliveriesList) Run(ctx context.Context, s streams) error {
 				return err
 			}
 		}
-		for f, err := range db.Failures(ctx) {
+		for f, err := range db.Jobs().Failures(ctx) {
 			if err != nil {
 				return err
 			}
@@ -102,7 +104,7 @@ func listed(b store.DeliveryStatus) listedWork {
 	}
 }
 
-func listedFailure(f store.Failure) listedWork {
+func listedFailure(f jobs.Failure) listedWork {
 	what, connector := bridge.NameFailure(f)
 	l := listedWork{
 		ID: f.ID(), What: what, Connector: connector, Since: f.First, Attempts: f.Attempts,
@@ -164,8 +166,8 @@ func (c deliveriesShow) Run(ctx context.Context, s streams) error {
 			return fmt.Errorf("delivery %s was handled, and its content was deleted", c.ID)
 		}
 		// The audit entry is written before the content is shown.
-		entry := store.Entry{Action: "delivery shown", Agent: operator(), Connector: b.Connector, Detail: c.ID}
-		if err := db.Commit(ctx, store.Change{Audit: []store.Entry{entry}}); err != nil {
+		entry := audit.Entry{Action: "delivery shown", Agent: operator(), Connector: b.Connector, Detail: c.ID}
+		if err := db.Commit(ctx, store.Change{Audit: []audit.Entry{entry}}); err != nil {
 			return err
 		}
 		d, err := db.Delivery(ctx, c.ID)
@@ -229,7 +231,7 @@ func eachID(config *config, s streams, ids []string, done string, do func(id str
 
 // isListed reports whether `bridge deliveries list` has the id.
 func isListed(ctx context.Context, db *store.Store, id string) bool {
-	for f, err := range db.Failures(ctx) {
+	for f, err := range db.Jobs().Failures(ctx) {
 		if err != nil {
 			return false
 		}

@@ -113,6 +113,9 @@ func printReceipt(w io.Writer, r store.Receipt) {
 	if r.Note != "" {
 		fmt.Fprintf(w, "note       %s\n", r.Note)
 	}
+	if r.Retryable() {
+		fmt.Fprintf(w, "next       Fix the cause, then run `bridge deliveries retry %s`.\n", r.ID)
+	}
 }
 
 func formatRemoved(n store.Removed) string {

@@ -21,6 +21,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 )
 
 const (
@@ -328,10 +329,10 @@ func (s *sender) verify(database string) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.VerifyAudit(t.Context(), store.AuditHead{}); err != nil {
+	if _, err := db.AuditLog().Verify(t.Context(), audit.Head{}); err != nil {
 		t.Error(err)
 	}
-	head, err := db.AuditHead(t.Context())
+	head, err := db.AuditLog().Head(t.Context())
 	if err != nil || head.Seq == 0 {
 		t.Errorf("the audit log has %d records, %v", head.Seq, err)
 	}

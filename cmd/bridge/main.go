@@ -12,10 +12,10 @@ import (
 	"strings"
 	"syscall"
 
-	"cobrowse-bridge/bridge/store"
-	chatvisorcommands "cobrowse-bridge/connectors/chatvisor/commands"
-
 	"github.com/alecthomas/kong"
+
+	"cobrowse-bridge/bridge/store/audit"
+	chatvisorcommands "cobrowse-bridge/connectors/chatvisor/commands"
 )
 
 // commands is the whole command line.
@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, s streams) (status int) {
 		kong.Exit(func(code int) { panic(exitStatus(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(s),
-		kong.Vars{"actions": strings.Join(store.Actions, ", ")},
+		kong.Vars{"actions": strings.Join(audit.Actions, ", ")},
 	)
 	if err != nil {
 		panic(err)

@@ -13,6 +13,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/jobs"
 )
 
 // seed fills the script's database as a bridge does: with a delivery that failed (its id
@@ -30,7 +32,7 @@ func seed(ts *testscript.TestScript, neg bool, args []string) {
 	db, err := store.Open(ctx, "sqlite:"+filepath.Join(ts.Getenv("WORK"), "bridge.db"), store.Options{Secret: key})
 	ts.Check(err)
 	for _, name := range []string{"FAILED", "WAITING", "DONE"} {
-		_, err := db.StoreDelivery(ctx, store.Delivery{Connector: "rocketchat", Key: "key-" + name, Body: []byte(`{"room":"room-of-` + name + `"}`)}, store.Job{Queue: "rocketchat", Kind: "answer"})
+		_, err := db.StoreDelivery(ctx, store.Delivery{Connector: "rocketchat", Key: "key-" + name, Body: []byte(`{"room":"room-of-` + name + `"}`)}, jobs.Job{Queue: "rocketchat", Kind: "answer"})
 		ts.Check(err)
 	}
 	ids := map[string]string{}
@@ -44,27 +46,27 @@ func seed(ts *testscript.TestScript, neg bool, args []string) {
 		id := fmt.Sprintf("019b0000-0000-7000-8000-%012d", i)
 		ids[id] = name
 		ts.Setenv(name, id)
-		ts.Check(db.Commit(ctx, store.Change{Jobs: []store.Job{{Queue: "rocketchat", Kind: "show", Subject: id}}}))
+		ts.Check(db.Commit(ctx, store.Change{Jobs: []jobs.Job{{Queue: "rocketchat", Kind: "show", Subject: id}}}))
 	}
-	ts.Check(db.Note(ctx, store.Failure{Queue: "rocketchat", Kind: "sweep", Next: time.Now().Add(time.Hour), Cause: "the workspace does not answer"}))
+	ts.Check(db.Jobs().Note(ctx, jobs.Failure{Queue: "rocketchat", Kind: "sweep", Next: time.Now().Add(time.Hour), Cause: "the workspace does not answer"}))
 	handled := 0
-	ts.Check(db.Work(ctx, map[string]int{"rocketchat": 1}, func(ctx context.Context, j store.Job) error {
+	ts.Check(db.Work(ctx, map[string]int{"rocketchat": 1}, func(ctx context.Context, j jobs.Job) error {
 		if handled++; handled == len(ids) {
 			stop()
 		}
 		switch ids[j.Subject] {
 		case "FAILED":
-			return store.Cancel(errors.New("the workspace says\n403"))
+			return jobs.Cancel(errors.New("the workspace says\n403"))
 		case "CARD", "LOST":
-			return store.Cancel(errors.New("the channel is archived"))
+			return jobs.Cancel(errors.New("the channel is archived"))
 		case "WAITING":
 			return errors.New("the workspace does not answer")
 		}
 		return db.Commit(context.WithoutCancel(ctx), store.Change{Finish: j.Subject})
-	}))
+	}, nil))
 	for i, visitor := range []string{"ANN1", "CARL1", "ANN1"} {
-		e := store.Entry{Action: "watching", Agent: fmt.Sprint("rocketchat:a", i%2), Visitor: visitor, Card: "card-" + visitor, Connector: "rocketchat", Chat: "room-" + visitor, Detail: "by short id"}
-		ts.Check(db.Commit(context.Background(), store.Change{Audit: []store.Entry{e}}))
+		e := audit.Entry{Action: "watching", Agent: fmt.Sprint("rocketchat:a", i%2), Visitor: visitor, Card: "card-" + visitor, Connector: "rocketchat", Chat: "room-" + visitor, Detail: "by short id"}
+		ts.Check(db.Commit(context.Background(), store.Change{Audit: []audit.Entry{e}}))
 	}
 	ts.Check(db.Close())
 }

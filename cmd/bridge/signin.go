@@ -14,6 +14,7 @@ import (
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/session"
 	"cobrowse-bridge/connectors"
 )
 
@@ -107,7 +108,7 @@ func (c *config) readOIDC(r *settings.Reader, o oidcSettings) *signin.OIDCConfig
 		ClientID: o.ClientID, ClientSecret: r.Secret("BRIDGE_OIDC_CLIENT_SECRET", o.ClientSecret),
 		Scopes: settings.List(strings.ReplaceAll(o.Scopes, " ", ",")), Groups: settings.List(o.Groups),
 		Audiences: settings.List(o.Audiences),
-		Origin:    c.origin, Secret: c.secret, OldSecret: c.secretOld, Sessions: store.AgentSessionStore{},
+		Origin:    c.origin, Secret: c.secret, OldSecret: c.secretOld, Sessions: session.Store{},
 	}
 	if strings.ContainsAny(o.Domains, "@*") {
 		r.AddFault("BRIDGE_OIDC_DOMAINS", "must be comma-separated domains without @ and *, such as example.org: name each subdomain")
@@ -126,7 +127,7 @@ func (c *config) readOIDC(r *settings.Reader, o oidcSettings) *signin.OIDCConfig
 	// The domains are first tried alone, so that a fault names their variable.
 	alone := signin.OIDCConfig{
 		Issuer: "https://issuer.example", ClientID: "any", ClientSecret: "any", Domains: read.Domains,
-		Origin: &url.URL{Scheme: "https", Host: "bridge.example"}, Secret: make([]byte, 32), Sessions: store.AgentSessionStore{},
+		Origin: &url.URL{Scheme: "https", Host: "bridge.example"}, Secret: make([]byte, 32), Sessions: session.Store{},
 	}
 	if _, err := signin.NewOIDC(alone); err != nil && len(read.Domains) > 0 {
 		r.AddFault("BRIDGE_OIDC_DOMAINS", "must be comma-separated domains of e-mail addresses, such as corp.example.org")

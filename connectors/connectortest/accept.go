@@ -14,132 +14,138 @@ import (
 )
 
 func (h Harness) accept(t *testing.T) {
-	t.Run("a forged delivery is refused without a request", func(t *testing.T) {
-		var w wire
-		s := h.New(t, w.wrap)
-		for _, r := range slices.Concat(s.Forged, s.mutations(s.Genuine(s.Event()))) {
-			receipt, err := r.accept(s.Connector)
-			if !errors.Is(err, chat.ErrForged) {
-				t.Errorf("%s: got error %v, want ErrForged", r.Name, err)
-			}
-			if receipt.Key != "" || receipt.Body != nil || receipt.Answer != nil || receipt.Note != "" || receipt.Changes != nil {
-				t.Errorf("%s: got a receipt with the error", r.Name)
-			}
-		}
-		if _, err := s.Genuine(s.Event()).accept(s.Connector); err != nil {
-			t.Errorf("the genuine delivery is refused after the forged ones: %v", err)
-		}
-		if n := w.requests(); n != 0 {
-			t.Errorf("Accept made %d requests", n)
-		}
-	})
+	t.Run("a forged delivery is refused without a request", h.refusesForged)
+	t.Run("Permit decides without the body and without I/O", h.permitsWithoutBody)
+	t.Run("equal events have equal keys, different events have different keys", h.keysEvents)
+	t.Run("any body is handled", h.acceptsAnyBody)
+	t.Run("an unknown path has no route", h.hasNoRouteElsewhere)
+}
 
-	t.Run("Permit decides without the body and without I/O", func(t *testing.T) {
-		var w wire
-		s := h.New(t, w.wrap)
-		if s.Connector.Permit == nil {
-			t.Skip("the connector has no Permit")
+func (h Harness) refusesForged(t *testing.T) {
+	var w wire
+	s := h.New(t, w.wrap)
+	for _, r := range slices.Concat(s.Forged, s.mutations(s.Genuine(s.Event()))) {
+		receipt, err := r.accept(s.Connector)
+		if !errors.Is(err, chat.ErrForged) {
+			t.Errorf("%s: got error %v, want ErrForged", r.Name, err)
 		}
-		permit := func(r Request) (proven bool, err error) {
-			req, err := r.request()
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.Body, req.ContentLength = unread{t}, 1<<30
-			return s.Connector.Permit(req)
+		if receipt.Key != "" || receipt.Body != nil || receipt.Answer != nil || receipt.Note != "" || receipt.Changes != nil {
+			t.Errorf("%s: got a receipt with the error", r.Name)
 		}
-		refused := 0
-		for _, r := range slices.Concat(s.Forged, s.mutations(s.Genuine(s.Event()))) {
-			// Permit need not recognise every forged request: Accept does, see above.
-			switch proven, err := permit(r); {
-			case errors.Is(err, chat.ErrForged), errors.Is(err, chat.ErrNoRoute):
-				refused++
-			case err != nil:
-				t.Errorf("%s: got error %v, want ErrForged or ErrNoRoute", r.Name, err)
-			case proven:
-				t.Errorf("%s: the sender is reported as proven", r.Name)
-			}
-		}
-		if refused == 0 {
-			t.Error("Permit refuses none of the forged deliveries")
-		}
-		elsewhere := s.Genuine(s.Event())
-		elsewhere.Path = "/hooks/nobody/x"
-		if _, err := permit(elsewhere); !errors.Is(err, chat.ErrNoRoute) && !errors.Is(err, chat.ErrForged) {
-			t.Errorf("another path: got %v", err)
-		}
-		if _, err := permit(s.Genuine(s.Event())); err != nil {
-			t.Errorf("the genuine delivery is refused: %v", err)
-		}
-		if n := w.requests(); n != 0 {
-			t.Errorf("Permit made %d requests", n)
-		}
-	})
+	}
+	if _, err := s.Genuine(s.Event()).accept(s.Connector); err != nil {
+		t.Errorf("the genuine delivery is refused after the forged ones: %v", err)
+	}
+	if n := w.requests(); n != 0 {
+		t.Errorf("Accept made %d requests", n)
+	}
+}
 
-	t.Run("equal events have equal keys, different events have different keys", func(t *testing.T) {
-		s := h.New(t, (&wire{}).wrap)
-		key := func(body []byte) string {
-			r, err := s.Genuine(body).accept(s.Connector)
-			if err != nil || r.Key == "" {
-				t.Fatalf("an event was not accepted: key %q, error %v: %.200s", r.Key, err, body)
-			}
-			return r.Key
+func (h Harness) permitsWithoutBody(t *testing.T) {
+	var w wire
+	s := h.New(t, w.wrap)
+	if s.Connector.Permit == nil {
+		t.Skip("the connector has no Permit")
+	}
+	permit := func(r Request) (proven bool, err error) {
+		req, err := r.request()
+		if err != nil {
+			t.Fatal(err)
 		}
-		seen := make(map[string]int)
-		for i, body := range s.Different {
-			k := key(body)
-			if j, dup := seen[k]; dup {
-				t.Errorf("the different events %d and %d have the same key", j, i)
-			}
-			seen[k] = i
+		req.Body, req.ContentLength = unread{t}, 1<<30
+		return s.Connector.Permit(req)
+	}
+	refused := 0
+	for _, r := range slices.Concat(s.Forged, s.mutations(s.Genuine(s.Event()))) {
+		// Permit need not recognise every forged request: Accept does, see above.
+		switch proven, err := permit(r); {
+		case errors.Is(err, chat.ErrForged), errors.Is(err, chat.ErrNoRoute):
+			refused++
+		case err != nil:
+			t.Errorf("%s: got error %v, want ErrForged or ErrNoRoute", r.Name, err)
+		case proven:
+			t.Errorf("%s: the sender is reported as proven", r.Name)
 		}
-		for _, body := range s.Same {
-			if key(body) != key(s.Same[0]) {
-				t.Errorf("a retry has another key: %.200s", body)
-			}
-		}
-	})
+	}
+	if refused == 0 {
+		t.Error("Permit refuses none of the forged deliveries")
+	}
+	elsewhere := s.Genuine(s.Event())
+	elsewhere.Path = "/hooks/nobody/x"
+	if _, err := permit(elsewhere); !errors.Is(err, chat.ErrNoRoute) && !errors.Is(err, chat.ErrForged) {
+		t.Errorf("another path: got %v", err)
+	}
+	if _, err := permit(s.Genuine(s.Event())); err != nil {
+		t.Errorf("the genuine delivery is refused: %v", err)
+	}
+	if n := w.requests(); n != 0 {
+		t.Errorf("Permit made %d requests", n)
+	}
+}
 
-	t.Run("any body is handled", func(t *testing.T) {
-		s := h.New(t, (&wire{}).wrap)
-		size := s.Connector.MaxBody
-		if size == 0 {
-			size = 1 << 20
+func (h Harness) keysEvents(t *testing.T) {
+	s := h.New(t, (&wire{}).wrap)
+	key := func(body []byte) string {
+		r, err := s.Genuine(body).accept(s.Connector)
+		if err != nil || r.Key == "" {
+			t.Fatalf("an event was not accepted: key %q, error %v: %.200s", r.Key, err, body)
 		}
-		event := s.Event()
-		bodies := map[string][]byte{
-			"nothing": nil, "null": []byte("null"), "a list": []byte("[]"), "a number": []byte("1"),
-			"an empty object": []byte("{}"), "not UTF-8": {0xff, 0xfe, 0}, "half an event": event[:len(event)/2],
-			"deep lists":   []byte(strings.Repeat("[", 100_000)),
-			"deep objects": []byte(strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000)),
-			"all spaces":   bytes.Repeat([]byte(" "), int(size)),
-			"too large":    []byte(`{"a":"` + strings.Repeat("x", int(size)) + `"}`),
+		return r.Key
+	}
+	seen := make(map[string]int)
+	for i, body := range s.Different {
+		k := key(body)
+		if j, dup := seen[k]; dup {
+			t.Errorf("the different events %d and %d have the same key", j, i)
 		}
-		for name, body := range bodies {
-			r, err := s.Genuine(body).accept(s.Connector)
-			if err == nil && r.Key != "" && len(body) < 10 {
-				t.Errorf("%s is accepted as a delivery", name)
-			}
-			if err != nil && len(err.Error()) > 300 {
-				t.Errorf("%s: the error repeats its input", name)
-			}
-			if err != nil {
-				leaks(t, name, err.Error(), s.Secrets)
-			}
+		seen[k] = i
+	}
+	for _, body := range s.Same {
+		if key(body) != key(s.Same[0]) {
+			t.Errorf("a retry has another key: %.200s", body)
 		}
-	})
+	}
+}
 
-	t.Run("an unknown path has no route", func(t *testing.T) {
-		s := h.New(t, (&wire{}).wrap)
-		r := s.Genuine(s.Event())
-		for _, path := range []string{"/nothing-of-the-kind", "/../x", "/%2e"} {
-			r := r
-			r.Path += path
-			if _, err := r.accept(s.Connector); !errors.Is(err, chat.ErrNoRoute) && !errors.Is(err, chat.ErrForged) {
-				t.Errorf("%s: got %v", path, err)
-			}
+func (h Harness) acceptsAnyBody(t *testing.T) {
+	s := h.New(t, (&wire{}).wrap)
+	size := s.Connector.MaxBody
+	if size == 0 {
+		size = 1 << 20
+	}
+	event := s.Event()
+	bodies := map[string][]byte{
+		"nothing": nil, "null": []byte("null"), "a list": []byte("[]"), "a number": []byte("1"),
+		"an empty object": []byte("{}"), "not UTF-8": {0xff, 0xfe, 0}, "half an event": event[:len(event)/2],
+		"deep lists":   []byte(strings.Repeat("[", 100_000)),
+		"deep objects": []byte(strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000)),
+		"all spaces":   bytes.Repeat([]byte(" "), int(size)),
+		"too large":    []byte(`{"a":"` + strings.Repeat("x", int(size)) + `"}`),
+	}
+	for name, body := range bodies {
+		r, err := s.Genuine(body).accept(s.Connector)
+		if err == nil && r.Key != "" && len(body) < 10 {
+			t.Errorf("%s is accepted as a delivery", name)
 		}
-	})
+		if err != nil && len(err.Error()) > 300 {
+			t.Errorf("%s: the error repeats its input", name)
+		}
+		if err != nil {
+			leaks(t, name, err.Error(), s.Secrets)
+		}
+	}
+}
+
+func (h Harness) hasNoRouteElsewhere(t *testing.T) {
+	s := h.New(t, (&wire{}).wrap)
+	r := s.Genuine(s.Event())
+	for _, path := range []string{"/nothing-of-the-kind", "/../x", "/%2e"} {
+		r := r
+		r.Path += path
+		if _, err := r.accept(s.Connector); !errors.Is(err, chat.ErrNoRoute) && !errors.Is(err, chat.ErrForged) {
+			t.Errorf("%s: got %v", path, err)
+		}
+	}
 }
 
 // unread is a body that must not be read.

@@ -8,83 +8,89 @@ import (
 
 // chats tests what Accept and Read say of a chat, before and after it changed.
 func (h Harness) chats(t *testing.T) {
-	t.Run("clues have the form that Upscope knows", func(t *testing.T) {
-		s := h.New(t, (&wire{}).wrap)
-		_, ask := s.mustDeliver(t, s.Event())
-		for _, id := range ask.Clues.IntegrationIDs {
-			if !chat.IsIntegrationID(id) {
-				t.Errorf("integration id %q", id)
-			}
-		}
-		if code := ask.Clues.LookupCode; code != "" && !chat.IsLookupCode(code) {
-			t.Errorf("lookup code %q", code)
-		}
-	})
+	t.Run("clues have the form that Upscope knows", h.givesKnownClues)
+	t.Run("a chat that is closed", h.closesChats)
+	t.Run("a chat that is handed over", h.handsOverChats)
+	t.Run("a chat that has no agent any more", h.releasesChats)
+	t.Run("a chat that the service no longer has", h.closesDeletedChats)
+}
 
-	t.Run("a chat that is closed", func(t *testing.T) {
-		s := h.New(t, (&wire{}).wrap)
-		if s.Closing == nil {
-			t.Skip("no event of this service closes a chat")
+func (h Harness) givesKnownClues(t *testing.T) {
+	s := h.New(t, (&wire{}).wrap)
+	_, ask := s.mustDeliver(t, s.Event())
+	for _, id := range ask.Clues.IntegrationIDs {
+		if !chat.IsIntegrationID(id) {
+			t.Errorf("integration id %q", id)
 		}
-		_, before := s.mustDeliver(t, s.Event())
-		receipt, ask := s.mustDeliver(t, s.Closing())
-		if before.Verb != chat.Start || ask.Verb != chat.Close || ask.Chat != before.Chat {
-			t.Errorf("Read says verb %d of chat %q before and verb %d of chat %q after, want Start and Close", before.Verb, before.Chat, ask.Verb, ask.Chat)
-		}
-		if change := s.change(t, receipt, ask); !change.Closed || change.Agent != "" {
-			t.Errorf("the receipt has the change %+v, want a closed chat", change)
-		}
-		if receipt.SweepKey != "" {
-			t.Error("the receipt has a SweepKey, but a sweep does not find a closed chat")
-		}
-	})
+	}
+	if code := ask.Clues.LookupCode; code != "" && !chat.IsLookupCode(code) {
+		t.Errorf("lookup code %q", code)
+	}
+}
 
-	t.Run("a chat that is handed over", func(t *testing.T) {
-		s := h.New(t, (&wire{}).wrap)
-		if s.HandOver == nil {
-			t.Skip("no event of this service hands a chat over")
-		}
-		_, before := s.mustDeliver(t, s.Event())
-		receipt, ask := s.mustDeliver(t, s.HandOver())
-		if ask.Verb != chat.Start || ask.Chat != before.Chat || ask.Agent.ID == "" || ask.Agent.ID == before.Agent.ID {
-			t.Errorf("Read says %+v, want another agent than %q", ask, before.Agent.ID)
-		}
-		if ask.Place == before.Place && !s.Connector.IsShared(ask.Place.Address) {
-			t.Errorf("the card stays at %v, which only the agent before sees", ask.Place)
-		}
-		if change := s.change(t, receipt, ask); change.Closed || change.Agent != "" && change.Agent != ask.Agent.ID {
-			t.Errorf("the receipt has the change %+v, but agent %q serves the chat", change, ask.Agent.ID)
-		}
-	})
+func (h Harness) closesChats(t *testing.T) {
+	s := h.New(t, (&wire{}).wrap)
+	if s.Closing == nil {
+		t.Skip("no event of this service closes a chat")
+	}
+	_, before := s.mustDeliver(t, s.Event())
+	receipt, ask := s.mustDeliver(t, s.Closing())
+	if before.Verb != chat.Start || ask.Verb != chat.Close || ask.Chat != before.Chat {
+		t.Errorf("Read says verb %d of chat %q before and verb %d of chat %q after, want Start and Close", before.Verb, before.Chat, ask.Verb, ask.Chat)
+	}
+	if change := s.change(t, receipt, ask); !change.Closed || change.Agent != "" {
+		t.Errorf("the receipt has the change %+v, want a closed chat", change)
+	}
+	if receipt.SweepKey != "" {
+		t.Error("the receipt has a SweepKey, but a sweep does not find a closed chat")
+	}
+}
 
-	t.Run("a chat that has no agent any more", func(t *testing.T) {
-		s := h.New(t, (&wire{}).wrap)
-		if s.Release == nil {
-			t.Skip("no event of this service takes a chat from its agent")
-		}
-		receipt, ask := s.mustDeliver(t, s.Release())
-		if ask.Verb != chat.Start || ask.Agent != (chat.Agent{}) {
-			t.Errorf("Read says verb %d with agent %+v, want Start without an agent", ask.Verb, ask.Agent)
-		}
-		if ask.Place != (chat.Place{}) && !s.Connector.IsShared(ask.Place.Address) {
-			t.Errorf("the card stays at %v, which one agent sees", ask.Place)
-		}
-		if change := s.change(t, receipt, ask); change.Closed || change.Agent != "" {
-			t.Errorf("the receipt has the change %+v, want one without an agent", change)
-		}
-	})
+func (h Harness) handsOverChats(t *testing.T) {
+	s := h.New(t, (&wire{}).wrap)
+	if s.HandOver == nil {
+		t.Skip("no event of this service hands a chat over")
+	}
+	_, before := s.mustDeliver(t, s.Event())
+	receipt, ask := s.mustDeliver(t, s.HandOver())
+	if ask.Verb != chat.Start || ask.Chat != before.Chat || ask.Agent.ID == "" || ask.Agent.ID == before.Agent.ID {
+		t.Errorf("Read says %+v, want another agent than %q", ask, before.Agent.ID)
+	}
+	if ask.Place == before.Place && !s.Connector.IsShared(ask.Place.Address) {
+		t.Errorf("the card stays at %v, which only the agent before sees", ask.Place)
+	}
+	if change := s.change(t, receipt, ask); change.Closed || change.Agent != "" && change.Agent != ask.Agent.ID {
+		t.Errorf("the receipt has the change %+v, but agent %q serves the chat", change, ask.Agent.ID)
+	}
+}
 
-	t.Run("a chat that the service no longer has", func(t *testing.T) {
-		s := h.New(t, (&wire{}).wrap)
-		if s.Remove == nil {
-			t.Skip("chats of this service cannot be deleted")
-		}
-		s.Remove()
-		ask, err := s.read(t.Context())
-		if ask.Verb != chat.Close && !chat.IsPermanent(err) {
-			t.Errorf("Read says verb %d, error %v; want Close or a permanent error", ask.Verb, err)
-		}
-	})
+func (h Harness) releasesChats(t *testing.T) {
+	s := h.New(t, (&wire{}).wrap)
+	if s.Release == nil {
+		t.Skip("no event of this service takes a chat from its agent")
+	}
+	receipt, ask := s.mustDeliver(t, s.Release())
+	if ask.Verb != chat.Start || ask.Agent != (chat.Agent{}) {
+		t.Errorf("Read says verb %d with agent %+v, want Start without an agent", ask.Verb, ask.Agent)
+	}
+	if ask.Place != (chat.Place{}) && !s.Connector.IsShared(ask.Place.Address) {
+		t.Errorf("the card stays at %v, which one agent sees", ask.Place)
+	}
+	if change := s.change(t, receipt, ask); change.Closed || change.Agent != "" {
+		t.Errorf("the receipt has the change %+v, want one without an agent", change)
+	}
+}
+
+func (h Harness) closesDeletedChats(t *testing.T) {
+	s := h.New(t, (&wire{}).wrap)
+	if s.Remove == nil {
+		t.Skip("chats of this service cannot be deleted")
+	}
+	s.Remove()
+	ask, err := s.read(t.Context())
+	if ask.Verb != chat.Close && !chat.IsPermanent(err) {
+		t.Errorf("Read says verb %d, error %v; want Close or a permanent error", ask.Verb, err)
+	}
 }
 
 // change returns the only change of a receipt. It must be about the chat that Read returns, because

@@ -19,92 +19,97 @@ import (
 var errLost = errors.New("the connection was lost")
 
 func (h Harness) failures(t *testing.T) {
-	t.Run("no error contains a secret", func(t *testing.T) {
-		h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
-			for mishap, fault := range mishaps {
-				s, w, c := fresh()
-				w.at(n, fault)
-				if err := c.do(t.Context()); err != nil {
-					text := fmt.Sprintf("%v %+v %#v", err, err, err)
-					leaks(t, fmt.Sprintf("%s, request %d, %s", name, n, mishap), text, append(s.Secrets, door))
-				}
-			}
-		})
-	})
+	t.Run("no error contains a secret", h.hidesSecrets)
+	t.Run("every status is classified", h.classifiesStatuses)
+	t.Run("an unknown code is retried and named", h.retriesUnknownCodes)
+	t.Run("a call ends with its context", h.endsWithContext)
+}
 
-	t.Run("every status is classified", func(t *testing.T) {
-		h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
-			for status := 200; status < 600; status++ {
-				_, w, c := fresh()
-				needed := true
-				w.at(n, func(req *http.Request) (*http.Response, error) {
-					needed = h.Optional == nil || !h.Optional(req)
-					resp := respond(req, status, "text/html", "<html></html>")
-					resp.Header.Set("Location", "https://elsewhere.example/") // for redirects
-					return resp, nil
-				})
-				err := c.do(t.Context())
-				if name == "Forward" && ((err == nil) != (status < 300) || w.requests() != n) {
-					t.Errorf("Forward, %d: error %v after %d requests", status, err, w.requests())
-				}
-				if status < 300 || name == "Check" {
-					continue
-				}
-				if err == nil {
-					if status >= 400 && needed {
-						t.Errorf("%s, request %d, %d: no error", name, n, status)
-					}
-					continue
-				}
-				if got, want := kindOf(err), kindWithoutCode(status); got != want {
-					t.Errorf("%s, request %d, %d: kind %d of error, want %d (%v)", name, n, status, got, want, err)
-				}
-				if wait, ok := chat.RetryWait(err); ok && (wait <= 0 || wait > time.Hour) {
-					t.Errorf("%s, request %d, %d: waits %v", name, n, status, wait)
-				}
+func (h Harness) hidesSecrets(t *testing.T) {
+	h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
+		for mishap, fault := range mishaps {
+			s, w, c := fresh()
+			w.at(n, fault)
+			if err := c.do(t.Context()); err != nil {
+				text := fmt.Sprintf("%v %+v %#v", err, err, err)
+				leaks(t, fmt.Sprintf("%s, request %d, %s", name, n, mishap), text, append(s.Secrets, door))
 			}
-		})
+		}
 	})
+}
 
-	t.Run("an unknown code is retried and named", func(t *testing.T) {
-		const code = "brand_new_word"
-		h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
+func (h Harness) classifiesStatuses(t *testing.T) {
+	h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
+		for status := 200; status < 600; status++ {
 			_, w, c := fresh()
 			needed := true
 			w.at(n, func(req *http.Request) (*http.Response, error) {
 				needed = h.Optional == nil || !h.Optional(req)
-				status, body := h.refusal(code)
-				if name == "Forward" { // the receiver is another service
-					status, body = Harness{}.refusal(code)
+				resp := respond(req, status, "text/html", "<html></html>")
+				resp.Header.Set("Location", "https://elsewhere.example/") // for redirects
+				return resp, nil
+			})
+			err := c.do(t.Context())
+			if name == "Forward" && ((err == nil) != (status < 300) || w.requests() != n) {
+				t.Errorf("Forward, %d: error %v after %d requests", status, err, w.requests())
+			}
+			if status < 300 || name == "Check" {
+				continue
+			}
+			if err == nil {
+				if status >= 400 && needed {
+					t.Errorf("%s, request %d, %d: no error", name, n, status)
 				}
-				return respond(req, status, "application/json", body), nil
-			})
-			switch err := c.do(t.Context()); {
-			case err == nil && needed:
-				t.Errorf("%s, request %d: no error", name, n)
-			case err == nil:
-			case !strings.Contains(err.Error(), code):
-				t.Errorf("%s, request %d: the code is not in %q", name, n, err)
-			case kindOf(err) != retried:
-				t.Errorf("%s, request %d: kind %d of error, want a retry (%v)", name, n, kindOf(err), err)
+				continue
 			}
-		})
+			if got, want := kindOf(err), kindWithoutCode(status); got != want {
+				t.Errorf("%s, request %d, %d: kind %d of error, want %d (%v)", name, n, status, got, want, err)
+			}
+			if wait, ok := chat.RetryWait(err); ok && (wait <= 0 || wait > time.Hour) {
+				t.Errorf("%s, request %d, %d: waits %v", name, n, status, wait)
+			}
+		}
 	})
+}
 
-	t.Run("a call ends with its context", func(t *testing.T) {
-		h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
-			_, w, c := fresh()
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			w.at(n, func(req *http.Request) (*http.Response, error) {
-				cancel()
-				<-req.Context().Done()
-				return nil, req.Context().Err()
-			})
-			if err := c.do(ctx); name != "Check" && !errors.Is(err, context.Canceled) {
-				t.Errorf("%s, request %d: got %v, want the context's error", name, n, err)
+func (h Harness) retriesUnknownCodes(t *testing.T) {
+	const code = "brand_new_word"
+	h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
+		_, w, c := fresh()
+		needed := true
+		w.at(n, func(req *http.Request) (*http.Response, error) {
+			needed = h.Optional == nil || !h.Optional(req)
+			status, body := h.refusal(code)
+			if name == "Forward" { // the receiver is another service
+				status, body = Harness{}.refusal(code)
 			}
+			return respond(req, status, "application/json", body), nil
 		})
+		switch err := c.do(t.Context()); {
+		case err == nil && needed:
+			t.Errorf("%s, request %d: no error", name, n)
+		case err == nil:
+		case !strings.Contains(err.Error(), code):
+			t.Errorf("%s, request %d: the code is not in %q", name, n, err)
+		case kindOf(err) != retried:
+			t.Errorf("%s, request %d: kind %d of error, want a retry (%v)", name, n, kindOf(err), err)
+		}
+	})
+}
+
+func (h Harness) endsWithContext(t *testing.T) {
+	h.each(t, func(name string, n int, fresh func() (Service, *wire, call)) {
+		_, w, c := fresh()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		w.at(n, func(req *http.Request) (*http.Response, error) {
+			cancel()
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		})
+		if err := c.do(ctx); name != "Check" && !errors.Is(err, context.Canceled) {
+			t.Errorf("%s, request %d: got %v, want the context's error", name, n, err)
+		}
 	})
 }
 

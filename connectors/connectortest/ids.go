@@ -70,68 +70,71 @@ func IDs(r *rand.Rand, n int) []string {
 const drawn = 60
 
 func (h Harness) ids(t *testing.T) {
-	t.Run("a chat's id stays unchanged or is refused, and does not change paths", func(t *testing.T) {
-		var sent requests
-		s := h.New(t, sent.wrap)
-		if s.Named == nil {
-			t.Skip("the service's events name no chat")
-		}
-		carried := 0
-		for _, id := range IDs(Rand(t), drawn) {
-			sent.reset()
-			body := s.Named(id, "event-1")
-			receipt, err := s.Genuine(body).accept(s.Connector)
-			for _, change := range receipt.Changes {
-				if change.Chat != id {
-					t.Errorf("%.60q: the change is about chat %.60q", id, change.Chat)
-				}
-			}
-			if err == nil && receipt.Key != "" {
-				carried++
-				ask, err := s.Connector.Read(t.Context(), chat.Delivery{Key: receipt.Key, Body: kept(receipt, body), Received: time.Now()})
-				if err == nil && ask.Verb != chat.Nothing && ask.Chat != id {
-					t.Errorf("%.60q: Read says %v of chat %.60q", id, ask.Verb, ask.Chat)
-				}
-			}
-			if s.Connector.Serving != nil {
-				_, _, _ = s.Connector.Serving(t.Context(), id)
-			}
-			for _, u := range sent.urls() {
-				if why := misled(u, id); why != "" {
-					t.Errorf("%.60q: %s: %.200s", id, why, u)
-				}
-			}
-		}
-		if carried == 0 {
-			t.Error("all ids are refused")
-		}
-	})
+	t.Run("a chat's id stays unchanged or is refused, and does not change paths", h.keepsChatIDs)
+	t.Run("different keys and chats are different deliveries", h.keepsDeliveriesApart)
+}
 
-	t.Run("different keys and chats are different deliveries", func(t *testing.T) {
-		s := h.New(t, (&wire{}).wrap)
-		r := Rand(t)
-		ids, keys := IDs(r, drawn), IDs(r, drawn)
-		events := map[string]func(i int) []byte{"events": func(i int) []byte { return s.Keyed(keys[i]) }}
-		if s.Named != nil {
-			events["chats"] = func(i int) []byte { return s.Named(ids[i], "event-"+strconv.Itoa(i)) }
-		}
-		for what, body := range events {
-			seen := map[string]int{}
-			for i := range drawn {
-				receipt, err := s.Genuine(body(i)).accept(s.Connector)
-				if err != nil || receipt.Key == "" {
-					continue // refused
-				}
-				if before, dup := seen[receipt.Key]; dup && !s.fails(t, receipt, body(i)) {
-					t.Errorf("%s: numbers %d and %d have the same key %.80q", what, i, before, receipt.Key)
-				}
-				seen[receipt.Key] = i
-			}
-			if len(seen) == 0 {
-				t.Errorf("%s: all of them are refused", what)
+func (h Harness) keepsChatIDs(t *testing.T) {
+	var sent requests
+	s := h.New(t, sent.wrap)
+	if s.Named == nil {
+		t.Skip("the service's events name no chat")
+	}
+	carried := 0
+	for _, id := range IDs(Rand(t), drawn) {
+		sent.reset()
+		body := s.Named(id, "event-1")
+		receipt, err := s.Genuine(body).accept(s.Connector)
+		for _, change := range receipt.Changes {
+			if change.Chat != id {
+				t.Errorf("%.60q: the change is about chat %.60q", id, change.Chat)
 			}
 		}
-	})
+		if err == nil && receipt.Key != "" {
+			carried++
+			ask, err := s.Connector.Read(t.Context(), chat.Delivery{Key: receipt.Key, Body: kept(receipt, body), Received: time.Now()})
+			if err == nil && ask.Verb != chat.Nothing && ask.Chat != id {
+				t.Errorf("%.60q: Read says %v of chat %.60q", id, ask.Verb, ask.Chat)
+			}
+		}
+		if s.Connector.Serving != nil {
+			_, _, _ = s.Connector.Serving(t.Context(), id)
+		}
+		for _, u := range sent.urls() {
+			if why := misled(u, id); why != "" {
+				t.Errorf("%.60q: %s: %.200s", id, why, u)
+			}
+		}
+	}
+	if carried == 0 {
+		t.Error("all ids are refused")
+	}
+}
+
+func (h Harness) keepsDeliveriesApart(t *testing.T) {
+	s := h.New(t, (&wire{}).wrap)
+	r := Rand(t)
+	ids, keys := IDs(r, drawn), IDs(r, drawn)
+	events := map[string]func(i int) []byte{"events": func(i int) []byte { return s.Keyed(keys[i]) }}
+	if s.Named != nil {
+		events["chats"] = func(i int) []byte { return s.Named(ids[i], "event-"+strconv.Itoa(i)) }
+	}
+	for what, body := range events {
+		seen := map[string]int{}
+		for i := range drawn {
+			receipt, err := s.Genuine(body(i)).accept(s.Connector)
+			if err != nil || receipt.Key == "" {
+				continue // refused
+			}
+			if before, dup := seen[receipt.Key]; dup && !s.fails(t, receipt, body(i)) {
+				t.Errorf("%s: numbers %d and %d have the same key %.80q", what, i, before, receipt.Key)
+			}
+			seen[receipt.Key] = i
+		}
+		if len(seen) == 0 {
+			t.Errorf("%s: all of them are refused", what)
+		}
+	}
 }
 
 // fails reports whether Read returns a permanent error for a delivery, which operators see.

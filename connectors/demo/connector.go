@@ -315,13 +315,6 @@ func classify(op string, err error) error {
 	if !ok {
 		return err
 	}
-	switch codes.Next(refusal.Status, refusal.Code()) {
-	case rest.Wait:
-		wait, _ := rest.RetryAfter(refusal.Header, time.Now(), rest.MaxWait)
-		return chat.RetryAfter(err, wait)
-	case rest.GiveUp:
-		return chat.Permanent(err)
-	default:
-		return err
-	}
+	wait, _ := rest.RetryAfter(refusal.Header, time.Now(), rest.MaxWait)
+	return codes.Mark(err, refusal.Status, refusal.Code(), wait)
 }

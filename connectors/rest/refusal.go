@@ -5,6 +5,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
+
+	"cobrowse-bridge/bridge/chat"
 )
 
 // Codes are the codes with which a service refuses a request, as far as its documentation
@@ -48,6 +51,19 @@ func (c Codes) Next(status int, code string) NextStep {
 		return GiveUp
 	}
 	return Retry
+}
+
+// Mark marks err, a refusal with this status and code, for what Next says: with chat.RetryAfter and
+// wait, with chat.Permanent, or not at all.
+func (c Codes) Mark(err error, status int, code string, wait time.Duration) error {
+	switch c.Next(status, code) {
+	case Wait:
+		return chat.RetryAfter(err, wait)
+	case GiveUp:
+		return chat.Permanent(err)
+	default:
+		return err
+	}
 }
 
 const (

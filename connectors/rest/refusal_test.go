@@ -1,9 +1,13 @@
 package rest
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"cobrowse-bridge/bridge/chat"
 )
 
 func TestWhatToDoAfterARefusal(t *testing.T) {
@@ -30,6 +34,11 @@ func TestWhatToDoAfterARefusal(t *testing.T) {
 	} {
 		if got := codes.Next(c.status, c.code); got != c.want {
 			t.Errorf("%d %q: %d, want %d", c.status, c.code, got, c.want)
+		}
+		err := codes.Mark(errors.New("refused"), c.status, c.code, 7*time.Second)
+		wait, waits := chat.RetryWait(err)
+		if waits != (c.want == Wait) || waits && wait != 7*time.Second || chat.IsPermanent(err) != (c.want == GiveUp) {
+			t.Errorf("%d %q is marked as %#v, want %d", c.status, c.code, err, c.want)
 		}
 	}
 	for status := 300; status < 600; status++ {

@@ -68,15 +68,18 @@ var documented = rest.Codes{
 	Limits: []string{"error-too-many-requests", "too-many-requests"},
 }
 
-// next returns what to do after the refusal.
-func (r refusal) next() rest.NextStep {
+// code returns the documented code of the refusal, or "".
+func (r refusal) code() string {
 	for _, code := range slices.Concat(documented.Limits, documented.Final) {
 		if r.says(code) {
-			return documented.Next(r.Status, code)
+			return code
 		}
 	}
-	return documented.Next(r.Status, "")
+	return ""
 }
+
+// next returns what to do after the refusal.
+func (r refusal) next() rest.NextStep { return documented.Next(r.Status, r.code()) }
 
 func (r refusal) tooMany() bool { return r.next() == rest.Wait }
 
@@ -146,10 +149,11 @@ func (c *connector) classify(err error, who, needs string) error {
 	switch {
 	case se == nil:
 		return err
-	case r.tooMany():
-		return chat.RetryAfter(fmt.Errorf("%w: give the %s the role bot", err, user), r.wait(se.Header, time.Now()))
-	case r.next() == rest.GiveUp:
-		return chat.Permanent(err)
+	case r.next() != rest.Retry:
+		if r.tooMany() {
+			err = fmt.Errorf("%w: give the %s the role bot", err, user)
+		}
+		return documented.Mark(err, r.Status, r.code(), r.wait(se.Header, time.Now()))
 	case r.readOnly():
 		return fmt.Errorf("%w: the workspace is read-only until it reaches Rocket.Chat's cloud again", err)
 	case r.secondFactor():

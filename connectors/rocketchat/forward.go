@@ -98,14 +98,6 @@ func (f *forwarder) post(ctx context.Context, d chat.Delivery) error {
 		return nil
 	}
 	refusal := &rest.StatusError{Op: op, Status: resp.StatusCode, Header: resp.Header, Body: answer}
-	// The receiver's codes are not known.
-	switch (rest.Codes{}).Next(refusal.Status, "") {
-	case rest.Wait:
-		wait, _ := rest.RetryAfter(resp.Header, time.Now(), rest.MaxWait)
-		return chat.RetryAfter(refusal, wait)
-	case rest.GiveUp:
-		return chat.Permanent(refusal)
-	default:
-		return refusal
-	}
+	wait, _ := rest.RetryAfter(resp.Header, time.Now(), rest.MaxWait)
+	return rest.Codes{}.Mark(refusal, refusal.Status, "", wait) // the receiver's codes are not known
 }

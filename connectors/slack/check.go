@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,12 +83,17 @@ func (c *connector) checkPlace(ctx context.Context, address string) []chat.Findi
 
 func (k *checkup) refused(err error) {
 	fault := k.fault("POST auth.test", err)
-	if code, ok := refused(err); ok {
+	code, isRefused := refused(err)
+	_, limited := chat.RetryWait(fault)
+	switch {
+	case isRefused && slices.Contains(credentialCodes, code):
 		k.problem(fmt.Sprintf("Copy the Bot User OAuth Token from the app's page OAuth & Permissions into %s; install the app there first.", k.env("BOT_TOKEN")),
 			"Slack does not accept the bot token: %s.", code)
-		return
+	case isRefused || limited:
+		k.problem("Run the check again.", "Slack did not answer the check: %v.", fault)
+	default:
+		k.problem(reachSlack, "Slack cannot be reached: %v.", fault)
 	}
-	k.problem(reachSlack, "Slack cannot be reached: %v.", fault)
 }
 
 func (k *checkup) installed(a authAnswer) {
@@ -168,7 +174,7 @@ func (k *checkup) socket(ctx context.Context) {
 	switch {
 	case err == nil:
 		k.ok("Socket Mode works.")
-	case isRefused:
+	case isRefused && !slices.Contains(slices.Concat(documented.Limits, passingCodes, doubtfulCodes), code):
 		k.problem(remedy, "Socket Mode does not work: %s.", strings.ReplaceAll(code, "_", " "))
 	case errors.Is(err, errAnswer):
 		k.problem("Run the check again.", "Could not check Socket Mode: %v.", errAnswer)

@@ -55,6 +55,11 @@ func TestTheCheckReportsEachProblem(t *testing.T) {
 		{"a clock that is slightly wrong", func(w *slacktest.Workspace) { w.Skew = 90 * time.Second }, []string{"differs from Slack's by 1m", "NTP"}},
 		{"a clock that is very wrong", func(w *slacktest.Workspace) { w.Skew = -time.Hour }, []string{"refuses every request"}},
 		{"another app token", func(w *slacktest.Workspace) { w.AppToken = "xapp-other" }, []string{"Socket Mode does not work: invalid auth", "connections:write"}},
+		{"Slack has a fault", func(w *slacktest.Workspace) { w.Fail("auth.test", slacktest.Fault{Error: "internal_error"}, 1) }, []string{"did not answer the check", "internal_error", "Run the check again"}},
+		{"Slack has a fault at Socket Mode", func(w *slacktest.Workspace) {
+			w.Fail("apps.connections.open", slacktest.Fault{Error: "internal_error"}, 1)
+		}, []string{"Could not check Socket Mode", "internal_error", "Run the check again"}},
+		{"Slack limits the check", func(w *slacktest.Workspace) { w.Fail("auth.test", slacktest.Fault{Status: 429}, 1) }, []string{"did not answer the check", "rate limited", "Run the check again"}},
 		{"Slack is down", func(w *slacktest.Workspace) { w.Fail("auth.test", slacktest.Fault{Status: 503}, 1) }, []string{"cannot be reached", "503"}},
 		{"not in the channel", func(w *slacktest.Workspace) { w.AddChannel(slacktest.Channel{ID: "C1"}) }, []string{"not in the channel C1", "/invite"}},
 		{"no channel", func(w *slacktest.Workspace) { w.AddChannel(slacktest.Channel{ID: "C1", Private: true}) }, []string{"C1 does not exist", "/invite"}},

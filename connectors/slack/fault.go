@@ -131,14 +131,10 @@ func limited(op string, wait time.Duration) error {
 func (c *connector) status(op string, code int) error {
 	err := fmt.Errorf("%s: answered %d %s", op, code, http.StatusText(code))
 	switch {
-	case code == http.StatusTooManyRequests:
-		return limited(op, rest.DefaultWait)
 	case code < 400, code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
 		return fmt.Errorf("%w: check %s, and whether a proxy blocks the bridge", err, c.env("URL"))
-	case documented.Next(code, "") == rest.GiveUp:
-		return chat.Permanent(err)
 	}
-	return err
+	return documented.Mark(err, code, "", rest.DefaultWait)
 }
 
 // refusal is the error of a call that Slack's API refused with a code.
@@ -146,8 +142,6 @@ func (c *connector) refusal(op, code string, cause error) error {
 	err := fmt.Errorf("%s: refused by Slack: %s", op, code)
 	r, _ := errors.AsType[slackapi.SlackErrorResponse](cause)
 	switch {
-	case documented.Next(http.StatusOK, code) == rest.Wait:
-		return limited(op, rest.DefaultWait)
 	case op == opConnect && (code == "missing_scope" || slices.Contains(credentialCodes, code)):
 		return fmt.Errorf("%w: check that %s is an app-level token of this app with the scope connections:write, and that Socket Mode is on", err, c.env("APP_TOKEN"))
 	case code == "missing_scope" && scopeText.MatchString(r.Needed):
@@ -162,8 +156,5 @@ func (c *connector) refusal(op, code string, cause error) error {
 	if at := pointerText.FindStringSubmatch(strings.Join(r.ResponseMetadata.Messages, " ")); code == "invalid_blocks" && at != nil {
 		err = fmt.Errorf("%w at %s", err, at[1])
 	}
-	if documented.Next(http.StatusOK, code) == rest.GiveUp {
-		return chat.Permanent(err)
-	}
-	return err
+	return documented.Mark(err, http.StatusOK, code, rest.DefaultWait)
 }

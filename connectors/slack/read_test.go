@@ -225,7 +225,7 @@ func TestNobodyMayAskIfSlackDoesNotAnswer(t *testing.T) {
 		{"auth.test", slacktest.Fault{Error: "token_revoked"}, false, 0, "SLACK_BOT_TOKEN"},
 		{"users.info", slacktest.Fault{Error: "missing_scope"}, false, 0, "scope"},
 		{"users.info", slacktest.Fault{Error: "internal_error"}, false, 0, "internal_error"},
-		{"users.info", slacktest.Fault{Error: "ratelimited"}, false, rest.DefaultWait, "rate limited"},
+		{"users.info", slacktest.Fault{Error: "ratelimited"}, false, rest.DefaultWait, "refused by Slack: ratelimited"},
 		{"users.info", slacktest.Fault{Status: 429, Header: map[string][]string{"Retry-After": {"7"}}}, false, 7 * time.Second, "rate limited"},
 		{"users.info", slacktest.Fault{Status: 429}, false, rest.DefaultWait, "rate limited"},
 		{"users.info", slacktest.Fault{Status: 429, Header: map[string][]string{"Retry-After": {"soon"}}}, false, rest.DefaultWait, "rate limited"},

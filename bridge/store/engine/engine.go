@@ -88,6 +88,9 @@ type Tx interface {
 	RetryJob(ctx context.Context, id int64) error
 }
 
+// A Writer commits what a function writes, together with other writes that arrive at the same time.
+type Writer func(context.Context, func(context.Context, Tx) error) error
+
 // Rows are the result of a query. The caller reads them to the end or closes them.
 type Rows interface {
 	Next() bool

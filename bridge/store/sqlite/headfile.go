@@ -12,9 +12,9 @@ import (
 	code "modernc.org/sqlite/lib"
 )
 
-// headEvery is how old the head file may be while the database changes. A loss of data that
+// headFileEvery is how old the head file may be while the database changes. A loss of data that
 // is younger cannot be noticed by it.
-const headEvery = 10 * time.Second
+const headFileEvery = 10 * time.Second
 
 // A head says how far a database has got. None of its numbers ever becomes lower.
 type head struct {
@@ -70,12 +70,12 @@ func (db *DB) checkHead(ctx context.Context) error {
 
 func (db *DB) headPath() string { return db.path + ".head" }
 
-// changed makes the head file be written within headEvery.
+// changed makes the head file be written within headFileEvery.
 func (db *DB) changed() {
 	if db.identity == nil || !db.unwritten.CompareAndSwap(false, true) {
 		return
 	}
-	db.headTimer.Reset(headEvery)
+	db.headTimer.Reset(headFileEvery)
 }
 
 // writeHead writes the head file if the database has changed since.

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -51,7 +52,7 @@ func newIdentity(path string) (*identity, error) {
 		return nil, err
 	}
 	if i.checkpoint, err = i.readCheckpoint(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, i.close())
 	}
 	return i, nil
 }

@@ -148,7 +148,7 @@ func (db *DB) openAlone(ctx context.Context, log *slog.Logger) error {
 	if db.identity, err = newIdentity(db.path); err != nil {
 		return err
 	}
-	db.headTimer = time.AfterFunc(headEvery, db.writeHead)
+	db.headTimer = time.AfterFunc(headFileEvery, db.writeHead)
 	db.unwritten.Store(true)
 	return nil
 }

@@ -28,9 +28,6 @@ func IsPostponed(err error) bool {
 	return postponed
 }
 
-// documented are the codes of refusals that the vendor documents: none.
-var documented rest.Codes
-
 // Classify returns an error that says whether the bridge should retry a failed request, and
 // what an operator can do. A 404 is retried too, since a proxy may have answered it.
 func (a *Client) Classify(err error) error {
@@ -51,10 +48,9 @@ func (a *Client) Classify(err error) error {
 		return fmt.Errorf("%w: Chatvisor redirects to another address: check %s", err, a.Env("URL"))
 	case status == http.StatusNotFound:
 		return fmt.Errorf("%w: it was deleted in Chatvisor, or its path in the file of %s is wrong", err, a.Env("CONFIG"))
-	case documented.Next(status, se.Code()) == rest.GiveUp:
-		return chat.Permanent(err)
+	default:
+		return rest.Codes{}.Mark(err, status, "", rest.DefaultWait) // the vendor documents no codes
 	}
-	return err
 }
 
 // requestedWait returns how long no request should be made, and whether the service asked

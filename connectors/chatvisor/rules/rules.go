@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"cobrowse-bridge/bridge/netaddr"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -251,10 +253,11 @@ func (f *reader) hosts(all []value[string]) []string {
 	}
 	var hosts []string
 	for _, host := range all {
-		if !hostForm.MatchString(host.content) || len(host.content) > 253 {
+		name, err := netaddr.ASCII(host.content)
+		if err != nil || !hostForm.MatchString(name) || len(name) > 253 {
 			f.Add(host.line, "agent_url_hosts has an entry that is not a host name; write it like app.chatvisor.com")
 		}
-		hosts = append(hosts, host.content)
+		hosts = append(hosts, name)
 	}
 	return hosts
 }

@@ -51,6 +51,20 @@ func TestAllFaultsOfAFileNameTheirLine(t *testing.T) {
 	}
 }
 
+func TestInternationalHostsAreWrittenAsInAddresses(t *testing.T) {
+	t.Parallel()
+	r, err := Parse("", []byte("agent_url_hosts: [brücke.example, \"brücke.example:8443\"]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"xn--brcke-lva.example", "xn--brcke-lva.example:8443"}, r.ChatHosts); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := Parse("", []byte("agent_url_hosts: [ü..example]\n")); err == nil {
+		t.Error("a host name with an empty label is accepted")
+	}
+}
+
 func TestAnEmptyFileMeansTheDocumentedDefaults(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "# nothing\n", "webhook:\nendpoints:\n"} {

@@ -1,4 +1,6 @@
-package store
+// Package audit is the audit log: who did what to whom. Each record has the hash of the one
+// before it, so that Log.Verify finds records that were changed or removed.
+package audit
 
 import (
 	"crypto/rand"
@@ -6,6 +8,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"time"
+
+	"cobrowse-bridge/bridge/store/engine"
 )
 
 // A Record is an audit entry with its place in the hash chain.
@@ -61,16 +65,8 @@ func (r Record) Export() ExportedRecord {
 	return e
 }
 
-// Actions of records that only the store adds. VerifyAudit relies on them.
-const (
-	// ActionErased marks a record whose Detail is an Erasure in JSON.
-	ActionErased = "erased"
-	// ActionTrimmed marks a record whose Detail is a Trim in JSON.
-	ActionTrimmed = "trimmed"
-)
-
 // chain makes r the record of e that follows head.
-func (r *Record) chain(e Entry, head AuditHead) {
+func (r *Record) chain(e Entry, head Head) {
 	r.Entry, r.Seq, r.Prev = e, head.Seq+1, head.Hash
 	if r.At.IsZero() {
 		r.At = time.Now()
@@ -92,7 +88,7 @@ func (r *Record) commitment() [32]byte {
 func (r *Record) sum() [32]byte {
 	b := make([]byte, 0, 512)
 	b = encoded(b, "cobrowse-bridge audit 1", string(r.Prev[:]))
-	for _, n := range [...]int64{r.Seq, micros(r.At)} {
+	for _, n := range [...]int64{r.Seq, engine.Micros(r.At)} {
 		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, 8), uint64(n))
 	}
 	b = encoded(b, r.Action, r.Agent, r.Card, r.Connector, string(r.Commitment[:]))

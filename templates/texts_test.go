@@ -5,27 +5,6 @@ import (
 	"testing"
 )
 
-func TestTheFirstVariantWithAllValuesIsUsed(t *testing.T) {
-	w := wording{"{agents} and {more} more with {name}", "{agents} with {name}", "Somebody with {name}", "Nobody"}
-	for _, c := range []struct {
-		values      values
-		plain, html string
-	}{
-		{values{"agents": []string{"Eve", "<b>"}, "more": 2, "name": "{more}"}, "Eve, <b> and 2 more with {more}", "<bdi>Eve</bdi>, <bdi>&lt;b&gt;</bdi> and 2 more with <bdi>{more}</bdi>"},
-		{values{"agents": []string{"Eve"}, "more": 0, "name": "Ann"}, "Eve with Ann", "<bdi>Eve</bdi> with <bdi>Ann</bdi>"},
-		{values{"agents": []string(nil), "name": "Ann"}, "Somebody with Ann", "Somebody with <bdi>Ann</bdi>"},
-		{values{"name": ""}, "Nobody", "Nobody"},
-		{nil, "Nobody", "Nobody"},
-	} {
-		if got := w.plain(c.values); got != c.plain {
-			t.Errorf("%v: %q, want %q", c.values, got, c.plain)
-		}
-		if got := string(w.html(c.values)); got != c.html {
-			t.Errorf("%v: %q, want %q", c.values, got, c.html)
-		}
-	}
-}
-
 func TestTextsWithANameHaveAVariantWithoutIt(t *testing.T) {
 	check := func(id string, w wording) {
 		if len(w) == 0 || w[0] == "" {

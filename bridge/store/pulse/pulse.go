@@ -1,4 +1,6 @@
-package store
+// Package pulse remembers how the last transactions of a database ended. So the store knows without
+// waiting whether it can write now.
+package pulse
 
 import (
 	"errors"
@@ -12,22 +14,22 @@ import (
 const (
 	// slowTransaction is how long a transaction may run before the store is not ready.
 	slowTransaction = time.Second
-	// The store is not ready if tooManyFailed of the last pulseLength transactions failed and
-	// others between them succeeded, not counting those before pulseMemory.
-	pulseLength   = 16
-	tooManyFailed = pulseLength / 4
-	pulseMemory   = 30 * time.Second
+	// The store is not ready if tooManyFailed of the last length transactions failed and
+	// others between them succeeded, not counting those before memory.
+	length        = 16
+	tooManyFailed = length / 4
+	memory        = 30 * time.Second
 	// After tooManyIO transactions in a row that failed because of the disk, the store stays
 	// not ready: after such an error the system may have dropped data that it could not write.
 	tooManyIO = 5
 )
 
-// A pulse remembers how the last transactions ended. So the store knows without waiting
-// whether it can write now, also if it can write only sometimes.
-type pulse struct {
+// A Pulse remembers how the last transactions ended. So it also knows a database that can write
+// only sometimes. The zero Pulse remembers none. It is safe for concurrent use.
+type Pulse struct {
 	mu    sync.Mutex
 	began time.Time // of the transaction that runs; zero for none
-	last  [pulseLength]struct {
+	last  [length]struct {
 		at     time.Time
 		failed bool
 	}
@@ -37,9 +39,9 @@ type pulse struct {
 	lost    error // if it is not nil, nothing is written any more
 }
 
-// begin notes that a transaction begins. It returns an error that wraps engine.ErrLost if none
+// Begin notes that a transaction begins. It returns an error that wraps engine.ErrLost if none
 // may begin any more.
-func (p *pulse) begin() error {
+func (p *Pulse) Begin() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lost == nil {
@@ -48,9 +50,9 @@ func (p *pulse) begin() error {
 	return p.lost
 }
 
-// end notes how the transaction ended. An error that is not the database's does not count. It
+// End notes how the transaction ended. An error that is not the database's does not count. It
 // returns true if no transaction may begin from now on.
-func (p *pulse) end(err error) (lost bool) {
+func (p *Pulse) End(err error) (lost bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.began = time.Time{}
@@ -69,16 +71,16 @@ func (p *pulse) end(err error) (lost bool) {
 		return false
 	}
 	p.last[p.next].at, p.last[p.next].failed = time.Now(), failed
-	p.next = (p.next + 1) % pulseLength
+	p.next = (p.next + 1) % length
 	if failed {
 		p.failure = err
 	}
 	return false
 }
 
-// fault returns why the store cannot write now. If it returns nil, sure says that a write
+// Fault returns why the store cannot write now. If it returns nil, sure says that a write
 // succeeded during the last second and none has failed since.
-func (p *pulse) fault() (sure bool, err error) {
+func (p *Pulse) Fault() (sure bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lost != nil {
@@ -89,8 +91,8 @@ func (p *pulse) fault() (sure bool, err error) {
 	}
 	failed, outages, before := 0, 0, false
 	for i := range p.last {
-		t := p.last[(p.next+i)%pulseLength] // the oldest first
-		if t.failed && time.Since(t.at) < pulseMemory {
+		t := p.last[(p.next+i)%length] // the oldest first
+		if t.failed && time.Since(t.at) < memory {
 			failed++
 			if !before {
 				outages++
@@ -99,8 +101,8 @@ func (p *pulse) fault() (sure bool, err error) {
 		before = t.failed
 	}
 	if failed >= tooManyFailed && outages > 1 {
-		return false, fmt.Errorf("%d of the last %d transactions failed, the latest with: %w", failed, pulseLength, p.failure)
+		return false, fmt.Errorf("%d of the last %d transactions failed, the latest with: %w", failed, length, p.failure)
 	}
-	latest := p.last[(p.next+pulseLength-1)%pulseLength]
+	latest := p.last[(p.next+length-1)%length]
 	return !latest.failed && time.Since(latest.at) < time.Second, nil
 }

@@ -1,4 +1,4 @@
-package store
+package audit
 
 import (
 	"context"
@@ -9,43 +9,43 @@ import (
 	"slices"
 )
 
-// A BrokenAuditError says that the audit log was changed by something other than the bridge.
-type BrokenAuditError struct {
+// A BrokenError says that the audit log was changed by something other than the bridge.
+type BrokenError struct {
 	// Seq is the first record that is wrong or missing.
 	Seq    int64
 	Reason string
 }
 
-func (e *BrokenAuditError) Error() string {
+func (e *BrokenError) Error() string {
 	return fmt.Sprintf("audit log is broken at record %d: %s. It was changed outside the bridge, or the database or the head is not the right one. Keep a copy of the database, and compare it with your last export", e.Seq, e.Reason)
 }
 
-// An AuditSpan is the range of verified records, from First to Head.Seq.
-type AuditSpan struct {
+// A Span is the range of verified records, from First to Head.Seq.
+type Span struct {
 	// First is the Seq of the oldest record that was not trimmed.
 	First int64
-	Head  AuditHead
+	Head  Head
 }
 
 // Records returns the number of records in the span.
-func (s AuditSpan) Records() int64 { return s.Head.Seq - s.First + 1 }
+func (s Span) Records() int64 { return s.Head.Seq - s.First + 1 }
 
-// VerifyAudit checks every record and the chain between them, and that a later record lists
+// Verify checks every record and the chain between them, and that a later record lists
 // each one that was erased or trimmed. If the log was changed otherwise, it fails with a
-// *BrokenAuditError. given is a head that was kept elsewhere; with it VerifyAudit also finds
+// *BrokenError. given is a head that was kept elsewhere; with it Verify also finds
 // out whether records were removed from the end, or the whole log was rewritten. A zero given
 // is ignored; one from before the trimmed records is an error.
-func (s *Store) VerifyAudit(ctx context.Context, given AuditHead) (AuditSpan, error) {
+func (l Log) Verify(ctx context.Context, given Head) (Span, error) {
 	for {
-		first, err := s.auditFirst(ctx)
+		first, err := l.first(ctx)
 		if err != nil {
-			return AuditSpan{}, err
+			return Span{}, err
 		}
-		span, err := s.verifyAudit(ctx, given)
-		if _, broken := errors.AsType[*BrokenAuditError](err); broken {
+		span, err := l.verify(ctx, given)
+		if _, broken := errors.AsType[*BrokenError](err); broken {
 			// If the log was trimmed in the meantime, verify it again.
-			if now, err := s.auditFirst(ctx); err != nil {
-				return AuditSpan{}, err
+			if now, err := l.first(ctx); err != nil {
+				return Span{}, err
 			} else if now != first {
 				continue
 			}
@@ -54,10 +54,10 @@ func (s *Store) VerifyAudit(ctx context.Context, given AuditHead) (AuditSpan, er
 	}
 }
 
-func (s *Store) auditFirst(ctx context.Context) (seq int64, err error) {
-	part, err := s.auditPart(ctx, queryAudit, -1, 1)
+func (l Log) first(ctx context.Context) (seq int64, err error) {
+	part, err := l.part(ctx, queryAudit, -1, 1)
 	if err != nil {
-		return 0, fmt.Errorf("store: audit: %w", err)
+		return 0, fmt.Errorf("audit log: %w", err)
 	}
 	if len(part) == 0 {
 		return 0, nil
@@ -65,14 +65,14 @@ func (s *Store) auditFirst(ctx context.Context) (seq int64, err error) {
 	return part[0].Seq, nil
 }
 
-func (s *Store) verifyAudit(ctx context.Context, given AuditHead) (AuditSpan, error) {
-	none := AuditSpan{}
-	head, err := s.AuditHead(ctx)
+func (l Log) verify(ctx context.Context, given Head) (Span, error) {
+	none := Span{}
+	head, err := l.Head(ctx)
 	if err != nil {
 		return none, err
 	}
-	v := verifier{reread: func(seq int64) (Record, error) { return s.record(ctx, seq) }, erased: map[int64]bool{}}
-	for r, err := range s.Audit(ctx, -1) {
+	v := verifier{reread: func(seq int64) (Record, error) { return l.record(ctx, seq) }, erased: map[int64]bool{}}
+	for r, err := range l.After(ctx, -1) {
 		if err != nil {
 			return none, err
 		}
@@ -81,38 +81,38 @@ func (s *Store) verifyAudit(ctx context.Context, given AuditHead) (AuditSpan, er
 		}
 		switch {
 		case given.Seq == v.last.Seq && given != v.last:
-			return none, &BrokenAuditError{v.last.Seq, "the record does not match the given head"}
+			return none, &BrokenError{v.last.Seq, "the record does not match the given head"}
 		case head.Seq == v.last.Seq && head != v.last:
-			return none, &BrokenAuditError{v.last.Seq, "the record does not match the stored head"}
+			return none, &BrokenError{v.last.Seq, "the record does not match the stored head"}
 		}
 	}
 	if err := v.end(); err != nil {
 		return none, err
 	}
 	if expect := max(head.Seq, given.Seq); v.last.Seq < expect {
-		return none, &BrokenAuditError{v.last.Seq + 1, fmt.Sprintf("the record is missing, with those up to %d", expect)}
+		return none, &BrokenError{v.last.Seq + 1, fmt.Sprintf("the record is missing, with those up to %d", expect)}
 	}
 	switch {
 	case given.Seq > 0 && given.Seq < v.anchor.Seq:
 		return none, fmt.Errorf("the given head is record %d, but records up to %d were deleted because of their age: use a newer head", given.Seq, v.anchor.Seq)
 	case given.Seq > 0 && given.Seq == v.anchor.Seq && given != v.anchor:
-		return none, &BrokenAuditError{given.Seq, "the last trimmed record does not match the given head"}
+		return none, &BrokenError{given.Seq, "the last trimmed record does not match the given head"}
 	}
 	// Records may have been added in the meantime, but the head moves with them.
-	if head, err = s.AuditHead(ctx); err != nil {
+	if head, err = l.Head(ctx); err != nil {
 		return none, err
 	}
 	if v.last.Seq > head.Seq {
-		return none, &BrokenAuditError{head.Seq + 1, "the record was not appended by the bridge"}
+		return none, &BrokenError{head.Seq + 1, "the record was not appended by the bridge"}
 	}
-	return AuditSpan{First: v.anchor.Seq + 1, Head: v.last}, nil
+	return Span{First: v.anchor.Seq + 1, Head: v.last}, nil
 }
 
 // record reads one record again. A record that was trimmed in the meantime counts as erased.
-func (s *Store) record(ctx context.Context, seq int64) (Record, error) {
-	part, err := s.auditPart(ctx, queryAudit, seq-1, 1)
+func (l Log) record(ctx context.Context, seq int64) (Record, error) {
+	part, err := l.part(ctx, queryAudit, seq-1, 1)
 	if err != nil {
-		return Record{}, fmt.Errorf("store: audit: %w", err)
+		return Record{}, fmt.Errorf("audit log: %w", err)
 	}
 	if len(part) == 0 || part[0].Seq != seq {
 		return Record{Erased: true}, nil
@@ -123,28 +123,28 @@ func (s *Store) record(ctx context.Context, seq int64) (Record, error) {
 // A verifier checks the records of the audit log in order.
 type verifier struct {
 	reread func(seq int64) (Record, error)
-	last   AuditHead
-	anchor AuditHead      // the record before the oldest one
+	last   Head
+	anchor Head           // the record before the oldest one
 	cut    bool           // records are missing at the start, and no record read so far lists them as trimmed
 	erased map[int64]bool // erased records; true until a later record lists them
 }
 
 func (v *verifier) check(r Record) error {
-	if v.last == (AuditHead{}) && r.Seq > 1 {
-		v.anchor, v.cut = AuditHead{r.Seq - 1, r.Prev}, true
+	if v.last == (Head{}) && r.Seq > 1 {
+		v.anchor, v.cut = Head{r.Seq - 1, r.Prev}, true
 		v.last = v.anchor
 	}
 	switch {
 	case r.Seq != v.last.Seq+1:
-		return &BrokenAuditError{v.last.Seq + 1, "the record is missing"}
+		return &BrokenError{v.last.Seq + 1, "the record is missing"}
 	case r.Prev != v.last.Hash:
-		return &BrokenAuditError{r.Seq, "the record does not follow the one before it"}
+		return &BrokenError{r.Seq, "the record does not follow the one before it"}
 	case r.Erased && r.Visitor+r.Chat+r.Detail != "":
-		return &BrokenAuditError{r.Seq, "the record is marked as erased but contains personal data"}
+		return &BrokenError{r.Seq, "the record is marked as erased but contains personal data"}
 	case r.Hash != r.sum(), !r.Erased && r.Commitment != r.commitment():
-		return &BrokenAuditError{r.Seq, "the record was changed"}
+		return &BrokenError{r.Seq, "the record was changed"}
 	}
-	v.last = AuditHead{r.Seq, r.Hash}
+	v.last = Head{r.Seq, r.Hash}
 	if r.Erased {
 		v.erased[r.Seq] = true
 		return nil
@@ -183,7 +183,7 @@ func (v *verifier) checkErasure(r Record) error {
 			return err
 		}
 		if !now.Erased {
-			return &BrokenAuditError{seq, fmt.Sprintf("record %d lists the record as erased, but it contains personal data", r.Seq)}
+			return &BrokenError{seq, fmt.Sprintf("record %d lists the record as erased, but it contains personal data", r.Seq)}
 		}
 	}
 	return nil
@@ -191,7 +191,7 @@ func (v *verifier) checkErasure(r Record) error {
 
 func (v *verifier) end() error {
 	if v.cut {
-		return &BrokenAuditError{1, fmt.Sprintf("the record is missing, with those up to %d, and no later record lists them as trimmed", v.anchor.Seq)}
+		return &BrokenError{1, fmt.Sprintf("the record is missing, with those up to %d, and no later record lists them as trimmed", v.anchor.Seq)}
 	}
 	var unlisted []int64
 	for seq, open := range v.erased {
@@ -200,7 +200,7 @@ func (v *verifier) end() error {
 		}
 	}
 	if len(unlisted) > 0 {
-		return &BrokenAuditError{slices.Min(unlisted), "the record was erased, and no later record lists it as erased"}
+		return &BrokenError{slices.Min(unlisted), "the record was erased, and no later record lists it as erased"}
 	}
 	return nil
 }

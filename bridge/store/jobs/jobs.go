@@ -1,14 +1,18 @@
-package store
+// Package jobs runs the jobs that the store keeps, with River, and lists the work that failed.
+package jobs
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+
+	"cobrowse-bridge/bridge/store/engine"
 )
 
 // A Job is one step of work, now or later. It is stored unsealed, so it must hold ids only.
@@ -25,8 +29,6 @@ type Job struct {
 	At time.Time
 	// Attempt counts from 1 when a Handler gets the job.
 	Attempt int
-	// Last says that the job is not tried again if it fails. The store sets it for a Handler.
-	Last bool
 }
 
 // A Handler does a job. The job ends if the Handler returns nil. After an error marked by
@@ -52,18 +54,6 @@ func Snooze(err error, d time.Duration) error {
 		return nil
 	}
 	return &snoozeError{err, d}
-}
-
-// IsCancel reports whether err is marked by Cancel.
-func IsCancel(err error) bool {
-	_, ok := errors.AsType[*cancelError](err)
-	return ok
-}
-
-// IsSnooze reports whether err is marked by Snooze.
-func IsSnooze(err error) bool {
-	_, ok := errors.AsType[*snoozeError](err)
-	return ok
 }
 
 type cancelError struct{ error }
@@ -103,17 +93,18 @@ type jobArgs struct {
 
 func (jobArgs) Kind() string { return "bridge" }
 
-func (j Job) params() river.InsertManyParams {
+// Params returns the job as River inserts it.
+func (j Job) Params() river.InsertManyParams {
 	return river.InsertManyParams{
 		Args:       jobArgs{j.Kind, j.Subject, j.Step},
 		InsertOpts: &river.InsertOpts{Queue: j.Queue, ScheduledAt: j.At},
 	}
 }
 
-// insertConfig configures the client that inserts jobs. It does not need a running Work.
-func (s *Store) insertConfig() *river.Config {
+// InsertConfig configures the client that inserts jobs. It does not need a running Work.
+func InsertConfig(log *slog.Logger) *river.Config {
 	return &river.Config{
-		Logger:        warnings(s.log),
+		Logger:        Warnings(log),
 		MaxAttempts:   maxAttempts,
 		FetchCooldown: fetchCooldown, // also limits how often it notifies workers
 		Hooks:         []rivertype.Hook{river.HookInsertBeginFunc(startSoon)},
@@ -130,17 +121,58 @@ func startSoon(_ context.Context, p *rivertype.JobInsertParams) error {
 	return nil
 }
 
-// Work runs jobs with h until ctx ends. queues has the number of workers of each queue. When
+// A Board runs jobs and lists the work that failed.
+type Board struct {
+	engine engine.Engine
+	write  engine.Writer
+	log    *slog.Logger
+}
+
+// NewBoard returns the board of a database. write is how its rows are written.
+func NewBoard(e engine.Engine, write engine.Writer, log *slog.Logger) *Board {
+	return &Board{e, write, log}
+}
+
+// An Outcome says how one attempt at a job ended.
+type Outcome string
+
+const (
+	Done   Outcome = "done"
+	Again  Outcome = "again"  // failed, and is retried
+	Waits  Outcome = "waits"  // postponed: a service asked for a pause, or another job was at work
+	Failed Outcome = "failed" // failed for good
+)
+
+// Outcomes are all outcomes.
+var Outcomes = []Outcome{Done, Again, Waits, Failed}
+
+// An End is the end of one attempt at a job.
+type End struct {
+	Job     Job
+	Outcome Outcome
+	Err     error         // nil if Outcome is Done
+	Wait    time.Duration // if Outcome is Waits
+	Took    time.Duration
+}
+
+// Work runs jobs with h until ctx ends. queues has the number of workers of each queue. ended gets
+// the end of each attempt; it may be nil. When
 // ctx ends, Work starts no more jobs, gives running jobs 8 seconds to finish, cancels their
 // contexts, and returns when all have returned.
-func (s *Store) Work(ctx context.Context, queues map[string]int, h Handler) error {
+func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler, ended func(context.Context, End)) error {
 	workers := river.NewWorkers()
 	if err := river.AddWorkerSafely(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[jobArgs]) error {
-		return s.handle(ctx, h, j)
+		began := time.Now()
+		end, result := b.handle(ctx, h, j)
+		end.Took = time.Since(began)
+		if ended != nil {
+			ended(ctx, end)
+		}
+		return result
 	})); err != nil {
-		return fmt.Errorf("store: work: %w", err)
+		return fmt.Errorf("jobs: %w", err)
 	}
-	c := s.insertConfig()
+	c := InsertConfig(b.log)
 	c.Workers = workers
 	c.Queues = make(map[string]river.QueueConfig, len(queues))
 	for name, n := range queues {
@@ -154,29 +186,29 @@ func (s *Store) Work(ctx context.Context, queues map[string]int, h Handler) erro
 	c.CompletedJobRetentionPeriod = keepDone
 	c.CancelledJobRetentionPeriod = keepFailed
 	c.DiscardedJobRetentionPeriod = keepFailed
-	if err := s.engine.Work(ctx, c); err != nil {
-		return fmt.Errorf("store: work: %w", err)
+	if err := b.engine.Work(ctx, c); err != nil {
+		return fmt.Errorf("jobs: %w", err)
 	}
 	return nil
 }
 
-// handle calls h for a job of River, and returns its result for River.
-func (s *Store) handle(ctx context.Context, h Handler, j *river.Job[jobArgs]) error {
-	job := Job{ID: j.ID, Queue: j.Queue, Kind: j.Args.Name, Subject: j.Args.Subject, Step: j.Args.Step, At: j.ScheduledAt, Attempt: j.Attempt, Last: j.Attempt >= j.MaxAttempts}
-	err := s.call(ctx, h, job)
+// handle calls h for a job of River, and returns the end and the result for River.
+func (b *Board) handle(ctx context.Context, h Handler, j *river.Job[jobArgs]) (end End, result error) {
+	job := Job{ID: j.ID, Queue: j.Queue, Kind: j.Args.Name, Subject: j.Args.Subject, Step: j.Args.Step, At: j.ScheduledAt, Attempt: j.Attempt}
+	err := b.call(ctx, h, job)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		return briefError{err} // Work ends; the job runs again after the next start
+		return End{Job: job, Outcome: Again, Err: err}, briefError{err} // Work ends; the job runs again after the next start
 	}
-	return s.ended(context.WithoutCancel(ctx), j.JobRow, job, err)
+	return b.ended(context.WithoutCancel(ctx), j.JobRow, job, err)
 }
 
 // call calls h. If River caught a panic, it would store its value and the stack.
-func (s *Store) call(ctx context.Context, h Handler, j Job) (err error) {
+func (b *Board) call(ctx context.Context, h Handler, j Job) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log.ErrorContext(ctx, "job panicked", "job", j.ID, "kind", j.Kind, "err", r, "stack", string(debug.Stack()))
+			b.log.ErrorContext(ctx, "job panicked", "job", j.ID, "kind", j.Kind, "err", r, "stack", string(debug.Stack()))
 			err = fmt.Errorf("job %q panicked", j.Kind)
 		}
 	}()
-	return h(Patient(ctx), j)
+	return h(ctx, j)
 }

@@ -1,13 +1,13 @@
-package store
+package jobs
 
 import (
 	"context"
 	"log/slog"
 )
 
-// warnings returns a logger for libraries that log every step. It drops everything below
+// Warnings returns a logger for libraries that log every step. It drops everything below
 // the level of warnings.
-func warnings(l *slog.Logger) *slog.Logger { return slog.New(atLeastWarn{l.Handler()}) }
+func Warnings(l *slog.Logger) *slog.Logger { return slog.New(atLeastWarn{l.Handler()}) }
 
 type atLeastWarn struct{ next slog.Handler }
 

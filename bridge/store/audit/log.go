@@ -1,0 +1,166 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"cobrowse-bridge/bridge/store/engine"
+)
+
+// An Entry says who did what to whom. It is exported unchanged, so it must hold ids only
+// and no secret.
+type Entry struct {
+	// At is when it happened, in microseconds; zero means when the entry is stored.
+	At     time.Time
+	Action string
+	// Agent is the person responsible for the action. It is never erased.
+	Agent string
+	// Visitor, Chat and Detail may identify the visitor, and can be erased.
+	Visitor   string
+	Card      string
+	Connector string
+	Chat      string
+	Detail    string
+}
+
+// A Head identifies the last record. If a copy is kept elsewhere, Log.Verify can tell
+// whether records were removed from the end of the log. The zero value is the head of an empty log.
+type Head struct {
+	Seq  int64
+	Hash [32]byte
+}
+
+// A Log is the audit log in a database.
+type Log struct{ in engine.Reader }
+
+// In returns the log in a database, or as a transaction sees it.
+func In(r engine.Reader) Log { return Log{r} }
+
+// LockHead reads the head and locks it until the transaction ends, so that no other process
+// appends.
+func LockHead(ctx context.Context, tx engine.Tx) (Head, error) {
+	return scanHead(tx.QueryRow(ctx, queryLockAudit))
+}
+
+func scanHead(row engine.Row) (h Head, err error) {
+	var hash []byte
+	if err := row.Scan(&h.Seq, &hash); err != nil {
+		return Head{}, fmt.Errorf("audit head: %w", err)
+	}
+	copy(h.Hash[:], hash)
+	return h, nil
+}
+
+// Append adds entries after head, which LockHead returned in the same transaction, and
+// returns the new head.
+func Append(ctx context.Context, tx engine.Tx, head Head, entries []Entry) (Head, error) {
+	if len(entries) == 0 {
+		return head, nil
+	}
+	for part := range engine.Portions(entries) {
+		args := make([]any, 0, len(part)*auditColumnNum)
+		records := make([]Record, len(part)) // one slice, since the arguments point into it
+		for i, e := range part {
+			r := &records[i]
+			r.chain(e, head)
+			head = Head{r.Seq, r.Hash}
+			args = append(args, r.Seq, engine.Micros(r.At), r.Action, r.Agent, r.Visitor, r.Card, r.Connector, r.Chat, r.Detail,
+				r.Salt[:], r.Commitment[:], r.Prev[:], r.Hash[:])
+		}
+		if _, err := tx.Exec(ctx, queryInsertAudit+engine.Tuples(len(part), auditColumnNum), args...); err != nil {
+			return head, fmt.Errorf("append to audit: %w", err)
+		}
+	}
+	if _, err := tx.Exec(ctx, queryMoveAudit, head.Seq, head.Hash[:]); err != nil {
+		return head, fmt.Errorf("move audit head: %w", err)
+	}
+	return head, nil
+}
+
+// Head returns the head of the log.
+func (l Log) Head(ctx context.Context) (Head, error) {
+	return scanHead(l.in.QueryRow(ctx, queryAuditHead))
+}
+
+// portion is how many records one query reads, so that a slow caller keeps no query open.
+const portion = 500
+
+// After yields the records after the given Seq in order. It ends after an error.
+func (l Log) After(ctx context.Context, after int64) iter.Seq2[Record, error] {
+	return l.records(ctx, queryAudit, after)
+}
+
+// Before yields the records before the given Seq, the latest first. It ends after an error.
+func (l Log) Before(ctx context.Context, before int64) iter.Seq2[Record, error] {
+	return l.records(ctx, queryAuditBack, before)
+}
+
+func (l Log) records(ctx context.Context, query string, from int64) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for {
+			part, err := l.part(ctx, query, from, portion)
+			if err != nil {
+				yield(Record{}, fmt.Errorf("audit log: %w", err))
+				return
+			}
+			for _, r := range part {
+				if !yield(r, nil) {
+					return
+				}
+			}
+			if len(part) == 0 {
+				return
+			}
+			from = part[len(part)-1].Seq
+		}
+	}
+}
+
+func (l Log) part(ctx context.Context, query string, from, limit int64) ([]Record, error) {
+	rows, err := l.in.Query(ctx, query, from, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var part []Record
+	for rows.Next() {
+		var r Record
+		var at int64
+		var salt, commitment, prev, hash []byte
+		if err := rows.Scan(&r.Seq, &at, &r.Action, &r.Agent, &r.Visitor, &r.Card, &r.Connector, &r.Chat, &r.Detail,
+			&salt, &commitment, &prev, &hash); err != nil {
+			return nil, err
+		}
+		r.At = engine.FromMicros(at)
+		r.Erased = salt == nil
+		copy(r.Salt[:], salt)
+		copy(r.Commitment[:], commitment)
+		copy(r.Prev[:], prev)
+		copy(r.Hash[:], hash)
+		part = append(part, r)
+	}
+	return part, rows.Err()
+}
+
+// Oldest returns at most n records, the oldest first.
+func (l Log) Oldest(ctx context.Context, n int64) ([]Record, error) {
+	return l.part(ctx, queryAudit, -1, n)
+}
+
+// Erase removes the personal data of a record. It returns 0 if the record has none.
+func Erase(ctx context.Context, tx engine.Tx, seq int64) (int64, error) {
+	return tx.Exec(ctx, queryEraseRecord, seq)
+}
+
+// TrimTo removes the records from first to last. It changes nothing and returns false if first
+// is not the oldest record: another replica was faster.
+func TrimTo(ctx context.Context, tx engine.Tx, first, last int64) (bool, error) {
+	var oldest int64
+	if err := tx.QueryRow(ctx, queryAuditFirst, -1).Scan(&oldest); err != nil || oldest != first {
+		return false, err
+	}
+	_, err := tx.Exec(ctx, queryTrimAudit, last)
+	return true, err
+}
