@@ -33,11 +33,11 @@ type Options struct {
 	// WatchBase is the address of this handler for browsers, before /session/{uuid}. When empty it is the
 	// vendor's: links look real and do not work. See also SetWatchBase.
 	WatchBase string
-	LinkLife  time.Duration // how long a watch link can be opened; 5 minutes when zero
-	OneUse    bool          // a watch link can be opened only once
-	PageSize  int           // sessions on a page of the list; 20 when zero
-	Regions   []string      // in the order in which they answer; eu-central, us-east when empty
-	Now       func() time.Time
+	LinkLife  time.Duration    // how long a watch link can be opened; 5 minutes when zero
+	OneUse    bool             // a watch link can be opened only once
+	PageSize  int              // sessions on a page of the list; 20 when zero
+	Regions   []string         // in the order in which they answer; eu-central, us-east when empty
+	Now       func() time.Time // the service's clock, also in the Date header; time.Now when nil
 	// OnEnd is called with the id of each session that has ended, without the lock. It can call SendWebhook.
 	OnEnd func(sessionID string)
 }
@@ -181,6 +181,7 @@ func (s *Server) api(e Endpoint, handle answer) http.Handler {
 		if err != nil {
 			return
 		}
+		w.Header().Set("Date", s.opts.Now().UTC().Format(http.TimeFormat))
 		authorized := s.authorized(r)
 		s.mu.Lock()
 		s.calls = append(s.calls, Call{
