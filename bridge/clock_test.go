@@ -44,7 +44,7 @@ func TestTheClockOfTheBridgeMayBeWrong(t *testing.T) {
 				w.reads("bob", "Session with Ann has ended", "12 min", "5 of 5")
 				// After the end, the bridge waits for late details as long as usual.
 				w.pass(5 * time.Minute)
-				w.upscope.Change(session, func(s *upscope.Session) { s.VisitorAgentRating = 2 })
+				w.upscope.Change(session, func(s *upscope.Session) { s.VisitorAgentRating = new(2.0) })
 				w.pass(sessionsWait)
 				w.reads("bob", "2 of 5")
 				w.pass(15 * time.Minute)

@@ -27,6 +27,8 @@ const (
 
 const (
 	labelName     = "Name in the chat"
+	labelSiteName = "Name on your website"
+	labelSiteID   = "Customer ID of your website"
 	labelOpener   = "Agent"
 	labelPage     = "Page"
 	labelFrom     = "Place and browser"

@@ -30,6 +30,9 @@ func (w wording) plain(v values) string {
 	})
 }
 
+// A decimal is a number with a fraction, as text; empty if there is none.
+type decimal string
+
 // html is the text for a page. Each string stands in a <bdi>, so that one written
 // from right to left leaves the words around it in order.
 func (w wording) html(v values) template.HTML {
@@ -46,6 +49,8 @@ func (w wording) html(v values) template.HTML {
 			return string(value.HTML())
 		case int:
 			return strconv.Itoa(value)
+		case decimal:
+			return template.HTMLEscapeString(string(value))
 		}
 		return isolated(fmt.Sprint(value))
 	}))

@@ -32,8 +32,8 @@ type Session struct {
 	Source     string         `json:"source"`    // how it began; the vendor may add values
 	CallName   string         `json:"call_name"` // for sessions from a personal link
 	AgentNotes []Note         `json:"agent_notes"`
-	// VisitorAgentRating is the visitor's rating of the agent, 0 if there is none.
-	VisitorAgentRating int          `json:"visitor_agent_rating"`
+	// VisitorAgentRating is the visitor's rating of the agent, which may have a fraction; nil if there is none.
+	VisitorAgentRating *float64     `json:"visitor_agent_rating"`
 	VideoStatus        string       `json:"video_status"`     // pending, recording, not_available, ready, expired, removed, or a new value
 	PublicVideoURL     string       `json:"public_video_url"` // the recording, for people who sign in to Upscope
 	WebhookLogs        []WebhookLog `json:"webhook_logs"`
@@ -42,7 +42,7 @@ type Session struct {
 // Note is a note that an agent wrote during a session.
 type Note struct {
 	Text string `json:"text"`
-	By   string `json:"by"`
+	By   string `json:"by"` // Agent.ID of the agent, not a name
 }
 
 // WebhookLog is one call of WatchRequest.WebhookURL by the service.
@@ -68,7 +68,7 @@ func (s *Session) UnmarshalJSON(b []byte) error {
 		LengthSeconds      lenientInt              `json:"length_seconds"`
 		Agents             lenientList[Agent]      `json:"agents"`
 		Metadata           lenientMap              `json:"metadata"`
-		VisitorAgentRating lenientInt              `json:"visitor_agent_rating"`
+		VisitorAgentRating lenientFloat            `json:"visitor_agent_rating"`
 		WebhookLogs        lenientList[WebhookLog] `json:"webhook_logs"`
 	}{plain: (*plain)(s)}
 	if err := decodeLenient(b, &in); err != nil {
@@ -76,7 +76,7 @@ func (s *Session) UnmarshalJSON(b []byte) error {
 	}
 	s.ID, s.VisitorID = string(in.ID), string(in.VisitorID)
 	s.StartedAt, s.EndedAt = time.Time(in.StartedAt), time.Time(in.EndedAt)
-	s.LengthSeconds, s.VisitorAgentRating = int(in.LengthSeconds), int(in.VisitorAgentRating)
+	s.LengthSeconds, s.VisitorAgentRating = int(in.LengthSeconds), in.VisitorAgentRating.value
 	s.Agents, s.Metadata, s.WebhookLogs = in.Agents, in.Metadata, in.WebhookLogs
 	return nil
 }

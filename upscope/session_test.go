@@ -202,7 +202,7 @@ func TestAWatchLinkBecomesASession(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := fmt.Sprintf("%s %s %v %v %s %d %v %d", s.ID, s.VisitorID, s.WentLive, s.EndedAt.IsZero(), s.Source, s.VisitorAgentRating, s.Metadata, len(s.AgentNotes))
+		got := fmt.Sprintf("%s %s %v %v %s %v %v %d", s.ID, s.VisitorID, s.WentLive, s.EndedAt.IsZero(), s.Source, *s.VisitorAgentRating, s.Metadata, len(s.AgentNotes))
 		if want := "s1 canaryid true false api 4 map[card:c1 count:3 test:true visitor_plan:pro] 2"; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}

@@ -365,7 +365,7 @@ func TestTheWebhookIsSentOnlyWhenAsked(t *testing.T) {
 			t.Errorf("%d, %v", status, err)
 		}
 		s, err := client.ParseWebhook([]byte(bodies[len(bodies)-1]))
-		if err != nil || s.ID != session || s.VisitorID != id || s.VisitorAgentRating != 5 {
+		if err != nil || s.ID != session || s.VisitorID != id || s.VisitorAgentRating == nil || *s.VisitorAgentRating != 5 {
 			t.Errorf("%+v, %v", s, err)
 		}
 	}
