@@ -12,14 +12,19 @@ import (
 type clock struct {
 	mu    sync.Mutex
 	ahead time.Duration // how far the service's clock is ahead of ours
+	last  string        // the latest Date; a second answer in the same second tells nothing new
 }
 
 // note learns from the answer to a request that was sent and answered at these times. Date has whole seconds and
 // the request took some time, so only a range of differences is known. While the present difference is in that
 // range, it stays, and so converted times do not jump.
 func (c *clock) note(h http.Header, sent, received time.Time) {
-	date, err := http.ParseTime(h.Get("Date"))
-	if err != nil || h.Get("Age") != "" { // Age: a cache answered, and Date is from earlier
+	text := h.Get("Date")
+	if text == "" || h.Get("Age") != "" || !c.isNew(text) { // Age: a cache answered, and Date is from earlier
+		return
+	}
+	date, err := http.ParseTime(text)
+	if err != nil {
 		return
 	}
 	least, most := date.Sub(received.Round(0)), date.Add(time.Second).Sub(sent.Round(0))
@@ -32,6 +37,17 @@ func (c *clock) note(h http.Header, sent, received time.Time) {
 	default:
 		c.ahead = least + (most-least)/2
 	}
+}
+
+// isNew reports whether the latest Date was another one.
+func (c *clock) isNew(date string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == date {
+		return false
+	}
+	c.last = date
+	return true
 }
 
 func (c *clock) difference() time.Duration {

@@ -79,8 +79,9 @@ type Call struct {
 
 // Server is the service. New makes it. It is safe for use by many goroutines.
 type Server struct {
-	opts Options
-	mux  *http.ServeMux
+	opts     Options
+	ownClock bool // Options.Now is set
+	mux      *http.ServeMux
 
 	mu        sync.Mutex
 	watchBase string
@@ -104,10 +105,11 @@ func New(o Options) *Server {
 	if len(o.Regions) == 0 {
 		o.Regions = []string{"eu-central", "us-east"}
 	}
-	if o.Now == nil {
+	ownClock := o.Now != nil
+	if !ownClock {
 		o.Now = time.Now
 	}
-	s := &Server{opts: o, mux: http.NewServeMux(), links: map[string]*link{}}
+	s := &Server{opts: o, ownClock: ownClock, mux: http.NewServeMux(), links: map[string]*link{}}
 	s.SetWatchBase(o.WatchBase)
 	for pattern, e := range map[string]struct {
 		Endpoint
@@ -181,7 +183,9 @@ func (s *Server) api(e Endpoint, handle answer) http.Handler {
 		if err != nil {
 			return
 		}
-		w.Header().Set("Date", s.opts.Now().UTC().Format(http.TimeFormat))
+		if s.ownClock {
+			w.Header().Set("Date", s.opts.Now().UTC().Format(http.TimeFormat))
+		}
 		authorized := s.authorized(r)
 		s.mu.Lock()
 		s.calls = append(s.calls, Call{
