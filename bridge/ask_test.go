@@ -43,7 +43,7 @@ func TestAnAgentLooksUpTheCodeThatAVisitorReadsOut(t *testing.T) {
 		room := w.chat.AddChannel("helpdesk", "bob", "eve")
 		w.typeCommand(room, "bob", "!cobrowse 0482")
 		text := w.posts("bob", 1)
-		if !strings.Contains(text, "[Co-browse]") || !strings.Contains(text, "code") {
+		if !strings.Contains(text, "[Co-browse]") || !strings.Contains(text, "code") || !strings.Contains(text, "Co-browse with Ann Silva") || !strings.Contains(text, "Name on your website: Ann Silva") {
 			t.Errorf("bob reads %q", text)
 		}
 		w.posts("eve", 0)
@@ -55,7 +55,7 @@ func TestAnAgentLooksUpTheCodeThatAVisitorReadsOut(t *testing.T) {
 		}
 		w.openLatestLink()
 		w.pass(sessionsWait)
-		w.reads("bob", "is running")
+		w.reads("bob", "Session with Ann Silva is running", "Name on your website")
 	})
 }
 

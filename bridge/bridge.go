@@ -279,13 +279,27 @@ func (b *Bridge) routes() http.Handler {
 	b.door.Routes(r)
 	b.work.Routes(r)
 	b.desk.Routes(r)
-	r.Handle("/after", b.web.Page(b.after)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle(web.AfterPath, b.web.Page(b.after)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle(web.AfterPath+"/{card:[0-9a-f-]{36}}", b.web.Page(b.retry)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/page/{connector}.js", b.web.Machine(b.script)).Methods(http.MethodGet, http.MethodHead)
 	r.PathPrefix("/static/").Handler(b.web.Page(b.static)).Methods(http.MethodGet, http.MethodHead)
 
 	r.NotFoundHandler = b.web.Page(func(http.ResponseWriter, *http.Request) error { return web.ErrNoPage })
 	r.MethodNotAllowedHandler = b.web.Page(func(http.ResponseWriter, *http.Request) error { return web.ErrMethod })
 	return r
+}
+
+// retry leads an agent who is signed in back to the card from which a session did not start. Upscope
+// offers this address to visitors too, and everybody else sees the page of after, whatever the card.
+func (b *Bridge) retry(w http.ResponseWriter, r *http.Request) error {
+	if !b.web.SignsIn() || r.Method == http.MethodHead || web.Prefetching(r) || web.Robot(r) {
+		return b.after(w, r)
+	}
+	if _, err := b.web.SignedInAgent(r); err != nil {
+		return b.after(w, r)
+	}
+	web.RedirectWithoutReferrer(w, web.CardPath+mux.Vars(r)["card"]+web.SignedInPage) // to the page, not straight to the screen
+	return nil
 }
 
 // after is the page to which Upscope leads when a session is over or did not start. Visitors may

@@ -95,7 +95,7 @@ func situations() []situation {
 			w.pass(sessionsWait)
 			return bob, room
 		}, func(w *world, _ *browser, _ string) {
-			w.upscope.Change(w.upscope.SessionIDs()[0], func(s *upscope.Session) { s.VisitorAgentRating = 4 })
+			w.upscope.Change(w.upscope.SessionIDs()[0], func(s *upscope.Session) { s.VisitorAgentRating = new(4.0) })
 			w.pass(sessionsWait)
 		}, "4 of 5"},
 		{card.Closed, func(w *world) (*browser, string) {

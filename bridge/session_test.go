@@ -86,12 +86,12 @@ func TestTheCardBecomesTheRecordOfTheSession(t *testing.T) {
 		w.upscope.End(session, 5, "Helped with the address.")
 		w.sendCallback(session, upscopetest.Bare)
 		w.pass(5 * time.Second)
-		w.reads("bob", "Session with Ann has ended", "12 min · Bob Baker", "5 of 5", "Helped with the address", "(https://app.upscope.io/recordings/"+session+")", "[Co-browse again]", "no CANARY-SECRET-VIDEO")
+		w.reads("bob", "Session with Ann has ended", "12 min · Bob Baker", "5 of 5", "Helped with the address. （Bob Baker）", "no ea_", "(https://app.upscope.io/recordings/"+session+")", "[Co-browse again]", "no CANARY-SECRET-VIDEO")
 
 		// A later rating is added. After that the bridge stops asking for the session.
-		w.upscope.Change(session, func(s *upscope.Session) { s.VisitorAgentRating = 2 })
+		w.upscope.Change(session, func(s *upscope.Session) { s.VisitorAgentRating = new(4.5) })
 		w.pass(sessionsWait)
-		w.reads("bob", "2 of 5")
+		w.reads("bob", "4․5 of 5") // Rocket.Chat gets no dots between letters or digits
 		w.pass(15 * time.Minute)
 		asked := w.sessionListCalls()
 		w.pass(10 * time.Minute)
@@ -371,10 +371,11 @@ func TestNothingThatUpscopeShowsTheVisitorHoldsAHandle(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.startSession()
 		b := w.upscope.Watches()[0].Body
-		for _, address := range []*string{b.Branding.RetryURL, b.Branding.OnEndURL} {
-			if address == nil || *address != origin+"/after" {
-				t.Fatalf("an address in the branding is %v, want %s/after", address, origin)
-			}
+		if address := b.Branding.OnEndURL; address == nil || *address != origin+"/after" {
+			t.Fatalf("after the session Upscope leads to %v, want %s/after", address, origin)
+		}
+		if b.Branding.RetryURL != nil {
+			t.Errorf("Upscope offers to retry at %s, which cannot lead back to the card", *b.Branding.RetryURL)
 		}
 		w.do(request(http.MethodGet, "/after", nil)).want(t, http.StatusOK, "There is no session now")
 		door := strings.TrimPrefix(w.door("bob"), "/w/")

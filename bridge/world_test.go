@@ -63,6 +63,7 @@ type world struct {
 type options struct {
 	config     func(*bridge.Config)
 	rocketchat func(*rocketchat.Config)
+	upscope    func(*upscopetest.Options)
 	transport  func(service string, rt http.RoundTripper) http.RoundTripper
 	// sweeping makes the bridge sweep the workspace for open rooms.
 	sweeping bool
@@ -110,7 +111,13 @@ func newWorld(t *testing.T, file string, opts ...options) *world {
 	t.Helper()
 	w := &world{T: t, file: file, log: &logBuffer{}}
 	w.logOnFailure()
-	w.upscope = upscopetest.New(upscopetest.Options{Key: upscopeKey})
+	service := upscopetest.Options{Key: upscopeKey}
+	for _, o := range opts {
+		if o.upscope != nil {
+			o.upscope(&service)
+		}
+	}
+	w.upscope = upscopetest.New(service)
 	w.chat = newWorkspace(t)
 	w.start(opts...)
 	return w

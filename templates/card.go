@@ -2,7 +2,10 @@ package templates
 
 import (
 	"cmp"
+	"html/template"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,10 +47,9 @@ const (
 // A Card holds what the message about one chat says.
 type Card struct {
 	// State is one of the State constants; any other is shown as failed.
-	State string
-	// Visitor is the visitor's name in the chat.
-	Visitor string
-	Reason  Reason
+	State    string
+	Customer CustomerName
+	Reason   Reason
 	// Page, Where and Device are those of the visitor that was found.
 	Page, Where, Device string
 	// Found is a number: of matching visitors for choose, of cards for status, of
@@ -87,6 +89,35 @@ const (
 	WithheldOthers Withheld = "others" // too many wrong codes were typed in other chats, or by other agents
 )
 
+// A CustomerName is what a customer is called.
+type CustomerName struct {
+	Text   string
+	Source NameSource
+}
+
+// A NameSource says where a name comes from. Neither source is proven.
+type NameSource int
+
+// The sources of names.
+const (
+	NameInChat NameSource = iota // the customer's name in the chat
+	NameOnSite                   // the chat has no name; the operator's site gave this one to Upscope
+	IDOnSite                     // the same with an id or an e-mail address, for lack of a name
+)
+
+// note says where a name comes from that is not the chat's, or is empty.
+func (n CustomerName) note() string {
+	switch {
+	case n.Text == "":
+		return ""
+	case n.Source == NameOnSite:
+		return labelSiteName
+	case n.Source == IDOnSite:
+		return labelSiteID
+	}
+	return ""
+}
+
 // Reasons why a command was not understood.
 const (
 	UnclearText    = "text"    // nothing that names a customer
@@ -111,8 +142,8 @@ type Session struct {
 	// Length is left out when zero.
 	Length time.Duration
 	Agents []string
-	// Rating is the visitor's, from 1 to 5; zero means none.
-	Rating int
+	// Rating is the visitor's, from 0 to 5; nil means none.
+	Rating *float64
 	Notes  []SessionNote
 }
 
@@ -168,7 +199,10 @@ type CardText struct {
 // Text returns the message about the card.
 func (c Card) Text() CardText {
 	texts := c.texts()
-	name := shortName(c.Visitor)
+	name := shortName(c.Customer.Text)
+	if c.Customer.Source == IDOnSite {
+		name = "" // an e-mail address or id of the site does not belong in a channel
+	}
 	t := CardText{
 		Title:  texts.title.Plain(values{"name": name, "agent": clean.WithoutSchemes(clean.Text(c.To, maxShort))}),
 		Button: texts.button, Stop: texts.stop,
@@ -182,7 +216,11 @@ func (c Card) Text() CardText {
 		}
 	}
 	t.add(labelOwner, clean.WithoutSchemes(clean.Text(c.Owner, maxName)))
-	show(factName, labelName, name)
+	if c.Customer.Source == NameOnSite {
+		show(factName|factPage|factSessions, labelSiteName, name)
+	} else {
+		show(factName, labelName, name)
+	}
 	show(factOpener, labelOpener, clean.WithoutSchemes(clean.Text(c.Agent, maxName)))
 	show(factPage, labelPage, clean.WithoutSchemes(clean.Address(c.Page, maxFact)))
 	show(factPage, labelFrom, clean.WithoutSchemes(joined(clean.Text(c.Where, maxFact), clean.Text(c.Device, maxFact))))
@@ -290,8 +328,8 @@ func (c Card) sessionLines() []Line {
 			label = sessionNumber.Plain(values{"n": i + 1})
 		}
 		t.add(label, s.summary())
-		if s.Rating > 0 {
-			t.add(labelRating, sessionRating.Plain(values{"n": s.Rating}))
+		if rating := s.rating(); rating != "" {
+			t.add(labelRating, sessionRating.Plain(values{"n": rating}))
 		}
 		for _, n := range s.Notes {
 			if text := clean.WithoutSchemes(clean.Text(n.Text, maxNote)); text != "" {
@@ -337,6 +375,23 @@ func (s Session) summary() string {
 		}
 	}
 	return joined(text, strings.Join(agents, ", "))
+}
+
+// A decimal is a number with a fraction, as text; empty if there is none.
+type decimal string
+
+// Plain implements phrase.Shown.
+func (d decimal) Plain() string { return string(d) }
+
+// HTML implements phrase.Shown.
+func (d decimal) HTML() template.HTML { return template.HTML(template.HTMLEscapeString(string(d))) }
+
+// rating returns the rating with at most two decimals, such as "4.5", or "" if there is none.
+func (s Session) rating() decimal {
+	if s.Rating == nil {
+		return ""
+	}
+	return decimal(strconv.FormatFloat(math.Round(*s.Rating*100)/100, 'f', -1, 64))
 }
 
 func lengthText(d time.Duration) string {

@@ -28,6 +28,8 @@ const (
 const (
 	labelOwner    = "Assigned to"
 	labelName     = "Name in the chat"
+	labelSiteName = "Name on your website"
+	labelSiteID   = "Customer ID of your website"
 	labelOpener   = "Agent"
 	labelPage     = "Page"
 	labelFrom     = "Place and browser"

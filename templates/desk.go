@@ -48,8 +48,8 @@ type Desk struct {
 type DeskCard struct {
 	ID string
 	// State is a state of a Card, or StateBack.
-	State   string
-	Visitor string
+	State    string
+	Customer CustomerName
 	// Found is how many visitors match, for choose.
 	Found  int
 	Reason Reason
@@ -78,10 +78,10 @@ type DeskCard struct {
 // A DeskSession is one of the agent's sessions.
 type DeskSession struct {
 	// Card is the id of the card it began from.
-	Card    string
-	Visitor string
-	Started time.Time
-	Session Session
+	Card     string
+	Customer CustomerName
+	Started  time.Time
+	Session  Session
 	// Recording may ask for an Upscope login of the agent's own.
 	Recording Link
 	Chat      Link
@@ -165,7 +165,7 @@ type sessionView struct {
 	Key     string
 	Summary string
 	Running bool
-	Rating  int
+	Rating  decimal
 	Notes   []SessionNote
 	When    moment
 	// Audit links to the records about the card, for agents who may see them.
@@ -216,11 +216,15 @@ func (d Desk) view() (string, any, error) {
 	return "desk", v, nil
 }
 
+// NameNote says where the customer's name comes from if that is not the chat.
+func (v deskCardView) NameNote() string { return v.Customer.note() }
+func (v sessionView) NameNote() string  { return v.Customer.note() }
+
 func (c DeskCard) view(now time.Time) deskCardView {
 	look := statusOf(c.State, c.Found)
 	texts := Card{State: c.State, Found: c.Found}.texts()
 	c.ID = clean.Text(c.ID, maxID)
-	c.Visitor = clean.Text(c.Visitor, maxName)
+	c.Customer.Text = clean.Text(c.Customer.Text, maxName)
 	c.Where = clean.Text(c.Where, maxFact)
 	c.Device = clean.Text(c.Device, maxFact)
 	c.Agent, c.By = clean.Text(c.Agent, maxName), clean.Text(c.By, maxName)
@@ -260,11 +264,11 @@ func statusOf(state string, found int) cardStatus {
 func (s DeskSession) view(now time.Time, audit bool) sessionView {
 	v := sessionView{
 		DeskSession: DeskSession{
-			Card: clean.Text(s.Card, maxID), Visitor: clean.Text(s.Visitor, maxName), Started: s.Started,
+			Card: clean.Text(s.Card, maxID), Customer: CustomerName{clean.Text(s.Customer.Text, maxName), s.Customer.Source}, Started: s.Started,
 			Recording: cleanLink(s.Recording, RecordingLabel(0)), Chat: cleanLink(s.Chat, OpenChatLabel),
 		},
 		Summary: s.Session.summary(),
-		Rating:  s.Session.Rating,
+		Rating:  s.Session.rating(),
 		Running: s.Session.Outcome == Running,
 		When:    momentOf(now, s.Started),
 	}

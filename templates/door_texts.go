@@ -39,9 +39,9 @@ var doorTexts = map[string]wording{
 
 	"door.page":          {"Page"},
 	"door.from":          {"Place and browser"},
-	"door.site-name":     {"Name on your website"},
-	"door.site-id":       {"Customer ID of your website"},
-	"door.chat-name":     {"Name in the chat"},
+	"door.site-name":     {labelSiteName},
+	"door.site-id":       {labelSiteID},
+	"door.chat-name":     {labelName},
 	"door.last-seen":     {"Last seen"},
 	"door.last-seen-ago": {"Last seen {ago}"},
 	"door.reason":        {labelReason},

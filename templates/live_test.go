@@ -180,7 +180,7 @@ func TestTheDeskKeepsItselfUpToDate(t *testing.T) {
 	// A new card is announced, and one that is gone is not.
 	s.send(renderLive(t, threeCards(func(cards []DeskCard) {
 		returned(cards)
-		cards[0].ID, cards[0].Visitor = "c-new", "Zoë <b>Ash</b>"
+		cards[0].ID, cards[0].Customer.Text = "c-new", "Zoë <b>Ash</b>"
 	})))
 	until(t, ctx, `!!document.querySelector("[data-card='c-new']")`)
 	is(t, ctx, `news.textContent`, "Zoë <b>Ash</b> is online.")

@@ -13,7 +13,7 @@ func minutesAgo(n int) time.Time { return noon.Add(-time.Duration(n) * time.Minu
 
 func deskCard(id, state string, change func(*DeskCard)) DeskCard {
 	c := DeskCard{
-		ID: id, State: state, Visitor: "Ann Silva", Reason: ReasonIntegration, Page: "https://shop.example/checkout/delivery?token=s3cr3t",
+		ID: id, State: state, Customer: CustomerName{Text: "Ann Silva"}, Reason: ReasonIntegration, Page: "https://shop.example/checkout/delivery?token=s3cr3t",
 		Where: "Lisbon, Portugal", Device: "Chrome on Windows", Chat: chat, Changed: minutesAgo(2), CanOpen: true,
 	}
 	c.Chat.Label = ""
@@ -27,7 +27,7 @@ func deskCard(id, state string, change func(*DeskCard)) DeskCard {
 func allCards() []DeskCard {
 	named := func(name string, more func(*DeskCard)) func(*DeskCard) {
 		return func(c *DeskCard) {
-			c.Visitor = name
+			c.Customer.Text = name
 			if more != nil {
 				more(c)
 			}
@@ -42,9 +42,10 @@ func allCards() []DeskCard {
 		deskCard("c-waited", StateOffline, named("Bob Marsh", func(c *DeskCard) {
 			c.Where, c.Device, c.Page, c.Waiting, c.Changed = "Leeds, United Kingdom", "Edge on Windows", "shop.example/basket", true, minutesAgo(31)
 		})),
-		deskCard("c-ended", StateEnded, named("Mira Novak", func(c *DeskCard) { c.Changed = minutesAgo(48) })),
+		deskCard("c-ended", StateEnded, named("mira@example.org", func(c *DeskCard) { c.Customer.Source, c.Changed = IDOnSite, minutesAgo(48) })),
 		deskCard("c-no-visitor", StateNoVisitor, named("Tomás", bare)),
 		deskCard("c-live", StateLive, named("Kim Larsen", func(c *DeskCard) {
+			c.Customer.Source = NameOnSite
 			c.CanStop, c.Changed, c.Where, c.Page = true, minutesAgo(6), "Oslo, Norway", "shop.example/account/cards"
 		})),
 		deskCard("c-choose", StateChoose, named("Lee", func(c *DeskCard) { c.Page, c.Where, c.Device, c.Reason = "", "", "", "" })),
@@ -60,11 +61,11 @@ func allCards() []DeskCard {
 
 func sessions() []DeskSession {
 	return []DeskSession{
-		{Card: "c-2", Visitor: "Joana Prates", Started: minutesAgo(26 * 60), Session: Session{Outcome: Declined}, Chat: Link{Address: "https://chat.example/rooms/8702"}},
-		{Card: "c-1", Visitor: "Mira Novak", Started: minutesAgo(70), Recording: Link{Address: "https://app.upscope.example/recordings/1"}, Chat: Link{Address: "https://chat.example/rooms/8822"},
-			Session: Session{Outcome: Over, Length: 12*time.Minute + 40*time.Second, Agents: []string{"Sam Okoro", "Kim Larsen"}, Rating: 4,
+		{Card: "c-2", Customer: CustomerName{Text: "Joana Prates"}, Started: minutesAgo(26 * 60), Session: Session{Outcome: Declined}, Chat: Link{Address: "https://chat.example/rooms/8702"}},
+		{Card: "c-1", Customer: CustomerName{Text: "Mira Novak"}, Started: minutesAgo(70), Recording: Link{Address: "https://app.upscope.example/recordings/1"}, Chat: Link{Address: "https://chat.example/rooms/8822"},
+			Session: Session{Outcome: Over, Length: 12*time.Minute + 40*time.Second, Agents: []string{"Sam Okoro", "Kim Larsen"}, Rating: new(4.5),
 				Notes: []SessionNote{{"Helped with the delivery address.", "Sam Okoro"}, {"\u200b", "nobody"}}}},
-		{Card: "c-live", Visitor: "Kim Larsen", Started: minutesAgo(6), Session: Session{Outcome: Running, Agents: []string{"Sam Okoro"}}},
+		{Card: "c-live", Customer: CustomerName{Text: "Kim Larsen"}, Started: minutesAgo(6), Session: Session{Outcome: Running, Agents: []string{"Sam Okoro"}}},
 	}
 }
 
@@ -116,11 +117,11 @@ func deskPages() map[string]Page {
 		"desk-team": Desk{SignedIn: plainAgent, Now: noon, More: true, Accounts: accounts()[:1], Cards: []DeskCard{
 			deskCard("c-ready", StateReady, nil),
 			deskCard("c-team", StateReady, func(c *DeskCard) {
-				c.Visitor, c.Shared, c.Agent, c.Changed = "Noor Jansen", true, "Kim Larsen", minutesAgo(1)
+				c.Customer.Text, c.Shared, c.Agent, c.Changed = "Noor Jansen", true, "Kim Larsen", minutesAgo(1)
 			}),
-			deskCard("c-team-free", StateReady, func(c *DeskCard) { c.Visitor, c.Shared = "Lea Brandt", true }),
-			deskCard("c-team-live", StateLive, func(c *DeskCard) { c.Visitor, c.Shared, c.By = "Kim Larsen", true, "Dana <b>Fox</b>" }),
-			deskCard("c-team-away", StateOffline, func(c *DeskCard) { c.Visitor, c.Shared, c.By, c.CanTell = "Joana Prates", true, "Dana Fox", true }),
+			deskCard("c-team-free", StateReady, func(c *DeskCard) { c.Customer.Text, c.Shared = "Lea Brandt", true }),
+			deskCard("c-team-live", StateLive, func(c *DeskCard) { c.Customer.Text, c.Shared, c.By = "Kim Larsen", true, "Dana <b>Fox</b>" }),
+			deskCard("c-team-away", StateOffline, func(c *DeskCard) { c.Customer.Text, c.Shared, c.By, c.CanTell = "Joana Prates", true, "Dana Fox", true }),
 		}},
 		"operations-failed": Operations{SignedIn: operator, Note: NoteRetried, Now: noon, More: true,
 			Failed: []FailedJob{

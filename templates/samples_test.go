@@ -116,11 +116,11 @@ func samplePages() map[string]Page {
 func sampleCards() map[string]Card {
 	full := func(state string) Card {
 		return Card{
-			State: state, Visitor: "Ann", Reason: ReasonIntegration, Page: "shop.example/checkout/delivery",
+			State: state, Customer: CustomerName{Text: "Ann"}, Reason: ReasonIntegration, Page: "shop.example/checkout/delivery",
 			Where: "Lisbon, Portugal", Device: "Chrome on Windows", Found: 3, Agent: "Sam Okoro", To: "Kim Larsen",
 			Usage: "!cobrowse 4821",
 			Sessions: []Session{
-				{Outcome: Over, Length: 12*time.Minute + 40*time.Second, Agents: []string{"Sam Okoro", "Kim Larsen"}, Rating: 5,
+				{Outcome: Over, Length: 12*time.Minute + 40*time.Second, Agents: []string{"Sam Okoro", "Kim Larsen"}, Rating: new(4.5),
 					Notes: []SessionNote{{"Helped with the delivery address.", "Sam Okoro"}}},
 				{Outcome: Running, Agents: []string{"Sam Okoro"}},
 			},
@@ -140,20 +140,23 @@ func sampleCards() map[string]Card {
 		cards["card-"+state+"-bare"] = Card{State: state}
 	}
 	for name, o := range map[string]Outcome{"declined": Declined, "not-begun": NotBegun, "unknown": Unknown} {
-		cards["card-ended-"+name] = Card{State: StateEnded, Visitor: "Ann", Sessions: []Session{{Outcome: o}}}
+		cards["card-ended-"+name] = Card{State: StateEnded, Customer: CustomerName{Text: "Ann"}, Sessions: []Session{{Outcome: o}}}
 	}
 	for reason := range refusalTexts {
 		cards["card-refused-"+reason] = Card{State: StateRefused, Refusal: reason}
 	}
-	cards["card-ready-shared"] = Card{State: StateReady, Visitor: "Ann Silva", Owner: "Kim Larsen", Reason: ReasonCode}
+	cards["card-ready-shared"] = Card{State: StateReady, Customer: CustomerName{Text: "Ann Silva"}, Owner: "Kim Larsen", Reason: ReasonCode}
 	cards["card-no-visitor-code"] = Card{State: StateNoVisitor, Asked: true, ByCode: true}
 	for _, why := range []Withheld{WithheldOwn, WithheldOthers} {
-		cards["card-no-visitor-withheld-"+string(why)] = Card{State: StateNoVisitor, Visitor: "Ann", Withheld: why}
+		cards["card-no-visitor-withheld-"+string(why)] = Card{State: StateNoVisitor, Customer: CustomerName{Text: "Ann"}, Withheld: why}
 	}
 	cards["card-no-visitor-id"] = Card{State: StateNoVisitor, Asked: true}
-	cards["card-choose-one"] = Card{State: StateChoose, Visitor: "Ann", Found: 1}
+	cards["card-choose-one"] = Card{State: StateChoose, Customer: CustomerName{Text: "Ann"}, Found: 1}
 	cards["card-failed-code"] = Card{State: StateFailed, Asked: true, ByCode: true}
-	cards["card-ready-personal"] = Card{State: StateReady, Visitor: "Ann", Reason: ReasonEmail, Personal: true}
+	cards["card-ready-site-name"] = Card{State: StateReady, Customer: CustomerName{"Ann Silva", NameOnSite}, Reason: ReasonCode, Page: "shop.example/checkout"}
+	cards["card-ready-site-id"] = Card{State: StateReady, Customer: CustomerName{"ann@example.org", IDOnSite}, Reason: ReasonCode, Page: "shop.example/checkout"}
+	cards["card-ended-site-name"] = Card{State: StateEnded, Customer: CustomerName{"Ann Silva", NameOnSite}, Sessions: []Session{{Outcome: Over, Rating: new(0.0)}}}
+	cards["card-ready-personal"] = Card{State: StateReady, Customer: CustomerName{Text: "Ann"}, Reason: ReasonEmail, Personal: true}
 	cards["card-help-slack"] = Card{State: StateHelp, Usage: "/cobrowse 4821", InThread: "@cobrowse 4821", Commands: "/cobrowse status (your customers), /cobrowse stop (end your sessions), /cobrowse usage (numbers)"}
 	for reason := range unclearTexts {
 		cards["card-help-unclear-"+reason] = Card{State: StateHelp, Usage: "!cobrowse 4821", Unclear: reason}

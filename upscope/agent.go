@@ -80,6 +80,7 @@ func (c *Client) agent(ctx context.Context, by, value string) (Agent, error) {
 	if a.Sessions == nil {
 		a.Sessions = answer.Sessions
 	}
+	c.wire.clock.convertSessions(a.Sessions)
 	return a, nil
 }
 

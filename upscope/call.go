@@ -72,6 +72,7 @@ func (w *wire) call(ctx context.Context, r request, answer any) error {
 	}
 	w.authorize(req.Header)
 
+	sent := time.Now()
 	// http.Client is not used: it follows redirects with the key, and its errors contain the address.
 	resp, err := w.transport.RoundTrip(req)
 	if err != nil {
@@ -81,6 +82,7 @@ func (w *wire) call(ctx context.Context, r request, answer any) error {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return w.statusError(r, resp)
 	}
+	w.clock.note(resp.Header, sent, time.Now())
 	if answer == nil {
 		_, _ = io.CopyN(io.Discard, resp.Body, maxDrain)
 		return nil

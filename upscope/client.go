@@ -105,6 +105,7 @@ type wire struct {
 	// The key is in a closure, so that printing a client by reflection does not show it.
 	authorize func(http.Header)
 	hasKey    func(string) bool // reports whether a text contains the key
+	clock     clock             // of the service
 }
 
 var versionForm = regexp.MustCompile(`^v1\.([0-9]{1,3})$`)

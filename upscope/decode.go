@@ -77,6 +77,18 @@ func (n *lenientInt) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// lenientFloat reads a number, or a string with a number, and anything else as nil.
+type lenientFloat struct{ value *float64 }
+
+func (n *lenientFloat) UnmarshalJSON(b []byte) error {
+	n.value = nil
+	f, err := strconv.ParseFloat(string(bytes.Trim(b, `"`)), 64)
+	if err == nil && math.Abs(f) <= 1<<53 { // false for NaN
+		n.value = &f
+	}
+	return nil
+}
+
 // timestamp reads an RFC 3339 time, or an empty string as the zero time.
 type timestamp time.Time
 

@@ -22,7 +22,7 @@ type WatchLink struct {
 	expires time.Time
 }
 
-// Expires returns when the link expires, or the zero time if the service does not say.
+// Expires returns when the link expires by this machine's clock, or the zero time if the service does not say.
 func (l WatchLink) Expires() time.Time { return l.expires }
 
 // Location returns the address to redirect the agent to, exactly as the service wrote it, for a Location header.

@@ -32,8 +32,8 @@ type Session struct {
 	Source     string         `json:"source"`    // how it began; the vendor may add values
 	CallName   string         `json:"call_name"` // for sessions from a personal link
 	AgentNotes []Note         `json:"agent_notes"`
-	// VisitorAgentRating is the visitor's rating of the agent, 0 if there is none.
-	VisitorAgentRating int          `json:"visitor_agent_rating"`
+	// VisitorAgentRating is the visitor's rating of the agent, which may have a fraction; nil if there is none.
+	VisitorAgentRating *float64     `json:"visitor_agent_rating"`
 	VideoStatus        string       `json:"video_status"`     // pending, recording, not_available, ready, expired, removed, or a new value
 	PublicVideoURL     string       `json:"public_video_url"` // the recording, for people who sign in to Upscope
 	WebhookLogs        []WebhookLog `json:"webhook_logs"`
@@ -42,7 +42,7 @@ type Session struct {
 // Note is a note that an agent wrote during a session.
 type Note struct {
 	Text string `json:"text"`
-	By   string `json:"by"`
+	By   string `json:"by"` // Agent.ID of the agent, not a name
 }
 
 // WebhookLog is one call of WatchRequest.WebhookURL by the service.
@@ -68,7 +68,7 @@ func (s *Session) UnmarshalJSON(b []byte) error {
 		LengthSeconds      lenientInt              `json:"length_seconds"`
 		Agents             lenientList[Agent]      `json:"agents"`
 		Metadata           lenientMap              `json:"metadata"`
-		VisitorAgentRating lenientInt              `json:"visitor_agent_rating"`
+		VisitorAgentRating lenientFloat            `json:"visitor_agent_rating"`
 		WebhookLogs        lenientList[WebhookLog] `json:"webhook_logs"`
 	}{plain: (*plain)(s)}
 	if err := decodeLenient(b, &in); err != nil {
@@ -76,7 +76,7 @@ func (s *Session) UnmarshalJSON(b []byte) error {
 	}
 	s.ID, s.VisitorID = string(in.ID), string(in.VisitorID)
 	s.StartedAt, s.EndedAt = time.Time(in.StartedAt), time.Time(in.EndedAt)
-	s.LengthSeconds, s.VisitorAgentRating = int(in.LengthSeconds), int(in.VisitorAgentRating)
+	s.LengthSeconds, s.VisitorAgentRating = int(in.LengthSeconds), in.VisitorAgentRating.value
 	s.Agents, s.Metadata, s.WebhookLogs = in.Agents, in.Metadata, in.WebhookLogs
 	return nil
 }
@@ -105,7 +105,7 @@ type SessionQuery struct {
 	BeforeID     string // only sessions before this one
 	AfterID      string // only sessions after this one
 	OngoingOnly  bool
-	UpdatedAfter time.Time // only sessions changed after this time; zero for all
+	UpdatedAfter time.Time // only sessions changed after this time, by this machine's clock; zero for all
 }
 
 // maxPages is a limit in case a list has no end. The size of a page is not documented.
@@ -130,11 +130,13 @@ func (c *Client) Sessions(ctx context.Context, q SessionQuery) iter.Seq2[Session
 		if q.OngoingOnly {
 			r.query.Set("ongoing_only", "true")
 		}
-		if !q.UpdatedAfter.IsZero() {
-			r.query.Set("updated_after", q.UpdatedAfter.UTC().Format("2006-01-02T15:04:05.000Z"))
-		}
+		updatedAfter := func() time.Time { return c.wire.clock.theirs(q.UpdatedAfter) }
+		asked := updatedAfter()
 		seen := map[string]bool{q.AfterID: true}
-		for range maxPages {
+		for pages := range maxPages {
+			if !asked.IsZero() {
+				r.query.Set("updated_after", asked.UTC().Format("2006-01-02T15:04:05.000Z"))
+			}
 			var page struct {
 				Sessions []Session `json:"cobrowsing_sessions"`
 				HasMore  bool      `json:"has_more"`
@@ -145,10 +147,15 @@ func (c *Client) Sessions(ctx context.Context, q SessionQuery) iter.Seq2[Session
 				yield(Session{}, err)
 				return
 			}
+			if now := updatedAfter(); pages == 0 && !now.Equal(asked) {
+				asked = now // only this answer told how far the clocks differ
+				continue
+			}
 			if slices.ContainsFunc(page.Sessions, func(s Session) bool { return s.ID == "" }) {
 				yield(Session{}, badAnswer(r.op, "a session without an id"))
 				return
 			}
+			c.wire.clock.convertSessions(page.Sessions)
 			for _, s := range page.Sessions {
 				if !yield(s, nil) {
 					return
@@ -172,7 +179,7 @@ func (c *Client) Sessions(ctx context.Context, q SessionQuery) iter.Seq2[Session
 // ParseWebhook reads the body that Upscope posts to WatchRequest.WebhookURL after a session. The vendor does not
 // document its form, so ParseWebhook reads a bare session, or one under session or cobrowsing_session. The post is
 // not signed: use it as a hint, and ask the service. An error does not quote the body.
-func ParseWebhook(body []byte) (Session, error) {
+func (c *Client) ParseWebhook(body []byte) (Session, error) {
 	var in struct {
 		Session  *Session `json:"session"`
 		LongName *Session `json:"cobrowsing_session"`
@@ -196,5 +203,7 @@ func ParseWebhook(body []byte) (Session, error) {
 	if s.ID == "" || s.VisitorID == "" {
 		return Session{}, errors.New("upscope: webhook: it has no session with a visitor")
 	}
-	return *s, nil
+	read := []Session{*s}
+	c.wire.clock.convertSessions(read)
+	return read[0], nil
 }

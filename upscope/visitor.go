@@ -131,10 +131,11 @@ func (c *Client) list(ctx context.Context, op, search string, most int) ([]Visit
 	if err := c.wire.call(ctx, r, &answer); err != nil {
 		return nil, err
 	}
-	for _, v := range answer.Visitors {
-		if v.ShortID == "" {
+	for i := range answer.Visitors {
+		if answer.Visitors[i].ShortID == "" {
 			return nil, badAnswer(op, "a visitor without a short id")
 		}
+		c.wire.clock.convertVisitor(&answer.Visitors[i])
 	}
 	return answer.Visitors, nil
 }
@@ -153,6 +154,7 @@ func (c *Client) Visitor(ctx context.Context, shortID string) (Visitor, error) {
 	if !strings.EqualFold(answer.Visitor.ShortID, shortID) {
 		return Visitor{}, badAnswer(r.op, "the answer has another visitor")
 	}
+	c.wire.clock.convertVisitor(&answer.Visitor)
 	return answer.Visitor, nil
 }
 

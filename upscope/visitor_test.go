@@ -29,7 +29,7 @@ const documentedSession = `{
 	"ended_at":"2026-07-05T11:55:09.000+01:00","went_live":true,"session_authorized":true,"length_seconds":91,
 	"agents":[{"id":"ea_1","name":"Dana","email":null,"external_id":"slack:T1/U2"}],
 	"metadata":{"card":"c1","n":12345678901234567890,"ok":true,"visitor_plan":"pro","nested":{"a":1},"none":null},"source":"api",
-	"call_name":"Dana","agent_notes":[{"text":"fixed it","by":"Dana"}],"visitor_agent_rating":5,"video_status":"ready",
+	"call_name":"Dana","agent_notes":[{"text":"fixed it","by":"ea_1"}],"visitor_agent_rating":4.5,"video_status":"ready",
 	"public_video_url":"https://app.upscope.io/v/1","secret_video_url":"https://x.example/CANARY",
 	"webhook_logs":[{"id":7,"created_at":"2026-07-05T10:55:10Z","updated_at":"2026-07-05T10:55:11Z",
 	"webhook_url":"https://bridge.example/CANARY","status_code":502,"timed_out":true,"will_retry_at":"2026-07-05T11:00:00Z"}]}`
@@ -47,7 +47,7 @@ func wantedSession() upscope.Session {
 		EndedAt: at("2026-07-05T10:55:09Z"), WentLive: true, Authorized: true, LengthSeconds: 91,
 		Agents:   []upscope.Agent{{ID: "ea_1", Name: "Dana", ExternalID: "slack:T1/U2"}},
 		Metadata: map[string]any{"card": "c1", "n": json.Number("12345678901234567890"), "ok": true, "visitor_plan": "pro"},
-		Source:   "api", CallName: "Dana", AgentNotes: []upscope.Note{{Text: "fixed it", By: "Dana"}}, VisitorAgentRating: 5,
+		Source:   "api", CallName: "Dana", AgentNotes: []upscope.Note{{Text: "fixed it", By: "ea_1"}}, VisitorAgentRating: new(4.5),
 		VideoStatus: "ready", PublicVideoURL: "https://app.upscope.io/v/1",
 		WebhookLogs: []upscope.WebhookLog{{
 			ID: "7", CreatedAt: at("2026-07-05T10:55:10Z"), UpdatedAt: at("2026-07-05T10:55:11Z"), StatusCode: 502,
@@ -169,6 +169,9 @@ func TestAWrongPastSessionDoesNotMakeAVisitorUnreadable(t *testing.T) {
 	}{
 		"a note by an object":      {`{"id":"s1","agent_notes":[{"text":"x","by":{"id":"ea_1"}}]}`, []upscope.Session{{ID: "s1", AgentNotes: []upscope.Note{{Text: "x"}}}}},
 		"a note in one word":       {`{"id":"s1","agent_notes":["x"]}`, []upscope.Session{{ID: "s1", AgentNotes: []upscope.Note{{}}}}},
+		"a rating of zero":         {`{"id":"s1","visitor_agent_rating":0}`, []upscope.Session{{ID: "s1", VisitorAgentRating: new(0.0)}}},
+		"a rating as a text":       {`{"id":"s1","visitor_agent_rating":"4.5"}`, []upscope.Session{{ID: "s1", VisitorAgentRating: new(4.5)}}},
+		"no rating":                {`{"id":"s1","visitor_agent_rating":null}`, []upscope.Session{{ID: "s1"}}},
 		"a rating in words":        {`{"id":"s1","visitor_agent_rating":"good"}`, []upscope.Session{{ID: "s1"}}},
 		"a length in words":        {`{"id":"s1","length_seconds":"long","source":"api"}`, []upscope.Session{{ID: "s1", Source: "api"}}},
 		"a length beyond numbers":  {`{"id":"s1","length_seconds":1e300}`, []upscope.Session{{ID: "s1"}}},

@@ -145,7 +145,7 @@ func (c *Client) Watch(ctx context.Context, shortID string, r WatchRequest) (Wat
 	if answer.WatchURL == "" {
 		return WatchLink{}, badAnswer(req.op, "the answer has no link")
 	}
-	return WatchLink{secret: seal("watch link", answer.WatchURL), expires: time.Time(answer.Expiration)}, nil
+	return WatchLink{secret: seal("watch link", answer.WatchURL), expires: c.wire.clock.ours(time.Time(answer.Expiration))}, nil
 }
 
 // wire returns the body of the request, or why r is not valid.

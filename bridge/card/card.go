@@ -201,6 +201,8 @@ type sighting struct {
 	// Name is the visitor's name in Upscope. If another person has the id later, a page shows
 	// this name as the previous one.
 	Name string `json:"name,omitempty"`
+	// NameIsID says that the site gave no name, so that Name is an e-mail address or the site's id.
+	NameIsID bool `json:"name_is_id,omitempty"`
 	// Identity is the result of Identity for this visitor.
 	Identity string `json:"identity"`
 	// UniqueID and Identities are the site's own ids of the visitor.
@@ -310,7 +312,7 @@ func (c *Card) SetVisitor(v upscope.Visitor) {
 	c.Visitor = v.ShortID
 	shown := Describe(v)
 	c.About.Sighting = &sighting{
-		Page: shown.Page, Where: shown.Where, Device: shown.Device, Name: shown.Name, Identity: Identity(v),
+		Page: shown.Page, Where: shown.Where, Device: shown.Device, Name: shown.Name, NameIsID: shown.NameIsID && shown.Name != "", Identity: Identity(v),
 		UniqueID: v.UniqueID, Identities: v.Identities,
 	}
 }
@@ -335,12 +337,17 @@ func (c *Card) ChatLink() templates.Link {
 	return templates.Link{Label: templates.OpenChatLabel, Address: c.About.ChatURL}
 }
 
-// VisitorName returns the visitor's name in the chat, or else in Upscope; "" if both are unknown.
-func (c *Card) VisitorName() string {
-	if s := c.About.Sighting; s != nil {
-		return cmp.Or(c.About.Visitor, s.Name)
+// Name returns the visitor's name in the chat or, if the chat has none, the name or id that the
+// operator's site gave Upscope. It is empty if both are unknown.
+func (c *Card) Name() templates.CustomerName {
+	s := c.About.Sighting
+	switch {
+	case c.About.Visitor != "" || s == nil || s.Name == "":
+		return templates.CustomerName{Text: c.About.Visitor}
+	case s.NameIsID:
+		return templates.CustomerName{Text: s.Name, Source: templates.IDOnSite}
 	}
-	return c.About.Visitor
+	return templates.CustomerName{Text: s.Name, Source: templates.NameOnSite}
 }
 
 // LookedUp reports whether an agent looked the visitor up outside a chat.

@@ -40,8 +40,8 @@ type Session struct {
 	Lost        bool           `json:"lost,omitempty"`
 	Seconds     int            `json:"seconds,omitzero"`
 	Agents      []string       `json:"agents,omitempty"`
-	Rating      int            `json:"rating,omitzero"`
-	Notes       []upscope.Note `json:"notes,omitempty"`
+	Rating      *float64       `json:"rating,omitempty"`    // nil if there is none
+	Notes       []upscope.Note `json:"notes,omitempty"`     // By is the agent's name, empty if unknown
 	Recording   string         `json:"recording,omitempty"` // its address; it needs an Upscope login
 	VideoStatus string         `json:"video,omitempty"`     // Upscope's status of the recording, such as "ready"
 }
@@ -52,11 +52,11 @@ func SessionOf(s upscope.Session) Session {
 		ID: s.ID, Visitor: s.VisitorID, Started: s.StartedAt, Ended: s.EndedAt, Live: s.WentLive, Agreed: s.Authorized,
 		Seconds: s.LengthSeconds, VideoStatus: s.VideoStatus,
 	}
-	if n := min(len(s.AgentNotes), maxNotes); n > 0 {
-		kept.Notes = s.AgentNotes[:n]
+	for _, n := range s.AgentNotes[:min(len(s.AgentNotes), maxNotes)] {
+		kept.Notes = append(kept.Notes, upscope.Note{Text: n.Text, By: agentName(s.Agents, n.By)})
 	}
-	if s.VisitorAgentRating <= maxRating {
-		kept.Rating = s.VisitorAgentRating
+	if r := s.VisitorAgentRating; r != nil && *r >= 0 && *r <= maxRating {
+		kept.Rating = r
 	}
 	if s.VideoStatus == "ready" {
 		kept.Recording = s.PublicVideoURL
@@ -67,6 +67,15 @@ func SessionOf(s upscope.Session) Session {
 		}
 	}
 	return kept
+}
+
+// agentName returns the name of the agent of a session with this id of Upscope, or "".
+func agentName(agents []upscope.Agent, id string) string {
+	i := slices.IndexFunc(agents, func(a upscope.Agent) bool { return a.ID == id })
+	if i < 0 {
+		return ""
+	}
+	return agents[i].Name
 }
 
 // Over reports whether the session ended or counts as lost.

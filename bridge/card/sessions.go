@@ -91,8 +91,9 @@ func (c *Card) AddSession(s Session, now time.Time) {
 	i := slices.IndexFunc(all, func(k Session) bool { return k.ID == s.ID })
 	switch {
 	case i >= 0:
-		if s.Started.IsZero() {
-			s.Started = all[i].Started
+		// Neither time changes at Upscope, but each process converts it to its own clock.
+		if s.Started = all[i].Started; !all[i].Ended.IsZero() {
+			s.Ended = all[i].Ended
 		}
 		all[i] = s
 	case len(all) == maxSessions && s.Started.Before(all[0].Started):

@@ -107,10 +107,10 @@ type Connector struct {
 
 	// Serving returns the id of the agent who serves a chat now, empty if none does, and
 	// whether the chat is still open. The bridge calls it when an agent presses Co-browse,
-	// with a timeout of 2 seconds, since deliveries may be late or lost. It also calls it at
-	// its start, to close the cards of chats that ended meanwhile. If Serving is nil or fails,
-	// the bridge relies on the deliveries. So a chat that the service no longer has is not an
-	// error: it is not open.
+	// with a timeout of 2 seconds, since deliveries may be late or lost. To close the cards of
+	// chats that have ended, it also calls it at its start, and after a Sweep for some of the
+	// chats that were not listed. If Serving is nil or fails, the bridge relies on the
+	// deliveries. So a chat that the service no longer has is not an error: it is not open.
 	Serving func(ctx context.Context, chat string) (agent string, open bool, err error)
 
 	// OpenChat returns an address at which the agent can continue the chat. The bridge calls
@@ -134,7 +134,8 @@ type Connector struct {
 	// the bridge stores only a keyed hash of it. The bridge handles the chats whose Key it has
 	// not seen, slowly, so found may take minutes. If a chat may have begun long ago, it gets a
 	// card only if its visitor is online, and lookup codes are not used. A chat that is
-	// missing from the list does not count as closed. Only one process sweeps at a time. The
+	// missing from the list does not count as closed, because the account that reads the list
+	// may not see all chats; the bridge asks Serving. Only one process sweeps at a time. The
 	// bridge retries a failed Sweep, and waits at least as long as a RetryAfter error says.
 	// See also ErrIncomplete.
 	Sweep func(ctx context.Context, found func(context.Context, []Delivery) error) error

@@ -55,6 +55,9 @@ type ChatChange struct {
 type Delivery struct {
 	Key  string // see Receipt.Key, and Sweep
 	Body []byte
+	// Chat is the id that Read returns as Ask.Chat, for deliveries from Sweep. The bridge
+	// compares the ids with its open cards, and ignores Chat in other deliveries.
+	Chat string
 	// Received is when the delivery arrived. From Listen or Sweep, the zero time means now.
 	Received time.Time
 	// Changes are like Receipt.Changes, for a delivery from Listen. The bridge does not pass

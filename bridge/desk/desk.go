@@ -219,7 +219,7 @@ func (desk *Desk) deskCard(ctx context.Context, c door.CardRequest, now time.Tim
 		}
 	}
 	d := templates.DeskCard{
-		ID: c.ID, State: c.State, Found: len(c.About.Choices), Visitor: c.VisitorName(), Reason: c.About.Reason, Asked: c.LookedUp(),
+		ID: c.ID, State: c.State, Found: len(c.About.Choices), Customer: c.Name(), Reason: c.About.Reason, Asked: c.LookedUp(),
 		Chat: templates.Link{Address: c.About.ChatURL}, Changed: c.Updated,
 		CanOpen: addressWorks && desk.door.DecideForCard(c, policy.Watch).Allowed, Expired: !addressWorks,
 		CanStop: addressWorks && c.Stoppable() && desk.door.DecideForCard(c, policy.Stop).Allowed,
@@ -241,7 +241,7 @@ func (desk *Desk) deskCard(ctx context.Context, c door.CardRequest, now time.Tim
 func (desk *Desk) deskSessions(c card.Card) (all []templates.DeskSession) {
 	for _, s := range c.About.Sessions {
 		shown := templates.DeskSession{
-			Card: c.ID, Visitor: c.VisitorName(), Started: s.Started, Session: s.Words(), Chat: templates.Link{Address: c.About.ChatURL},
+			Card: c.ID, Customer: c.Name(), Started: s.Started, Session: s.Words(), Chat: templates.Link{Address: c.About.ChatURL},
 		}
 		if s.Recording != "" && desk.hosts.Allow(s.Recording) {
 			shown.Recording.Address = s.Recording

@@ -97,7 +97,7 @@ func New(c Config) *Door {
 		lookUps: c.LookUps, refusals: c.Refusals, log: c.Log,
 		renewals:  web.NewThrottle(1, time.Minute),
 		repeats:   newRepeats(),
-		afterPage: c.Origin.JoinPath("after").String(),
+		afterPage: c.Origin.JoinPath(web.AfterPath).String(),
 	}
 }
 

@@ -457,11 +457,20 @@ func (door *Door) changedPage(ctx context.Context, c CardRequest, p press) (temp
 	return page, err
 }
 
+// retryPage returns the address that Upscope offers if the session does not start, or "". Upscope may
+// show it to the visitor, so it holds no secret; only an agent who signs in gets further.
+func (door *Door) retryPage(c CardRequest) string {
+	if !door.web.SignsIn() {
+		return "" // an agent's link is secret, so nothing could lead back to the card
+	}
+	return door.afterPage + "/" + c.ID
+}
+
 // requestLink asks Upscope for a watch link and checks where it leads.
 func (door *Door) requestLink(ctx context.Context, c CardRequest, v upscope.Visitor, profile policy.Profile) (location string, err error) {
 	link, err := door.upscope.Watch(ctx, v.ShortID, upscope.WatchRequest{
 		Agent:       upscope.Agent{ID: c.actor(), Name: c.actorName()},
-		Branding:    upscope.Branding{Naked: profile.Naked, RetryURL: door.afterPage, OnEndURL: door.afterPage},
+		Branding:    upscope.Branding{Naked: profile.Naked, RetryURL: door.retryPage(c), OnEndURL: door.afterPage},
 		Permissions: profile.Permissions,
 		Language:    profile.Language,
 		InitialNotes: profile.Notes(policy.Values{

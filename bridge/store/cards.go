@@ -108,10 +108,27 @@ func (s *Store) AnyToCheck(ctx context.Context) (bool, error) {
 	return rows.Next(), rows.Err()
 }
 
-// OpenCards returns at most 100 cards of a connector that are not closed and whose ids
-// come after the given id, in the order of their ids.
-func (s *Store) OpenCards(ctx context.Context, connector, after string) ([]Card, error) {
-	return s.selectCards(ctx, "open cards", queryOpenCards, connector, after)
+// An OpenChat is a chat that has a card that is not closed.
+type OpenChat struct{ Card, Chat string }
+
+// OpenChats returns the chats of a connector that have a card that is not closed and was made
+// before the given time, in the order of the cards' ids.
+func (s *Store) OpenChats(ctx context.Context, connector string, before time.Time) (chats []OpenChat, err error) {
+	for after := ""; ; after = chats[len(chats)-1].Card {
+		n := len(chats)
+		var c OpenChat
+		err := s.scan(ctx, func(row engine.Rows) error {
+			err := row.Scan(&c.Card, &c.Chat)
+			chats = append(chats, c)
+			return err
+		}, queryOpenChats, connector, after, engine.Micros(before))
+		if err != nil {
+			return nil, fmt.Errorf("store: open chats: %w", err)
+		}
+		if len(chats) == n {
+			return chats, nil
+		}
+	}
 }
 
 // CardsWithValidLink returns the n newest cards of a connector that are not closed and whose

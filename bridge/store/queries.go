@@ -54,7 +54,7 @@ const (
 	queryPurgeCards   = `DELETE FROM cards WHERE id IN (SELECT id FROM cards WHERE id < $1 AND updated < $2 AND door_until < $3 AND awaited < $3 LIMIT 500) RETURNING id`
 	queryCardsToCheck = `SELECT ` + cardColumns + ` FROM cards WHERE awaited > 0 AND awaited <= $1 ORDER BY awaited LIMIT 100`
 	queryCardsOfAgent = `SELECT ` + cardColumns + ` FROM cards WHERE agent = $1 ORDER BY id DESC LIMIT $2`
-	queryOpenCards    = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND id > $2 AND state <> 'closed' ORDER BY id LIMIT 100`
+	queryOpenChats    = `SELECT id, chat FROM cards WHERE connector = $1 AND id > $2 AND state <> 'closed' AND kind = 'chat' AND created < $3 ORDER BY id LIMIT 1000`
 
 	queryCardsWithValidLink = `SELECT ` + cardColumns + ` FROM cards WHERE connector = $1 AND state <> 'closed' AND door_until > $2 ORDER BY id DESC LIMIT $3`
 

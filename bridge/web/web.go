@@ -331,6 +331,7 @@ const (
 	SignInPath = "/signin"
 	DeskPath   = "/"
 	CardPath   = "/desk/card/" // followed by a card's id
+	AfterPath  = "/after"      // Upscope leads to it after a session; with a slash and a card's id, to retry
 )
 
 // DoorPath is the path of co-browse pages; a handle follows it.

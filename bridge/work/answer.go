@@ -230,7 +230,7 @@ func (work *Worker) openPersonalCard(ctx context.Context, conn chat.Connector, d
 		return err
 	}
 	if !shown {
-		return work.reply(ctx, conn, d, ask, templates.Card{State: templates.StateMoved, Visitor: shared.About.Visitor})
+		return work.reply(ctx, conn, d, ask, templates.Card{State: templates.StateMoved, Customer: shared.Name()})
 	}
 	agent := card.AgentID(conn.Name, ask.Agent)
 	personal, err := work.book.CardOfChat(ctx, conn.Name, store.KindPress, shared.ID+"/"+agent)
@@ -268,7 +268,7 @@ func (work *Worker) status(ctx context.Context, conn chat.Connector, d store.Del
 	}
 	message := plain(templates.Card{State: templates.StateStatus, Found: len(cards), Usage: ask.Example}.Text())
 	for _, c := range cards {
-		message.Lines = append(message.Lines, chat.Line(templates.StatusLine(c.VisitorName(), c.State)))
+		message.Lines = append(message.Lines, chat.Line(templates.StatusLine(c.Name().Text, c.State)))
 	}
 	if err := work.addButtons(&message, cards, templates.JoinLabel, ""); err != nil {
 		return err
@@ -287,7 +287,7 @@ func (work *Worker) addButtons(message *chat.Card, cards []card.Card, label func
 		if err != nil {
 			return err
 		}
-		message.More = append(message.More, chat.Link{Label: label(c.VisitorName()), Address: address + page})
+		message.More = append(message.More, chat.Link{Label: label(c.Name().Text), Address: address + page})
 		message.Public = work.web.SignsIn()
 	}
 	return nil

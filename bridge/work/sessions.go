@@ -28,8 +28,8 @@ const (
 	// Upscope's calls cause extra polls, at least pollGap apart.
 	pollEvery = 15 * time.Second
 	pollGap   = 2 * time.Second
-	// overlap is how far each poll goes back before the start of the last one: the clocks of the
-	// machines differ, and Upscope's list may be late.
+	// overlap is how far each poll goes back before the start of the last one, because Upscope's
+	// list may be late.
 	overlap = 5 * time.Minute
 	// maxCall is the maximum body of Upscope's call in bytes.
 	maxCall = 1 << 20
@@ -230,7 +230,7 @@ func (work *Worker) sessionEnded(w http.ResponseWriter, r *http.Request) error {
 	body, _ := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCall)) // it serves only as a hint
 	now := time.Now()
 	since := now.Add(-overlap)
-	if hint, err := upscope.ParseWebhook(body); err == nil && !hint.EndedAt.IsZero() && hint.EndedAt.Before(now) {
+	if hint, err := work.upscope.ParseWebhook(body); err == nil && !hint.EndedAt.IsZero() && hint.EndedAt.Before(now) {
 		since = hint.EndedAt.Add(-overlap)
 	}
 	if oldest := now.Add(-callbackLife); since.Before(oldest) {

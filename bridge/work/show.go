@@ -152,7 +152,7 @@ func cardPrint(c chat.Card) string {
 // the chat says so and has no button.
 func (work *Worker) postText(c card.Card, p store.Post) (chat.Card, error) {
 	if !p.Current {
-		moved := templates.Card{State: templates.StateMoved, Visitor: c.About.Visitor, To: c.About.Agent.Name}
+		moved := templates.Card{State: templates.StateMoved, Customer: c.Name(), To: c.About.Agent.Name}
 		shown := plain(moved.Text())
 		shown.ID = c.ID
 		return shown, nil
@@ -163,7 +163,7 @@ func (work *Worker) postText(c card.Card, p store.Post) (chat.Card, error) {
 // cardText returns the card as text for its agent, as if it were in state.
 func (work *Worker) cardText(c card.Card, state string) (chat.Card, error) {
 	text := templates.Card{
-		State: state, Visitor: c.About.Visitor, Agent: cmp.Or(c.About.By, c.About.Agent.Name),
+		State: state, Customer: c.Name(), Agent: cmp.Or(c.About.By, c.About.Agent.Name),
 		Reason: c.About.Reason, Found: len(c.About.Choices), Personal: c.Kind == store.KindPress,
 		Asked: c.LookedUp(), ByCode: c.About.Clues.Empty(), Withheld: c.About.Withheld,
 	}

@@ -1,16 +1,13 @@
 package work
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
 
 	"cobrowse-bridge/bridge/book"
-	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/store"
-	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
 )
@@ -57,6 +54,7 @@ func (work *Worker) sweep(ctx context.Context, c chat.Connector) {
 // sweepNow sweeps once and stores when the next sweep may start. It returns how often the service
 // has failed in a row. Its error is always that of the store.
 func (work *Worker) sweepNow(ctx context.Context, c chat.Connector, failures int) (int, error) {
+	began := time.Now()
 	sweep, err := work.store.StartSweep(ctx, c.Name, c.SweepEvery, time.Now().Add(sweepLease))
 	if errors.Is(err, store.ErrLeased) {
 		return 0, nil // another process was faster
@@ -64,8 +62,11 @@ func (work *Worker) sweepNow(ctx context.Context, c chat.Connector, failures int
 	if err != nil {
 		return failures, err
 	}
-	stored := 0
+	stored, listed := 0, map[string]bool{}
 	err = c.Sweep(ctx, func(ctx context.Context, page []chat.Delivery) error {
+		for _, d := range page {
+			listed[d.Chat] = true
+		}
 		n, err := work.storeFound(ctx, sweep, page)
 		stored += n
 		return err
@@ -81,12 +82,18 @@ func (work *Worker) sweepNow(ctx context.Context, c chat.Connector, failures int
 		wait = sweepBackoff(err, c.SweepEvery, failures)
 		failures++
 	}
-	next := time.Now().Add(wait)
 	if err != nil && ctx.Err() == nil {
 		work.log.WarnContext(ctx, "sweep not finished",
 			"connector", c.Name, "wait", wait.String(), "err", err, "effect", "chats whose webhooks were lost may have no card")
 	}
-	work.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: c.Name, Kind: book.WorkSweep, Next: next}, err)
+	known := true // whether the sweep has failed
+	if err == nil {
+		known, err = work.checkUnlisted(ctx, c, listed, began, func() error { return work.extendSweep(ctx, sweep) })
+	}
+	next := time.Now().Add(wait)
+	if known {
+		work.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: c.Name, Kind: book.WorkSweep, Next: next}, err)
+	}
 	var notBefore time.Time
 	if !complete && ctx.Err() == nil {
 		notBefore = next
@@ -148,99 +155,4 @@ func (work *Worker) extendSweep(ctx context.Context, sweep store.Sweep) error {
 		return web.StoreFault(err)
 	}
 	return nil
-}
-
-const (
-	// reconcileEvery is the pause between two requests to a chat service.
-	reconcileEvery = 100 * time.Millisecond
-	// reconcileTries is how often a failed request about a chat is made, and after how many failed
-	// chats in a row reconcile gives up.
-	reconcileTries = 5
-	reconcileWait  = 10 * time.Second
-	// reconcileAgain is the pause after reconcile has given up.
-	reconcileAgain = 10 * time.Minute
-)
-
-// reconcile closes the cards of chats that ended while the bridge did not run and whose deliveries
-// are lost. It runs at the start, until it has succeeded. Chats that began meanwhile are found by
-// the connector.
-func (work *Worker) reconcile(ctx context.Context, conn chat.Connector) {
-	for {
-		closed, err := work.closeEnded(ctx, conn)
-		if closed > 0 {
-			work.log.InfoContext(ctx, "cards closed whose chats had ended", "connector", conn.Name, "cards", closed)
-		}
-		work.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: conn.Name, Kind: book.WorkReconcile, Next: time.Now().Add(reconcileAgain)}, err)
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		work.log.WarnContext(ctx, "open cards not compared with chats", "connector", conn.Name, "wait", reconcileAgain.String(), "err", err,
-			"effect", "cards of chats that ended while the bridge was stopped may still be open")
-		select {
-		case <-time.After(reconcileAgain):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (work *Worker) closeEnded(ctx context.Context, conn chat.Connector) (closed int, err error) {
-	var failed []error // in a row
-	var skipped error  // the last one that another attempt can fix
-	for after := ""; ; {
-		rows, err := work.store.OpenCards(ctx, conn.Name, after)
-		if err != nil || len(rows) == 0 {
-			return closed, cmp.Or(err, skipped)
-		}
-		for _, row := range rows {
-			after = row.ID
-			ended, err := work.closeIfEnded(ctx, conn, row)
-			if ended {
-				closed++
-			}
-			// One unreadable chat does not stop the rest. Several in a row mean that the
-			// service is down.
-			if err == nil {
-				failed = nil
-				continue
-			}
-			if !chat.IsPermanent(err) {
-				skipped = err
-			}
-			if failed = append(failed, err); len(failed) == reconcileTries || ctx.Err() != nil {
-				return closed, errors.Join(failed...)
-			}
-		}
-	}
-}
-
-// closeIfEnded closes a card if its chat is over, and reports whether it was.
-func (work *Worker) closeIfEnded(ctx context.Context, conn chat.Connector, row store.Card) (bool, error) {
-	c, err := card.Open(row)
-	if err != nil || c.Kind != store.KindChat {
-		return false, err
-	}
-	open := true
-	for try := range reconcileTries {
-		wait := reconcileEvery
-		if try > 0 {
-			wait = reconcileWait
-		}
-		select {
-		case <-ctx.Done():
-			return false, ctx.Err()
-		case <-time.After(wait):
-		}
-		if _, open, err = conn.Serving(ctx, c.Chat); err == nil || chat.IsPermanent(err) {
-			break
-		}
-	}
-	if err != nil || open {
-		return false, err
-	}
-	_, err = work.book.Revise(ctx, c.ID, func(c *card.Card) []audit.Entry {
-		c.Close(time.Now())
-		return nil
-	})
-	return true, err
 }

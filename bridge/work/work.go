@@ -48,6 +48,7 @@ type Worker struct {
 	sessions sessions
 	soon     chan jobs.Job // see WorkSoon
 	backoff  backoff
+	unlisted map[string]*unlisted // by connector
 }
 
 // Config is what New needs. Every field is required.
@@ -73,7 +74,7 @@ type Config struct {
 
 // New returns a Worker.
 func New(c Config) *Worker {
-	return &Worker{
+	work := &Worker{
 		web: c.Web, book: c.Book, matcher: c.Matcher, erase: c.Erase,
 		store: c.Store, upscope: c.Upscope, hosts: c.Hosts, connectors: c.Connectors, policy: c.Policy,
 		metrics: c.Metrics, limits: c.Limits, lookUps: c.LookUps, refusals: c.Refusals, log: c.Log,
@@ -82,7 +83,12 @@ func New(c Config) *Worker {
 		refreshed: web.NewThrottle(refreshesPerMinute, time.Minute),
 		sessions:  sessions{wake: make(chan struct{}, 1)},
 		soon:      make(chan jobs.Job, soonJobs),
+		unlisted:  make(map[string]*unlisted),
 	}
+	for name := range c.Connectors {
+		work.unlisted[name] = new(unlisted)
+	}
+	return work
 }
 
 // forward has the connector forward a delivery, and finishes it.

@@ -11,6 +11,7 @@ import (
 
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/upscope"
 )
 
@@ -108,7 +109,7 @@ func (c *config) watchHostsFinding() finding {
 // checkServices asks Upscope, the identity provider and each chat service whether the
 // bridge can work with them.
 func checkServices(ctx context.Context, c *config) []finding {
-	all := []finding{checkUpscope(ctx, c.upscope)}
+	all := checkUpscope(ctx, c.upscope)
 	if c.signIn.oidc != nil {
 		all = append(all, c.checkIssuer(ctx))
 	}
@@ -206,13 +207,25 @@ func checkFailures(ctx context.Context, listen string) []finding {
 	return []finding{{About: about, OK: "Nothing failed in the running bridge."}}
 }
 
-// checkUpscope reads the account's counters, because that call has no effect.
-func checkUpscope(ctx context.Context, client *upscope.Client) finding {
+// checkUpscope reads the account's counters, because that call has no effect, and compares clocks
+// with Upscope.
+func checkUpscope(ctx context.Context, client *upscope.Client) []finding {
 	usage, err := client.Usage(ctx)
+	if err != nil {
+		return []finding{upscopeFault(err)}
+	}
+	found := []finding{{About: "upscope", OK: fmt.Sprintf("Upscope answers. Customers online now: %d.", usage.Visitors.OnlineNow)}}
+	if ahead := client.ClockAhead(); ahead.Abs() > rest.ClockTolerance {
+		found = append(found, finding{About: "upscope", Problem: "This machine's clock is " + rest.ClockDifference(ahead) + " Upscope's.",
+			Remedy: "Set the clock of this machine, for instance with NTP. Co-browsing works, but the times in the audit log and in links are wrong."})
+	}
+	return found
+}
+
+// upscopeFault says why Upscope cannot be used.
+func upscopeFault(err error) finding {
 	var e *upscope.Error
 	switch {
-	case err == nil:
-		return finding{About: "upscope", OK: fmt.Sprintf("Upscope answers. Customers online now: %d.", usage.Visitors.OnlineNow)}
 	case errors.Is(err, upscope.ErrUnauthorized) && errors.As(err, &e) && remedies[e.Code] != "":
 		return finding{About: "upscope", Problem: "Upscope does not accept UPSCOPE_API_KEY: " + e.Code + ".", Remedy: remedies[e.Code]}
 	case errors.Is(err, upscope.ErrUnauthorized):

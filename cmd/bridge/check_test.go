@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope/upscopetest"
@@ -44,6 +45,12 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 		{"Upscope refuses without a reason", func(s *services, _ map[string]string) {
 			s.upscope.Fail(upscopetest.Any, upscopetest.Fault{Status: 401}, -1)
 		}, 1, []string{"problem  Upscope does not accept UPSCOPE_API_KEY.\n", "Make a new secret REST key"}},
+		{"the clock is wrong", func(s *services, _ map[string]string) {
+			s.upscopeAhead.Store(int64(-10 * time.Minute))
+		}, 1, []string{"ok       Upscope answers.", "problem  This machine's clock is ", " ahead of Upscope's.", "Set the clock of this machine, for instance with NTP."}},
+		{"the clock is a little wrong", func(s *services, _ map[string]string) {
+			s.upscopeAhead.Store(int64(20 * time.Second))
+		}, 0, []string{"ok       Upscope answers."}},
 		{"Upscope is down", func(s *services, _ map[string]string) {
 			s.upscope.Fail(upscopetest.Any, upscopetest.Fault{Status: 503}, -1)
 		}, 1, []string{"problem  The request to Upscope failed", "Check UPSCOPE_URL"}},

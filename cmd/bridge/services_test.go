@@ -13,7 +13,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope"
@@ -48,13 +50,17 @@ type services struct {
 	upscope    *upscopetest.Server
 	chat       *rocketchattest.Workspace
 	upscopeURL string
-	chatURL    string
+	// upscopeAhead is how far Upscope's clock is ahead of ours, a time.Duration.
+	upscopeAhead atomic.Int64
+	chatURL      string
 }
 
 func newServices(t testing.TB) *services {
 	t.Helper()
 	s := &services{secrets: newSecrets()}
-	s.upscope = upscopetest.New(upscopetest.Options{Key: s.secrets.upscope})
+	s.upscope = upscopetest.New(upscopetest.Options{Key: s.secrets.upscope, Now: func() time.Time {
+		return time.Now().Add(time.Duration(s.upscopeAhead.Load()))
+	}})
 	s.chat = rocketchattest.New(t.Errorf)
 	s.chat.Secret = s.webhook
 	for _, u := range []rocketchattest.User{

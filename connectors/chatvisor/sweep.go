@@ -66,7 +66,7 @@ func (c *connector) deliveryOf(row gjson.Result, requestedAt time.Time) (d chat.
 	// before this sweep, is found when they write again.
 	k := c.stored(c.rules.Guess(row), s, requestedAt)
 	_, body, err := encodeDelivery([]storedEvent{k})
-	return chat.Delivery{Key: sweepKey(s), Body: body, Received: requestedAt}, true, err
+	return chat.Delivery{Key: sweepKey(s), Body: body, Chat: k.chatID(), Received: requestedAt}, true, err
 }
 
 // canSweep reports whether list_conversations is configured.

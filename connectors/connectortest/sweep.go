@@ -81,6 +81,9 @@ func (s Service) found(t *testing.T) map[string]string {
 			if err != nil || ask.Verb != chat.Start || d.Key == "" {
 				t.Errorf("delivery with key %q: Read says verb %d, error %v; want Start", d.Key, ask.Verb, err)
 			}
+			if d.Chat != ask.Chat {
+				t.Errorf("the delivery of chat %q names chat %q", ask.Chat, d.Chat)
+			}
 			if other, dup := chats[d.Key]; dup && other != ask.Chat {
 				t.Errorf("chats %q and %q have the same key %q", other, ask.Chat, d.Key)
 			}

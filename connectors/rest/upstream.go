@@ -14,10 +14,11 @@ import (
 
 // Upstream returns a transport with a circuit breaker for the named service. After ten
 // failures in a row it fails requests at once, so that agents do not wait for a timeout and
-// jobs do not pile up. Every five seconds it lets one request through to test the service.
+// jobs do not pile up. Every five seconds it lets one request through to test the service. It
+// logs if the clocks of this machine and of the service differ.
 func Upstream(name string, next http.RoundTripper, log *slog.Logger) http.RoundTripper {
 	//nolint:bodyclose // this is a type parameter, no response is opened
-	return &upstream{next: next, breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
+	return &upstream{next: next, clock: &clockLog{service: name, log: log}, breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
 		Name:    name,
 		Timeout: 5 * time.Second,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
@@ -42,6 +43,7 @@ type upstream struct {
 	next    http.RoundTripper
 	breaker *gobreaker.CircuitBreaker[*http.Response]
 	last    atomic.Value // string: how the last request failed
+	clock   *clockLog
 }
 
 var errStatus = errors.New("service failed")
@@ -50,6 +52,7 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	var answer *http.Response
 	_, err := u.breaker.Execute(func() (*http.Response, error) {
 		var err error
+		sent := time.Now()
 		if answer, err = u.next.RoundTrip(r); err != nil {
 			if !errors.Is(err, context.Canceled) {
 				u.last.Store(reason(err))
@@ -60,6 +63,7 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 			u.last.Store(fmt.Sprintf("answered %d", answer.StatusCode))
 			return nil, errStatus
 		}
+		u.clock.note(answer.Header, sent, time.Now())
 		return answer, nil
 	})
 	if answer != nil {

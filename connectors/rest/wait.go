@@ -19,8 +19,9 @@ const (
 )
 
 // RetryAfter reads the Retry-After header of an answer: seconds, or a date (RFC 9110,
-// section 10.2.3). The wait is at least MinWait and at most most. If the header is missing
-// or cannot be read, ok is false and the wait is DefaultWait.
+// section 10.2.3). A date is compared with the Date of the same answer, since the service's
+// clock may differ from ours, or else with now. The wait is at least MinWait and at most most.
+// If the header is missing or cannot be read, ok is false and the wait is DefaultWait.
 func RetryAfter(h http.Header, now time.Time, most time.Duration) (wait time.Duration, ok bool) {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	seconds, err := strconv.ParseInt(value, 10, 64)
@@ -31,6 +32,9 @@ func RetryAfter(h http.Header, now time.Time, most time.Duration) (wait time.Dur
 		return BoundWait(time.Duration(max(seconds, 0))*time.Second, most), true
 	}
 	if at, err := http.ParseTime(value); err == nil {
+		if theirs, err := http.ParseTime(h.Get("Date")); err == nil {
+			now = theirs
+		}
 		return BoundWait(at.Sub(now), most), true
 	}
 	return DefaultWait, false

@@ -31,6 +31,12 @@ func TestRetryAfter(t *testing.T) {
 			t.Errorf("%q: %v, %v", value, wait, ok)
 		}
 	}
+	for _, theirs := range []time.Duration{-10 * time.Minute, 10 * time.Minute} { // the clocks differ
+		h := http.Header{"Retry-After": {date(theirs + time.Minute)}, "Date": {date(theirs)}}
+		if wait, ok := rest.RetryAfter(h, now, time.Hour); wait != time.Minute || !ok {
+			t.Errorf("a service whose clock differs by %v: %v, %v", theirs, wait, ok)
+		}
+	}
 	if wait, _ := rest.RetryAfter(http.Header{"Retry-After": {"1800"}}, now, time.Hour); wait != 30*time.Minute {
 		t.Errorf("Retry-After of 30 minutes, with at most an hour: %v", wait)
 	}

@@ -44,8 +44,8 @@ var openRooms = []url.Values{
 }
 
 // sweep lists the open rooms, to find those whose events were lost. Rocket.Chat gives up on
-// an event after some minutes, and forgets it when it restarts. A closed room is in no list;
-// serving finds that out when the agent presses the button.
+// an event after some minutes, and forgets it when it restarts. A closed room is in no list, and
+// neither is one that business units hide from the reader.
 func (c *connector) sweep(ctx context.Context, found func(context.Context, []chat.Delivery) error) error {
 	l := &listing{connector: c, size: pageSize}
 	for _, list := range openRooms {
@@ -131,7 +131,7 @@ func (l *listing) deliveries(rooms []room) ([]chat.Delivery, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, chat.Delivery{Key: sweepKey(r.ID, r.ServedBy), Body: body, Received: time.Now()})
+		all = append(all, chat.Delivery{Key: sweepKey(r.ID, r.ServedBy), Body: body, Chat: r.ID, Received: time.Now()})
 	}
 	return all, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/connectors/rest"
 )
 
 // Slack signs a request with v0=hex(HMAC-SHA256(secret, "v0:" + time + ":" + body))
@@ -76,7 +77,7 @@ func (c *connector) forgeryReason(h http.Header, body []byte) string {
 	}
 	seconds, err := strconv.ParseInt(times[0], 10, 64)
 	if skew := time.Since(time.Unix(seconds, 0)); err != nil || skew >= maxSkew || skew <= -maxSkew {
-		return "it was signed " + skew.Round(time.Second).String() + " ago: check the clock of this machine"
+		return "this machine's clock is " + rest.ClockDifference(skew) + " the time at which it was signed: set the clock, for instance with NTP; if the clock is right, somebody repeats an old request"
 	}
 	return ""
 }

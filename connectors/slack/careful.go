@@ -14,9 +14,12 @@ import (
 const maxAnswer = 2 << 20
 
 // careful is a transport that does what slack-go's client does not: it limits the size of
-// answers, gives every 429 a valid Retry-After in seconds, and returns an *unsentError if
-// nothing of the request was sent.
-type careful struct{ next http.RoundTripper }
+// answers, gives every 429 a valid Retry-After in seconds, learns Slack's time, and returns an
+// *unsentError if nothing of the request was sent.
+type careful struct {
+	next  http.RoundTripper
+	clock *rest.Clock // of Slack
+}
 
 func (t careful) RoundTrip(req *http.Request) (*http.Response, error) {
 	var sent atomic.Bool
@@ -31,6 +34,7 @@ func (t careful) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		req = out
 	}
+	began := time.Now()
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
 		if !sent.Load() {
@@ -38,6 +42,7 @@ func (t careful) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	t.clock.Note(resp.Header, began, time.Now())
 	if resp.StatusCode == http.StatusTooManyRequests {
 		resp.Header.Set("Retry-After", strconv.Itoa(int(retryAfter(resp.Header)/time.Second)))
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/connectors/rest"
 
 	slackapi "github.com/slack-go/slack"
 )
@@ -33,11 +34,8 @@ var (
 // reachSlack is the remedy if a request got no answer.
 const reachSlack = "Check that the bridge can reach slack.com, if necessary through a proxy (HTTPS_PROXY), and run the check again."
 
-const (
-	smallSkew = 60 * time.Second
-	// largeSkew is close to the five minutes from which on every request is refused.
-	largeSkew = 240 * time.Second
-)
+// largeSkew is close to the five minutes from which on every request is refused.
+const largeSkew = 240 * time.Second
 
 // A checkup collects the findings of one check.
 type checkup struct {
@@ -61,7 +59,7 @@ func (c *connector) check(ctx context.Context) []chat.Finding {
 		k.refused(err)
 	} else {
 		k.installed(a)
-		k.clock(a.header)
+		k.compareClocks()
 		k.scopes(a.header)
 	}
 	if c.appToken != "" {
@@ -104,18 +102,18 @@ func (k *checkup) installed(a authAnswer) {
 	k.ok("The app is installed in %s as %s.", plain(a.Team, 60), plain(a.User, 60))
 }
 
-func (k *checkup) clock(h http.Header) {
-	theirs, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
+func (k *checkup) compareClocks() {
+	ahead, ok := k.clock.Ahead()
+	if !ok {
 		return
 	}
-	skew := time.Since(theirs).Round(time.Second).Abs()
+	skew, difference := ahead.Abs(), rest.ClockDifference(ahead)
 	remedy := "Synchronise this machine's clock with NTP."
 	switch {
 	case skew > largeSkew:
-		k.problem(remedy, "This machine's clock differs from Slack's by %v. From five minutes on, the bridge refuses every request from Slack.", skew)
-	case skew > smallSkew:
-		k.problem(remedy, "This machine's clock differs from Slack's by %v.", skew)
+		k.problem(remedy, "This machine's clock is %s Slack's. From five minutes on, the bridge refuses every request that Slack signs.", difference)
+	case skew > rest.ClockTolerance:
+		k.problem(remedy, "This machine's clock is %s Slack's.", difference)
 	default:
 		k.ok("This machine's clock agrees with Slack's.")
 	}

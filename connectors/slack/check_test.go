@@ -52,8 +52,8 @@ func TestTheCheckReportsEachProblem(t *testing.T) {
 		{"no scopes at all", func(w *slacktest.Workspace) { w.Scopes = nil }, []string{"which scopes"}},
 		{"two scopes less", func(w *slacktest.Workspace) { w.Scopes = []string{"commands", "app_mentions:read"} }, []string{"lacks the scope chat:write", "lacks the scope users:read"}},
 		{"no bot", func(w *slacktest.Workspace) { w.BotID = "" }, []string{"not the token of a bot"}},
-		{"a clock that is slightly wrong", func(w *slacktest.Workspace) { w.Skew = 90 * time.Second }, []string{"differs from Slack's by 1m", "NTP"}},
-		{"a clock that is very wrong", func(w *slacktest.Workspace) { w.Skew = -time.Hour }, []string{"refuses every request"}},
+		{"a clock that is slightly wrong", func(w *slacktest.Workspace) { w.Skew = 90 * time.Second }, []string{"behind Slack's", "NTP"}},
+		{"a clock that is very wrong", func(w *slacktest.Workspace) { w.Skew = -time.Hour }, []string{"ahead of Slack's", "refuses every request"}},
 		{"another app token", func(w *slacktest.Workspace) { w.AppToken = "xapp-other" }, []string{"Socket Mode does not work: invalid auth", "connections:write"}},
 		{"Slack has a fault", func(w *slacktest.Workspace) { w.Fail("auth.test", slacktest.Fault{Error: "internal_error"}, 1) }, []string{"did not answer the check", "internal_error", "Run the check again"}},
 		{"Slack has a fault at Socket Mode", func(w *slacktest.Workspace) {

@@ -43,11 +43,11 @@ var challengeForm = regexp.MustCompile(`^[0-9A-Za-z_.=-]{1,200}$`)
 const mentionLife = 10 * time.Minute
 
 // expired reports whether a mention with this time stamp, in seconds, is older than
-// mentionLife.
-func expired(ts string) bool {
+// mentionLife. now is the time by Slack's clock.
+func expired(ts string, now time.Time) bool {
 	seconds, _, _ := strings.Cut(ts, ".")
 	at, err := strconv.ParseInt(seconds, 10, 64)
-	return err == nil && time.Since(time.Unix(at, 0)) > mentionLife
+	return err == nil && now.Sub(time.Unix(at, 0)) > mentionLife
 }
 
 // event reads an event of the Events API. It acknowledges and ignores unknown events, because
@@ -83,7 +83,7 @@ func (c *connector) event(body []byte) (chat.Receipt, error) {
 		k.Team, k.Enterprise = cmp.Or(a.Team, k.Team), a.Enterprise
 	}
 	switch {
-	case e.Type == "app_mention" && e.Bot == "" && expired(e.TS):
+	case e.Type == "app_mention" && e.Bot == "" && expired(e.TS, c.clock.Now()):
 		return chat.Receipt{Note: "mention ignored: it is too old, and another customer may have its code now"}, nil
 	case e.Type == "app_mention" && e.Bot == "":
 		k.Kind, k.query = kindMention, parseQuery(e.Text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"net/url"
@@ -318,5 +319,27 @@ func TestWithoutAnAppTokenThereIsNoListen(t *testing.T) {
 	t.Parallel()
 	if newDesk(t).Listen != nil {
 		t.Error("the connector has Listen")
+	}
+}
+
+// The age of a mention is reckoned by Slack's clock.
+func TestAMentionIsAnsweredAlthoughTheClocksDiffer(t *testing.T) {
+	t.Parallel()
+	for name, skew := range map[string]time.Duration{"the clocks agree": 0, "ours is ahead": -11 * time.Minute, "ours is behind": 11 * time.Minute} {
+		d := newSocketDesk(t)
+		d.Skew = skew
+		d.connected(t)
+		mention := func(age time.Duration) []byte {
+			at := time.Now().Add(skew - age).Unix()
+			return d.Event(map[string]any{"type": "app_mention", "user": "U1", "channel": "C1", "text": "<@U0BRIDGE> 4821", "ts": fmt.Sprintf("%d.000100", at)})
+		}
+		d.send(t, "events_api", json.RawMessage(mention(time.Second)))
+		if n := len(d.deliveries()); n != 1 {
+			t.Errorf("%s: %d deliveries of a fresh mention", name, n)
+		}
+		d.send(t, "events_api", json.RawMessage(mention(11*time.Minute)))
+		if n := len(d.deliveries()); n != 1 {
+			t.Errorf("%s: an old mention was taken", name)
+		}
 	}
 }

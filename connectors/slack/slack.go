@@ -99,6 +99,7 @@ type connector struct {
 	attempts      *cache.Cache[attempt]      // by digest of card and place
 	uses          *cache.Cache[int]          // posts to a response_url so far, by its digest
 	turns         turns
+	clock         *rest.Clock // of Slack
 	connections   openConnections
 }
 
@@ -115,14 +116,15 @@ func New(c Config) (chat.Connector, error) {
 	if c.ResponseHosts == nil {
 		c.ResponseHosts = []string{"hooks.slack.com", "hooks.slack-gov.com"}
 	}
+	clock := new(rest.Clock)
 	k := &connector{
-		name: c.Name, hosts: c.ResponseHosts, allowGuests: c.AllowGuests, emails: c.Emails,
+		name: c.Name, clock: clock, hosts: c.ResponseHosts, allowGuests: c.AllowGuests, emails: c.Emails,
 		log:      cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
 		botToken: c.BotToken, appToken: c.AppToken,
 		// slack-go appends the method to the address without adding a slash.
 		base: strings.TrimSuffix(c.URL.String(), "/") + "/",
 		http: &http.Client{
-			Transport: careful{c.Transport},
+			Transport: careful{c.Transport, clock},
 			Timeout:   callTimeout,
 			// Requests carry credentials, so they go only to the configured host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

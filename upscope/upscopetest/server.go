@@ -33,11 +33,11 @@ type Options struct {
 	// WatchBase is the address of this handler for browsers, before /session/{uuid}. When empty it is the
 	// vendor's: links look real and do not work. See also SetWatchBase.
 	WatchBase string
-	LinkLife  time.Duration // how long a watch link can be opened; 5 minutes when zero
-	OneUse    bool          // a watch link can be opened only once
-	PageSize  int           // sessions on a page of the list; 20 when zero
-	Regions   []string      // in the order in which they answer; eu-central, us-east when empty
-	Now       func() time.Time
+	LinkLife  time.Duration    // how long a watch link can be opened; 5 minutes when zero
+	OneUse    bool             // a watch link can be opened only once
+	PageSize  int              // sessions on a page of the list; 20 when zero
+	Regions   []string         // in the order in which they answer; eu-central, us-east when empty
+	Now       func() time.Time // the service's clock, also in the Date header; time.Now when nil
 	// OnEnd is called with the id of each session that has ended, without the lock. It can call SendWebhook.
 	OnEnd func(sessionID string)
 }
@@ -79,8 +79,9 @@ type Call struct {
 
 // Server is the service. New makes it. It is safe for use by many goroutines.
 type Server struct {
-	opts Options
-	mux  *http.ServeMux
+	opts     Options
+	ownClock bool // Options.Now is set
+	mux      *http.ServeMux
 
 	mu        sync.Mutex
 	watchBase string
@@ -104,10 +105,11 @@ func New(o Options) *Server {
 	if len(o.Regions) == 0 {
 		o.Regions = []string{"eu-central", "us-east"}
 	}
-	if o.Now == nil {
+	ownClock := o.Now != nil
+	if !ownClock {
 		o.Now = time.Now
 	}
-	s := &Server{opts: o, mux: http.NewServeMux(), links: map[string]*link{}}
+	s := &Server{opts: o, ownClock: ownClock, mux: http.NewServeMux(), links: map[string]*link{}}
 	s.SetWatchBase(o.WatchBase)
 	for pattern, e := range map[string]struct {
 		Endpoint
@@ -180,6 +182,9 @@ func (s *Server) api(e Endpoint, handle answer) http.Handler {
 		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 		if err != nil {
 			return
+		}
+		if s.ownClock {
+			w.Header().Set("Date", s.opts.Now().UTC().Format(http.TimeFormat))
 		}
 		authorized := s.authorized(r)
 		s.mu.Lock()

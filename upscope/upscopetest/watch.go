@@ -127,7 +127,7 @@ func (s *Server) beginSession(l *link, v *visitor) *session {
 		updatedAt:  now,
 	}
 	if body.InitialNotes != "" {
-		c.AgentNotes = []upscope.Note{{Text: body.InitialNotes, By: body.Agent.Name}}
+		c.AgentNotes = []upscope.Note{{Text: body.InitialNotes, By: c.Agents[0].ID}}
 	}
 	s.sessions = append(s.sessions, c)
 	l.session, v.IsInSession = c.ID, true
@@ -174,9 +174,11 @@ func (s *Server) End(id string, rating int, notes ...string) bool {
 		if !c.EndedAt.IsZero() || c.ID != id && c.VisitorID != id {
 			continue
 		}
-		c.VisitorAgentRating = rating
+		if rating > 0 {
+			c.VisitorAgentRating = new(float64(rating))
+		}
 		for _, text := range notes {
-			c.AgentNotes = append(c.AgentNotes, upscope.Note{Text: text, By: c.Agents[0].Name})
+			c.AgentNotes = append(c.AgentNotes, upscope.Note{Text: text, By: c.Agents[0].ID})
 		}
 		s.finish(c)
 		ended = append(ended, c.ID)
@@ -272,10 +274,6 @@ func (s *Server) sessionJSON(c *session) object {
 	if !c.EndedAt.IsZero() {
 		secretVideo = SecretVideoURL(c.ID)
 	}
-	var rating any
-	if c.VisitorAgentRating != 0 {
-		rating = c.VisitorAgentRating
-	}
 	logs := c.logs
 	if logs == nil {
 		logs = []object{}
@@ -285,7 +283,7 @@ func (s *Server) sessionJSON(c *session) object {
 		"started_at": timeOrNull(c.StartedAt), "ended_at": timeOrNull(c.EndedAt), "went_live": c.WentLive,
 		"session_authorized": c.Authorized, "length_seconds": c.LengthSeconds, "agents": agents,
 		"metadata": c.Metadata, "source": c.Source, "call_name": orNull(c.CallName), "agent_notes": notes,
-		"visitor_agent_rating": rating, "video_status": c.VideoStatus,
+		"visitor_agent_rating": c.VisitorAgentRating, "video_status": c.VideoStatus,
 		"public_video_url": orNull(c.PublicVideoURL), "secret_video_url": secretVideo, "webhook_logs": logs,
 	}
 }

@@ -318,3 +318,22 @@ func TestPagesBeforeAFailedPageAreHandledOnce(t *testing.T) {
 		})
 	})
 }
+
+// The bridge cannot ask Chatvisor about one conversation, so it says only that the list lacks all.
+func TestAListWithoutAnyKnownConversationIsLoggedOnce(t *testing.T) {
+	withSystem(t, "all-steps\nsweep: {interval: 60s}\n", func(w *system) {
+		w.AddCustomer(chatvisortest.Customer{ID: "c-1", ExternalID: "cust-77", Name: "Ann"})
+		w.addVisitor("Ann Silva", "chatvisorext:cust-77", "")
+		w.sendHooks(w.Write("c-1", "hello")...)
+		w.waitFor(3 * time.Minute)
+		if strings.Contains(w.log.String(), "missing from the list") {
+			t.Error("the list counts as incomplete")
+		}
+		w.SetStatus("c-1", chatvisortest.Done) // its webhook is lost
+		w.waitFor(5 * time.Minute)
+		if log := w.log.String(); strings.Count(log, "missing from the list") != 1 || !strings.Contains(log, "0 of at least 1 known") {
+			t.Errorf("the log should say once that the list lacks all known conversations:\n%s", log)
+		}
+		w.wantCards("Ann")
+	})
+}
