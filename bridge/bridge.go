@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -100,6 +101,7 @@ type Bridge struct {
 	policy     *policy.File
 	retention  store.Retention
 	health     *web.Health
+	stopping   atomic.Bool
 	metrics    *web.Metrics
 	router     http.Handler
 	log        *slog.Logger
@@ -264,6 +266,9 @@ func (b *Bridge) purge(ctx context.Context) {
 
 // Metrics serves the metrics for Prometheus. Do not serve it to the public.
 func (b *Bridge) Metrics() http.Handler { return b.metrics.Handler() }
+
+// Stopping makes /readyz answer 503 from now on. Everything else is still answered.
+func (b *Bridge) Stopping() { b.stopping.Store(true) }
 
 // EndStreams ends the event streams of open desk pages. Pass it to http.Server.RegisterOnShutdown.
 func (b *Bridge) EndStreams() { b.desk.EndStreams() }

@@ -28,8 +28,8 @@ func (b *Bridge) alive(w http.ResponseWriter, _ *http.Request) error {
 	return web.SendFault(err)
 }
 
-// ready handles /readyz: whether the bridge can receive deliveries, and what fails. Only the store
-// decides whether it is ready: jobs that fail because of a chat service are retried later.
+// ready handles /readyz: whether the bridge can receive deliveries, and what fails. Only the store,
+// and a stop, decide whether it is ready: jobs that fail because of a chat service are retried later.
 func (b *Bridge) ready(w http.ResponseWriter, r *http.Request) error {
 	answer := struct {
 		Ready      bool                           `json:"ready"`
@@ -40,6 +40,8 @@ func (b *Bridge) ready(w http.ResponseWriter, r *http.Request) error {
 		// Policy is "ok", or "fault" if the policy file is invalid. The previous policy then
 		// stays in force, and the log has the cause.
 		Policy string `json:"policy"`
+		// Stopping says that the program was told to stop, and goes on for a while.
+		Stopping bool `json:"stopping,omitempty"`
 	}{Ready: true, Store: "ok", Policy: "ok"}
 	status := http.StatusOK
 	if _, fault := b.policy.State(); fault != nil {
@@ -57,6 +59,10 @@ func (b *Bridge) ready(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		b.log.ErrorContext(ctx, "store not ready", "err", err)
 		answer.Ready = false
+		status = http.StatusServiceUnavailable
+	}
+	if b.stopping.Load() {
+		answer.Ready, answer.Stopping = false, true
 		status = http.StatusServiceUnavailable
 	}
 	answer.Connectors, answer.Failures = report.Connectors, report.All

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -136,8 +137,23 @@ func (r *Reader) Origin(variable, value string) *url.URL {
 	return &url.URL{Scheme: u.Scheme, Host: netaddr.CanonicalHost(u.Scheme, u.Host)}
 }
 
-// Listen checks an address to listen on, such as ":8080". A fault names the examples.
+// maxSocketPath is the longest path of a Unix socket on all systems (104 bytes on macOS, with a zero).
+const maxSocketPath = 103
+
+// Listen checks an address to listen on, such as ":8080" or "unix:/run/bridge/http.sock". A fault
+// names the examples.
 func (r *Reader) Listen(variable, value, examples string) string {
+	if file, ok := strings.CutPrefix(value, "unix:"); ok {
+		switch {
+		case !path.IsAbs(file) || path.Base(file) == "/" || strings.HasSuffix(file, "/"):
+			r.AddFault(variable, "must name a socket by its whole path, such as unix:/run/bridge/http.sock")
+		case len(file) > maxSocketPath:
+			r.AddFault(variable, fmt.Sprintf("has a path of %d bytes, and a socket may have %d: use a shorter one", len(file), maxSocketPath))
+		default:
+			return value
+		}
+		return ""
+	}
 	if _, port, err := net.SplitHostPort(value); err != nil || !isPort(port) {
 		r.AddFault(variable, "must be an address to listen on, such as "+examples)
 		return ""

@@ -22,7 +22,7 @@ import (
 // bridgeSettings are the variables of the bridge itself.
 type bridgeSettings struct {
 	Origin         string `split_words:"true" need:"yes" desc:"public https address of the bridge, without a path"`
-	Listen         string `split_words:"true" default:":8080" desc:"address to listen on, in plain HTTP; :8080 is on all network interfaces"`
+	Listen         string `split_words:"true" default:":8080" desc:"address to listen on, in plain HTTP; :8080 is on all network interfaces, unix:/run/bridge/http.sock is a socket for a proxy of this machine"`
 	MetricsListen  string `split_words:"true" default:"127.0.0.1:9090" desc:"address to serve metrics on, without a password; off: no metrics"`
 	Database       string `split_words:"true" default:"sqlite:bridge.db" desc:"sqlite:FILE, or postgres://… for several replicas"`
 	Secret         string `split_words:"true" need:"yes" desc:"32 random bytes in base64, as openssl rand -base64 32 makes them, to encrypt the stored data"`
@@ -41,6 +41,8 @@ type bridgeSettings struct {
 	MatchEmail     string `split_words:"true" default:"false" desc:"search customers by e-mail address too; the agent has to confirm each match"`
 	Sites          string `split_words:"true" desc:"comma-separated host names of your own pages; customers on other pages are shown with a warning"`
 	TrustedProxies string `split_words:"true" desc:"comma-separated IP addresses or networks of your proxies; the bridge believes their X-Forwarded-For and, with BRIDGE_SIGNIN=header, the headers that name the agent"`
+	StopDelay      string `split_words:"true" default:"0s" desc:"how long the bridge goes on after SIGTERM while /readyz answers 503, so that proxies that ask it send no more requests"`
+	StopTimeout    string `split_words:"true" default:"8s" desc:"how long running requests may take after SIGTERM and the delay"`
 	LogLevel       string `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat      string `split_words:"true" default:"json" desc:"json or text"`
 }
@@ -55,31 +57,34 @@ type upscopeSettings struct {
 
 const day = 24 * time.Hour
 
+const listenExamples = ":8080, 127.0.0.1:8080 or unix:/run/bridge/http.sock"
+
 // switchedOff is the value of a setting that has a default and is not wanted. An empty
 // value would give the default.
 const switchedOff = "off"
 
 // config has the checked settings.
 type config struct {
-	origin     *url.URL
-	listen     string
-	metrics    string // address; empty for none
-	database   string
-	secret     []byte
-	secretOld  []byte
-	signIn     signInConfig
-	policy     *policy.File
-	linkLife   time.Duration
-	cardLife   time.Duration
-	retention  store.Retention
-	matchEmail bool
-	proxies    []netip.Prefix
-	sites      []string
-	upscope    *upscope.Client
-	eraser     *upscope.Eraser
-	watchHosts upscope.Hosts
-	connectors []chat.Connector
-	log        *slog.Logger
+	origin                 *url.URL
+	listen                 string
+	metrics                string // address; empty for none
+	database               string
+	secret                 []byte
+	secretOld              []byte
+	signIn                 signInConfig
+	policy                 *policy.File
+	linkLife               time.Duration
+	cardLife               time.Duration
+	retention              store.Retention
+	stopDelay, stopTimeout time.Duration
+	matchEmail             bool
+	proxies                []netip.Prefix
+	sites                  []string
+	upscope                *upscope.Client
+	eraser                 *upscope.Eraser
+	watchHosts             upscope.Hosts
+	connectors             []chat.Connector
+	log                    *slog.Logger
 }
 
 // readConfig reads the settings from the environment. It returns all faults at once,
@@ -98,7 +103,7 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	r.Group("BRIDGE_HEADER", &h)
 	r.Group("UPSCOPE", &u)
 	c.origin = r.Origin("BRIDGE_ORIGIN", b.Origin)
-	c.listen = r.Listen("BRIDGE_LISTEN", b.Listen, ":8080 or 127.0.0.1:8080")
+	c.listen = r.Listen("BRIDGE_LISTEN", b.Listen, listenExamples)
 	if b.MetricsListen != switchedOff {
 		c.metrics = r.Listen("BRIDGE_METRICS_LISTEN", b.MetricsListen, "127.0.0.1:9090, or "+switchedOff)
 	}
@@ -112,6 +117,8 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 		Audit:  r.Duration("BRIDGE_KEEP_AUDIT", b.KeepAudit, day, 3650*day),
 		Failed: r.Duration("BRIDGE_KEEP_FAILED", b.KeepFailed, day, 30*day), // no job is kept longer
 	}
+	c.stopDelay = r.Duration("BRIDGE_STOP_DELAY", b.StopDelay, 0, time.Minute)
+	c.stopTimeout = r.Duration("BRIDGE_STOP_TIMEOUT", b.StopTimeout, time.Second, 10*time.Minute)
 	c.matchEmail = r.Bool("BRIDGE_MATCH_EMAIL", b.MatchEmail)
 	c.sites = r.Hosts("BRIDGE_SITES", b.Sites)
 	c.proxies = r.Prefixes("BRIDGE_TRUSTED_PROXIES", b.TrustedProxies)

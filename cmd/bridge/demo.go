@@ -72,7 +72,7 @@ func (c demoCommand) Run(ctx context.Context, s streams) (err error) {
 	}
 	clean.AddSecrets(d.secrets...)
 	fmt.Fprintf(s.out, "The demo is ready. Open %s in a browser.\nThe demo connects to no other machine and stores nothing permanently. Stop it with Ctrl-C.\n", d.origin)
-	err = serve(ctx, listener, d, log, d.endStreams, d.run)
+	err = serve(ctx, listener, d, log, stopping{timeout: stopTimeout, endStreams: d.endStreams}, d.run)
 	return errors.Join(err, d.store.Close())
 }
 

@@ -47,8 +47,14 @@ func start(t testing.TB, env map[string]string, args ...string) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startCommand(t, &exec.Cmd{Path: self, Args: append([]string{"bridge"}, args...)}, env)
+}
+
+// startCommand starts a command that runs the program, as start does.
+func startCommand(t testing.TB, cmd *exec.Cmd, env map[string]string) *program {
+	t.Helper()
 	p := &program{t: t, env: env, out: newOutput(), err: newOutput(), ended: make(chan struct{})}
-	cmd := &exec.Cmd{Path: self, Args: append([]string{"bridge"}, args...), Stdout: p.out, Stderr: p.err, Env: []string{}}
+	cmd.Stdout, cmd.Stderr, cmd.Env = p.out, p.err, []string{}
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
@@ -65,7 +71,7 @@ func start(t testing.TB, env map[string]string, args ...string) *program {
 		_ = p.process.Kill() // fails if the process has ended, which is fine
 		<-p.ended
 		if t.Failed() && !p.killed {
-			t.Logf("bridge %s ended with %d and wrote\n%s%s", strings.Join(args, " "), p.status, p.out, p.err)
+			t.Logf("%s ended with %d and wrote\n%s%s", strings.Join(cmd.Args, " "), p.status, p.out, p.err)
 		}
 	})
 	return p

@@ -17,6 +17,7 @@ import (
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/store"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -59,7 +60,8 @@ func (serveCommand) Run(ctx context.Context, s streams) error {
 		ready += fmt.Sprintf(", with metrics on %s", metrics.Addr())
 	}
 	fmt.Fprintln(s.out, ready)
-	err = serve(ctx, public, b, c.log, b.EndStreams, func(ctx context.Context) error {
+	tellManager(c.log, daemon.SdNotifyReady)
+	err = serve(ctx, public, b, c.log, stopping{c.stopDelay, c.stopTimeout, b.Stopping, b.EndStreams}, func(ctx context.Context) error {
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error {
 			logProblems(ctx, c)
@@ -67,6 +69,10 @@ func (serveCommand) Run(ctx context.Context, s streams) error {
 		})
 		group.Go(func() error {
 			reloadPolicyOn(ctx, reload, c.policy, c.log)
+			return nil
+		})
+		group.Go(func() error {
+			feedWatchdog(ctx, c.log, db.Ready)
 			return nil
 		})
 		if metrics != nil {
@@ -95,32 +101,6 @@ func newBridge(c *config, db *store.Store) (*bridge.Bridge, error) {
 	})
 }
 
-// openListeners listens on the addresses of the settings. metrics is nil if metrics are off.
-func openListeners(ctx context.Context, c *config) (public, metrics net.Listener, err error) {
-	var l net.ListenConfig
-	public, err = l.Listen(ctx, "tcp", c.listen)
-	if err != nil {
-		return nil, nil, cannotListen("BRIDGE_LISTEN", c.listen, err, "stop the other program, perhaps another bridge, or set another address")
-	}
-	if c.metrics == "" {
-		return public, nil, nil
-	}
-	metrics, err = l.Listen(ctx, "tcp", c.metrics)
-	if err != nil {
-		public.Close()
-		return nil, nil, cannotListen("BRIDGE_METRICS_LISTEN", c.metrics, err, "stop the other program, perhaps another bridge, or set another address or "+switchedOff)
-	}
-	return public, metrics, nil
-}
-
-// cannotListen says why the bridge cannot listen on the address of a setting.
-func cannotListen(setting, address string, err error, remedy string) error {
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		err = errno // without the address, which the sentence has already
-	}
-	return fmt.Errorf("cannot listen on %s (%s): %w; %s", address, setting, err, remedy)
-}
-
 // serveMetrics serves GET /metrics on l until ctx ends.
 func serveMetrics(ctx context.Context, l net.Listener, metrics http.Handler) error {
 	mux := http.NewServeMux()
@@ -142,7 +122,9 @@ func reloadPolicyOn(ctx context.Context, signals <-chan os.Signal, file *policy.
 		case <-ctx.Done():
 			return
 		}
+		tellManager(log, reloading())
 		changed, err := file.Reload()
+		tellManager(log, daemon.SdNotifyReady)
 		switch {
 		case file.Path() == "":
 			log.InfoContext(ctx, "no policy file to reload", "setting", "BRIDGE_POLICY_FILE")
@@ -166,20 +148,47 @@ func logProblems(ctx context.Context, c *config) {
 	}
 }
 
-// Times after the program is told to stop: requests may run for drainTime, and
-// everything ends after stopTime. Supervisors kill a program after ten seconds.
-const (
-	drainTime = 8 * time.Second
-	stopTime  = 8500 * time.Millisecond
-)
+// stopping says how a server stops. With its zero value it stops at once.
+type stopping struct {
+	// delay is how long everything goes on after the first signal, so that proxies that ask
+	// /readyz send no more requests.
+	delay time.Duration
+	// timeout is how long requests may run afterwards. Everything ends half a second later.
+	timeout time.Duration
+	// announce is called before the delay, and endStreams after it, to end streamed answers.
+	announce, endStreams func()
+}
 
-// serve answers requests and runs work until ctx ends. Then it accepts no more requests, calls
-// stopping to end streamed answers, and waits for running requests and jobs up to the times above.
-// A job that does not end runs again after the next start.
-func serve(ctx context.Context, listener net.Listener, h http.Handler, log *slog.Logger, stopping func(), work func(context.Context) error) error {
+// stopTimeout is usual, because supervisors kill a program after ten seconds.
+const stopTimeout = 8 * time.Second
+
+// serve answers requests and runs work until ctx ends and stop.delay has passed, which a second
+// signal cuts short. Then it accepts no more requests and waits for running requests and jobs. A
+// job that does not end runs again after the next start.
+func serve(ctx context.Context, listener net.Listener, h http.Handler, log *slog.Logger, stop stopping, work func(context.Context) error) error {
 	server := newServer(h)
-	server.RegisterOnShutdown(stopping)
-	group, ctx := errgroup.WithContext(ctx)
+	server.RegisterOnShutdown(stop.endStreams)
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() {
+		defer end()
+		tellManager(log, daemon.SdNotifyStopping)
+		if stop.delay == 0 {
+			return
+		}
+		log.InfoContext(running, "stopping", "delay", stop.delay, "effect", "/readyz answers 503, requests are still answered")
+		again := make(chan os.Signal, 1)
+		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+		defer signal.Stop(again)
+		stop.announce()
+		server.SetKeepAlivesEnabled(false)
+		select {
+		case <-time.After(stop.delay):
+		case <-again:
+		case <-running.Done():
+		}
+	})()
+	group, running := errgroup.WithContext(running)
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -187,15 +196,15 @@ func serve(ctx context.Context, listener net.Listener, h http.Handler, log *slog
 		return nil
 	})
 	group.Go(func() error {
-		err := work(ctx)
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err := work(running)
+		if running.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil // it was stopped while it started
 		}
 		return err
 	})
 	group.Go(func() error {
-		<-ctx.Done()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		<-running.Done()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stop.timeout)
 		defer cancel()
 		err := server.Shutdown(ctx)
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -209,12 +218,12 @@ func serve(ctx context.Context, listener net.Listener, h http.Handler, log *slog
 	select {
 	case err := <-ended:
 		return err
-	case <-ctx.Done():
+	case <-running.Done():
 	}
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(stopTime):
+	case <-time.After(stop.timeout + 500*time.Millisecond):
 		log.WarnContext(ctx, "jobs not finished, they run again after the next start")
 		return nil
 	}

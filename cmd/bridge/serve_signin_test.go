@@ -337,7 +337,7 @@ func TestSIGTERMEndsTheDesksEventStreams(t *testing.T) {
 	}
 	began := time.Now()
 	p.terminate()
-	if took := time.Since(began); took >= drainTime {
+	if took := time.Since(began); took >= stopTimeout {
 		t.Errorf("it took %v to end", took)
 	}
 	if strings.Contains(p.err.String(), "connections closed") {

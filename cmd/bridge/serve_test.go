@@ -135,8 +135,8 @@ func TestSIGTERMAnswersWhatWasAccepted(t *testing.T) {
 }
 
 func TestSIGTERMEndsTheProgramWithinItsTimeLimit(t *testing.T) {
-	if most := 9 * time.Second; drainTime > most {
-		t.Errorf("requests may run for %v, and supervisors kill after ten seconds", drainTime)
+	if most := 9 * time.Second; stopTimeout > most {
+		t.Errorf("requests may run for %v, and supervisors kill after ten seconds", stopTimeout)
 	}
 	for name, hold := range map[string]func(t *testing.T, s *services, address string){
 		"a Rocket.Chat that never answers": func(t *testing.T, s *services, address string) {

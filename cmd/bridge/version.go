@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"cobrowse-bridge/bridge/settings"
@@ -42,8 +43,8 @@ func (healthcheckCommand) Run(ctx context.Context, s streams) error {
 	var r settings.Reader
 	var b bridgeSettings
 	r.Group("BRIDGE", &b) // faults in other settings do not matter here
-	if _, _, err := net.SplitHostPort(b.Listen); err != nil {
-		return errors.New("BRIDGE_LISTEN must be an address such as :8080 or 127.0.0.1:8080")
+	if r.Listen("BRIDGE_LISTEN", b.Listen, listenExamples) == "" {
+		return errors.New("BRIDGE_LISTEN must be an address such as " + listenExamples)
 	}
 	answer, err := askReady(ctx, b.Listen)
 	if err != nil {
@@ -53,11 +54,16 @@ func (healthcheckCommand) Run(ctx context.Context, s streams) error {
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		var why struct {
-			Store string `json:"store"`
+			Store    string `json:"store"`
+			Stopping bool   `json:"stopping"`
 		}
-		if json.NewDecoder(io.LimitReader(answer.Body, 64<<10)).Decode(&why) != nil || why.Store == "" {
+		err := json.NewDecoder(io.LimitReader(answer.Body, 64<<10)).Decode(&why)
+		switch {
+		case err != nil || why.Store == "":
 			fmt.Fprintln(s.err, "bridge: not ready:", answer.Status)
-		} else {
+		case why.Stopping:
+			fmt.Fprintln(s.err, "bridge: not ready: it is stopping")
+		default:
 			fmt.Fprintf(s.err, "bridge: not ready: the database is %s, see the log of `bridge serve`\n", oneLine(why.Store))
 		}
 		return exitStatus(1)
@@ -68,19 +74,29 @@ func (healthcheckCommand) Run(ctx context.Context, s streams) error {
 
 // askReady asks the bridge that listens on an address of this machine whether it is ready.
 func askReady(ctx context.Context, listen string) (*http.Response, error) {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return nil, err
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
-	if err != nil {
-		return nil, err
-	}
 	// The client ignores HTTP_PROXY, since the bridge runs on this machine.
-	direct := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	transport := &http.Transport{DisableKeepAlives: true}
+	direct := &http.Client{Transport: transport, Timeout: 5 * time.Second}
+	at := "bridge"
+	if file, ok := strings.CutPrefix(listen, unixAddress); ok {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", file)
+		}
+	} else {
+		host, port, err := net.SplitHostPort(listen)
+		if err != nil {
+			return nil, err
+		}
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			host = "localhost"
+		}
+		at = net.JoinHostPort(host, port)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/readyz", nil)
+	if err != nil {
+		return nil, err
+	}
 	answer, err := direct.Do(request)
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -124,9 +125,13 @@ func TestKubernetesManifests(t *testing.T) {
 			if bridge.StartupProbe == nil {
 				t.Error("there is no startup probe")
 			}
-			sleep := bridge.Lifecycle.PreStop.Sleep.Seconds
-			if wait := *pod.Spec.TerminationGracePeriodSeconds; wait <= sleep+10 {
-				t.Errorf("a pod is killed after %d s, and needs up to %d s", wait, sleep+10)
+			delay, err := time.ParseDuration(m.settings.Data["BRIDGE_STOP_DELAY"])
+			needs := delay + 10*time.Second // to stop
+			if wait := time.Duration(*pod.Spec.TerminationGracePeriodSeconds) * time.Second; err != nil || wait < needs {
+				t.Errorf("a pod is killed after %v, and needs up to %v: %v", wait, needs, err)
+			}
+			if notices := time.Duration(bridge.ReadinessProbe.PeriodSeconds*bridge.ReadinessProbe.FailureThreshold) * time.Second; delay < notices {
+				t.Errorf("a pod stops after %v, and its stop is noticed after up to %v", delay, notices)
 			}
 
 			// The settings are valid in both containers, with the secrets and volumes that they mount.

@@ -9,18 +9,23 @@ import (
 	"testing"
 )
 
-const unit = "bridge.service"
+const (
+	unit   = "bridge.service"
+	socket = "bridge.socket"
+)
 
 // maxExposure is the highest exposure that the unit may have, from 0 to 100. systemd-analyze prints a
 // tenth of it.
 const maxExposure = "15"
 
-func TestTheUnitIsValidAndHardened(t *testing.T) {
+func TestTheUnitsAreValidAndHardened(t *testing.T) {
 	path := tool(t, "systemd-analyze", "apt-get install systemd")
-	at := filepath.Join(t.TempDir(), unit)
+	units := t.TempDir()
+	at, socketAt := filepath.Join(units, unit), filepath.Join(units, socket)
 	// verify wants the programs of the unit to exist.
 	write(t, at, strings.ReplaceAll(read(t, filepath.Join(folder, unit)), "/usr/local/bin/bridge", bridge))
-	if out := run(t, exec.Command(path, "verify", at)); out != "" {
+	write(t, socketAt, read(t, filepath.Join(folder, socket)))
+	if out := run(t, exec.Command(path, "verify", at, socketAt)); out != "" {
 		t.Errorf("systemd-analyze verify prints %s", out)
 	}
 	run(t, exec.Command(path, "security", "--offline=true", "--threshold="+maxExposure, at))
