@@ -40,7 +40,7 @@ func (w *world) listen() pipes {
 	w.Cleanup(func() {
 		_ = server.Close()
 		<-done
-		time.Sleep(2 * time.Second) // until the goroutines of the connections have ended
+		<-time.After(2 * time.Second) // until the goroutines of the connections have ended
 	})
 	return p
 }
@@ -96,7 +96,7 @@ func (s *slowSender) end() {
 func (s *slowSender) drip(first int) {
 	s.send(bytes.Repeat([]byte(" "), first))
 	for {
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		if _, err := s.Write([]byte(" ")); err != nil {
 			return
 		}
@@ -338,7 +338,7 @@ func TestABodyThatIsSentSteadilyIsNotCut(t *testing.T) {
 		s := w.begin(p, "/hooks/rocketchat", header, size)
 		rest := padded(body, size)
 		for len(rest) > 0 {
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			n := min(len(rest), 300<<10)
 			s.send(rest[:n])
 			rest = rest[n:]

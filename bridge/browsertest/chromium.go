@@ -3,15 +3,14 @@ package browsertest
 import (
 	"context"
 	"errors"
-	"flag"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"cobrowse-bridge/bridge/testmain"
 
 	"github.com/chromedp/chromedp"
 )
@@ -59,18 +58,12 @@ func SharedTab(t testing.TB) context.Context {
 type Main struct {
 	*testing.M
 
-	// Parallel is how many tests run in parallel for each processor, for tests that mostly wait.
-	// Zero means one, as usual. The flag -parallel overrides it.
-	Parallel int
+	Parallel int // see testmain.Setup
 }
 
 // Run implements goleak.TestingM.
 func (m Main) Run() int {
-	if m.Parallel > 0 {
-		if err := flag.Set("test.parallel", strconv.Itoa(m.Parallel*runtime.GOMAXPROCS(0))); err != nil {
-			panic(err)
-		}
-	}
+	testmain.Setup(m.Parallel)
 	defer func() {
 		if chromium.end != nil {
 			chromium.end()

@@ -17,12 +17,14 @@ import (
 	"go.uber.org/goleak"
 
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/testmain"
 )
 
 func TestMain(m *testing.M) {
 	if address := os.Getenv("BRIDGE_TEST_SECOND_PROCESS"); address != "" {
 		secondProcess(address)
 	}
+	testmain.Setup(4)
 	goleak.VerifyTestMain(m)
 }
 

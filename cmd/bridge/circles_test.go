@@ -26,7 +26,7 @@ var rooms = []string{
 }
 
 // mostLines is how many lines a package of the engine or below it may have, without tests.
-const mostLines = 3000
+const mostLines = 3100
 
 // To understand one file of a circle, a reader needs all of them. A method whose type is
 // in another file does not count as a use of that file.

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package testmain
+
+func free(string) uint64 { return 0 }
