@@ -236,8 +236,8 @@ func newManager(t *testing.T) *manager {
 	return m
 }
 
-// told returns how many messages begin with a text.
-func (m *manager) told(text string) (n int) {
+// count returns how many messages begin with a text.
+func (m *manager) count(text string) (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, message := range m.messages {
@@ -254,7 +254,7 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 	p := start(t, with(newServices(t).env(t), "NOTIFY_SOCKET="+m.LocalAddr().String(), "WATCHDOG_USEC=200000"), "serve")
 	wait := func(text string, n int) {
 		t.Helper()
-		eventually(t, text, maxWait, func() bool { return m.told(text) >= n })
+		eventually(t, text, maxWait, func() bool { return m.count(text) >= n })
 	}
 	wait("READY=1", 1)
 	wait("WATCHDOG=1", 2)
@@ -282,15 +282,15 @@ func TestTheWatchdogIsFedOnlyWhileTheStoreAnswers(t *testing.T) {
 	}
 	refusals := func() int { return strings.Count(p.err.String(), "the service manager restarts the bridge") }
 	eventually(t, "the bridge notices the lock", maxWait, func() bool { return refusals() > 0 })
-	fed, before := m.told("WATCHDOG=1"), refusals()
+	fed, before := m.count("WATCHDOG=1"), refusals()
 	eventually(t, "the bridge looks again", maxWait, func() bool { return refusals() > before+1 })
-	if n := m.told("WATCHDOG=1"); n > fed {
+	if n := m.count("WATCHDOG=1"); n > fed {
 		t.Errorf("the watchdog is fed %d times while the database is locked", n-fed)
 	}
 	if _, err := conn.ExecContext(t.Context(), "ROLLBACK"); err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()
-	eventually(t, "the watchdog is fed again", maxWait, func() bool { return m.told("WATCHDOG=1") > fed })
+	eventually(t, "the watchdog is fed again", maxWait, func() bool { return m.count("WATCHDOG=1") > fed })
 	p.terminate()
 }
