@@ -52,9 +52,9 @@ RACE_FLAGS := -race $(foreach package,sqlite/lib libc/... memory,-gcflags=modern
 race: ## run all tests with the race detector, shuffled; long loops are shortened
 	go test $(RACE_FLAGS) -vet=off -short -shuffle=on -timeout 20m ./...
 
-long: ## test presses and page scripts in real browsers, ten thousand random populations, a thousand agents who wait, and a hundred kills
-	BRIDGE_TEST_BROWSERS=webkit,firefox,chromium BRIDGE_TEST_POPULATIONS=10000 BRIDGE_TEST_AGENTS=1000 BRIDGE_TEST_KILLS=100 go test -count=1 -timeout 20m \
-	  -run '^(TestInEveryEngine|TestHostilePagesInEveryEngine|TestDemoInEveryEngine|TestPromise7NoWrongScreenInRandomPopulations|TestWaitingAgentsAreToldInTimeWithFewCalls|TestPromise4AcknowledgedDeliveriesSurviveKill9)$$' ./bridge ./cmd/bridge ./connectors/chatvisor ./connectors/rocketchat
+long: ## test presses and page scripts in real browsers, the accessibility of every page in four views, ten thousand random populations, a thousand agents who wait, and a hundred kills
+	BRIDGE_TEST_BROWSERS=webkit,firefox,chromium BRIDGE_TEST_VIEWS=all BRIDGE_TEST_POPULATIONS=10000 BRIDGE_TEST_AGENTS=1000 BRIDGE_TEST_KILLS=100 go test -count=1 -timeout 20m \
+	  -run '^(TestInEveryEngine|TestHostilePagesInEveryEngine|TestDemoInEveryEngine|TestPromise7NoWrongScreenInRandomPopulations|TestWaitingAgentsAreToldInTimeWithFewCalls|TestPromise4AcknowledgedDeliveriesSurviveKill9|TestEveryPageIsAccessible.*)$$' ./bridge ./cmd/bridge ./connectors/chatvisor ./connectors/rocketchat ./templates
 
 soak: ## run the bridge for 20 minutes with load, failures, locks, restarts and kills
 	BRIDGE_TEST_SOAK=20m go test -count=1 -v -timeout 40m -run '^TestSoak$$' ./cmd/bridge

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope/upscopetest"
@@ -83,6 +84,38 @@ func TestACustomerWhoTypesWrongCodesIsFoundByTheAgent(t *testing.T) {
 		bob, door := w.browser(), w.door("bob")
 		bob.follow(door).want(t, http.StatusOK, "in this chat")
 		bob.press(door, url.Values{"code": {"4821"}}).want(t, http.StatusOK, "Zoe")
+	})
+}
+
+func TestACodeThatTheAgentHasReplacedIsNotLookedUpLater(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.visitorWithCode("Max", "7777")
+		zoe := w.visitorWithCode("Zoe", "4821")
+		room := w.chatWithCode("bob", "0000")
+		w.pass(20 * time.Second)
+		for n := range 10 {
+			w.must(w.chat.SetField(room, "upscope_code", fmt.Sprintf("%04d", 9000+n)))
+			w.chat.Say(room, "", "again")
+			w.deliverEvent("Message", room)
+			w.pass(time.Second)
+		}
+		w.must(w.chat.SetField(room, "upscope_code", "7777"))
+		w.chat.Say(room, "", "again")
+		w.deliverEvent("Message", room)
+		w.pass(time.Second)
+		w.reads("bob", "was not looked up")
+		w.browser().press(w.door("bob"), url.Values{"code": {"4821"}}).want(t, http.StatusOK, "Zoe")
+
+		w.upscope.Go(zoe)
+		w.pass(time.Hour) // the limit is free again
+		w.reads("bob", "offline")
+		w.chat.Say(room, "", "again")
+		w.deliverEvent("Message", room)
+		w.pass(20 * time.Second)
+		c, err := w.store.CardOfChat(t.Context(), "rocketchat", store.KindChat, room)
+		if w.must(err); c.Visitor != zoe {
+			t.Errorf("the card is about %s, want Zoe, %s", c.Visitor, zoe)
+		}
 	})
 }
 

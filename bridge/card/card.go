@@ -157,6 +157,10 @@ type Detail struct {
 	Code string `json:"code,omitempty"`
 	// Withheld says why a lookup code was not searched for; "" if it was, or if there was none.
 	Withheld templates.Withheld `json:"withheld,omitempty"`
+	// WithheldCode is CodeHash of that code. Replaced says that the agent found the visitor by
+	// another code, so that this one is not searched for any more.
+	WithheldCode string `json:"withheld_code,omitempty"`
+	Replaced     bool   `json:"replaced,omitempty"`
 	// LookedUp says that the shared card was made by a look-up.
 	LookedUp bool `json:"looked_up,omitempty"`
 	// SharedCard is the id of the shared card that the agent pressed to get this one; "" if the
@@ -251,7 +255,8 @@ func (c *Card) Renewed() bool { return c.Generation > c.About.FirstGeneration }
 func (c *Card) Close(heard time.Time) {
 	c.About.EndHeard = Latest(c.About.EndHeard, heard.UTC())
 	c.ApplyEvent(eventChatClosed)
-	c.About.Clues, c.About.Code, c.About.Withheld, c.About.Sighting, c.About.Choices = chat.Clues{}, "", "", nil, nil
+	c.About.Clues, c.About.Code, c.About.Sighting, c.About.Choices = chat.Clues{}, "", nil, nil
+	c.About.Withheld, c.About.WithheldCode, c.About.Replaced = "", "", false
 }
 
 // CurrentState returns the card's state.

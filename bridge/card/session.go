@@ -33,6 +33,8 @@ type Session struct {
 	ID      string    `json:"id"`
 	Visitor string    `json:"visitor"` // the short id
 	Started time.Time `json:"started,omitzero"`
+	// Guessed says that Started is when the session was first seen, because Upscope did not report it.
+	Guessed bool      `json:"guessed,omitempty"`
 	Ended   time.Time `json:"ended,omitzero"`
 	Live    bool      `json:"live,omitempty"`   // an agent saw the screen
 	Agreed  bool      `json:"agreed,omitempty"` // the visitor allowed it

@@ -48,6 +48,20 @@ func TestTheTimesOfASessionStay(t *testing.T) {
 	}
 }
 
+func TestTheStartThatUpscopeReportsLaterReplacesAGuess(t *testing.T) {
+	var c Card
+	begun := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	c.AddSession(Session{ID: "s1", Live: true}, begun.Add(time.Minute))
+	c.AddSession(Session{ID: "s1", Live: true}, begun.Add(2*time.Minute))
+	if s := c.About.Sessions[0]; !s.Started.Equal(begun.Add(time.Minute)) {
+		t.Errorf("it began %v, want when it was first seen", s.Started)
+	}
+	c.AddSession(Session{ID: "s1", Live: true, Started: begun}, begun.Add(3*time.Minute))
+	if s := c.About.Sessions[0]; !s.Started.Equal(begun) || s.Guessed {
+		t.Errorf("it began %v", s.Started)
+	}
+}
+
 func TestTheNameOfTheChatComesBeforeThatOfTheSite(t *testing.T) {
 	for _, test := range []struct {
 		inChat  string

@@ -92,7 +92,10 @@ func (c *Card) AddSession(s Session, now time.Time) {
 	switch {
 	case i >= 0:
 		// Neither time changes at Upscope, but each process converts it to its own clock.
-		if s.Started = all[i].Started; !all[i].Ended.IsZero() {
+		if !all[i].Guessed || s.Started.IsZero() {
+			s.Started, s.Guessed = all[i].Started, all[i].Guessed
+		}
+		if !all[i].Ended.IsZero() {
 			s.Ended = all[i].Ended
 		}
 		all[i] = s
@@ -100,7 +103,7 @@ func (c *Card) AddSession(s Session, now time.Time) {
 		return // older than all sessions of the card
 	default:
 		if s.Started.IsZero() {
-			s.Started = now
+			s.Started, s.Guessed = now, true
 		}
 		all = append(all, s)
 	}

@@ -227,7 +227,7 @@ func (door *Door) lookUpTyped(w http.ResponseWriter, r *http.Request, c CardRequ
 		}
 		door.matcher.Finder.Remember(m.Visitors)
 		before := c.Card
-		c.About.Code = c.CodeHash(code)
+		c.About.Code, c.About.Replaced = c.CodeHash(code), len(m.Visitors) > 0
 		c.Apply(m)
 		change := store.Change{Audit: []audit.Entry{door.auditEntry(c, "asked", m.Steps)}}
 		door.book.ScheduleEffects(&c.Card, before, &change)

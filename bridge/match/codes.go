@@ -72,11 +72,18 @@ func (b codeBudget) exhaustedTotal(err error) bool {
 	return ok && slices.Contains(b.totals, spent.Act)
 }
 
+// ErrNoNewClue means that nothing is known but a code by which the card's visitor was found before, or
+// one that the agent has replaced. The card stays as it is.
+var ErrNoNewClue = errors.New("no new clue")
+
 // Search searches for a card's visitor by clues. It uses a lookup code only the first time that the card gets it,
 // because Upscope may give the code to another visitor later. If retry is set, the same delivery is retried, and its
 // code is used again. If a limit of wrong codes is used up, Search ignores the code, and the card says why.
 func (matcher *Matcher) Search(ctx context.Context, c *card.Card, clues chat.Clues, retry bool) (card.Match, error) {
 	codeHash := c.CodeHash(clues.LookupCode)
+	if c.About.Replaced && codeHash == c.About.WithheldCode {
+		clues.LookupCode, codeHash = "", ""
+	}
 	newCode := clues.LookupCode != "" && codeHash != c.About.Code
 	if newCode {
 		budget := matcher.chatBudget(*c)
@@ -85,15 +92,18 @@ func (matcher *Matcher) Search(ctx context.Context, c *card.Card, clues chat.Clu
 		}
 		m, err := matcher.tryCode(ctx, budget, clues)
 		if err == nil {
-			c.About.Code, c.About.Withheld = codeHash, ""
+			c.About.Code, c.About.Withheld, c.About.Replaced = codeHash, "", false
 		}
 		if !errors.Is(err, web.ErrThrottled) {
 			return m, err
 		}
-		c.About.Withheld = matcher.Withheld(err)
+		c.About.Withheld, c.About.WithheldCode, c.About.Replaced = matcher.Withheld(err), codeHash, false
 	}
 	if newCode || !retry {
 		clues.LookupCode = ""
+	}
+	if clues.Empty() && c.Visitor != "" {
+		return card.Match{}, ErrNoNewClue
 	}
 	return matcher.Finder.Find(ctx, clues) // a code that is left is that of c.About.Code
 }

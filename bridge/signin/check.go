@@ -18,6 +18,8 @@ const (
 	// wholeCheckTimeout limits checkAndStore: the store and the issuer together. The page that waits
 	// for it has to be answered as well.
 	wholeCheckTimeout = 5 * time.Second
+	// storeTimeout is how long the result of a check may take to be stored.
+	storeTimeout = 3 * time.Second
 )
 
 // checkAndStore checks a session with the issuer, and stores that it is in use. Simultaneous requests share
@@ -39,6 +41,9 @@ func (o *OIDC) checkAndStore(ctx context.Context, token string) (session, error)
 			o.log.Info("sign-in ended by the identity provider", "agent", s.ID, "err", err)
 			return s, o.destroy(sessionCtx, err)
 		}
+		// The issuer may have replaced the refresh token, so this has its own time.
+		sessionCtx, cancelStore := context.WithTimeout(context.WithoutCancel(sessionCtx), storeTimeout)
+		defer cancelStore()
 		return s, o.storeChecked(sessionCtx, s)
 	})
 	s, _ := result.(session)

@@ -90,10 +90,11 @@ func (l Limits) Check(ctx context.Context, acts ...limit.Spending) error {
 
 // GiveBack undoes Spend.
 func (l Limits) GiveBack(ctx context.Context, acts ...limit.Spending) error {
-	for _, a := range acts {
+	err := l.store.GiveBack(ctx, acts...)
+	for _, a := range acts { // afterwards, or a refusal from before could be remembered
 		l.exhausted.Drop(exhaustedKey(a))
 	}
-	return l.store.GiveBack(ctx, acts...)
+	return err
 }
 
 // CheckCached returns ErrThrottled if this process remembers that a limit of the acts is used up. It
@@ -117,7 +118,10 @@ func (l Limits) FromStore(err error) error {
 	case !ok:
 		return StoreFault(err)
 	}
-	l.exhausted.Put(exhaustedKey(spent.Act), time.Now().Add(spent.Wait))
+	// One correct guess in another process would be given back there, and not forgotten here.
+	if spent.Act.Limit.Acts > 1 {
+		l.exhausted.Put(exhaustedKey(spent.Act), time.Now().Add(spent.Wait))
+	}
 	return l.throttled(spent)
 }
 

@@ -9,6 +9,7 @@ import (
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/match"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
 )
@@ -76,8 +77,11 @@ func (work *Worker) searchFor(ctx context.Context, c *card.Card, before card.Car
 	if d.Found || time.Since(d.Received) > codeLife {
 		clues.LookupCode = "" // it may be another visitor's by now
 	}
-	match, err := work.matcher.Search(ctx, c, clues, j.Step > 0)
-	if d.FoundLate && before.Version == 0 && !card.AnyOnline(match.Visitors) {
+	found, err := work.matcher.Search(ctx, c, clues, j.Step > 0)
+	if errors.Is(err, match.ErrNoNewClue) {
+		return search{served: true}
+	}
+	if d.FoundLate && before.Version == 0 && !card.AnyOnline(found.Visitors) {
 		return search{tooLate: true, failure: err}
 	}
 	if err != nil {
@@ -86,12 +90,12 @@ func (work *Worker) searchFor(ctx context.Context, c *card.Card, before card.Car
 		}
 		return search{served: true, failure: err}
 	}
-	c.Apply(match)
-	found := search{served: true, steps: match.Steps}
+	c.Apply(found)
+	result := search{served: true, steps: found.Steps}
 	if c.CurrentState() == card.NoVisitor && before.CurrentState() == card.Searching && c.Kind == store.KindChat {
-		found.again = searchAgain(c, before, j)
+		result.again = searchAgain(c, before, j)
 	}
-	return found
+	return result
 }
 
 // searchAgain repeats the search for a visitor who was not found. Only the delivery that opened the

@@ -2,6 +2,7 @@ package work
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -16,11 +17,12 @@ const (
 	// maxUnlistedOpen and maxUnlistedAsked limit how many of the chats that a sweep did not list
 	// are asked about: the first those that are open, the second all.
 	maxUnlistedOpen  = 10
-	maxUnlistedAsked = 50
+	maxUnlistedAsked = 20
 	// confirmedLife is how long a chat that is open and not listed is not asked about again.
 	confirmedLife = time.Hour
-	// unlistedPause is the pause before each request about a chat.
-	unlistedPause = time.Second
+	// unlistedPause is the pause before each request about a chat. Some services limit requests of
+	// an account to ten a minute, which new cards need too.
+	unlistedPause = 10 * time.Second
 	// missingSweeps is after how many sweeps in a row missing chats are listed as a failure. In
 	// one sweep, a chat can be missed that moved from one list of the service to another.
 	missingSweeps = 2
@@ -30,7 +32,7 @@ const (
 // Only the goroutine that sweeps the connector uses it. Each process has its own.
 type unlisted struct {
 	asked    map[string]asked // by the id of the chat's card
-	sweeps   int              // in a row with open chats that were not listed
+	sweeps   int              // in a row with chats that were not listed and are open or cannot be read
 	reported bool             // in the log
 }
 
@@ -44,8 +46,8 @@ type asked struct {
 // A chat that was not listed has ended, and its delivery is lost, or the account that reads the list
 // may not see it. checkUnlisted asks the service about some of these chats, so that all have their
 // turn, and closes the cards of those that have ended. It returns an error if sweep after sweep
-// chats are open that the list does not contain. known is false if this sweep alone does not tell. It
-// calls extend before each request, and stops if that fails.
+// chats that the list does not contain are open, or cannot be read. known is false if this sweep alone
+// does not tell. It calls extend before each request, and stops if that fails.
 func (work *Worker) checkUnlisted(ctx context.Context, conn chat.Connector, listed map[string]bool, began time.Time, extend func() error) (known bool, err error) {
 	open, err := work.store.OpenChats(ctx, conn.Name, began.Add(-listedAfter))
 	if err != nil {
@@ -63,8 +65,12 @@ func (work *Worker) checkUnlisted(ctx context.Context, conn chat.Connector, list
 		return true, nil
 	}
 	u.keep(missing)
-	stillOpen, err := work.askUnlisted(ctx, conn, u, missing, extend)
+	stillOpen, unread, err := work.askUnlisted(ctx, conn, u, missing, extend)
 	switch {
+	case errors.Is(err, store.ErrLeased):
+		return false, nil // another process sweeps
+	case err != nil:
+		return true, err
 	case stillOpen > 0:
 		u.sweeps++
 		total := seen + u.open()
@@ -73,8 +79,11 @@ func (work *Worker) checkUnlisted(ctx context.Context, conn chat.Connector, list
 			return false, nil
 		}
 		return true, fmt.Errorf("the list of open chats contains only %d of at least %d chats that are open: the account that reads it may not see the others", seen, total)
-	case err != nil:
-		return u.sweeps < missingSweeps, nil
+	case unread != nil:
+		if u.sweeps++; u.sweeps < missingSweeps {
+			return false, nil
+		}
+		return true, fmt.Errorf("chats of open cards are not in the list of open chats, and cannot be read: %w", unread)
 	}
 	*u = unlisted{}
 	return true, nil
@@ -112,9 +121,9 @@ func (work *Worker) reportUnlisted(ctx context.Context, u *unlisted, connector s
 }
 
 // askUnlisted asks about missing chats, those first that were not asked about for the longest time,
-// and closes the cards of those that have ended. It returns how many are open. err is the last
-// failure.
-func (work *Worker) askUnlisted(ctx context.Context, conn chat.Connector, u *unlisted, missing []store.OpenChat, extend func() error) (open int, err error) {
+// and closes the cards of those that have ended. It returns how many are open, and the last failure
+// of the service. err is a failure of the store, or that ctx has ended.
+func (work *Worker) askUnlisted(ctx context.Context, conn chat.Connector, u *unlisted, missing []store.OpenChat, extend func() error) (open int, unread, err error) {
 	slices.SortStableFunc(missing, func(a, b store.OpenChat) int { return u.asked[a.Card].at.Compare(u.asked[b.Card].at) })
 	closed, failed := 0, 0
 	for _, c := range missing[:min(len(missing), maxUnlistedAsked)] {
@@ -124,18 +133,18 @@ func (work *Worker) askUnlisted(ctx context.Context, conn chat.Connector, u *unl
 		}
 		select {
 		case <-ctx.Done():
-			return open, ctx.Err()
+			return open, unread, ctx.Err()
 		case <-time.After(unlistedPause):
 		}
 		if err := extend(); err != nil {
-			return open, err
+			return open, unread, err
 		}
 		_, isOpen, e := conn.Serving(ctx, c.Chat)
 		u.asked[c.Card] = asked{time.Now(), e == nil && isOpen}
 		switch {
 		case e != nil:
-			if failed, err = failed+1, e; ctx.Err() != nil {
-				return open, err
+			if failed, unread = failed+1, e; ctx.Err() != nil {
+				return open, unread, ctx.Err()
 			}
 			if _, busy := chat.RetryWait(e); busy {
 				failed = reconcileTries
@@ -144,7 +153,7 @@ func (work *Worker) askUnlisted(ctx context.Context, conn chat.Connector, u *unl
 			open++
 		default:
 			if err := work.closeCard(ctx, c.Card); err != nil {
-				return open, err
+				return open, unread, err
 			}
 			closed++
 		}
@@ -152,8 +161,8 @@ func (work *Worker) askUnlisted(ctx context.Context, conn chat.Connector, u *unl
 	if closed > 0 {
 		work.log.InfoContext(ctx, "cards closed whose chats had ended", "connector", conn.Name, "cards", closed)
 	}
-	if err != nil {
-		work.log.InfoContext(ctx, "chats missing from the list of open chats not read", "connector", conn.Name, "err", err)
+	if unread != nil {
+		work.log.InfoContext(ctx, "chats missing from the list of open chats not read", "connector", conn.Name, "err", unread)
 	}
-	return open, err
+	return open, unread, nil
 }

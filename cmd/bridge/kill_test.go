@@ -178,7 +178,10 @@ func (s *sender) writeUntil(enough <-chan time.Time, p *program) {
 func TestPromise4AcknowledgedDeliveriesSurviveKill9(t *testing.T) {
 	t.Parallel()
 	for _, engine := range []string{"sqlite", "postgres"} {
-		t.Run(engine, func(t *testing.T) { testSurvivesKill9(t, newDatabase(t, engine)) })
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			testSurvivesKill9(t, newDatabase(t, engine))
+		})
 	}
 }
 

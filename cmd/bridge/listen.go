@@ -113,9 +113,13 @@ func removeUnused(ctx context.Context, file string) error {
 		return errors.New("the file is there and is no socket")
 	}
 	var d net.Dialer
-	if conn, err := d.DialContext(ctx, "unix", file); err == nil {
+	conn, err := d.DialContext(ctx, "unix", file)
+	switch {
+	case err == nil:
 		_ = conn.Close()
 		return syscall.EADDRINUSE
+	case !errors.Is(err, syscall.ECONNREFUSED): // perhaps another user's bridge
+		return err
 	}
 	return os.Remove(file)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -166,29 +167,41 @@ const stopTimeout = 8 * time.Second
 // signal cuts short. Then it accepts no more requests and waits for running requests and jobs. A
 // job that does not end runs again after the next start.
 func serve(ctx context.Context, listener net.Listener, h http.Handler, log *slog.Logger, stop stopping, work func(context.Context) error) error {
-	server := newServer(h)
+	var closing atomic.Bool // connections, after their next answer
+	server := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if closing.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	}))
 	server.RegisterOnShutdown(stop.endStreams)
-	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	untilStop, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	defer context.AfterFunc(ctx, func() {
+	group, running := errgroup.WithContext(untilStop)
+	group.Go(func() error {
 		defer end()
+		select {
+		case <-ctx.Done():
+		case <-running.Done():
+			return nil
+		}
 		tellManager(log, daemon.SdNotifyStopping)
 		if stop.delay == 0 {
-			return
+			return nil
 		}
 		log.InfoContext(running, "stopping", "delay", stop.delay, "effect", "/readyz answers 503, requests are still answered")
 		again := make(chan os.Signal, 1)
 		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 		defer signal.Stop(again)
 		stop.announce()
-		server.SetKeepAlivesEnabled(false)
+		closing.Store(true)
 		select {
 		case <-time.After(stop.delay):
 		case <-again:
 		case <-running.Done():
 		}
-	})()
-	group, running := errgroup.WithContext(running)
+		return nil
+	})
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -11,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestDuringTheStopDelayEverythingIsAnsweredAndReadyzSaysStopping(t *testing.T) {
@@ -293,4 +297,21 @@ func TestTheWatchdogIsFedOnlyWhileTheStoreAnswers(t *testing.T) {
 	conn.Close()
 	eventually(t, "the watchdog is fed again", maxWait, func() bool { return m.count("WATCHDOG=1") > fed })
 	p.terminate()
+}
+
+// The program is told to stop while it starts, and then fails.
+func TestAFailureEndsTheStopDelay(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	failure := errors.New("a failure")
+	stop := stopping{delay: time.Hour, timeout: time.Second, announce: func() {}, endStreams: func() {}}
+	err = serve(ctx, l, http.NotFoundHandler(), slog.New(slog.DiscardHandler), stop, func(context.Context) error { return failure })
+	if !errors.Is(err, failure) {
+		t.Errorf("serve returned %v", err)
+	}
 }
