@@ -1,9 +1,14 @@
 package store
 
 import (
+	"bufio"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -219,4 +224,35 @@ func TestSQLiteRestartsJobsAfterACrash(t *testing.T) {
 	if n := number(t, s, `SELECT count(*) FROM river_leader WHERE leader_id = 'crashed'`); n != 0 {
 		t.Error("the crashed leader still leads")
 	}
+}
+
+func TestJobsStartOnceALockIsReleased(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "bridge.db")
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	other, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, write := io.Pipe()
+	defer write.Close()
+	go func() { // releases the lock when the log says that the jobs did not start
+		for lines := bufio.NewScanner(read); lines.Scan(); {
+			if strings.Contains(lines.Text(), "jobs not started") {
+				_, _ = other.ExecContext(t.Context(), `ROLLBACK`)
+			}
+		}
+	}()
+	s := openAt(t, "sqlite:"+file, Options{Log: slog.New(slog.NewTextHandler(write, nil))})
+	if err := s.Commit(t.Context(), Change{Jobs: []jobs.Job{{Kind: "k"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.ExecContext(t.Context(), `BEGIN IMMEDIATE`); err != nil {
+		t.Fatal(err)
+	}
+	runJobs(t, s, 1, func(context.Context, jobs.Job) error { return nil })
 }

@@ -175,7 +175,8 @@ func Migrate[T any](ctx context.Context, dialect goose.Dialect, db *sql.DB, migr
 	return nil
 }
 
-// Work runs a River client with driver d until ctx ends and its jobs have ended.
+// Work runs a River client with driver d until ctx ends and its jobs have ended. It returns
+// ErrUnavailable if the database did not let it start.
 func Work[T any](ctx context.Context, d Alarmed[T], c *river.Config) error {
 	client, err := river.NewClient(d, c)
 	if err != nil {
@@ -191,7 +192,7 @@ func Work[T any](ctx context.Context, d Alarmed[T], c *river.Config) error {
 	defer reading.Wait()
 	defer end()
 	if err := client.Start(ctx); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	<-client.Stopped()
 	return nil

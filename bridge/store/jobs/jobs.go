@@ -81,6 +81,10 @@ const (
 	// River looks for scheduled jobs this often. It makes jobs that are due before the
 	// next look available.
 	schedulerInterval = 5 * time.Second
+
+	// startAgain is the pause before another start if the database did not answer, for example
+	// because another process holds a lock.
+	startAgain = 2 * time.Second
 )
 
 // jobArgs is a Job as River stores it. For River all jobs have the same kind, so a job can
@@ -186,10 +190,21 @@ func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler, ende
 	c.CompletedJobRetentionPeriod = keepDone
 	c.CancelledJobRetentionPeriod = keepFailed
 	c.DiscardedJobRetentionPeriod = keepFailed
-	if err := b.engine.Work(ctx, c); err != nil {
-		return fmt.Errorf("jobs: %w", err)
+	for {
+		err := b.engine.Work(ctx, c)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, engine.ErrUnavailable):
+			return fmt.Errorf("jobs: %w", err)
+		}
+		b.log.ErrorContext(ctx, "jobs not started", "err", err, "wait", startAgain.String())
+		select {
+		case <-time.After(startAgain):
+		case <-ctx.Done():
+			return nil
+		}
 	}
-	return nil
 }
 
 // handle calls h for a job of River, and returns the end and the result for River.
