@@ -19,6 +19,7 @@ func inBubble(t *testing.T, f func(t *testing.T, s *Store)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := openAt(t, "sqlite:"+filepath.Join(t.TempDir(), "bridge.db"), Options{})
+		s.committer.patient = false
 		f(t, s)
 		if err := s.Close(); err != nil {
 			t.Error(err)
