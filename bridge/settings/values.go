@@ -148,7 +148,7 @@ func (r *Reader) Listen(variable, value, examples string) string {
 		case !path.IsAbs(file) || path.Base(file) == "/" || strings.HasSuffix(file, "/"):
 			r.AddFault(variable, "must name a socket by its whole path, such as unix:/run/bridge/http.sock")
 		case len(file) > maxSocketPath:
-			r.AddFault(variable, fmt.Sprintf("has a path of %d bytes, and a socket may have %d: use a shorter one", len(file), maxSocketPath))
+			r.AddFault(variable, fmt.Sprintf("has a path of more than %d bytes, which a socket cannot have: use a shorter one", maxSocketPath))
 		default:
 			return value
 		}
