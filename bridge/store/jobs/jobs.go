@@ -193,7 +193,7 @@ func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler, ende
 	for {
 		err := b.engine.Work(ctx, c)
 		switch {
-		case err == nil:
+		case err == nil, ctx.Err() != nil: // it was stopped, perhaps while it started
 			return nil
 		case !errors.Is(err, engine.ErrUnavailable):
 			return fmt.Errorf("jobs: %w", err)
