@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	var err error
 	switch role, dir, _ := strings.Cut(os.Getenv(childVariable), ":"); role {
 	case "":
-		os.Exit(browsertest.Main{M: m, Parallel: 3}.Run())
+		os.Exit(browsertest.Main{M: m, Parallel: 2}.Run())
 	case "server":
 		err = serveBeside(dir)
 	case "acknowledge":

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	if address := os.Getenv("BRIDGE_TEST_SECOND_PROCESS"); address != "" {
 		secondProcess(address)
 	}
-	testmain.Setup(4)
+	testmain.Setup(2)
 	goleak.VerifyTestMain(m)
 }
 

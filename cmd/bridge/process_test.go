@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "bridge" {
 		main()
 	}
-	os.Exit(browsertest.Main{M: m, Parallel: 4}.Run())
+	os.Exit(browsertest.Main{M: m, Parallel: 3}.Run())
 }
 
 // A program is a bridge that runs as a process.
