@@ -87,6 +87,25 @@ func TestACustomerWhoTypesWrongCodesIsFoundByTheAgent(t *testing.T) {
 	})
 }
 
+func TestACardThatACodeFoundKeepsItsCustomerWhileTheyAreOffline(t *testing.T) {
+	inWorld(t, func(w *world) {
+		zoe := w.visitorWithCode("Zoe", "4821")
+		room := w.chatWithCode("bob", "4821")
+		w.pass(20 * time.Second)
+		w.reads("bob", "Co-browse")
+		w.upscope.Go(zoe)
+		w.pass(time.Hour)
+		w.reads("bob", "offline")
+		w.chat.Say(room, "", "again")
+		w.deliverEvent("Message", room)
+		w.pass(20 * time.Second)
+		c, err := w.store.CardOfChat(t.Context(), "rocketchat", store.KindChat, room)
+		if w.must(err); c.Visitor != zoe || c.State != "offline" {
+			t.Errorf("the card is about %q in state %s, want Zoe, %s, offline", c.Visitor, c.State, zoe)
+		}
+	})
+}
+
 func TestACodeThatTheAgentHasReplacedIsNotLookedUpLater(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.visitorWithCode("Max", "7777")

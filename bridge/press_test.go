@@ -354,7 +354,7 @@ const (
 )
 
 // TestOnlyAProvenClickSkipsThePage requests the page of a card as every engine. It checks
-// who is led straight to the screen, and what the audit log says about it.
+// which of them goes straight to the screen, and what the audit log says about it.
 func TestOnlyAProvenClickSkipsThePage(t *testing.T) {
 	for _, mode := range modes {
 		arrive := func(t *testing.T, test func(w *world, bob *browser)) {

@@ -250,7 +250,7 @@ func (c DeskCard) view(now time.Time) deskCardView {
 	return v
 }
 
-// statusOf returns how the desk shows a card of which found visitors match.
+// statusOf returns how the desk shows a card in a state, with the number of visitors that match.
 func statusOf(state string, found int) cardStatus {
 	if status, ok := cardStatuses[Card{State: state, Found: found}.key()]; ok {
 		return status

@@ -23,7 +23,7 @@ const (
 const otherAddress = "stop the other program, perhaps another bridge, or set another address"
 
 // openListeners returns the sockets that the service manager has passed, or listens on the
-// addresses of the settings. metrics is nil if metrics are off.
+// addresses of the settings. metrics is nil if metrics are off and no socket for them was passed.
 func openListeners(ctx context.Context, c *config) (public, metrics net.Listener, err error) {
 	passed, err := passedListeners(activation.Files(true))
 	if err != nil {

@@ -160,6 +160,25 @@ type stopping struct {
 	announce, endStreams func()
 }
 
+// wait lets the delay pass. A second signal, or the end of running, ends it. It sets closing, so that
+// connections are closed after their next answer.
+func (s stopping) wait(running context.Context, closing *atomic.Bool, log *slog.Logger) {
+	if s.delay == 0 {
+		return
+	}
+	log.InfoContext(running, "stopping", "delay", s.delay, "effect", "/readyz answers 503, requests are still answered")
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(again)
+	s.announce()
+	closing.Store(true)
+	select {
+	case <-time.After(s.delay):
+	case <-again:
+	case <-running.Done():
+	}
+}
+
 // stopTimeout is usual, because supervisors kill a program after ten seconds.
 const stopTimeout = 8 * time.Second
 
@@ -182,23 +201,9 @@ func serve(ctx context.Context, listener net.Listener, h http.Handler, log *slog
 		defer end()
 		select {
 		case <-ctx.Done():
-		case <-running.Done():
-			return nil
-		}
-		tellManager(log, daemon.SdNotifyStopping)
-		if stop.delay == 0 {
-			return nil
-		}
-		log.InfoContext(running, "stopping", "delay", stop.delay, "effect", "/readyz answers 503, requests are still answered")
-		again := make(chan os.Signal, 1)
-		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
-		defer signal.Stop(again)
-		stop.announce()
-		closing.Store(true)
-		select {
-		case <-time.After(stop.delay):
-		case <-again:
-		case <-running.Done():
+			tellManager(log, daemon.SdNotifyStopping)
+			stop.wait(running, &closing, log)
+		case <-running.Done(): // something failed
 		}
 		return nil
 	})

@@ -95,7 +95,7 @@ func TestAnEventThatTakesAChatFromItsAgentSaysSo(t *testing.T) {
 		{"taken", object{"agent": object{"_id": eve}}, moved(bob)},
 		{"taken", object{"servedBy": nil}, moved("")},
 		{"taken", object{"servedBy": object{"_id": "no id\n"}}, moved("")},
-		// agent is still the former agent; servedBy is the one who serves now.
+		// agent is still the former agent; servedBy is the agent who serves now.
 		{"forwarded-to-agent", nil, moved(eve)},
 		{"forwarded-to-agent", object{"servedBy": nil}, moved("")},
 		// The body was made before the hand-over, as a retry's may be.

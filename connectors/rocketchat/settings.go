@@ -63,7 +63,7 @@ func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, 
 		}
 	}
 	if s.ReaderID != "" && s.ReaderID == s.PosterID {
-		r.AddFault(variable("POSTER_ID"), "must not be the reader: two users are needed, so that the one who writes cannot see chats with customers")
+		r.AddFault(variable("POSTER_ID"), "must not be the reader: two users are needed, so that the user who writes cannot see chats with customers")
 	}
 	for suffix, value := range map[string]string{"READER_ID": s.ReaderID, "POSTER_ID": s.PosterID, "FIELD": s.Field, "CODE_FIELD": s.CodeField} {
 		if value != "" && !idForm.MatchString(value) {

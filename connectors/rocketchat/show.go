@@ -22,7 +22,7 @@ type (
 	}
 	sendMessage struct {
 		Message message `json:"message"`
-		// PreviewURLs are the links of which the server makes previews. The list is always
+		// PreviewURLs are the links for which the server makes previews. The list is always
 		// present and empty.
 		PreviewURLs []string `json:"previewUrls"`
 	}
