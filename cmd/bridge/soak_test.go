@@ -167,6 +167,7 @@ func (s *soak) run(total time.Duration) {
 		s.note(what.name)
 		end := what.begin(s)
 		if end != nil {
+			s.note(what.name) // it lasts from here: the lock has waited for the bridge's transactions
 			s.wait(troubleTime)
 			end()
 		}
