@@ -26,6 +26,7 @@ import (
 	"cobrowse-bridge/bridge/hook"
 	"cobrowse-bridge/bridge/match"
 	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/proof"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
@@ -102,6 +103,9 @@ type Bridge struct {
 	retention  store.Retention
 	health     *web.Health
 	stopping   atomic.Bool
+	origin     *url.URL
+	proofKeys  proof.Keys
+	proofs     *web.Throttle
 	metrics    *web.Metrics
 	router     http.Handler
 	log        *slog.Logger
@@ -176,6 +180,10 @@ func New(c Config) (*Bridge, error) {
 	if err != nil {
 		return nil, err
 	}
+	proofKeys, err := proof.NewKeys(c.Secret, c.OldSecret)
+	if err != nil {
+		return nil, err
+	}
 	subjects, err := book.NewSubjectKeys(c.Secret, c.OldSecret)
 	if err != nil {
 		return nil, err
@@ -225,6 +233,7 @@ func New(c Config) (*Bridge, error) {
 			Budgets: budgets, Limits: limits, LookUps: lookUps, Eraser: eraser, Log: c.Log,
 		}),
 		store: c.Store, connectors: connectors, policy: c.Policy, retention: c.Retention, health: health, metrics: metrics, log: c.Log,
+		origin: c.Origin, proofKeys: proofKeys, proofs: web.NewThrottle(proofsPerMinute, time.Minute),
 	}
 	b.retention.Keys = keepKeys
 	b.router = b.routes()
@@ -280,6 +289,7 @@ func (b *Bridge) routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true)
 	r.Handle("/healthz", b.web.Machine(b.alive)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/readyz", b.web.Machine(b.ready)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle(proof.Path, b.web.Machine(b.prove)).Methods(http.MethodGet)
 	b.hook.Routes(r)
 	b.door.Routes(r)
 	b.work.Routes(r)

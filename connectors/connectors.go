@@ -3,6 +3,8 @@
 package connectors
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -101,7 +103,9 @@ func Open(r *settings.Reader, variable string, names []string, signsIn, emails b
 			r.AddFault(variable, "contains "+name+" twice")
 			continue
 		}
-		c := k.open(r, name, settings.ConnectorPrefix(name), emails, rest.Upstream(name, rest.NewTransport(), log), log)
+		transport := rest.Upstream(name, rest.NewTransport(), log)
+		c := k.open(r, name, settings.ConnectorPrefix(name), emails, transport, log)
+		c.Check = withClock(c, transport)
 		c.ShowAt = k.shownAt(r, settings.ConnectorPrefix(name), names)
 		all = append(all, c)
 	}
@@ -231,4 +235,25 @@ func Variables(service string) []settings.Variable {
 		place = &requiredShow{}
 	}
 	return append(settings.Variables(settings.ConnectorPrefix(service), k.settings), settings.Variables(settings.ConnectorPrefix(service), place)...)
+}
+
+// withClock returns the Check of a connector that also compares this machine's clock with the service's,
+// unless the connector does that itself.
+func withClock(c chat.Connector, transport http.RoundTripper) func(context.Context) []chat.Finding {
+	check := c.Check
+	if check == nil {
+		return nil
+	}
+	return func(ctx context.Context) []chat.Finding {
+		found := check(ctx)
+		if slices.ContainsFunc(found, func(f chat.Finding) bool { return strings.HasSuffix(f.Code, ".clock") }) {
+			return found
+		}
+		if ahead, ok := rest.ClockAhead(transport); ok && ahead.Abs() > rest.ClockTolerance {
+			found = append(found, chat.Finding{Code: "chat.clock",
+				Warning: "This machine's clock is " + rest.ClockDifference(ahead) + " that of " + cmp.Or(c.Title, c.Name) + ".",
+				Remedy:  "Set the clock of this machine, for instance with NTP. Chats and cards work, but times in them and in the audit log are wrong."})
+		}
+		return found
+	}
 }

@@ -11,14 +11,16 @@ import (
 // arrows lists for each package of this module the other packages of it that it may
 // import. Each package must be listed.
 var arrows = map[string][]string{
-	"cmd/bridge":                           {"bridge", "bridge/card", "bridge/chat", "bridge/erase", "bridge/netaddr", "bridge/policy", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "bridge/store/audit", "bridge/store/jobs", "bridge/store/session", "connectors", "connectors/chatvisor", "connectors/chatvisor/chatvisortest", "connectors/chatvisor/commands", "connectors/chatvisor/rules", "connectors/demo", "connectors/rest", "connectors/rocketchat", "connectors/slack", "connectors/slack/slacktest", "upscope", "upscope/upscopetest"},
+	"cmd/bridge":                           {"bridge", "bridge/card", "bridge/chat", "bridge/check", "bridge/erase", "bridge/netaddr", "bridge/policy", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "bridge/store/audit", "bridge/store/jobs", "bridge/store/session", "connectors", "connectors/chatvisor", "connectors/chatvisor/chatvisortest", "connectors/chatvisor/commands", "connectors/chatvisor/rules", "connectors/demo", "connectors/rest", "connectors/rocketchat", "connectors/slack", "connectors/slack/slacktest", "upscope", "upscope/upscopetest"},
 	"connectors":                           {"bridge/chat", "bridge/settings", "connectors/chatvisor", "connectors/rest", "connectors/rocketchat", "connectors/slack"},
 	"connectors/chatvisor":                 {"bridge/cache", "bridge/chat", "bridge/netaddr", "bridge/settings", "connectors/chatvisor/api", "connectors/chatvisor/rules", "connectors/rest"},
 	"connectors/rocketchat":                {"bridge/chat", "bridge/settings", "connectors/rest"},
 	"connectors/slack":                     {"bridge/cache", "bridge/chat", "bridge/netaddr", "bridge/settings", "connectors/rest"},
 	"connectors/demo":                      {"bridge/chat", "connectors/rest"},
 	"connectors/connectortest":             {"bridge/chat"},
-	"bridge":                               {"bridge/book", "bridge/chat", "bridge/desk", "bridge/door", "bridge/erase", "bridge/hook", "bridge/match", "bridge/policy", "bridge/signin", "bridge/store", "bridge/store/jobs", "bridge/web", "bridge/work", "templates", "upscope"},
+	"bridge":                               {"bridge/book", "bridge/chat", "bridge/desk", "bridge/door", "bridge/erase", "bridge/hook", "bridge/match", "bridge/netaddr", "bridge/policy", "bridge/proof", "bridge/signin", "bridge/store", "bridge/store/jobs", "bridge/web", "bridge/work", "templates", "upscope"},
+	"bridge/check":                         {"bridge/chat", "bridge/netaddr", "bridge/policy", "bridge/proof", "bridge/settings", "bridge/signin", "bridge/store", "bridge/store/engine", "bridge/store/inspect", "connectors/rest", "upscope"},
+	"bridge/proof":                         nil,
 	"bridge/desk":                          {"bridge/book", "bridge/card", "bridge/chat", "bridge/door", "bridge/erase", "bridge/match", "bridge/policy", "bridge/signin", "bridge/store", "bridge/store/audit", "bridge/store/jobs", "bridge/web", "bridge/work", "templates", "upscope"},
 	"bridge/door":                          {"bridge/book", "bridge/card", "bridge/chat", "bridge/match", "bridge/policy", "bridge/signin", "bridge/store", "bridge/store/audit", "bridge/store/limit", "bridge/web", "bridge/work", "templates", "upscope"},
 	"bridge/work":                          {"bridge/book", "bridge/card", "bridge/chat", "bridge/erase", "bridge/match", "bridge/policy", "bridge/store", "bridge/store/audit", "bridge/store/jobs", "bridge/web", "templates", "upscope"},
@@ -37,6 +39,7 @@ var arrows = map[string][]string{
 	"connectors/chatvisor/commands":        {"bridge/chat", "bridge/settings", "bridge/settings/yamlfile", "connectors/chatvisor", "connectors/chatvisor/api", "connectors/chatvisor/rules"},
 	"connectors/chatvisor/rules":           {"bridge/chat", "bridge/netaddr", "bridge/settings/yamlfile"},
 	"bridge/store":                         {"bridge/store/audit", "bridge/store/engine", "bridge/store/jobs", "bridge/store/limit", "bridge/store/mention", "bridge/store/postgres", "bridge/store/pulse", "bridge/store/seal", "bridge/store/session", "bridge/store/sqlite"},
+	"bridge/store/inspect":                 {"bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
 	"bridge/store/audit":                   {"bridge/store/engine"},
 	"bridge/store/jobs":                    {"bridge/store/engine"},
 	"bridge/store/limit":                   {"bridge/store/engine", "bridge/store/seal"},

@@ -43,6 +43,7 @@ type bridgeSettings struct {
 	TrustedProxies string `split_words:"true" desc:"comma-separated IP addresses or networks of your proxies; the bridge believes their X-Forwarded-For and, with BRIDGE_SIGNIN=header, the headers that name the agent"`
 	StopDelay      string `split_words:"true" default:"0s" desc:"how long the bridge goes on after SIGTERM while /readyz answers 503, so that proxies that ask it send no more requests"`
 	StopTimeout    string `split_words:"true" default:"8s" desc:"how long running requests may take after SIGTERM and the delay"`
+	KillAfter      string `split_words:"true" default:"30s" desc:"after which time your supervisor kills a bridge that it has told to stop; only bridge check reads it, and warns if a stop may take longer"`
 	LogLevel       string `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat      string `split_words:"true" default:"json" desc:"json or text"`
 }
@@ -77,6 +78,7 @@ type config struct {
 	cardLife               time.Duration
 	retention              store.Retention
 	stopDelay, stopTimeout time.Duration
+	killAfter              time.Duration // by the supervisor
 	matchEmail             bool
 	proxies                []netip.Prefix
 	sites                  []string
@@ -119,6 +121,7 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	}
 	c.stopDelay = r.Duration("BRIDGE_STOP_DELAY", b.StopDelay, 0, time.Minute)
 	c.stopTimeout = r.Duration("BRIDGE_STOP_TIMEOUT", b.StopTimeout, time.Second, 10*time.Minute)
+	c.killAfter = r.Duration("BRIDGE_KILL_AFTER", b.KillAfter, time.Second, 30*time.Minute)
 	c.matchEmail = r.Bool("BRIDGE_MATCH_EMAIL", b.MatchEmail)
 	c.sites = r.Hosts("BRIDGE_SITES", b.Sites)
 	c.proxies = r.Prefixes("BRIDGE_TRUSTED_PROXIES", b.TrustedProxies)

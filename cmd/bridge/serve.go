@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/check"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/store"
@@ -43,7 +44,7 @@ func (serveCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	if err := db.CheckSecret(ctx); errors.Is(err, store.ErrSecret) {
-		printFaults(s.err, []settings.Fault{secretFault})
+		printFaults(s.err, []settings.Fault{check.SecretFault})
 		return errors.Join(db.Close(), exitStatus(2))
 	} else if err != nil {
 		return errors.Join(err, db.Close())
@@ -135,16 +136,6 @@ func reloadPolicyOn(ctx context.Context, signals <-chan os.Signal, file *policy.
 			log.InfoContext(ctx, "policy reloaded", "file", file.Path())
 		default:
 			log.InfoContext(ctx, "policy unchanged", "file", file.Path())
-		}
-	}
-}
-
-// logProblems logs the problems that bridge check would find, for operators who do
-// not run it. Some have no other sign, such as a user who may write where customers read.
-func logProblems(ctx context.Context, c *config) {
-	for _, f := range checkServices(ctx, c) {
-		if f.Problem != "" && ctx.Err() == nil {
-			c.log.WarnContext(ctx, "problem found at start", "about", f.About, "problem", f.Problem, "remedy", f.Remedy)
 		}
 	}
 }

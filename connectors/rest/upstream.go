@@ -39,6 +39,16 @@ func Upstream(name string, next http.RoundTripper, log *slog.Logger) http.RoundT
 	})}
 }
 
+// ClockAhead returns how far this machine's clock is ahead of the service's. ok is false before the
+// first answer with a date, and for a transport that Upstream did not make.
+func ClockAhead(transport http.RoundTripper) (ahead time.Duration, ok bool) {
+	u, ok := transport.(*upstream)
+	if !ok {
+		return 0, false
+	}
+	return u.clock.Ahead()
+}
+
 type upstream struct {
 	next    http.RoundTripper
 	breaker *gobreaker.CircuitBreaker[*http.Response]
