@@ -74,6 +74,10 @@ func (p prover) atOrigin(ctx context.Context, here presence) ([]Finding, bool) {
 	expiring := p.certificate(resp.TLS)
 	m, proven := p.read(resp, nonce)
 	finding, found := p.whoAnswers(resp.StatusCode, m, proven, here)
+	if resp.StatusCode == http.StatusNotFound && p.failures(ctx, p.askOrigin) != nil {
+		finding, found = warning("origin.older", aboutOrigin, "Update the bridge there, and run the check again.",
+			"A bridge of an earlier release answers at %s. It cannot prove that it has this BRIDGE_SECRET.", p.Origin), true
+	}
 	all := append([]Finding{finding}, expiring...)
 	if found && p.buffered(ctx) {
 		all = append(all, warning("origin.buffered", aboutOrigin, "Switch buffering of answers off in the proxy for this address (nginx: let X-Accel-Buffering of the bridge through, or proxy_buffering off).",

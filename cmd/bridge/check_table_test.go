@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"cobrowse-bridge/bridge/proof"
 	"cobrowse-bridge/bridge/signin/signintest"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
@@ -255,6 +256,17 @@ var wrongOrigins = []misconfiguration{
 		b.there = b.bridgeOf(b.origin, make([]byte, 32))
 		return nil
 	}, "origin.other-bridge", "all replicas need the same one", 1},
+	{"a bridge of an earlier release runs", func(b *checkedBridge) []string {
+		b.there = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == proof.Path {
+				http.NotFound(w, r)
+				return
+			}
+			b.bridge.ServeHTTP(w, r)
+		})
+		b.here = b.there
+		return nil
+	}, "origin.older", "Update the bridge", 0},
 	{"the running bridge has another origin", func(b *checkedBridge) []string {
 		b.there = b.bridgeOf(&url.URL{Scheme: "https", Host: "other.example.org"}, b.secrets.bridge)
 		return nil

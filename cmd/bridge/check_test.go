@@ -182,3 +182,15 @@ func TestCheckBeforeTheStart(t *testing.T) {
 		t.Errorf("after the bridge has ended: exit status %d, %s", status, p.out)
 	}
 }
+
+func TestServeLogsProblemsOfServicesWithTheirCodes(t *testing.T) {
+	t.Parallel()
+	s := newServices(t)
+	p, _ := startServe(t, with(s.env(t), "UPSCOPE_API_KEY=a-public-key-of-the-page-script", "ROCKETCHAT_FIELD=cobrowse_key"))
+	for _, code := range []string{"upscope.key", "rocketchat.field"} {
+		eventually(t, code, maxWait, func() bool {
+			return strings.Contains(p.err.String(), `"msg":"problem found at start","code":"`+code+`"`)
+		})
+	}
+	p.terminate()
+}
