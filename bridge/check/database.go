@@ -65,9 +65,10 @@ func databaseFindings(address string, f engine.Facts) []Finding {
 	file := strings.TrimPrefix(address, "sqlite:")
 	switch {
 	case f.Unwritable != "":
-		all = append(all, problem("store.readonly", aboutDatabase, databaseRemedy(address), "The bridge cannot write to its database: %s.", f.Unwritable))
+		all = append(all, problem("store.readonly", aboutDatabase, databaseRemedy(address), "This user cannot write to the database: %s.", f.Unwritable))
 	case f.Missing:
 		all = append(all, ok("store.new", aboutDatabase, "There is no database yet: `bridge serve` makes %s.", file))
+	case f.Network != "": // it was not opened
 	case f.Foreign:
 		all = append(all, problem("store.foreign", aboutDatabase, "Set BRIDGE_DATABASE to the bridge's own file, or to a file that does not exist yet.",
 			"The database is that of another program: it has tables, and none of them is the bridge's."))

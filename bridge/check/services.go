@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"cobrowse-bridge/bridge/chat"
@@ -20,27 +21,34 @@ func services(c Config) []task {
 		tasks = append(tasks, task{aboutIssuer, func(ctx context.Context) []Finding { return checkIssuer(ctx, c) }})
 	}
 	for _, k := range c.Connectors {
-		if k.Check != nil {
-			tasks = append(tasks, task{k.Name, func(ctx context.Context) []Finding { return about(k.Name, k.Check(ctx)) }})
-		}
-	}
-	for _, k := range c.Connectors {
-		for _, to := range c.Connectors {
-			if to.Name == k.ShowAt.Connector && to.CheckPlace != nil {
-				tasks = append(tasks, task{k.Name, func(ctx context.Context) []Finding {
-					return checkPlace(ctx, k, to)
-				}})
-			}
-		}
+		tasks = append(tasks, task{k.Name, func(ctx context.Context) []Finding { return checkConnector(ctx, c, k) }})
 	}
 	return tasks
 }
 
-func about(connector string, found []chat.Finding) (all []Finding) {
-	for _, f := range found {
-		all = append(all, Finding{connector, f})
+// checkConnector asks a chat service whether the connector can work with it and, if it answers, whether
+// cards can be shown at the places there.
+func checkConnector(ctx context.Context, c Config, k chat.Connector) (all []Finding) {
+	if k.Check != nil {
+		for _, f := range k.Check(ctx) {
+			all = append(all, Finding{k.Name, f})
+		}
+	}
+	if slices.ContainsFunc(all, isOut) || k.CheckPlace == nil {
+		return all
+	}
+	for _, from := range c.Connectors {
+		if from.ShowAt.Connector == k.Name {
+			all = append(all, checkPlace(ctx, from, k)...)
+		}
 	}
 	return all
+}
+
+// isOut reports whether a finding says that nothing else can be asked of a chat service.
+func isOut(f Finding) bool {
+	_, what, _ := strings.Cut(f.Code, ".")
+	return f.Problem != "" && slices.Contains([]string{"unreachable", "other-program", "token", "user"}, what)
 }
 
 // checkPlace asks the connector to whether it can show the cards of k at the place that the operator

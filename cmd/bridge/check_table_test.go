@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -130,6 +131,32 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 			}
 			if took > 60*time.Second { // the limits of check are 6 s; this machine may be busy
 				t.Errorf("check took %s", took)
+			}
+		})
+	}
+}
+
+// What answers need not be the service that the settings name, and need not stop answering.
+func TestCheckHasOneFindingForEachServiceThatIsNotOne(t *testing.T) {
+	t.Parallel()
+	world := newCheckWorld(t)
+	for name, answer := range map[string]http.HandlerFunc{"HTML": htmlPage, "10 MB": huge, "no end": endless, "a redirect": metadata, "no answer": silent} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newCheckedBridge(t, world)
+			b.useChatvisor()
+			at := listen(t, answer)
+			b.there, b.here = answer, nil
+			b.set("BRIDGE_SIGNIN=oidc", "BRIDGE_OIDC_ISSUER="+at+"/realm", "BRIDGE_OIDC_CLIENT_ID=bridge", "BRIDGE_OIDC_CLIENT_SECRET="+b.client,
+				"UPSCOPE_URL="+at, "SLACK_URL="+at+"/api/", "SLACK_APP_TOKEN=xapp-1-any-token-of-the-app", "CHATVISOR_URL="+at+"/rest/v1")
+			status, found, p := b.check()
+			times := map[string]int{}
+			for _, f := range wrong(found) {
+				times[f.About]++
+			}
+			want := map[string]int{"BRIDGE_ORIGIN": 1, "upscope": 1, "sign-in": 1, "slack": 1, "chatvisor": 1}
+			if status != 1 || !maps.Equal(times, want) || strings.Contains(p.out.String()+p.err.String(), "canary") {
+				t.Errorf("exit status %d, findings %v:\n%s%s", status, times, p.out, p.err)
 			}
 		})
 	}

@@ -17,7 +17,8 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 )
 
-// Inspect returns the facts about the file of url ("sqlite:path"). It creates no file.
+// Inspect returns the facts about the file of url ("sqlite:path"). It creates no file. It does not open a
+// file that this user cannot write, or that is on a network file system.
 func Inspect(ctx context.Context, url string) (f engine.Facts, err error) {
 	path, err := pathOf(url)
 	if err != nil {
@@ -34,7 +35,7 @@ func Inspect(ctx context.Context, url string) (f engine.Facts, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		f.Missing = true
 		return f, nil
-	case err != nil || f.Unwritable != "":
+	case err != nil || f.Unwritable != "" || f.Network != "":
 		return f, err
 	}
 	return f, readSchema(ctx, path, &f)
