@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/chatvisor"
 	"cobrowse-bridge/connectors/rest"
@@ -82,8 +83,8 @@ var nameForm = regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)*$`)
 // a suffix that the operator chooses: "rocketchat-emea" is a second Rocket.Chat, and its
 // variables begin with ROCKETCHAT_EMEA_. variable is the setting that holds the names.
 // signsIn says that agents sign in at the bridge, emails that they may look customers up by e-mail
-// address. Open reports every fault to r.
-func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, log *slog.Logger) []chat.Connector {
+// address. calls counts the requests to the services. Open reports every fault to r.
+func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, calls *metrics.Calls, log *slog.Logger) []chat.Connector {
 	var all []chat.Connector
 	before := len(r.Faults())
 	for i, name := range names {
@@ -101,7 +102,7 @@ func Open(r *settings.Reader, variable string, names []string, signsIn, emails b
 			r.AddFault(variable, "contains "+name+" twice")
 			continue
 		}
-		c := k.open(r, name, settings.ConnectorPrefix(name), emails, rest.Upstream(name, rest.NewTransport(), log), log)
+		c := k.open(r, name, settings.ConnectorPrefix(name), emails, rest.Upstream(name, rest.NewTransport(), calls, log), log)
 		c.ShowAt = k.shownAt(r, settings.ConnectorPrefix(name), names)
 		all = append(all, c)
 	}

@@ -63,7 +63,7 @@ func queryConstants(t *testing.T) map[string]string {
 	t.Helper()
 	files := token.NewFileSet()
 	var sources []*ast.File
-	for _, name := range []string{"queries.go", "audit/queries.go", "jobs/queries.go", "limit/queries.go", "session/queries.go"} {
+	for _, name := range []string{"queries.go", "audit/queries.go", "figures/queries.go", "jobs/queries.go", "limit/queries.go", "session/queries.go"} {
 		file, err := parser.ParseFile(files, name, nil, 0)
 		if err != nil {
 			t.Fatal(err)

@@ -10,15 +10,19 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"cobrowse-bridge/bridge/metrics"
 )
 
 // Upstream returns a transport with a circuit breaker for the named service. After ten
 // failures in a row it fails requests at once, so that agents do not wait for a timeout and
 // jobs do not pile up. Every five seconds it lets one request through to test the service. It
-// logs if the clocks of this machine and of the service differ.
-func Upstream(name string, next http.RoundTripper, log *slog.Logger) http.RoundTripper {
+// logs if the clocks of this machine and of the service differ. calls counts the requests; nil counts
+// none.
+func Upstream(name string, next http.RoundTripper, calls *metrics.Calls, log *slog.Logger) http.RoundTripper {
+	calls.Breaker(name, gobreaker.StateClosed.String())
 	//nolint:bodyclose // this is a type parameter, no response is opened
-	return &upstream{next: next, clock: &clockLog{service: name, log: log}, breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
+	return &upstream{name: name, next: calls.Transport(name, next), calls: calls, clock: &clockLog{service: name, log: log}, breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
 		Name:    name,
 		Timeout: 5 * time.Second,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
@@ -27,6 +31,7 @@ func Upstream(name string, next http.RoundTripper, log *slog.Logger) http.RoundT
 		// A caller who cancelled says nothing about the service.
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 		OnStateChange: func(name string, _, to gobreaker.State) {
+			calls.Breaker(name, to.String())
 			switch to {
 			case gobreaker.StateOpen:
 				log.Warn("requests paused", "service", name, "cause", "ten requests in a row failed")
@@ -40,7 +45,9 @@ func Upstream(name string, next http.RoundTripper, log *slog.Logger) http.RoundT
 }
 
 type upstream struct {
+	name    string
 	next    http.RoundTripper
+	calls   *metrics.Calls
 	breaker *gobreaker.CircuitBreaker[*http.Response]
 	last    atomic.Value // string: how the last request failed
 	clock   *clockLog
@@ -70,6 +77,7 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		return answer, nil
 	}
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
+		u.calls.Paused(u.name)
 		last, _ := u.last.Load().(string)
 		return nil, &PausedError{Last: last, cause: err}
 	}
