@@ -197,7 +197,7 @@ func New(c Config) (*Bridge, error) {
 	if c.budgets != nil {
 		c.budgets(&budgets)
 	}
-	counts := newMetrics(c, health.Connectors(), budgets)
+	counts := newMetrics(metrics.Config{Version: c.Version, Policy: c.Policy.State, Calls: c.Calls}, health.Connectors(), budgets)
 	reads := scrape{counts, health, c.Store.Figures(), connectors}
 	counts.AddParts(c.Log, reads.failures, reads.waiting, reads.cards, reads.sweeps, reads.sessions, reads.auditLog, reads.size)
 	limits := web.NewLimits(c.Store, counts)

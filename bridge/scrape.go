@@ -17,7 +17,7 @@ import (
 )
 
 // newMetrics makes the metrics with all values that their labels can have.
-func newMetrics(c Config, connectors []string, budgets web.Budgets) *metrics.Metrics {
+func newMetrics(c metrics.Config, connectors []string, budgets web.Budgets) *metrics.Metrics {
 	reasons := map[string]bool{}
 	for _, err := range web.Refusals {
 		reasons[err.Error()] = true
@@ -29,11 +29,10 @@ func newMetrics(c Config, connectors []string, budgets web.Budgets) *metrics.Met
 	for i, outcome := range jobs.Outcomes {
 		outcomes[i] = string(outcome)
 	}
-	return metrics.New(metrics.Config{
-		Version: c.Version, Connectors: connectors, Desk: book.DeskName, Others: []string{book.EraseQueue, book.BridgeQueue},
-		JobKinds: book.ChatJobKinds, Kinds: append([]string{book.JobErase}, book.WorkKinds...), JobOutcomes: outcomes,
-		Reasons: slices.Sorted(maps.Keys(reasons)), Limits: budgets.Names(), Policy: c.Policy.State, Calls: c.Calls,
-	})
+	c.Connectors, c.Desk, c.Others = connectors, book.DeskName, []string{book.EraseQueue, book.BridgeQueue}
+	c.JobKinds, c.Kinds, c.JobOutcomes = book.ChatJobKinds, append([]string{book.JobErase}, book.WorkKinds...), outcomes
+	c.Reasons, c.Limits = slices.Sorted(maps.Keys(reasons)), budgets.Names()
+	return metrics.New(c)
 }
 
 // scrape reads the gauges of a bridge from its store.

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"cobrowse-bridge/bridge/chat"
-	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/chatvisor"
 	"cobrowse-bridge/connectors/rest"
@@ -84,7 +83,7 @@ var nameForm = regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)*$`)
 // variables begin with ROCKETCHAT_EMEA_. variable is the setting that holds the names.
 // signsIn says that agents sign in at the bridge, emails that they may look customers up by e-mail
 // address. calls counts the requests to the services. Open reports every fault to r.
-func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, calls *metrics.Calls, log *slog.Logger) []chat.Connector {
+func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, calls rest.Counter, log *slog.Logger) []chat.Connector {
 	var all []chat.Connector
 	before := len(r.Faults())
 	for i, name := range names {

@@ -12,7 +12,7 @@ import (
 )
 
 // Calls are the metrics of calls to other services and to the database. They exist before the rest,
-// because clients are made while the settings are read. A nil *Calls counts nothing.
+// because clients are made while the settings are read.
 type Calls struct {
 	ended     *prometheus.CounterVec
 	times     *prometheus.HistogramVec
@@ -78,9 +78,6 @@ func (c *Calls) all() []prometheus.Collector {
 // Transport returns a transport that counts the calls to a service and their time, up to the headers
 // of the answer. It also notes when the service's certificates expire.
 func (c *Calls) Transport(service string, next http.RoundTripper) http.RoundTripper {
-	if c == nil {
-		return next
-	}
 	t := transport{next, map[CallOutcome]prometheus.Counter{}, c.times.WithLabelValues(service), c.expiry.WithLabelValues(service)}
 	for _, outcome := range callOutcomes {
 		t.ended[outcome] = c.ended.WithLabelValues(service, string(outcome))
@@ -90,22 +87,17 @@ func (c *Calls) Transport(service string, next http.RoundTripper) http.RoundTrip
 
 // Paused counts a call that a circuit breaker did not let through.
 func (c *Calls) Paused(service string) {
-	if c != nil {
-		c.ended.WithLabelValues(service, string(CallPaused)).Inc()
-	}
+	c.ended.WithLabelValues(service, string(CallPaused)).Inc()
 }
 
 // Breaker sets the state of a service's circuit breaker: closed, half-open or open.
 func (c *Calls) Breaker(service, state string) {
-	if c == nil {
-		return
-	}
 	for _, s := range breakerStates {
 		c.breakers.WithLabelValues(service, s).Set(Bool(s == state))
 	}
 }
 
-// Database counts a read or a transaction of the database. Err is nil if it succeeded.
+// Database counts a read or a transaction of the database. err is nil if it succeeded.
 func (c *Calls) Database(operation string, err error, took time.Duration) {
 	outcome := CallOK
 	if err != nil {

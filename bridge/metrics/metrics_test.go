@@ -277,17 +277,6 @@ func TestCallsAreCountedByTheirOutcome(t *testing.T) {
 	}
 }
 
-func TestWithoutMetricsCallsAreNotCounted(t *testing.T) {
-	t.Parallel()
-	var none *Calls
-	s := &service{}
-	if none.Transport("upscope", s) != http.RoundTripper(s) {
-		t.Error("the transport is wrapped")
-	}
-	none.Paused("upscope")
-	none.Breaker("upscope", "open")
-}
-
 func TestTheFirstExpiryIsThatOfTheWholeChain(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -12,7 +12,7 @@ import (
 // import. Each package must be listed.
 var arrows = map[string][]string{
 	"cmd/bridge":                           {"bridge", "bridge/card", "bridge/chat", "bridge/erase", "bridge/metrics", "bridge/netaddr", "bridge/policy", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "bridge/store/audit", "bridge/store/jobs", "bridge/store/session", "connectors", "connectors/chatvisor", "connectors/chatvisor/chatvisortest", "connectors/chatvisor/commands", "connectors/chatvisor/rules", "connectors/demo", "connectors/rest", "connectors/rocketchat", "connectors/slack", "connectors/slack/slacktest", "upscope", "upscope/upscopetest"},
-	"connectors":                           {"bridge/chat", "bridge/metrics", "bridge/settings", "connectors/chatvisor", "connectors/rest", "connectors/rocketchat", "connectors/slack"},
+	"connectors":                           {"bridge/chat", "bridge/settings", "connectors/chatvisor", "connectors/rest", "connectors/rocketchat", "connectors/slack"},
 	"connectors/chatvisor":                 {"bridge/cache", "bridge/chat", "bridge/netaddr", "bridge/settings", "connectors/chatvisor/api", "connectors/chatvisor/rules", "connectors/rest"},
 	"connectors/rocketchat":                {"bridge/chat", "bridge/settings", "connectors/rest"},
 	"connectors/slack":                     {"bridge/cache", "bridge/chat", "bridge/netaddr", "bridge/settings", "connectors/rest"},
@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"bridge/web":                           {"bridge/cache", "bridge/chat", "bridge/metrics", "bridge/netaddr", "bridge/signin", "bridge/store", "bridge/store/jobs", "bridge/store/limit", "templates", "upscope"},
 	"bridge/card":                          {"bridge/chat", "bridge/store", "templates", "upscope"},
 	"bridge/cache":                         nil,
-	"connectors/rest":                      {"bridge/chat", "bridge/metrics", "bridge/netaddr"},
+	"connectors/rest":                      {"bridge/chat", "bridge/netaddr"},
 	"bridge/policy":                        {"bridge/settings/yamlfile", "upscope"},
 	"bridge/settings":                      {"bridge/netaddr"},
 	"bridge/signin":                        {"bridge/netaddr"},

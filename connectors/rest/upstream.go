@@ -10,16 +10,34 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
-
-	"cobrowse-bridge/bridge/metrics"
 )
+
+// A Counter keeps metrics of calls to services. It is an interface so that the tests of connectors need
+// no library for metrics.
+type Counter interface {
+	// Transport returns a transport that counts the calls to a service.
+	Transport(service string, next http.RoundTripper) http.RoundTripper
+	// Breaker notes the state of the service's circuit breaker: closed, half-open or open.
+	Breaker(service, state string)
+	// Paused counts a call that the circuit breaker did not let through.
+	Paused(service string)
+}
+
+type noCounter struct{}
+
+func (noCounter) Transport(_ string, next http.RoundTripper) http.RoundTripper { return next }
+func (noCounter) Breaker(string, string)                                       {}
+func (noCounter) Paused(string)                                                {}
 
 // Upstream returns a transport with a circuit breaker for the named service. After ten
 // failures in a row it fails requests at once, so that agents do not wait for a timeout and
 // jobs do not pile up. Every five seconds it lets one request through to test the service. It
 // logs if the clocks of this machine and of the service differ. calls counts the requests; nil counts
 // none.
-func Upstream(name string, next http.RoundTripper, calls *metrics.Calls, log *slog.Logger) http.RoundTripper {
+func Upstream(name string, next http.RoundTripper, calls Counter, log *slog.Logger) http.RoundTripper {
+	if calls == nil {
+		calls = noCounter{}
+	}
 	calls.Breaker(name, gobreaker.StateClosed.String())
 	//nolint:bodyclose // this is a type parameter, no response is opened
 	return &upstream{name: name, next: calls.Transport(name, next), calls: calls, clock: &clockLog{service: name, log: log}, breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
@@ -47,7 +65,7 @@ func Upstream(name string, next http.RoundTripper, calls *metrics.Calls, log *sl
 type upstream struct {
 	name    string
 	next    http.RoundTripper
-	calls   *metrics.Calls
+	calls   Counter
 	breaker *gobreaker.CircuitBreaker[*http.Response]
 	last    atomic.Value // string: how the last request failed
 	clock   *clockLog
