@@ -2,8 +2,8 @@
 //
 // No figure reads more than 10,000 rows, whatever the size of the database: waiting jobs, open cards and
 // sessions are counted through an index and only up to that number, and the others are one row each. With
-// 100,000 closed cards, finished jobs and audit entries all figures together take less than 2 ms on SQLite
-// and 5 ms on PostgreSQL. With 100,000 of each that are open and waiting, they take 30 ms and 60 ms.
+// 100,000 closed cards, finished jobs and expired sessions all figures together take 0.2 ms on SQLite and
+// 5 ms on PostgreSQL; with 100,000 open cards and waiting jobs 14 ms on either (BenchmarkFigures).
 package figures
 
 import (
