@@ -90,7 +90,7 @@ schemas: ## check requests to Rocket.Chat and Slack against the vendors' schemas
 	bash connectors/slack/testdata/types/run.sh
 
 # -v prints why a test was skipped, for example because a program is not installed.
-deploy-test: ## check deploy/ with systemd-analyze, nginx, Caddy and the libraries of Compose and Kubernetes
+deploy-test: ## check deploy/ with systemd-analyze, nginx, Caddy, promtool and the libraries of Compose, Kubernetes and Prometheus
 	cd tools && go test -v ./... | { grep -Ev '^(=== | *--- PASS)' || true; }
 
 caddy: ## build the Caddy that the tests of deploy/Caddyfile need, in bin/ (takes minutes)

@@ -84,8 +84,8 @@ var nameForm = regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)*$`)
 // a suffix that the operator chooses: "rocketchat-emea" is a second Rocket.Chat, and its
 // variables begin with ROCKETCHAT_EMEA_. variable is the setting that holds the names.
 // signsIn says that agents sign in at the bridge, emails that they may look customers up by e-mail
-// address. Open reports every fault to r.
-func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, log *slog.Logger) []chat.Connector {
+// address. calls counts the requests to the services. Open reports every fault to r.
+func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, calls rest.Counter, log *slog.Logger) []chat.Connector {
 	var all []chat.Connector
 	before := len(r.Faults())
 	for i, name := range names {
@@ -103,7 +103,7 @@ func Open(r *settings.Reader, variable string, names []string, signsIn, emails b
 			r.AddFault(variable, "contains "+name+" twice")
 			continue
 		}
-		transport := rest.Upstream(name, rest.NewTransport(), log)
+		transport := rest.Upstream(name, rest.NewTransport(), calls, log)
 		c := k.open(r, name, settings.ConnectorPrefix(name), emails, transport, log)
 		c.Check = withClock(c, transport)
 		c.ShowAt = k.shownAt(r, settings.ConnectorPrefix(name), names)

@@ -43,7 +43,7 @@ func TestAConnectorWhoseCardsCannotBeShownIsAFault(t *testing.T) {
 		t.Run(test.name+" "+test.show, func(t *testing.T) {
 			t.Setenv(settings.ConnectorPrefix(test.name)+"_SHOW", test.show)
 			var r settings.Reader
-			Open(&r, "BRIDGE_CONNECTORS", []string{test.name}, test.signsIn, false, slog.New(slog.DiscardHandler))
+			Open(&r, "BRIDGE_CONNECTORS", []string{test.name}, test.signsIn, false, nil, slog.New(slog.DiscardHandler))
 			faults := r.Faults()
 			if test.variable == "" {
 				if len(faults) != 0 {

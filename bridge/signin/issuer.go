@@ -90,7 +90,7 @@ func readMetadata(document claims) *metadata {
 
 func newIssuer(u *url.URL, text string, transport http.RoundTripper, log *slog.Logger) *issuer {
 	if transport == nil {
-		transport = newTransport()
+		transport = NewTransport()
 	}
 	transport = capped{transport}
 	keys := &keyFilter{next: transport, log: log}
@@ -106,7 +106,8 @@ func newClient(transport http.RoundTripper) *http.Client {
 	}
 }
 
-func newTransport() *http.Transport {
+// NewTransport returns a transport for requests to the issuer.
+func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}).DialContext,

@@ -7,6 +7,7 @@ import (
 
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/web"
@@ -144,7 +145,7 @@ func (work *Worker) storeFound(ctx context.Context, sweep store.Sweep, page []ch
 		if err := work.store.StoreFound(ctx, sweep, found[i], time.Since(sweep.Since) > foundRecentlyLife, jobs.Job{Queue: sweep.Connector, Kind: book.JobAnswer}); err != nil {
 			return stored, web.StoreFault(err)
 		}
-		work.metrics.Delivery(sweep.Connector, web.DeliveryStored)
+		work.metrics.Delivery(sweep.Connector, metrics.DeliveryStored)
 		stored++
 	}
 	return stored, nil

@@ -10,6 +10,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/netaddr"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/settings"
@@ -86,6 +87,7 @@ type config struct {
 	eraser                 *upscope.Eraser
 	watchHosts             upscope.Hosts
 	connectors             []chat.Connector
+	calls                  *metrics.Calls
 	log                    *slog.Logger
 }
 
@@ -132,9 +134,10 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	key := r.Secret("UPSCOPE_API_KEY", u.APIKey)
 	api := r.URL("UPSCOPE_URL", u.URL)
 
+	c.calls = metrics.NewCalls()
 	clean := bridge.NewRedactor(w)
 	c.log = newLog(clean, level, format)
-	c.connectors = connectors.Open(&r, "BRIDGE_CONNECTORS", settings.List(b.Connectors), c.signIn.by != byLink, c.matchEmail, c.log)
+	c.connectors = connectors.Open(&r, "BRIDGE_CONNECTORS", settings.List(b.Connectors), c.signIn.by != byLink, c.matchEmail, c.calls, c.log)
 	r.Unknown(append(connectors.Prefixes(), "BRIDGE_", "UPSCOPE_")...)
 	clean.AddSecrets(r.Secrets()...)
 	if ignored := r.Ignored(); len(ignored) > 0 {
@@ -152,7 +155,7 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	if key != "" && api != nil {
 		c.upscope, c.eraser = client(&r, upscope.Config{
 			URL: api.String(), Version: u.Version, Key: key,
-			Transport: rest.Upstream("upscope", upscope.NewTransport(), c.log),
+			Transport: rest.Upstream("upscope", upscope.NewTransport(), c.calls, c.log),
 		})
 	}
 	if faults := r.Faults(); len(faults) > 0 {

@@ -36,7 +36,7 @@ func (serveCommand) Run(ctx context.Context, s streams) error {
 		return exitStatus(2)
 	}
 	slog.SetDefault(c.log) // net/http logs here; c.log redacts secrets
-	db, err := store.Open(ctx, c.database, store.Options{Secret: c.secret, OldSecret: c.secretOld, Log: c.log})
+	db, err := store.Open(ctx, c.database, store.Options{Secret: c.secret, OldSecret: c.secretOld, Calls: c.calls, Log: c.log})
 	if err != nil && ctx.Err() != nil {
 		return nil // it was stopped before it was ready
 	}
@@ -99,15 +99,13 @@ func newBridge(c *config, db *store.Store) (*bridge.Bridge, error) {
 		Origin: c.origin, Secret: c.secret, OldSecret: c.secretOld, Store: db, Upscope: c.upscope, Eraser: c.eraser, WatchHosts: c.watchHosts,
 		Connectors: c.connectors, OIDC: oidc, Header: header, Policy: c.policy, LinkEmail: c.signIn.linkEmail,
 		LinkLife: c.linkLife, CardLife: c.cardLife, Retention: c.retention, MatchEmail: c.matchEmail, Sites: c.sites,
-		TrustedProxies: c.proxies, Version: version, Log: c.log,
+		TrustedProxies: c.proxies, Calls: c.calls, Version: version, Log: c.log,
 	})
 }
 
-// serveMetrics serves GET /metrics on l until ctx ends.
+// serveMetrics serves metrics and probes on l until ctx ends.
 func serveMetrics(ctx context.Context, l net.Listener, metrics http.Handler) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics)
-	server := newServer(mux)
+	server := newServer(metrics)
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	err := server.Serve(l)
 	if ctx.Err() != nil {

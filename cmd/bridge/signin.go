@@ -198,6 +198,7 @@ func (c *config) newOIDC(db *store.Store) (*signin.OIDC, error) {
 	}
 	o := *c.signIn.oidc
 	o.Log = c.log
+	o.Transport = c.calls.Transport("issuer", signin.NewTransport())
 	if db != nil {
 		o.Sessions = db.AgentSessions()
 	}

@@ -88,7 +88,7 @@ func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, 
 			c.ForwardURL.RawQuery = query
 			r.RedactInLogs(query)
 		}
-		c.ForwardTransport = rest.Upstream(name+" forward", rest.NewTransport(), log)
+		c.ForwardTransport = rest.Upstream(name+" forward", rest.NewTransport(), nil, log)
 	}
 	if len(r.Faults()) > before {
 		return chat.Connector{Name: name}

@@ -200,6 +200,13 @@ func (db *DB) RemoveDeletedData(ctx context.Context) error {
 	return err
 }
 
+// Size implements engine.Engine. The server's write-ahead log is not only this database's.
+func (db *DB) Size(ctx context.Context) (engine.Size, error) {
+	size := engine.Size{WAL: -1}
+	err := db.pool.QueryRow(ctx, "SELECT pg_database_size(current_database())").Scan(&size.Database)
+	return size, err
+}
+
 // Close implements engine.Engine.
 func (db *DB) Close() error {
 	if db.pool != nil {
