@@ -68,7 +68,7 @@ func (db *DB) checkHead(ctx context.Context) error {
 	return nil
 }
 
-func (db *DB) headPath() string { return db.path + ".head" }
+func (db *DB) headPath() string { return HeadPath(db.path) }
 
 // changed makes the head file be written within headFileEvery.
 func (db *DB) changed() {
