@@ -80,14 +80,13 @@ func Print(ctx context.Context, address string, w io.Writer) (c Copy, err error)
 	if err != nil {
 		return Copy{}, err
 	}
-	defer func() { err = errors.Join(err, os.Remove(temporary)) }()
 	in, err := os.Open(temporary)
-	if err != nil {
+	// The name is removed first, because a reader that goes away ends this process with SIGPIPE.
+	if err := errors.Join(err, os.Remove(temporary)); err != nil {
 		return Copy{}, err
 	}
-	defer func() { _ = in.Close() }()
 	_, err = io.Copy(w, in)
-	return c, err
+	return c, errors.Join(err, in.Close())
 }
 
 // mustBeFree returns an error if there is something at a path, or if its folder does not exist.
@@ -131,7 +130,7 @@ func copyBeside(ctx context.Context, path, file string) (temporary string, c Cop
 	}
 	switch err := sqlite.CopyTo(ctx, path, out.Name()); {
 	case ctx.Err() != nil:
-		return "", c, ctx.Err()
+		return "", c, refuse(ctx.Err(), "The backup was stopped, and nothing was written")
 	case errors.Is(err, sqlite.ErrForeign), errors.Is(err, sqlite.ErrDamaged):
 		return "", c, refuse(err, "%s cannot be copied: %v", path, err)
 	case err != nil:
