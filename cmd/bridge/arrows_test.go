@@ -11,7 +11,7 @@ import (
 // arrows lists for each package of this module the other packages of it that it may
 // import. Each package must be listed.
 var arrows = map[string][]string{
-	"cmd/bridge":                           {"bridge", "bridge/card", "bridge/chat", "bridge/check", "bridge/erase", "bridge/metrics", "bridge/netaddr", "bridge/policy", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "bridge/store/audit", "bridge/store/jobs", "bridge/store/session", "connectors", "connectors/chatvisor", "connectors/chatvisor/chatvisortest", "connectors/chatvisor/commands", "connectors/chatvisor/rules", "connectors/demo", "connectors/rest", "connectors/rocketchat", "connectors/slack", "connectors/slack/slacktest", "upscope", "upscope/upscopetest"},
+	"cmd/bridge":                           {"bridge", "bridge/card", "bridge/chat", "bridge/check", "bridge/erase", "bridge/export", "bridge/metrics", "bridge/netaddr", "bridge/policy", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "bridge/store/audit", "bridge/store/backup", "bridge/store/jobs", "bridge/store/session", "connectors", "connectors/chatvisor", "connectors/chatvisor/chatvisortest", "connectors/chatvisor/commands", "connectors/chatvisor/rules", "connectors/demo", "connectors/rest", "connectors/rocketchat", "connectors/slack", "connectors/slack/slacktest", "upscope", "upscope/upscopetest"},
 	"connectors":                           {"bridge/chat", "bridge/settings", "connectors/chatvisor", "connectors/rest", "connectors/rocketchat", "connectors/slack"},
 	"connectors/chatvisor":                 {"bridge/cache", "bridge/chat", "bridge/netaddr", "bridge/settings", "connectors/chatvisor/api", "connectors/chatvisor/rules", "connectors/rest"},
 	"connectors/rocketchat":                {"bridge/chat", "bridge/settings", "connectors/rest"},
@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"bridge/work":                          {"bridge/book", "bridge/card", "bridge/chat", "bridge/erase", "bridge/match", "bridge/metrics", "bridge/policy", "bridge/store", "bridge/store/audit", "bridge/store/jobs", "bridge/web", "templates", "upscope"},
 	"bridge/erase":                         {"bridge/book", "bridge/card", "bridge/store", "bridge/store/jobs", "upscope"},
 	"bridge/hook":                          {"bridge/book", "bridge/chat", "bridge/metrics", "bridge/store", "bridge/store/jobs", "bridge/web"},
+	"bridge/export":                        {"bridge/card", "bridge/erase", "bridge/store", "bridge/store/audit", "bridge/store/mention"},
 	"bridge/match":                         {"bridge/cache", "bridge/card", "bridge/chat", "bridge/store", "bridge/store/limit", "bridge/web", "templates", "upscope"},
 	"bridge/book":                          {"bridge/card", "bridge/chat", "bridge/metrics", "bridge/store", "bridge/store/audit", "bridge/store/jobs", "bridge/web"},
 	"bridge/web":                           {"bridge/cache", "bridge/chat", "bridge/metrics", "bridge/netaddr", "bridge/signin", "bridge/store", "bridge/store/jobs", "bridge/store/limit", "templates", "upscope"},
@@ -41,6 +42,7 @@ var arrows = map[string][]string{
 	"bridge/store":                         {"bridge/metrics", "bridge/store/audit", "bridge/store/engine", "bridge/store/figures", "bridge/store/jobs", "bridge/store/limit", "bridge/store/measured", "bridge/store/mention", "bridge/store/postgres", "bridge/store/pulse", "bridge/store/seal", "bridge/store/session", "bridge/store/sqlite"},
 	"bridge/store/inspect":                 {"bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
 	"bridge/store/audit":                   {"bridge/store/engine"},
+	"bridge/store/backup":                  {"bridge/store", "bridge/store/audit", "bridge/store/engine", "bridge/store/sqlite"},
 	"bridge/store/jobs":                    {"bridge/store/engine"},
 	"bridge/store/limit":                   {"bridge/store/engine", "bridge/store/seal"},
 	"bridge/store/mention":                 nil,
