@@ -8,6 +8,8 @@ POPULATIONS ?= 10000
 KILLS     ?= 100
 BIN       := bin
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT    ?= $(shell git rev-parse HEAD 2>/dev/null)
+DATE      ?= $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -102,12 +104,19 @@ image-test: image-files ## build the image with buildah and run it with a read-o
 bench: ## run the benchmarks, each compared with a baseline of the same run
 	go test -run '^$$' -bench . -benchtime 5x -p 1 -timeout 30m ./bridge ./bridge/match ./bridge/store | go run ./bridge/benchtest/table
 
+# Equal sources give equal programs, in any folder. COMMIT and DATE (of the commit) are set here because
+# the go command leaves them out with -buildvcs=false.
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+
 build: ## build a static binary in bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/bridge ./cmd/bridge
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/bridge ./cmd/bridge
+
+licenses: ## write THIRD_PARTY_LICENSES after a module was added or updated
+	cd tools && go run ./licenses
 
 image-files: build ## put what deploy/Dockerfile copies with --target prebuilt in bin/image/
 	@rm -rf $(BIN)/image; mkdir -p $(BIN)/image/data
 	cp $(BIN)/bridge $(BIN)/image/bridge
 	cp /etc/ssl/certs/ca-certificates.crt $(BIN)/image/
 
-.PHONY: help demo screenshot test check format vet lint race long soak fuzz schemas deploy-test caddy image-test bench build image-files
+.PHONY: help demo screenshot test check format vet lint race long soak fuzz schemas deploy-test caddy image-test bench build licenses image-files
