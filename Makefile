@@ -2,12 +2,14 @@
 
 export CGO_ENABLED ?= 1
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 CADDY     := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 FUZZTIME  ?= 20000x
 POPULATIONS ?= 10000
 KILLS     ?= 100
 BIN       := bin
-VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION   ?= $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null || echo dev))
 COMMIT    ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE      ?= $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 
@@ -114,9 +116,36 @@ build: ## build a static binary in bin/
 licenses: ## write THIRD_PARTY_LICENSES after a module was added or updated
 	cd tools && go run ./licenses
 
+# The unit and bridge-admin name the program as packages install it: iproute2 has a program called bridge.
+PACKAGED := $(BIN)/package
+
+package-files: build ## put what .goreleaser.yaml packs besides the program in bin/package/
+	@rm -rf $(PACKAGED); mkdir -p $(PACKAGED)
+	@for name in bridge cobrowse-bridge; do \
+	  $(BIN)/bridge man --name $$name > $(PACKAGED)/$$name.1; \
+	  for shell in bash zsh fish; do $(BIN)/bridge completion $$shell --name $$name > $(PACKAGED)/$$name.$$shell; done; \
+	done
+	gzip -9 -n $(PACKAGED)/cobrowse-bridge.1
+	sed -e 1d -e 's|/usr/local/bin/bridge|/usr/bin/cobrowse-bridge|' deploy/bridge.service > $(PACKAGED)/bridge.service
+	sed 's|/usr/local/bin/bridge|/usr/bin/cobrowse-bridge|' deploy/bridge-admin > $(PACKAGED)/bridge-admin
+	@! grep -r /usr/local $(PACKAGED)
+
+$(BIN)/goreleaser:
+	GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(GORELEASER)
+
+# CI does not run this: goreleaser alone is a thousand packages, whose build takes 15 minutes and more on a
+# small machine. The tests in tools/ check the file and what it names. Once goreleaser and the modules are
+# there, nothing is downloaded.
+release-snapshot: $(BIN)/goreleaser ## build archives, packages and checksums in dist/, and publish nothing (the first time it takes long)
+	$(BIN)/goreleaser check
+	GOPROXY=off $(BIN)/goreleaser release --snapshot --clean
+
+image-arguments: ## print the arguments with which docker build tells the program its version
+	@echo --build-arg VERSION=$(VERSION) --build-arg REVISION=$(COMMIT) --build-arg DATE=$(DATE)
+
 image-files: build ## put what deploy/Dockerfile copies with --target prebuilt in bin/image/
 	@rm -rf $(BIN)/image; mkdir -p $(BIN)/image/data
 	cp $(BIN)/bridge $(BIN)/image/bridge
 	cp /etc/ssl/certs/ca-certificates.crt $(BIN)/image/
 
-.PHONY: help demo screenshot test check format vet lint race long soak fuzz schemas deploy-test caddy image-test bench build licenses image-files
+.PHONY: help demo screenshot test check format vet lint race long soak fuzz schemas deploy-test caddy image-test bench build licenses package-files release-snapshot image-arguments image-files
