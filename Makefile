@@ -20,7 +20,7 @@ SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## run the whole product on this machine, without any setup
 	go run ./cmd/bridge demo
@@ -37,7 +37,7 @@ check: ## run all checks of CI
 
 .PHONY: tests others
 tests: ; $(MAKE) race && $(MAKE) long
-others: ; for target in format lint fuzz schemas deploy-test; do $(MAKE) $$target; done
+others: ; for target in format lint vulnerabilities fuzz schemas deploy-test; do $(MAKE) $$target; done
 
 format: ## fail if gofmt would change a file, or go.mod is not tidy
 	@files=$$(git ls-files '*.go'); test -n "$$files"; \
@@ -49,13 +49,21 @@ format: ## fail if gofmt would change a file, or go.mod is not tidy
 vet: ## run go vet
 	go vet ./...
 	cd tools && go vet ./...
+	cd tools/goreleaser && go vet ./...
 
 lint: $(BIN)/golangci-lint ## run golangci-lint with .golangci.yml
 	$(BIN)/golangci-lint run ./...
 	cd tools && ../$(BIN)/golangci-lint run --config ../.golangci.yml ./...
+	cd tools/goreleaser && ../../$(BIN)/golangci-lint run --config ../../.golangci.yml ./...
 
 $(BIN)/golangci-lint:
 	GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(GOLANGCI)
+
+vulnerabilities: ## look for known vulnerabilities in the code that is used, if the database of Go can be reached
+	@if curl --silent --fail --max-time 10 --output /dev/null https://vuln.go.dev/index/db.json; then \
+	  test -x $(BIN)/govulncheck || GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(GOVULNCHECK); \
+	  $(BIN)/govulncheck ./...; \
+	else echo 'vulnerabilities: skipped, because https://vuln.go.dev cannot be reached from here'; fi
 
 # The race detector skips SQLite itself, which is C translated to Go: it has its own locks, and
 # checking it would take most of the time. The driver and our own code are checked.
@@ -94,8 +102,9 @@ schemas: ## check requests to Rocket.Chat and Slack against the vendors' schemas
 	bash connectors/slack/testdata/types/run.sh
 
 # -v prints why a test was skipped, for example because a program is not installed.
-deploy-test: ## check deploy/ with systemd-analyze, nginx, Caddy and the libraries of Compose and Kubernetes
+deploy-test: ## check deploy/ and releases with systemd-analyze, nginx, Caddy and the libraries of Compose, Kubernetes and goreleaser
 	cd tools && go test -v ./... | { grep -Ev '^(=== | *--- PASS)' || true; }
+	cd tools/goreleaser && go test ./...
 
 caddy: ## build the Caddy that the tests of deploy/Caddyfile need, in bin/ (takes minutes)
 	GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(CADDY)
@@ -103,7 +112,8 @@ caddy: ## build the Caddy that the tests of deploy/Caddyfile need, in bin/ (take
 image-test: image-files ## build the image with buildah and run it with a read-only root (needs root)
 	bash tools/image-test.sh
 
-bench: ## run the benchmarks, each compared with a baseline of the same run
+bench: build ## measure the program (size, start, memory), then run the benchmarks, each compared with a baseline of the same run
+	go run ./bridge/benchtest/program $(BIN)/bridge
 	go test -run '^$$' -bench . -benchtime 5x -p 1 -timeout 30m ./bridge ./bridge/match ./bridge/store | go run ./bridge/benchtest/table
 
 # Equal sources give equal programs, in any folder. COMMIT and DATE (of the commit) are set here because
@@ -112,6 +122,14 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.dat
 
 build: ## build a static binary in bin/
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/bridge ./cmd/bridge
+
+rename: ## change the path of the module: make rename MODULE=example.org/team/cobrowse-bridge
+	@test -n "$(MODULE)" || { echo 'make rename needs MODULE=, such as example.org/team/cobrowse-bridge'; exit 2; }
+	@before=$$(go list -m); change() { xargs -0 sed -E -i.before "$$1"; }; \
+	git ls-files -z '*.go' | change "s|\"$$before/|\"$(MODULE)/|g"; \
+	git ls-files -z '*go.mod' | change "s#^(module|require|replace) $$before(/| |\$$)#\1 $(MODULE)\2#"; \
+	git ls-files -z .golangci.yml Makefile | change "s#(pkg: |-gcflags=)$$before/#\1$(MODULE)/#"; \
+	git ls-files -z | sed -z 's/$$/.before/' | xargs -0 rm -f
 
 licenses: ## write THIRD_PARTY_LICENSES after a module was added or updated
 	cd tools && go run ./licenses
@@ -148,4 +166,4 @@ image-files: build ## put what deploy/Dockerfile copies with --target prebuilt i
 	cp $(BIN)/bridge $(BIN)/image/bridge
 	cp /etc/ssl/certs/ca-certificates.crt $(BIN)/image/
 
-.PHONY: help demo screenshot test check format vet lint race long soak fuzz schemas deploy-test caddy image-test bench build licenses package-files release-snapshot image-arguments image-files
+.PHONY: help demo screenshot test check format vet lint vulnerabilities race long soak fuzz schemas deploy-test caddy image-test bench build rename licenses package-files release-snapshot image-arguments image-files

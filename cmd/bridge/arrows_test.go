@@ -59,6 +59,7 @@ var arrows = map[string][]string{
 	"bridge/benchtest":                     nil,
 	"bridge/browsertest":                   {"bridge/testmain"},
 	"bridge/testmain":                      nil,
+	"bridge/benchtest/program":             {"bridge/benchtest"},
 	"bridge/benchtest/table":               nil,
 	"bridge/store/engine":                  nil,
 	"bridge/store/seal":                    nil,
