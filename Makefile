@@ -3,7 +3,7 @@
 export CGO_ENABLED ?= 1
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
-GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CADDY     := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 FUZZTIME  ?= 20000x
 POPULATIONS ?= 10000

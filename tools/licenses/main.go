@@ -7,6 +7,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -100,7 +101,7 @@ type listed struct {
 // collect returns the parts of the program, sorted by name.
 func collect(root string) ([]part, error) {
 	parts, seen := map[string]*part{}, map[string]bool{}
-	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	goroot, err := exec.CommandContext(context.Background(), "go", "env", "GOROOT").Output()
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +161,7 @@ func (p *part) fault() error {
 // list returns the packages that the program contains on a platform.
 func list(root, platform string) ([]listed, error) {
 	goos, goarch := path.Split(platform)
-	cmd := exec.Command("go", "list", "-deps", "-json=Dir,Standard,Module", "./cmd/bridge")
+	cmd := exec.CommandContext(context.Background(), "go", "list", "-deps", "-json=Dir,Standard,Module", "./cmd/bridge")
 	cmd.Dir, cmd.Stderr = root, os.Stderr
 	cmd.Env = append(os.Environ(), "GOOS="+strings.TrimSuffix(goos, "/"), "GOARCH="+goarch, "CGO_ENABLED=0", "GOFLAGS=")
 	out, err := cmd.Output()
