@@ -70,11 +70,11 @@ func makeTarget(t *testing.T, folder, target string) {
 }
 
 // The go command reuses what it compiled for the first folder, but links again.
-func TestBuildsInTwoFoldersAreEqual(t *testing.T) {
+func TestProgramAndPackagesOfARelease(t *testing.T) {
 	var programs [2][]byte
-	for n := range programs {
+	for n, target := range []string{"package-files", "build"} {
 		folder := copied(t)
-		makeTarget(t, folder, "build")
+		makeTarget(t, folder, target)
 		program := filepath.Join(folder, "bin", "bridge")
 		var err error
 		if programs[n], err = os.ReadFile(program); err != nil {
@@ -85,16 +85,22 @@ func TestBuildsInTwoFoldersAreEqual(t *testing.T) {
 				t.Errorf("the program contains the path %s of the machine that built it", path)
 			}
 		}
-		if n == 0 {
+		if target == "package-files" {
+			checkSize(t, len(programs[n]))
 			checkVersion(t, program)
-			t.Logf("the program has %d bytes; at most %d are allowed", len(programs[0]), maxSize)
-			if len(programs[0]) > maxSize {
-				t.Errorf("the program has %d bytes, more than %d", len(programs[0]), maxSize)
-			}
+			checkPackedFiles(t, folder)
 		}
 	}
 	if sha256.Sum256(programs[0]) != sha256.Sum256(programs[1]) {
 		t.Error("the programs of two folders are not equal")
+	}
+}
+
+func checkSize(t *testing.T, size int) {
+	t.Helper()
+	t.Logf("the program has %d bytes; at most %d are allowed", size, maxSize)
+	if size > maxSize {
+		t.Errorf("the program has %d bytes, more than %d", size, maxSize)
 	}
 }
 
@@ -204,9 +210,9 @@ func TestReleasesAreBuiltAsMakeBuildDoes(t *testing.T) {
 	}
 }
 
-func TestWhatAReleasePacksExists(t *testing.T) {
-	folder := copied(t)
-	makeTarget(t, folder, "package-files")
+// checkPackedFiles checks that each file that a release packs exists.
+func checkPackedFiles(t *testing.T, folder string) {
+	t.Helper()
 	c := readConfiguration(t)
 	var sources []string
 	for _, file := range c.Archives[0].Files {
