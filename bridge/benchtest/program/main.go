@@ -100,17 +100,24 @@ func start(ctx context.Context, program, folder string, pause time.Duration) (to
 			err = errors.Join(err, fmt.Errorf("%s serve: %w\n%s", program, waited, log.String()))
 		}
 	}()
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
 	for !ready(ctx, address) {
-		if ctx.Err() != nil {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
 			return 0, "", fmt.Errorf("the program was not ready within %s", timeout)
 		}
-		time.Sleep(time.Millisecond)
 	}
 	took = time.Since(began)
 	if pause == 0 {
 		return took, "", nil
 	}
-	time.Sleep(pause)
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
+		return 0, "", ctx.Err()
+	}
 	memory, err = residentMemory(cmd.Process.Pid)
 	return took, memory, err
 }
