@@ -24,7 +24,7 @@ func TestOneCommandChangesTheModulePath(t *testing.T) {
 	if out, err := rename.CombinedOutput(); err != nil {
 		t.Fatalf("make rename: %v\n%s", err, out)
 	}
-	for _, module := range []string{".", "tools", "upscope/testdata/outside"} {
+	for _, module := range []string{".", "tools", "tools/goreleaser", "upscope/testdata/outside"} {
 		list := exec.Command("go", "list", "-deps", "-test", "./...")
 		list.Dir = filepath.Join(folder, module)
 		list.Env = append(os.Environ(), "GOFLAGS=-mod=readonly")
