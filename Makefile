@@ -2,12 +2,16 @@
 
 export CGO_ENABLED ?= 1
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CADDY     := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 FUZZTIME  ?= 20000x
 POPULATIONS ?= 10000
 KILLS     ?= 100
 BIN       := bin
-VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION   ?= $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null || echo dev))
+COMMIT    ?= $(shell git rev-parse HEAD 2>/dev/null)
+DATE      ?= $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -16,7 +20,7 @@ SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## run the whole product on this machine, without any setup
 	go run ./cmd/bridge demo
@@ -33,7 +37,7 @@ check: ## run all checks of CI
 
 .PHONY: tests others
 tests: ; $(MAKE) race && $(MAKE) long
-others: ; for target in format lint fuzz schemas deploy-test; do $(MAKE) $$target; done
+others: ; for target in format lint vulnerabilities fuzz schemas deploy-test; do $(MAKE) $$target; done
 
 format: ## fail if gofmt would change a file, or go.mod is not tidy
 	@files=$$(git ls-files '*.go'); test -n "$$files"; \
@@ -45,13 +49,21 @@ format: ## fail if gofmt would change a file, or go.mod is not tidy
 vet: ## run go vet
 	go vet ./...
 	cd tools && go vet ./...
+	cd tools/goreleaser && go vet ./...
 
 lint: $(BIN)/golangci-lint ## run golangci-lint with .golangci.yml
 	$(BIN)/golangci-lint run ./...
 	cd tools && ../$(BIN)/golangci-lint run --config ../.golangci.yml ./...
+	cd tools/goreleaser && ../../$(BIN)/golangci-lint run --config ../../.golangci.yml ./...
 
 $(BIN)/golangci-lint:
 	GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(GOLANGCI)
+
+vulnerabilities: ## look for known vulnerabilities in the code that is used, if the database of Go can be reached
+	@if curl --silent --fail --max-time 10 --output /dev/null https://vuln.go.dev/index/db.json; then \
+	  test -x $(BIN)/govulncheck || GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(GOVULNCHECK); \
+	  $(BIN)/govulncheck ./...; \
+	else echo 'vulnerabilities: skipped, because https://vuln.go.dev cannot be reached from here'; fi
 
 # The race detector skips SQLite itself, which is C translated to Go: it has its own locks, and
 # checking it would take most of the time. The driver and our own code are checked.
@@ -90,8 +102,9 @@ schemas: ## check requests to Rocket.Chat and Slack against the vendors' schemas
 	bash connectors/slack/testdata/types/run.sh
 
 # -v prints why a test was skipped, for example because a program is not installed.
-deploy-test: ## check deploy/ with systemd-analyze, nginx, Caddy, promtool and the libraries of Compose, Kubernetes and Prometheus
+deploy-test: ## check deploy/ and releases with systemd-analyze, nginx, Caddy, promtool and the libraries of Compose, Kubernetes, Prometheus and goreleaser
 	cd tools && go test -v ./... | { grep -Ev '^(=== | *--- PASS)' || true; }
+	cd tools/goreleaser && go test ./...
 
 caddy: ## build the Caddy that the tests of deploy/Caddyfile need, in bin/ (takes minutes)
 	GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(CADDY)
@@ -99,15 +112,58 @@ caddy: ## build the Caddy that the tests of deploy/Caddyfile need, in bin/ (take
 image-test: image-files ## build the image with buildah and run it with a read-only root (needs root)
 	bash tools/image-test.sh
 
-bench: ## run the benchmarks, each compared with a baseline of the same run
+bench: build ## measure the program (size, start, memory), then run the benchmarks, each compared with a baseline of the same run
+	go run ./bridge/benchtest/program $(BIN)/bridge
 	go test -run '^$$' -bench . -benchtime 5x -p 1 -timeout 30m ./bridge ./bridge/match ./bridge/store | go run ./bridge/benchtest/table
 
+# Equal sources give equal programs, in any folder. COMMIT and DATE (of the commit) are set here because
+# the go command leaves them out with -buildvcs=false.
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+
 build: ## build a static binary in bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/bridge ./cmd/bridge
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/bridge ./cmd/bridge
+
+rename: ## change the path of the module: make rename MODULE=example.org/team/cobrowse-bridge
+	@test -n "$(MODULE)" || { echo 'make rename needs MODULE=, such as example.org/team/cobrowse-bridge'; exit 2; }
+	@before=$$(go list -m); change() { xargs -0 sed -E -i.before "$$1"; }; \
+	git ls-files -z '*.go' | change "s|\"$$before/|\"$(MODULE)/|g"; \
+	git ls-files -z '*go.mod' | change "s#^(module|require|replace) $$before(/| |\$$)#\1 $(MODULE)\2#"; \
+	git ls-files -z .golangci.yml Makefile | change "s#(pkg: |-gcflags=)$$before/#\1$(MODULE)/#"; \
+	git ls-files -z | sed -z 's/$$/.before/' | xargs -0 rm -f
+
+licenses: ## write THIRD_PARTY_LICENSES after a module was added or updated
+	cd tools && go run ./licenses
+
+# The unit and bridge-admin name the program as packages install it: iproute2 has a program called bridge.
+PACKAGED := $(BIN)/package
+
+package-files: build ## put what .goreleaser.yaml packs besides the program in bin/package/
+	@rm -rf $(PACKAGED); mkdir -p $(PACKAGED)
+	@for name in bridge cobrowse-bridge; do \
+	  $(BIN)/bridge man --name $$name > $(PACKAGED)/$$name.1; \
+	  for shell in bash zsh fish; do $(BIN)/bridge completion $$shell --name $$name > $(PACKAGED)/$$name.$$shell; done; \
+	done
+	gzip -9 -n $(PACKAGED)/cobrowse-bridge.1
+	sed -e 1d -e 's|/usr/local/bin/bridge|/usr/bin/cobrowse-bridge|' deploy/bridge.service > $(PACKAGED)/bridge.service
+	sed 's|/usr/local/bin/bridge|/usr/bin/cobrowse-bridge|' deploy/bridge-admin > $(PACKAGED)/bridge-admin
+	@! grep -r /usr/local $(PACKAGED)
+
+$(BIN)/goreleaser:
+	GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install $(GORELEASER)
+
+# CI does not run this: goreleaser alone is a thousand packages, whose build takes 15 minutes and more on a
+# small machine. The tests in tools/ check the file and what it names. Once goreleaser and the modules are
+# there, nothing is downloaded.
+release-snapshot: $(BIN)/goreleaser ## build archives, packages and checksums in dist/, and publish nothing (the first time it takes long)
+	$(BIN)/goreleaser check
+	GOPROXY=off $(BIN)/goreleaser release --snapshot --clean
+
+image-arguments: ## print the arguments with which docker build tells the program its version
+	@echo --build-arg VERSION=$(VERSION) --build-arg REVISION=$(COMMIT) --build-arg DATE=$(DATE)
 
 image-files: build ## put what deploy/Dockerfile copies with --target prebuilt in bin/image/
 	@rm -rf $(BIN)/image; mkdir -p $(BIN)/image/data
 	cp $(BIN)/bridge $(BIN)/image/bridge
 	cp /etc/ssl/certs/ca-certificates.crt $(BIN)/image/
 
-.PHONY: help demo screenshot test check format vet lint race long soak fuzz schemas deploy-test caddy image-test bench build image-files
+.PHONY: help demo screenshot test check format vet lint vulnerabilities race long soak fuzz schemas deploy-test caddy image-test bench build rename licenses package-files release-snapshot image-arguments image-files

@@ -11,7 +11,7 @@ import (
 // arrows lists for each package of this module the other packages of it that it may
 // import. Each package must be listed.
 var arrows = map[string][]string{
-	"cmd/bridge":                           {"bridge", "bridge/card", "bridge/chat", "bridge/check", "bridge/erase", "bridge/export", "bridge/metrics", "bridge/netaddr", "bridge/policy", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "bridge/store/audit", "bridge/store/backup", "bridge/store/jobs", "bridge/store/session", "connectors", "connectors/chatvisor", "connectors/chatvisor/chatvisortest", "connectors/chatvisor/commands", "connectors/chatvisor/rules", "connectors/demo", "connectors/rest", "connectors/rocketchat", "connectors/slack", "connectors/slack/slacktest", "upscope", "upscope/upscopetest"},
+	"cmd/bridge":                           {"bridge", "bridge/buildinfo", "bridge/card", "bridge/chat", "bridge/check", "bridge/clidoc", "bridge/erase", "bridge/export", "bridge/licenses", "bridge/metrics", "bridge/netaddr", "bridge/policy", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "bridge/store/audit", "bridge/store/backup", "bridge/store/jobs", "bridge/store/session", "connectors", "connectors/chatvisor", "connectors/chatvisor/chatvisortest", "connectors/chatvisor/commands", "connectors/chatvisor/rules", "connectors/demo", "connectors/rest", "connectors/rocketchat", "connectors/slack", "connectors/slack/slacktest", "upscope", "upscope/upscopetest"},
 	"connectors":                           {"bridge/chat", "bridge/settings", "connectors/chatvisor", "connectors/rest", "connectors/rocketchat", "connectors/slack"},
 	"connectors/chatvisor":                 {"bridge/cache", "bridge/chat", "bridge/netaddr", "bridge/settings", "connectors/chatvisor/api", "connectors/chatvisor/rules", "connectors/rest"},
 	"connectors/rocketchat":                {"bridge/chat", "bridge/settings", "connectors/rest"},
@@ -31,7 +31,10 @@ var arrows = map[string][]string{
 	"bridge/book":                          {"bridge/card", "bridge/chat", "bridge/metrics", "bridge/store", "bridge/store/audit", "bridge/store/jobs", "bridge/web"},
 	"bridge/web":                           {"bridge/cache", "bridge/chat", "bridge/metrics", "bridge/netaddr", "bridge/signin", "bridge/store", "bridge/store/jobs", "bridge/store/limit", "templates", "upscope"},
 	"bridge/card":                          {"bridge/chat", "bridge/store", "templates", "upscope"},
+	"bridge/buildinfo":                     nil,
 	"bridge/cache":                         nil,
+	"bridge/clidoc":                        nil,
+	"bridge/licenses":                      nil,
 	"connectors/rest":                      {"bridge/chat", "bridge/netaddr"},
 	"bridge/policy":                        {"bridge/settings/yamlfile", "upscope"},
 	"bridge/settings":                      {"bridge/netaddr"},
@@ -61,6 +64,7 @@ var arrows = map[string][]string{
 	"bridge/benchtest":                     nil,
 	"bridge/browsertest":                   {"bridge/testmain"},
 	"bridge/testmain":                      nil,
+	"bridge/benchtest/program":             {"bridge/benchtest"},
 	"bridge/benchtest/table":               nil,
 	"bridge/store/engine":                  nil,
 	"bridge/store/seal":                    nil,
@@ -77,7 +81,7 @@ var arrows = map[string][]string{
 // modules lists for each outside module the packages that may import it. Tests may
 // import any module.
 var modules = map[string][]string{
-	"github.com/alecthomas/kong":           {"cmd/bridge", "connectors/chatvisor/commands"},
+	"github.com/alecthomas/kong":           {"bridge/clidoc", "cmd/bridge", "connectors/chatvisor/commands"},
 	"github.com/alexedwards/scs/v2":        {"bridge/signin"},
 	"github.com/coreos/go-oidc/v3":         {"bridge/signin"},
 	"github.com/coreos/go-systemd/v22":     {"cmd/bridge"},

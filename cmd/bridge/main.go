@@ -35,6 +35,9 @@ type commands struct {
 	Env         envCommand                `cmd:"" help:"List every setting: name, default, whether it is required, meaning."`
 	Healthcheck healthcheckCommand        `cmd:"" help:"Exit with 0 if the bridge on this machine is ready. For health checks of containers."`
 	Version     versionCommand            `cmd:"" help:"Print version, commit and Go version."`
+	Licenses    licensesCommand           `cmd:"" help:"Print the licenses of the software that the program contains."`
+	Completion  completionCommand         `cmd:"" help:"Print a script with which a shell completes commands."`
+	Man         manCommand                `cmd:"" help:"Print the manual page: bridge man | man -l -"`
 }
 
 // streams are where a command writes: its output to out, logs and errors to err.

@@ -105,9 +105,9 @@ func TestTwoReplicasAreRestartedUnnoticed(t *testing.T) {
 				presses[status] += n
 			}
 			// The page (200) is the answer to a press soon after one that the other replica answered.
-			led := presses[http.StatusSeeOther]
-			if delete(presses, http.StatusSeeOther); led == 0 || len(presses) > 1 || len(presses) == 1 && presses[http.StatusOK] == 0 {
-				t.Errorf("%d presses led to the screen, others were answered %v", led, presses)
+			opened := presses[http.StatusSeeOther]
+			if delete(presses, http.StatusSeeOther); opened == 0 || len(presses) > 1 || len(presses) == 1 && presses[http.StatusOK] == 0 {
+				t.Errorf("%d presses opened the screen, others were answered %v", opened, presses)
 			}
 			db := openDatabase(t, database)
 			expire(t, db)
@@ -117,7 +117,7 @@ func TestTwoReplicasAreRestartedUnnoticed(t *testing.T) {
 			}
 			r.reconcile(db)
 			r.verify(database)
-			t.Logf("%d deliveries answered 200, %d sent; %d presses led to the screen, and others were answered %v", r.answered.Load(), r.sent.Load(), led, presses)
+			t.Logf("%d deliveries answered 200, %d sent; %d presses opened the screen, and others were answered %v", r.answered.Load(), r.sent.Load(), opened, presses)
 		})
 	}
 }

@@ -199,8 +199,8 @@ func (s *soak) run(total time.Duration) {
 	for _, n := range s.presses {
 		pressed += n
 	}
-	if led := s.presses[http.StatusSeeOther]; led == 0 || led < pressed/4 {
-		t.Errorf("%d presses led to the screen: %v", led, s.presses)
+	if opened := s.presses[http.StatusSeeOther]; opened == 0 || opened < pressed/4 {
+		t.Errorf("%d presses opened the screen: %v", opened, s.presses)
 	}
 	t.Logf("%d chats, %d deliveries answered 200, %d sent, presses by answer %v; at the start %v, at the end %v", len(s.rooms), s.answered.Load(), s.sent.Load(), s.presses, first, last)
 }

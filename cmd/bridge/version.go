@@ -9,32 +9,37 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 
+	"cobrowse-bridge/bridge/buildinfo"
+	"cobrowse-bridge/bridge/licenses"
 	"cobrowse-bridge/bridge/settings"
 )
 
-// version is set by the linker; see `make build`.
-var version = "dev"
+// The linker sets these; see `make build`. date is that of the commit.
+var version, commit, date = "dev", "", ""
 
-type versionCommand struct{}
-
-// Run prints the version, the commit and the Go version.
-func (versionCommand) Run(s streams) error {
-	commit := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, setting := range info.Settings {
-			if setting.Key == "vcs.revision" {
-				commit = setting.Value
-			}
-		}
-	}
-	fmt.Fprintf(s.out, "bridge %s, commit %s, %s\n", version, commit, runtime.Version())
-	return nil
+type versionCommand struct {
+	JSON bool `name:"json" help:"Print JSON, with the date of the commit and the modules that the program contains."`
 }
+
+// Run prints from what the program was built.
+func (c versionCommand) Run(s streams) error {
+	info := buildinfo.Of(version, commit, date)
+	if !c.JSON {
+		_, err := fmt.Fprintln(s.out, info)
+		return err
+	}
+	e := json.NewEncoder(s.out)
+	e.SetIndent("", "  ")
+	return e.Encode(info)
+}
+
+type licensesCommand struct{}
+
+// Run prints the licenses of the software that the program contains.
+func (licensesCommand) Run(s streams) error { return licenses.Write(s.out) }
 
 type healthcheckCommand struct{}
 
