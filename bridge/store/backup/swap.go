@@ -48,7 +48,7 @@ func (p *preparation) swap(ctx context.Context, there bool) (kept string, err er
 	}
 	if there {
 		kept = freeName(p.path)
-		if err := p.settle(ctx); err != nil {
+		if err := p.foldLog(ctx); err != nil {
 			return kept, err
 		}
 		p.after("settled")
@@ -87,9 +87,9 @@ func (p *preparation) moveHeadAway(kept string, move func(from, to string) error
 	return move(sqlite.HeadPath(p.path), sqlite.HeadPath(freeName(p.path)))
 }
 
-// settle moves the write-ahead log of the database that is replaced into its file: beside the new
+// foldLog moves the write-ahead log of the database that is replaced into its file: beside the new
 // database, SQLite would apply it to that one. A damaged database is left as it is.
-func (p *preparation) settle(ctx context.Context) error {
+func (p *preparation) foldLog(ctx context.Context) error {
 	err := sqlite.MergeLog(ctx, p.path)
 	switch {
 	case errors.Is(err, engine.ErrInUse):
