@@ -204,7 +204,7 @@ func checkQuery(t *testing.T, all map[string]metric, where, query string) (used,
 				legend[l] = true
 			}
 			for _, match := range n.LabelMatchers {
-				if match.Name != labels.MetricName && !slices.Contains(openLabels, match.Name) {
+				if match.Name != model.MetricNameLabel && !slices.Contains(openLabels, match.Name) {
 					checkMatcher(t, where, m, match)
 				}
 			}
