@@ -88,7 +88,8 @@ var errSlow = errors.New("the database did not answer within a second")
 // Collect implements prometheus.Collector. It never waits longer than scrapeTimeout, also if the
 // database driver ignores the end of its context.
 func (s *scrapes) Collect(all chan<- prometheus.Metric) {
-	r, err := s.join(), error(nil)
+	r := s.join()
+	var err error
 	select {
 	case <-r.done:
 		err = r.err
