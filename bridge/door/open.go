@@ -135,6 +135,7 @@ func (door *Door) obtainLink(ctx context.Context, c *CardRequest, p press, profi
 	}
 	door.markShared(ctx, *c)
 	door.metrics.Watch(web.WatchOpened)
+	door.log.InfoContext(ctx, "watch link opened", "connector", c.Connector, "card", c.ID)
 	return location, nil
 }
 

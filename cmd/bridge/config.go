@@ -14,6 +14,7 @@ import (
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/connectors"
 	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/upscope"
@@ -149,7 +150,7 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	if key != "" && api != nil {
 		c.upscope, c.eraser = client(&r, upscope.Config{
 			URL: api.String(), Version: u.Version, Key: key,
-			Transport: rest.Upstream("upscope", upscope.NewTransport(), c.log),
+			Transport: rest.Routed(upscope.Operation, rest.Upstream("upscope", upscope.NewTransport(), c.log)),
 		})
 	}
 	if faults := r.Faults(); len(faults) > 0 {
@@ -201,7 +202,7 @@ func newLog(w io.Writer, level, format string) *slog.Logger {
 		options.Level = l
 	}
 	if format == "text" {
-		return slog.New(slog.NewTextHandler(w, &options))
+		return slog.New(trace.Handler(slog.NewTextHandler(w, &options)))
 	}
-	return slog.New(slog.NewJSONHandler(w, &options))
+	return slog.New(trace.Handler(slog.NewJSONHandler(w, &options)))
 }

@@ -15,10 +15,10 @@ import (
 // Upstream returns a transport with a circuit breaker for the named service. After ten
 // failures in a row it fails requests at once, so that agents do not wait for a timeout and
 // jobs do not pile up. Every five seconds it lets one request through to test the service. It
-// logs if the clocks of this machine and of the service differ.
+// logs if the clocks of this machine and of the service differ, and each call at debug level.
 func Upstream(name string, next http.RoundTripper, log *slog.Logger) http.RoundTripper {
 	//nolint:bodyclose // this is a type parameter, no response is opened
-	return &upstream{next: next, clock: &clockLog{service: name, log: log}, breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
+	return &upstream{next: Logged(name, next, log), clock: &clockLog{service: name, log: log}, breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
 		Name:    name,
 		Timeout: 5 * time.Second,
 		ReadyToTrip: func(c gobreaker.Counts) bool {

@@ -15,6 +15,7 @@ import (
 
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/connectors/rest"
 
 	"github.com/gorilla/websocket"
@@ -227,6 +228,7 @@ func (c *connector) receive(ctx context.Context, conn *websocket.Conn) (envelope
 // not acknowledged: Slack retries events, and an agent who typed a command sees that it
 // failed.
 func (c *connector) answer(ctx context.Context, conn *websocket.Conn, e envelope, deliver deliverer) error {
+	ctx = trace.With(ctx, trace.New())
 	r, err := c.open(e)
 	if err != nil {
 		// It is acknowledged all the same: a retry could not be read either.
@@ -234,7 +236,11 @@ func (c *connector) answer(ctx context.Context, conn *websocket.Conn, e envelope
 			"effect", "nothing follows from it: it was acknowledged")
 	}
 	if r.Note != "" {
-		c.log.InfoContext(ctx, "note from connector", "connector", c.name, "delivery", r.Key, "note", r.Note)
+		about := []any{"connector", c.name, "note", r.Note}
+		if r.Key != "" {
+			about = append(about, "delivery", r.Key)
+		}
+		c.log.InfoContext(ctx, "note from connector", about...)
 	}
 	if r.Key != "" {
 		if err := deliver(ctx, chat.Delivery{Key: r.Key, Body: r.Body, Received: time.Now()}); err != nil {
