@@ -76,6 +76,9 @@ type Config struct {
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For is trusted.
 	TrustedProxies []netip.Prefix
 
+	// SettingsFault reports whether a file of settings has a fault, so that the value of before is in use. It
+	// is for the metrics; nil means that there is none.
+	SettingsFault func() bool
 	// Version is the program's version, for the metrics.
 	Version string
 	// Log is the log for operators; nil discards it.
@@ -195,6 +198,9 @@ func New(c Config) (*Bridge, error) {
 		c.budgets(&budgets)
 	}
 	metrics := web.NewMetrics(c.Version, []string{book.DeskName, book.EraseQueue, book.BridgeQueue}, slices.Concat(book.JobKinds, book.WorkKinds), health, c.Policy)
+	if c.SettingsFault != nil {
+		metrics.AddFlag("bridge_settings_fault", "Whether a file of settings is invalid; the previous value stays in use.", c.SettingsFault)
+	}
 	limits := web.NewLimits(c.Store, metrics)
 	lookUps, refusals := web.NewThrottle(cmp.Or(c.lookUps, lookUpsPerMinute), time.Minute), web.NewThrottle(1, refusalPause)
 

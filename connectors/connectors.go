@@ -5,16 +5,15 @@ package connectors
 import (
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/chatvisor"
-	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/connectors/rocketchat"
 	"cobrowse-bridge/connectors/slack"
 )
@@ -23,7 +22,7 @@ import (
 type kind struct {
 	// open makes a connector from the variables that begin with prefix. emails says that customers
 	// may be looked up by their e-mail address.
-	open     func(r *settings.Reader, name, prefix string, emails bool, transport http.RoundTripper, log *slog.Logger) chat.Connector
+	open     func(r *settings.Reader, name, prefix string, emails bool, route network.Route, log *slog.Logger) chat.Connector
 	settings any // a pointer to the struct of these variables
 	// needsShow says that the service has no place for cards, so that _SHOW is required.
 	needsShow bool
@@ -36,15 +35,20 @@ var kinds = map[string]kind{
 }
 
 // withoutEmails adapts the Open of a service whose texts do not offer look-ups by e-mail address.
-func withoutEmails(open func(*settings.Reader, string, string, http.RoundTripper, *slog.Logger) chat.Connector) func(*settings.Reader, string, string, bool, http.RoundTripper, *slog.Logger) chat.Connector {
-	return func(r *settings.Reader, name, prefix string, _ bool, transport http.RoundTripper, log *slog.Logger) chat.Connector {
-		return open(r, name, prefix, transport, log)
+func withoutEmails(open func(*settings.Reader, string, string, network.Route, *slog.Logger) chat.Connector) func(*settings.Reader, string, string, bool, network.Route, *slog.Logger) chat.Connector {
+	return func(r *settings.Reader, name, prefix string, _ bool, route network.Route, log *slog.Logger) chat.Connector {
+		return open(r, name, prefix, route, log)
 	}
 }
 
 // showSetting is the setting that every connector has beside its own.
 type showSetting struct {
 	Show string `split_words:"true" desc:"channel that shows this service's cards, such as slack:C0123456789 or rocketchat:#support-agents; empty: in the same chat service, to the agent who asked or serves the chat"`
+}
+
+// proxySetting is another setting that every connector has.
+type proxySetting struct {
+	Proxy string `split_words:"true" desc:"proxy for calls to this service: http://…, https://…, socks5://… or direct; empty: HTTPS_PROXY and NO_PROXY"`
 }
 
 // requiredShow is showSetting for a service that has no place for cards.
@@ -82,8 +86,9 @@ var nameForm = regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)*$`)
 // a suffix that the operator chooses: "rocketchat-emea" is a second Rocket.Chat, and its
 // variables begin with ROCKETCHAT_EMEA_. variable is the setting that holds the names.
 // signsIn says that agents sign in at the bridge, emails that they may look customers up by e-mail
-// address. Open reports every fault to r.
-func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, log *slog.Logger) []chat.Connector {
+// address. route is how calls leave this machine, unless a connector has another proxy. Open reports every
+// fault to r.
+func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, route network.Route, log *slog.Logger) []chat.Connector {
 	var all []chat.Connector
 	before := len(r.Faults())
 	for i, name := range names {
@@ -101,7 +106,9 @@ func Open(r *settings.Reader, variable string, names []string, signsIn, emails b
 			r.AddFault(variable, "contains "+name+" twice")
 			continue
 		}
-		c := k.open(r, name, settings.ConnectorPrefix(name), emails, rest.Upstream(name, rest.NewTransport(), log), log)
+		var p proxySetting
+		r.Group(settings.ConnectorPrefix(name), &p)
+		c := k.open(r, name, settings.ConnectorPrefix(name), emails, route.Through(r.Proxy(settings.ConnectorPrefix(name)+"_PROXY", p.Proxy)), log)
 		c.ShowAt = k.shownAt(r, settings.ConnectorPrefix(name), names)
 		all = append(all, c)
 	}
@@ -230,5 +237,6 @@ func Variables(service string) []settings.Variable {
 	if k.needsShow {
 		place = &requiredShow{}
 	}
-	return append(settings.Variables(settings.ConnectorPrefix(service), k.settings), settings.Variables(settings.ConnectorPrefix(service), place)...)
+	prefix := settings.ConnectorPrefix(service)
+	return slices.Concat(settings.Variables(prefix, k.settings), settings.Variables(prefix, place), settings.Variables(prefix, &proxySetting{}))
 }

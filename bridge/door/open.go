@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
@@ -135,7 +136,7 @@ func (door *Door) obtainLink(ctx context.Context, c *CardRequest, p press, profi
 	}
 	door.markShared(ctx, *c)
 	door.metrics.Watch(web.WatchOpened)
-	door.log.InfoContext(ctx, "watch link opened", "connector", c.Connector, "card", c.ID)
+	door.log.LogAttrs(ctx, slog.LevelInfo, "watch link opened", slog.String("connector", c.Connector), slog.String("card", c.ID))
 	return location, nil
 }
 

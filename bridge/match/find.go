@@ -79,7 +79,7 @@ func (f *Finder) Fresh() *Finder {
 // clues that are no valid search term.
 func (f *Finder) Find(ctx context.Context, c chat.Clues) (card.Match, error) {
 	m, err := f.find(ctx, c)
-	if err == nil {
+	if err == nil && f.log.Enabled(ctx, slog.LevelDebug) {
 		f.log.DebugContext(ctx, "customer searched", "clues", m.Steps, "decision", decision(m))
 	}
 	return m, err

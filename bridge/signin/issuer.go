@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/trace"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -91,7 +92,7 @@ func readMetadata(document claims) *metadata {
 
 func newIssuer(u *url.URL, text string, transport http.RoundTripper, log *slog.Logger) *issuer {
 	if transport == nil {
-		transport = newTransport()
+		transport = NewTransport()
 	}
 	transport = capped{transport}
 	keys := &keyFilter{next: transport, log: log}
@@ -107,7 +108,8 @@ func newClient(transport http.RoundTripper) *http.Client {
 	}
 }
 
-func newTransport() *http.Transport {
+// NewTransport returns a transport for requests to an issuer.
+func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -224,6 +226,9 @@ func (i *issuer) getJSON(ctx context.Context, name, address string, out any) (ht
 	}
 	if err == nil {
 		err = readJSON(answer.body, out)
+	}
+	if proxy, ok := errors.AsType[*network.ProxyError](err); ok {
+		return nil, fmt.Errorf("%w: %s cannot be read: %w", ErrIssuer, name, proxy)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s cannot be read: %s", ErrIssuer, name, reason(err))
@@ -360,6 +365,9 @@ func reason(err error) string {
 		return "cancelled"
 	case timedOut(err):
 		return "timed out"
+	}
+	if proxy, ok := errors.AsType[*network.ProxyError](err); ok {
+		return proxy.Error()
 	}
 	for _, plain := range []error{errNotJSON, errNoKeys, errNoUsableKeys} {
 		if errors.Is(err, plain) {

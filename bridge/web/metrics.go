@@ -163,6 +163,11 @@ func NewMetrics(version string, queues, kinds []string, health *Health, file *po
 	return m
 }
 
+// AddFlag adds a gauge that is 1 while the function returns true.
+func (m *Metrics) AddFlag(name, help string, is func() bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return one(is()) }))
+}
+
 // failures reads at each scrape what fails now.
 type failures struct {
 	metrics *Metrics

@@ -231,7 +231,7 @@ func upscopeFault(err error) finding {
 	case errors.Is(err, upscope.ErrUnauthorized):
 		return finding{About: "upscope", Problem: "Upscope does not accept UPSCOPE_API_KEY.", Remedy: remedies["invalid_api_key"]}
 	}
-	return finding{About: "upscope", Problem: "The request to Upscope failed: " + strings.TrimPrefix(strings.TrimPrefix(err.Error(), "upscope: usage: "), "service failed or sent an unexpected answer: ") + ".", Remedy: "Check UPSCOPE_URL, and that this machine can reach it, if necessary through HTTPS_PROXY."}
+	return finding{About: "upscope", Problem: "The request to Upscope failed: " + strings.TrimPrefix(strings.TrimPrefix(err.Error(), "upscope: usage: "), "service failed or sent an unexpected answer: ") + ".", Remedy: rest.ProxyRemedy(err, "UPSCOPE_PROXY", "Check UPSCOPE_URL, and that this machine can reach it, if necessary through a proxy: see UPSCOPE_PROXY.")}
 }
 
 // remedies are for the error codes of cobrowsingapi.com/docs/rest-api/authentication.

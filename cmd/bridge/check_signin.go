@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"cobrowse-bridge/bridge/signin"
+	"cobrowse-bridge/connectors/rest"
 )
 
 // publicIssuers sign in everyone with an account that anyone can have, of any employer or none:
@@ -97,7 +98,7 @@ func (c *config) checkIssuer(ctx context.Context) finding {
 		f.Remedy = "Check userinfo_endpoint in " + strings.TrimSuffix(c.signIn.oidc.Issuer, "/") + "/.well-known/openid-configuration: it must be the address of the userinfo endpoint."
 	default:
 		f.Problem = "Agents cannot sign in: " + err.Error() + "."
-		f.Remedy = "Check BRIDGE_OIDC_ISSUER, and that this machine can reach its /.well-known/openid-configuration. Agents who are signed in stay signed in."
+		f.Remedy = rest.ProxyRemedy(err, "BRIDGE_OIDC_PROXY", "Check BRIDGE_OIDC_ISSUER, and that this machine can reach its /.well-known/openid-configuration. Agents who are signed in stay signed in.")
 	}
 	return f
 }

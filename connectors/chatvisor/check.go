@@ -10,6 +10,7 @@ import (
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/chatvisor/api"
 	"cobrowse-bridge/connectors/chatvisor/rules"
+	"cobrowse-bridge/connectors/rest"
 )
 
 // check makes the one documented call, which changes nothing. It shows the fields of the
@@ -33,7 +34,7 @@ func (c *connector) check(ctx context.Context) []chat.Finding {
 	default:
 		findings = append(findings, chat.Finding{
 			Problem: fmt.Sprintf("The request to Chatvisor failed: %v.", err),
-			Remedy:  fmt.Sprintf("Set %s to the address of the REST API, and check that the bridge can reach it.", c.api.Env("URL")),
+			Remedy:  rest.ProxyRemedy(err, c.api.Env("PROXY"), fmt.Sprintf("Set %s to the address of the REST API, and check that the bridge can reach it.", c.api.Env("URL"))),
 		})
 	}
 	for _, line := range c.stepLines() {

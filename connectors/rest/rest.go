@@ -47,6 +47,8 @@ type Config struct {
 	Base *url.URL
 	// Header is sent with every request. It holds the credentials.
 	Header http.Header
+	// Authorize adds credentials that may change to the header of each request; it may be nil.
+	Authorize func(http.Header)
 	// Transport carries the requests; nil means NewTransport(). Clients of one
 	// service share a transport.
 	Transport http.RoundTripper
@@ -62,6 +64,7 @@ type Config struct {
 type Client struct {
 	base    *url.URL
 	header  http.Header
+	auth    func(http.Header)
 	http    *http.Client
 	timeout time.Duration
 	maxBody int64
@@ -82,6 +85,7 @@ func New(c Config) (*Client, error) {
 	return &Client{
 		base:   &base,
 		header: c.Header.Clone(),
+		auth:   c.Authorize,
 		http: &http.Client{
 			Transport: c.Transport,
 			// The headers carry credentials, so they go only to the configured host.
@@ -162,6 +166,9 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 		return nil, broken(op, err)
 	}
 	maps.Copy(req.Header, c.header)
+	if c.auth != nil {
+		c.auth(req.Header)
+	}
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")

@@ -62,7 +62,7 @@ func (c *connector) check(ctx context.Context) []chat.Finding {
 		k.compareClocks()
 		k.scopes(a.header)
 	}
-	if c.appToken != "" {
+	if c.appToken != nil {
 		k.socket(ctx)
 	}
 	return k.found
@@ -90,7 +90,7 @@ func (k *checkup) refused(err error) {
 	case isRefused || limited:
 		k.problem("Run the check again.", "Slack did not answer the check: %v.", fault)
 	default:
-		k.problem(reachSlack, "Slack cannot be reached: %v.", fault)
+		k.problem(rest.ProxyRemedy(err, k.env("PROXY"), reachSlack), "Slack cannot be reached: %v.", fault)
 	}
 }
 
@@ -143,7 +143,7 @@ func (k *checkup) scopes(h http.Header) {
 }
 
 func (k *checkup) channel(ctx context.Context, id string) {
-	info, err := k.api.GetConversationInfoContext(ctx, &slackapi.GetConversationInfoInput{ChannelID: id})
+	info, err := k.api().GetConversationInfoContext(ctx, &slackapi.GetConversationInfoInput{ChannelID: id})
 	switch {
 	case refusedAs(err, "channel_not_found"):
 		k.problem("Invite the app to the channel with /invite, or use another channel.", "The channel %s does not exist, or is private and the app is not in it.", id)
@@ -163,7 +163,7 @@ func (k *checkup) channel(ctx context.Context, id string) {
 }
 
 func (k *checkup) socket(ctx context.Context) {
-	_, address, err := k.api.StartSocketModeContext(ctx)
+	_, address, err := k.api().StartSocketModeContext(ctx)
 	if err == nil && !socketAddress(address) {
 		err = errAnswer
 	}

@@ -15,6 +15,7 @@ import (
 
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/connectors/rest"
 
@@ -149,15 +150,14 @@ func (c *connector) stayConnected(ctx context.Context, deliver deliverer) {
 // connection opens a connection and answers envelopes until it is closed. It calls next when
 // the next one should be opened, and sets welcome when Slack has accepted the connection.
 func (c *connector) connection(ctx context.Context, deliver deliverer, next func(), welcome *atomic.Bool) error {
-	_, address, err := c.api.StartSocketModeContext(ctx)
+	_, address, err := c.api().StartSocketModeContext(ctx)
 	if err != nil {
 		return c.fault(opConnect, err)
 	}
 	if !socketAddress(address) {
 		return fmt.Errorf("%s: %w", opConnect, errAnswer)
 	}
-	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: callTimeout}
-	conn, resp, err := dialer.DialContext(ctx, address, nil)
+	conn, resp, err := c.dial(ctx, address)
 	if resp != nil {
 		resp.Body.Close()
 	}
@@ -197,6 +197,29 @@ func (c *connector) connection(ctx context.Context, deliver deliverer, next func
 			}
 		}
 	}
+}
+
+// dial opens a connection to an address of Slack's API.
+func (c *connector) dial(ctx context.Context, address string) (*websocket.Conn, *http.Response, error) {
+	var proxy *url.URL
+	dialer := websocket.Dialer{HandshakeTimeout: callTimeout, Proxy: func(q *http.Request) (_ *url.URL, err error) {
+		proxy, err = c.route.ProxyOf(q)
+		return proxy, err
+	}}
+	if c.route.Roots != nil {
+		dialer.TLSClientConfig = c.route.TLS(nil)
+	}
+	conn, resp, err := dialer.DialContext(ctx, address, nil)
+	if err == nil || proxy == nil || resp != nil {
+		return conn, resp, err
+	}
+	// The dialer returns the status text of a proxy that refuses, and nothing else of its answer.
+	for status := 300; status < 600; status++ {
+		if text := http.StatusText(status); text != "" && err.Error() == text {
+			return nil, nil, network.Refused(proxy, status)
+		}
+	}
+	return nil, nil, err
 }
 
 // receive waits for the next message. It returns one that is too large or not JSON as

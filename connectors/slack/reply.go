@@ -109,7 +109,7 @@ func (c *connector) ways(p place, m message) (all []way) {
 		if p.thread != "" {
 			options = append(options, slackapi.MsgOptionTS(p.thread))
 		}
-		_, err := c.api.PostEphemeralContext(ctx, p.channel, p.user, options...)
+		_, err := c.api().PostEphemeralContext(ctx, p.channel, p.user, options...)
 		return err
 	}}
 	respond := way{op: "POST response_url", isURL: true, send: func(ctx context.Context) error { return c.respond(ctx, p.respond, m) }}
