@@ -198,9 +198,7 @@ func New(c Config) (*Bridge, error) {
 		c.budgets(&budgets)
 	}
 	metrics := web.NewMetrics(c.Version, []string{book.DeskName, book.EraseQueue, book.BridgeQueue}, slices.Concat(book.JobKinds, book.WorkKinds), health, c.Policy)
-	if c.SettingsFault != nil {
-		metrics.AddFlag("bridge_settings_fault", "Whether a file of settings is invalid; the previous value stays in use.", c.SettingsFault)
-	}
+	metrics.SettingsFault = c.SettingsFault
 	limits := web.NewLimits(c.Store, metrics)
 	lookUps, refusals := web.NewThrottle(cmp.Or(c.lookUps, lookUpsPerMinute), time.Minute), web.NewThrottle(1, refusalPause)
 

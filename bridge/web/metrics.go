@@ -24,6 +24,10 @@ import (
 // Metrics are the bridge's metrics for Prometheus. Their labels have few values: no ids, paths or
 // names from requests. If there would be too many, the value is "other"; see names.
 type Metrics struct {
+	// SettingsFault reports whether a file of settings has a fault. Nil means that none has. Set it before the
+	// metrics are served.
+	SettingsFault func() bool
+
 	registry *prometheus.Registry
 
 	requests     *prometheus.CounterVec
@@ -158,14 +162,12 @@ func NewMetrics(version string, queues, kinds []string, health *Health, file *po
 		since, _ := file.State()
 		return float64(since.UnixMilli()) / 1000
 	})
+	gauge("bridge_settings_fault", "Whether a file of settings is invalid; the previous value stays in use.", nil, func() float64 {
+		return one(m.SettingsFault != nil && m.SettingsFault())
+	})
 	gauge("bridge_build_info", "Always 1; the labels are the versions of the program and of Go.", prometheus.Labels{"version": cmp.Or(version, "unknown"), "go": runtime.Version()},
 		func() float64 { return 1 })
 	return m
-}
-
-// AddFlag adds a gauge that is 1 while the function returns true.
-func (m *Metrics) AddFlag(name, help string, is func() bool) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return one(is()) }))
 }
 
 // failures reads at each scrape what fails now.
