@@ -4,6 +4,8 @@ export CGO_ENABLED ?= 1
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CADDY     := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 FUZZTIME  ?= 20000x
+POPULATIONS ?= 10000
+KILLS     ?= 100
 BIN       := bin
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
@@ -25,7 +27,13 @@ screenshot: ## take deploy/demo.png of the demo (needs Chromium)
 test: ## run the tests that need only Go
 	go test ./...
 
-check: format vet lint race long fuzz schemas deploy-test ## run all checks of CI
+# Two lanes run at the same time: tests that wait for browsers and databases, and work for the processor.
+check: ## run all checks of CI
+	$(MAKE) -j2 --output-sync=target tests others
+
+.PHONY: tests others
+tests: ; $(MAKE) race && $(MAKE) long
+others: ; for target in format lint fuzz schemas deploy-test; do $(MAKE) $$target; done
 
 format: ## fail if gofmt would change a file, or go.mod is not tidy
 	@files=$$(git ls-files '*.go'); test -n "$$files"; \
@@ -52,8 +60,8 @@ RACE_FLAGS := -race $(foreach package,sqlite/lib libc/... memory,-gcflags=modern
 race: ## run all tests with the race detector, shuffled; long loops are shortened
 	go test $(RACE_FLAGS) -vet=off -short -shuffle=on -timeout 20m ./...
 
-long: ## test presses and page scripts in real browsers, the accessibility of every page in four views, ten thousand random populations, a thousand agents who wait, and a hundred kills
-	BRIDGE_TEST_BROWSERS=webkit,firefox,chromium BRIDGE_TEST_VIEWS=all BRIDGE_TEST_POPULATIONS=10000 BRIDGE_TEST_AGENTS=1000 BRIDGE_TEST_KILLS=100 go test -count=1 -timeout 20m \
+long: ## test presses and page scripts in real browsers, the accessibility of every page in four views, POPULATIONS random populations, a thousand agents who wait, and KILLS kills
+	BRIDGE_TEST_BROWSERS=webkit,firefox,chromium BRIDGE_TEST_VIEWS=all BRIDGE_TEST_POPULATIONS=$(POPULATIONS) BRIDGE_TEST_AGENTS=1000 BRIDGE_TEST_KILLS=$(KILLS) go test -count=1 -timeout 20m \
 	  -run '^(TestInEveryEngine|TestHostilePagesInEveryEngine|TestDemoInEveryEngine|TestPromise7NoWrongScreenInRandomPopulations|TestWaitingAgentsAreToldInTimeWithFewCalls|TestPromise4AcknowledgedDeliveriesSurviveKill9|TestEveryPageIsAccessible.*)$$' ./bridge ./cmd/bridge ./connectors/chatvisor ./connectors/rocketchat ./templates
 
 soak: ## run the bridge for 20 minutes with load, failures, locks, restarts and kills
@@ -82,7 +90,7 @@ schemas: ## check requests to Rocket.Chat and Slack against the vendors' schemas
 	bash connectors/slack/testdata/types/run.sh
 
 # -v prints why a test was skipped, for example because a program is not installed.
-deploy-test: ## check deploy/ with systemd-analyze, nginx, Caddy and the libraries of Compose and Kubernetes
+deploy-test: ## check deploy/ with systemd-analyze, nginx, Caddy, promtool and the libraries of Compose, Kubernetes and Prometheus
 	cd tools && go test -v ./... | { grep -Ev '^(=== | *--- PASS)' || true; }
 
 caddy: ## build the Caddy that the tests of deploy/Caddyfile need, in bin/ (takes minutes)

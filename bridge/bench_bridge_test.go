@@ -22,6 +22,7 @@ import (
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/connectors/rest"
@@ -60,7 +61,7 @@ func newBenchBridge(dir, upscopeURL string, transport http.RoundTripper, budgets
 	c.close = db.Close
 	log := NewRedactor(io.Discard)
 	log.AddSecrets(deskSecret, testKey, "a third secret")
-	client, err := upscope.New(upscope.Config{URL: upscopeURL, Key: testKey, Transport: rest.Upstream("upscope", transport, slog.New(slog.DiscardHandler))})
+	client, err := upscope.New(upscope.Config{URL: upscopeURL, Key: testKey, Transport: rest.Upstream("upscope", transport, nil, slog.New(slog.DiscardHandler))})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -78,7 +79,7 @@ func newBenchBridge(dir, upscopeURL string, transport http.RoundTripper, budgets
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	c.book = book.New(book.Config{Origin: origin, Store: db, Doors: doors, Subjects: subjects})
+	c.book = book.New(book.Config{Origin: origin, Store: db, Doors: doors, Subjects: subjects, Metrics: metrics.New(metrics.Config{})})
 	c.Bridge, err = New(Config{
 		Origin: origin, Secret: secret, Store: db, Upscope: client, WatchHosts: hosts,
 		Connectors: []chat.Connector{{

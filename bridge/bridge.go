@@ -25,7 +25,9 @@ import (
 	"cobrowse-bridge/bridge/erase"
 	"cobrowse-bridge/bridge/hook"
 	"cobrowse-bridge/bridge/match"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/proof"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
@@ -79,6 +81,8 @@ type Config struct {
 	// SettingsFault reports whether a file of settings has a fault, so that the value of before is in use. It
 	// is for the metrics; nil means that there is none.
 	SettingsFault func() bool
+	// Calls are the metrics of calls to services and the database. Nil means that there are none.
+	Calls *metrics.Calls
 	// Version is the program's version, for the metrics.
 	Version string
 	// Log is the log for operators; nil discards it.
@@ -105,7 +109,10 @@ type Bridge struct {
 	retention  store.Retention
 	health     *web.Health
 	stopping   atomic.Bool
-	metrics    *web.Metrics
+	origin     *url.URL
+	proofKeys  proof.Keys
+	proofs     *web.Throttle
+	metrics    *metrics.Metrics
 	router     http.Handler
 	log        *slog.Logger
 }
@@ -179,6 +186,10 @@ func New(c Config) (*Bridge, error) {
 	if err != nil {
 		return nil, err
 	}
+	proofKeys, err := proof.NewKeys(c.Secret, c.OldSecret)
+	if err != nil {
+		return nil, err
+	}
 	subjects, err := book.NewSubjectKeys(c.Secret, c.OldSecret)
 	if err != nil {
 		return nil, err
@@ -197,38 +208,40 @@ func New(c Config) (*Bridge, error) {
 	if c.budgets != nil {
 		c.budgets(&budgets)
 	}
-	metrics := web.NewMetrics(c.Version, []string{book.DeskName, book.EraseQueue, book.BridgeQueue}, slices.Concat(book.JobKinds, book.WorkKinds), health, c.Policy)
-	metrics.SettingsFault = c.SettingsFault
-	limits := web.NewLimits(c.Store, metrics)
+	counts := newMetrics(metrics.Config{Version: c.Version, Policy: c.Policy.State, SettingsFault: c.SettingsFault, Calls: c.Calls}, health.Connectors(), budgets)
+	reads := scrape{counts, health, c.Store.Figures(), connectors}
+	counts.AddParts(c.Log, reads.failures, reads.waiting, reads.cards, reads.sweeps, reads.sessions, reads.auditLog, reads.size)
+	limits := web.NewLimits(c.Store, counts)
 	lookUps, refusals := web.NewThrottle(cmp.Or(c.lookUps, lookUpsPerMinute), time.Minute), web.NewThrottle(1, refusalPause)
 
 	webServer := web.New(web.Config{
-		Origin: c.Origin, CSP: web.ContentPolicy(targets...), OIDC: c.OIDC, Header: c.Header, Proxies: c.TrustedProxies, Metrics: metrics, Log: c.Log,
+		Origin: c.Origin, CSP: web.ContentPolicy(targets...), OIDC: c.OIDC, Header: c.Header, Proxies: c.TrustedProxies, Metrics: counts, Log: c.Log,
 	})
 	matcher := match.New(c.Upscope, c.MatchEmail, c.Store, budgets, limits, c.Log)
 	cardBook := book.New(book.Config{
-		Origin: c.Origin, Store: c.Store, Connectors: connectors, Doors: doors, Subjects: subjects, DoorLife: c.doorLife(), Log: c.Log,
+		Origin: c.Origin, Store: c.Store, Connectors: connectors, Doors: doors, Subjects: subjects, DoorLife: c.doorLife(), Metrics: counts, Log: c.Log,
 	})
 	worker := work.New(work.Config{
 		Web: webServer, Book: cardBook, Matcher: matcher, Erase: erase.NewUpscopeEraser(c.Store, eraser, c.Upscope, c.Eraser, c.Log),
 		Store: c.Store, Upscope: c.Upscope, Hosts: c.WatchHosts, Connectors: connectors, Policy: c.Policy,
-		Metrics: metrics, Limits: limits, LookUps: lookUps, Refusals: refusals, Log: c.Log,
+		Metrics: counts, Limits: limits, LookUps: lookUps, Refusals: refusals, Log: c.Log,
 	})
 	doorServer := door.New(door.Config{
 		Web: webServer, Book: cardBook, Matcher: matcher, Work: worker,
 		Origin: c.Origin, Store: c.Store, Upscope: c.Upscope, Hosts: c.WatchHosts, ChatHosts: chatHosts, Connectors: connectors,
-		Policy: c.Policy, LinkEmail: c.LinkEmail, Sites: c.Sites, Metrics: metrics, Budgets: budgets, Limits: limits,
+		Policy: c.Policy, LinkEmail: c.LinkEmail, Sites: c.Sites, Metrics: counts, Budgets: budgets, Limits: limits,
 		LookUps: lookUps, Refusals: refusals, Log: c.Log,
 	})
 	b := &Bridge{
 		web: webServer, work: worker, door: doorServer,
-		hook: hook.New(webServer, c.Store, connectors, metrics, c.Log),
+		hook: hook.New(webServer, c.Store, connectors, counts, c.Log),
 		desk: desk.New(desk.Config{
 			Web: webServer, Book: cardBook, Matcher: matcher, Work: worker, Door: doorServer,
 			Store: c.Store, Connectors: connectors, Hosts: c.WatchHosts, Policy: c.Policy, Health: health,
-			Budgets: budgets, Limits: limits, LookUps: lookUps, Eraser: eraser, Log: c.Log,
+			Budgets: budgets, Limits: limits, LookUps: lookUps, Eraser: eraser, Metrics: counts, Log: c.Log,
 		}),
-		store: c.Store, connectors: connectors, policy: c.Policy, retention: c.Retention, health: health, metrics: metrics, log: c.Log,
+		store: c.Store, connectors: connectors, policy: c.Policy, retention: c.Retention, health: health, metrics: counts, log: c.Log,
+		origin: c.Origin, proofKeys: proofKeys, proofs: web.NewThrottle(proofsPerMinute, time.Minute),
 	}
 	b.retention.Keys = keepKeys
 	b.router = b.routes()
@@ -268,8 +281,14 @@ func (b *Bridge) purge(ctx context.Context) {
 	}
 }
 
-// Metrics serves the metrics for Prometheus. Do not serve it to the public.
-func (b *Bridge) Metrics() http.Handler { return b.metrics.Handler() }
+// Metrics serves the metrics for Prometheus, and the probes. Do not serve it to the public.
+func (b *Bridge) Metrics() http.Handler {
+	served := http.NewServeMux()
+	served.Handle("GET /metrics", b.metrics.Handler())
+	served.Handle("GET "+web.AlivePath, b)
+	served.Handle("GET "+web.ReadyPath, b)
+	return served
+}
 
 // Stopping makes /readyz answer 503 from now on. Everything else is still answered.
 func (b *Bridge) Stopping() { b.stopping.Store(true) }
@@ -282,8 +301,9 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.router.Se
 
 func (b *Bridge) routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true)
-	r.Handle("/healthz", b.web.Machine(b.alive)).Methods(http.MethodGet, http.MethodHead)
-	r.Handle("/readyz", b.web.Machine(b.ready)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle(web.AlivePath, b.web.Machine(b.alive)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle(web.ReadyPath, b.web.Machine(b.ready)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle(proof.Path, b.web.Machine(b.prove)).Methods(http.MethodGet)
 	b.hook.Routes(r)
 	b.door.Routes(r)
 	b.work.Routes(r)
@@ -294,6 +314,7 @@ func (b *Bridge) routes() http.Handler {
 	r.PathPrefix("/static/").Handler(b.web.Page(b.static)).Methods(http.MethodGet, http.MethodHead)
 
 	r.NotFoundHandler = b.web.Page(func(http.ResponseWriter, *http.Request) error { return web.ErrNoPage })
+	b.web.CountRoutes(r)
 	r.MethodNotAllowedHandler = b.web.Page(func(http.ResponseWriter, *http.Request) error { return web.ErrMethod })
 	return r
 }

@@ -17,7 +17,7 @@ func clockAhead(d time.Duration, log *logBuffer) options {
 	return options{
 		upscope: func(o *upscopetest.Options) { o.Now = func() time.Time { return time.Now().Add(-d) } },
 		transport: func(service string, rt http.RoundTripper) http.RoundTripper {
-			return rest.Upstream(service, rt, slog.New(slog.NewJSONHandler(log, nil)))
+			return rest.Upstream(service, rt, nil, slog.New(slog.NewJSONHandler(log, nil)))
 		},
 	}
 }

@@ -61,7 +61,7 @@ func (w *world) wantTrouble(want ...string) {
 		}
 	}
 	slices.Sort(counted)
-	if !slices.Equal(counted, want) || !strings.Contains(metrics.Body.String(), "bridge_failures_unknown 0") {
+	if !slices.Equal(counted, want) || !strings.Contains(metrics.Body.String(), "bridge_scrape_failed 0") {
 		w.Errorf("the metrics count %q, want %q", counted, want)
 	}
 

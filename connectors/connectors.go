@@ -3,8 +3,11 @@
 package connectors
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -14,6 +17,7 @@ import (
 	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/chatvisor"
+	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/connectors/rocketchat"
 	"cobrowse-bridge/connectors/slack"
 )
@@ -22,7 +26,7 @@ import (
 type kind struct {
 	// open makes a connector from the variables that begin with prefix. emails says that customers
 	// may be looked up by their e-mail address.
-	open     func(r *settings.Reader, name, prefix string, emails bool, route network.Route, log *slog.Logger) chat.Connector
+	open     func(r *settings.Reader, name, prefix string, emails bool, transport http.RoundTripper, route network.Route, log *slog.Logger) chat.Connector
 	settings any // a pointer to the struct of these variables
 	// needsShow says that the service has no place for cards, so that _SHOW is required.
 	needsShow bool
@@ -35,9 +39,9 @@ var kinds = map[string]kind{
 }
 
 // withoutEmails adapts the Open of a service whose texts do not offer look-ups by e-mail address.
-func withoutEmails(open func(*settings.Reader, string, string, network.Route, *slog.Logger) chat.Connector) func(*settings.Reader, string, string, bool, network.Route, *slog.Logger) chat.Connector {
-	return func(r *settings.Reader, name, prefix string, _ bool, route network.Route, log *slog.Logger) chat.Connector {
-		return open(r, name, prefix, route, log)
+func withoutEmails(open func(*settings.Reader, string, string, http.RoundTripper, network.Route, *slog.Logger) chat.Connector) func(*settings.Reader, string, string, bool, http.RoundTripper, network.Route, *slog.Logger) chat.Connector {
+	return func(r *settings.Reader, name, prefix string, _ bool, transport http.RoundTripper, route network.Route, log *slog.Logger) chat.Connector {
+		return open(r, name, prefix, transport, route, log)
 	}
 }
 
@@ -86,9 +90,9 @@ var nameForm = regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)*$`)
 // a suffix that the operator chooses: "rocketchat-emea" is a second Rocket.Chat, and its
 // variables begin with ROCKETCHAT_EMEA_. variable is the setting that holds the names.
 // signsIn says that agents sign in at the bridge, emails that they may look customers up by e-mail
-// address. route is how calls leave this machine, unless a connector has another proxy. Open reports every
-// fault to r.
-func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, route network.Route, log *slog.Logger) []chat.Connector {
+// address. calls counts the requests to the services. route is how they leave this machine, unless a
+// connector has another proxy. Open reports every fault to r.
+func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, calls rest.Counter, route network.Route, log *slog.Logger) []chat.Connector {
 	var all []chat.Connector
 	before := len(r.Faults())
 	for i, name := range names {
@@ -106,9 +110,13 @@ func Open(r *settings.Reader, variable string, names []string, signsIn, emails b
 			r.AddFault(variable, "contains "+name+" twice")
 			continue
 		}
+		prefix := settings.ConnectorPrefix(name)
 		var p proxySetting
-		r.Group(settings.ConnectorPrefix(name), &p)
-		c := k.open(r, name, settings.ConnectorPrefix(name), emails, route.Through(r.Proxy(settings.ConnectorPrefix(name)+"_PROXY", p.Proxy)), log)
+		r.Group(prefix, &p)
+		own := route.Through(r.Proxy(prefix+"_PROXY", p.Proxy))
+		transport := rest.Upstream(name, own.Transport(rest.NewTransport()), calls, log)
+		c := k.open(r, name, prefix, emails, transport, own, log)
+		c.Check = withClock(c, transport)
 		c.ShowAt = k.shownAt(r, settings.ConnectorPrefix(name), names)
 		all = append(all, c)
 	}
@@ -239,4 +247,25 @@ func Variables(service string) []settings.Variable {
 	}
 	prefix := settings.ConnectorPrefix(service)
 	return slices.Concat(settings.Variables(prefix, k.settings), settings.Variables(prefix, place), settings.Variables(prefix, &proxySetting{}))
+}
+
+// withClock returns the Check of a connector that also compares this machine's clock with the service's,
+// unless the connector does that itself.
+func withClock(c chat.Connector, transport http.RoundTripper) func(context.Context) []chat.Finding {
+	check := c.Check
+	if check == nil {
+		return nil
+	}
+	return func(ctx context.Context) []chat.Finding {
+		found := check(ctx)
+		if slices.ContainsFunc(found, func(f chat.Finding) bool { return strings.HasSuffix(f.Code, ".clock") }) {
+			return found
+		}
+		if ahead, ok := rest.ClockAhead(transport); ok && ahead.Abs() > rest.ClockTolerance {
+			found = append(found, chat.Finding{Code: "chat.clock",
+				Warning: "This machine's clock is " + rest.ClockDifference(ahead) + " that of " + cmp.Or(c.Title, c.Name) + ".",
+				Remedy:  "Set the clock of this machine, for instance with NTP. Chats and cards work, but times in them and in the audit log are wrong."})
+		}
+		return found
+	}
 }

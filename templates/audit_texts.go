@@ -60,6 +60,8 @@ var actionTexts = map[string]string{
 	"dismissed":        "Failure dismissed",
 	"audit exported":   "Audit log exported",
 	"delivery shown":   "Delivery shown",
+	"exported":         "Person’s data exported",
+	"restored":         "Backup restored",
 	"erased":           "Person’s data deleted",
 	"trimmed":          "Old entries deleted",
 }

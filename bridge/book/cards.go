@@ -18,6 +18,7 @@ import (
 
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/jobs"
@@ -33,6 +34,7 @@ type Book struct {
 	store      *store.Store
 	connectors map[string]chat.Connector
 	doorLife   time.Duration
+	metrics    *metrics.Metrics
 	log        *slog.Logger
 }
 
@@ -46,12 +48,13 @@ type Config struct {
 	Subjects   SubjectKeys
 	// DoorLife is how long a card's address works after the card was last shown.
 	DoorLife time.Duration
+	Metrics  *metrics.Metrics
 	Log      *slog.Logger
 }
 
 // New returns a Book.
 func New(c Config) *Book {
-	return &Book{Doors: c.Doors, Subjects: c.Subjects, origin: c.Origin, store: c.Store, connectors: c.Connectors, doorLife: c.DoorLife, log: c.Log}
+	return &Book{Doors: c.Doors, Subjects: c.Subjects, origin: c.Origin, store: c.Store, connectors: c.Connectors, doorLife: c.DoorLife, metrics: c.Metrics, log: c.Log}
 }
 
 // CardOfChat returns the card of the latest conversation (episode) of a chat. If the chat has
@@ -164,19 +167,43 @@ func (book *Book) Revise(ctx context.Context, id string, change func(*card.Card)
 // if the card was changed since it was read.
 func (book *Book) Commit(ctx context.Context, c *card.Card, change store.Change) error {
 	c.About.Subjects = book.Subjects.Add(c.About.Subjects, c.Persons())
+	isNew, found, before := c.Version == 0, c.JustFound(), c.About.Found
+	if found {
+		c.About.Found = time.Now().UTC()
+	}
 	row, err := c.Row()
 	if err != nil {
 		return err
 	}
 	change.Card, change.Follows = row, c.Follows
 	if err := book.store.Commit(ctx, change); err != nil {
+		c.About.Found = before
 		if errors.Is(err, store.ErrConflict) {
 			return fmt.Errorf("%w: %w", web.ErrAgain, err)
 		}
 		return err
 	}
 	c.Version, c.Follows = row.Version, nil
+	book.countSteps(c, isNew, found)
 	return nil
+}
+
+// countSteps counts that the bridge began to search for a customer, and that it found one. The card of an
+// agent who pressed a shared card is no new request.
+func (book *Book) countSteps(c *card.Card, isNew, found bool) {
+	if c.Kind == store.KindPress {
+		return
+	}
+	if isNew {
+		book.metrics.CardStep(c.Connector, metrics.StepAsked, time.Time{}, time.Time{})
+	}
+	if found {
+		asked := c.Created
+		if isNew {
+			asked = c.About.Found // in the same commit
+		}
+		book.metrics.CardStep(c.Connector, metrics.StepFound, asked, c.About.Found)
+	}
 }
 
 // Episode returns the card of the conversation that an ask is about. A chat id can have several
@@ -378,8 +405,9 @@ const (
 	JobErase   = "erase"   // JobErase deletes a person at Upscope.
 )
 
-// JobKinds are all kinds of job. Every connector has the first two; web.NewMetrics relies on that.
-var JobKinds = []string{JobAnswer, JobShow, JobRefresh, JobTell, JobForward, JobErase}
+// ChatJobKinds are the kinds of job in the queues of connectors. There is no other kind than these and
+// JobErase.
+var ChatJobKinds = []string{JobAnswer, JobShow, JobRefresh, JobTell, JobForward}
 
 // ForwardQueueSuffix ends the name of the queue in which a connector's deliveries are forwarded, so
 // that a receiver that hangs delays nothing else. ForwardWorkers is how many of its jobs run at once.

@@ -75,6 +75,9 @@ const (
 	Failed    State = templates.StateFailed    // Upscope does not answer; the search goes on
 )
 
+// OpenStates are all states but Closed.
+var OpenStates = []State{Searching, NoVisitor, Choose, Offline, Ready, Opened, Live, Ended, Failed}
+
 // An event is what can move a card from one state to another.
 type event int
 
@@ -192,6 +195,8 @@ type Detail struct {
 	// HandedOver is when the last handled delivery was received that said who serves the chat;
 	// see chat.Receipt.Changes.
 	HandedOver time.Time `json:"handed_over,omitzero"`
+	// Found is when the card first had a visitor, or several to choose from.
+	Found time.Time `json:"found,omitzero"`
 	// FirstGeneration is the first generation of the door that the present agent had. A higher
 	// Generation means that the agent asked for a new link.
 	FirstGeneration int `json:"since,omitempty"`
@@ -218,13 +223,15 @@ type sighting struct {
 type Card struct {
 	store.Card
 	About Detail
+	// stored is the state that was read from the store; empty for a card that is not stored yet.
+	stored State
 	// Follows is the card of the previous conversation, for a card that is not stored yet.
 	Follows *store.Card
 }
 
 // Open parses the detail of a stored card.
 func Open(c store.Card) (Card, error) {
-	opened := Card{Card: c}
+	opened := Card{Card: c, stored: State(c.State)}
 	if err := json.Unmarshal(c.Detail, &opened.About); err != nil {
 		return Card{}, fmt.Errorf("card %s: detail: %w", c.ID, err)
 	}
@@ -273,6 +280,23 @@ func (c *Card) Visible() bool {
 		return true
 	case NoVisitor, Failed:
 		return c.About.HasClue
+	}
+	return false
+}
+
+// ChatConnector returns the connector of the conversation that the card is about. It is not that of
+// the place where an agent pressed a shared card.
+func (c *Card) ChatConnector() string { return cmp.Or(c.About.SharedConnector, c.Connector) }
+
+// JustFound reports whether the card has a visitor, or several to choose from, for the first time.
+func (c *Card) JustFound() bool {
+	return c.About.Found.IsZero() && hasFound(c.CurrentState()) && !hasFound(c.stored)
+}
+
+func hasFound(s State) bool {
+	switch s {
+	case Choose, Offline, Ready, Opened, Live, Ended:
+		return true
 	}
 	return false
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 var events = []event{eventFoundNobody, eventFoundSeveral, eventFoundOffline, eventFoundOnline, eventOpened, eventNotOpened, eventSessionLive, eventSessionOver, eventChatClosed, EventUpscopeFailed}
@@ -62,6 +63,31 @@ func TestAClosedCardStaysClosed(t *testing.T) {
 	for _, e := range events {
 		if got := nextState(Closed, e); got != Closed {
 			t.Errorf("event %d moves a closed card to %s", e, got)
+		}
+	}
+}
+
+// TestACardIsFoundOnce holds because otherwise each return of a customer, and each card from before an
+// update, would count as found.
+func TestACardIsFoundOnce(t *testing.T) {
+	for _, test := range []struct {
+		stored, now State
+		found       time.Time
+		want        bool
+	}{
+		{"", Searching, time.Time{}, false},
+		{"", Ready, time.Time{}, true},
+		{Searching, NoVisitor, time.Time{}, false},
+		{NoVisitor, Choose, time.Time{}, true},
+		{Failed, Offline, time.Time{}, true},
+		{Ready, Opened, time.Time{}, false}, // stored before an update
+		{NoVisitor, Ready, time.Unix(1, 0), false},
+		{Searching, Closed, time.Time{}, false},
+	} {
+		c := Card{stored: test.stored, About: Detail{Found: test.found}}
+		c.State = string(test.now)
+		if got := c.JustFound(); got != test.want {
+			t.Errorf("%s → %s, found at %v: %v, want %v", test.stored, test.now, test.found, got, test.want)
 		}
 	}
 }

@@ -44,6 +44,9 @@ const (
 	RefuseBot      Refusal = "bot"      // the account is a program's
 )
 
+// Refusals are all of them.
+var Refusals = []Refusal{RefuseExternal, RefuseGuest, RefuseInactive, RefuseBot}
+
 // An Ask is a delivery in the form that all connectors share: what the chat service or an agent
 // asks of the bridge. Its ids are the service's; the bridge adds the connector's name to them.
 type Ask struct {

@@ -5,6 +5,7 @@ package chat
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -158,12 +159,29 @@ func (c Connector) IsShared(address string) bool {
 	return c.AllShared || c.Shared != nil && c.Shared(address)
 }
 
-// A Finding is one result of a check. Either Problem or OK is set.
+// A Finding is one result of a check. One of Problem, Warning and OK is set.
 type Finding struct {
-	// Problem says in one sentence what is wrong.
+	// Code names what was found, for programs and for the section of deploy/runbook.md about it. It
+	// has lower-case words with dots between them and stays the same, such as "rocketchat.webhook-secret".
+	Code string
+	// Problem says in one sentence what does not work.
 	Problem string
-	// Remedy says what the operator can do about Problem.
+	// Warning says in one sentence what works and should be changed.
+	Warning string
+	// Remedy says what the operator can do about Problem or Warning.
 	Remedy string
 	// OK says in one sentence what works.
 	OK string
+}
+
+// IsCode reports whether a text can be the Code of a Finding: words of lower-case letters, digits and
+// hyphens that begin with a letter, with dots between them.
+func IsCode(text string) bool {
+	for word := range strings.SplitSeq(text, ".") {
+		if word == "" || word[0] < 'a' || word[0] > 'z' ||
+			strings.ContainsFunc(word, func(c rune) bool { return c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') }) {
+			return false
+		}
+	}
+	return true
 }

@@ -9,6 +9,7 @@ import (
 	"cobrowse-bridge/bridge/door"
 	"cobrowse-bridge/bridge/erase"
 	"cobrowse-bridge/bridge/match"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
@@ -36,6 +37,7 @@ type Desk struct {
 	budgets    web.Budgets
 	limits     web.Limits
 	lookUps    *web.Throttle // look-ups of visitors, by agent
+	metrics    *metrics.Metrics
 	log        *slog.Logger
 	eraser     *erase.Eraser
 	streams    *streams
@@ -58,6 +60,7 @@ type Config struct {
 	Limits     web.Limits
 	LookUps    *web.Throttle // limits look-ups of visitors, by agent
 	Eraser     *erase.Eraser
+	Metrics    *metrics.Metrics
 	Log        *slog.Logger
 }
 
@@ -66,7 +69,7 @@ func New(c Config) *Desk {
 	return &Desk{
 		web: c.Web, book: c.Book, matcher: c.Matcher, work: c.Work, door: c.Door,
 		store: c.Store, connectors: c.Connectors, hosts: c.Hosts, policy: c.Policy, health: c.Health,
-		budgets: c.Budgets, limits: c.Limits, lookUps: c.LookUps, log: c.Log, eraser: c.Eraser, streams: newStreams(),
+		budgets: c.Budgets, limits: c.Limits, lookUps: c.LookUps, metrics: c.Metrics, log: c.Log, eraser: c.Eraser, streams: newStreams(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"cobrowse-bridge/bridge/door"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/web"
@@ -35,12 +36,14 @@ func (desk *Desk) signedIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		err = desk.signInFailed(r, who, err)
+		desk.metrics.SignIn(outcomeOfSignIn(err))
 		notice := templates.Notice{Retry: web.SignInPath}
 		if errors.Is(err, web.ErrThrottled) {
 			notice.Case = templates.CaseSignIn
 		}
 		return web.WithNotice(err, notice)
 	}
+	desk.metrics.SignIn(metrics.SignInDone)
 	desk.book.Record(r.Context(), audit.Entry{Action: "signed in", Agent: who.ID})
 	next = strings.TrimSuffix(next, "?") // a path that ends in web.SamePage ("?")
 	if !strings.Contains(next, "?") && (strings.HasPrefix(next, web.DoorPath) || strings.HasPrefix(next, web.CardPath)) {
@@ -76,6 +79,27 @@ func (desk *Desk) signInFailed(r *http.Request, who signin.Identity, err error) 
 		desk.door.Refused(ctx, door.CardRequest{Who: who, From: from}, web.ErrPolicy, "sign in")
 	}
 	return err
+}
+
+// outcomeOfSignIn returns the outcome of a sign-in that failed with err.
+func outcomeOfSignIn(err error) metrics.SignInOutcome {
+	for _, is := range []struct {
+		err     error
+		outcome metrics.SignInOutcome
+	}{
+		{web.ErrThrottled, metrics.SignInThrottled},
+		{signin.ErrState, metrics.SignInStale},
+		{signin.ErrDenied, metrics.SignInDenied},
+		{signin.ErrDomain, metrics.SignInRefused},
+		{signin.ErrGroup, metrics.SignInRefused},
+		{signin.ErrClock, metrics.SignInInvalid},
+		{signin.ErrToken, metrics.SignInInvalid},
+	} {
+		if errors.Is(err, is.err) {
+			return is.outcome
+		}
+	}
+	return metrics.SignInFailed
 }
 
 // signOut signs the agent out.

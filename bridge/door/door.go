@@ -18,6 +18,7 @@ import (
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/match"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
@@ -45,7 +46,7 @@ type Door struct {
 	policy     *policy.File
 	linkEmail  bool
 	sites      []string
-	metrics    *web.Metrics
+	metrics    *metrics.Metrics
 	budgets    web.Budgets
 	limits     web.Limits
 	lookUps    *web.Throttle // look-ups of visitors, by agent
@@ -80,7 +81,7 @@ type Config struct {
 	LinkEmail bool
 	// Sites are the host names of the operator's own pages; see bridge.Config.
 	Sites    []string
-	Metrics  *web.Metrics
+	Metrics  *metrics.Metrics
 	Budgets  web.Budgets
 	Limits   web.Limits
 	LookUps  *web.Throttle // limits look-ups of visitors, by agent

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/card"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/audit"
@@ -135,7 +136,12 @@ func (door *Door) obtainLink(ctx context.Context, c *CardRequest, p press, profi
 		return "", door.undoPress(ctx, c, before, v, err)
 	}
 	door.markShared(ctx, *c)
-	door.metrics.Watch(web.WatchOpened)
+	door.metrics.Watch(metrics.WatchOpened)
+	found := before.About.Found
+	if !before.About.Pressed.IsZero() {
+		found = time.Time{} // an agent had pressed before
+	}
+	door.metrics.CardStep(c.ChatConnector(), metrics.StepOpened, found, c.About.Pressed)
 	door.log.LogAttrs(ctx, slog.LevelInfo, "watch link opened", slog.String("connector", c.Connector), slog.String("card", c.ID))
 	return location, nil
 }
@@ -144,7 +150,7 @@ func (door *Door) obtainLink(ctx context.Context, c *CardRequest, p press, profi
 // It returns err.
 func (door *Door) countFault(err error) error {
 	if web.IsFault(err) {
-		door.metrics.Watch(web.WatchFailed)
+		door.metrics.Watch(metrics.WatchFailed)
 	}
 	return err
 }
@@ -219,9 +225,9 @@ func (door *Door) countFailedPress(ctx context.Context, c CardRequest, p press, 
 	}
 	door.Refused(ctx, c, err)
 	if errors.Is(err, web.ErrStore) {
-		door.metrics.Watch(web.WatchFailed)
+		door.metrics.Watch(metrics.WatchFailed)
 	} else if !errors.Is(err, web.ErrAgain) {
-		door.metrics.Watch(web.WatchRefused)
+		door.metrics.Watch(metrics.WatchRefused)
 	}
 	return err
 }
@@ -292,7 +298,7 @@ func (door *Door) watchSpending(c CardRequest) []limit.Spending {
 // undoPress undoes what storePress changed in the card, since Upscope gave no watch link, and writes an
 // audit entry. It returns cause, or ErrClosed if the card was erased meanwhile.
 func (door *Door) undoPress(ctx context.Context, c *CardRequest, before card.Card, v upscope.Visitor, cause error) error {
-	door.metrics.Watch(web.WatchFailed)
+	door.metrics.Watch(metrics.WatchFailed)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
 	after, err := door.book.Revise(ctx, c.ID, func(now *card.Card) []audit.Entry {

@@ -39,8 +39,13 @@ const maxPasses = 4
 
 // Count counts what the store has about p.
 func (e *Eraser) Count(ctx context.Context, p card.Person) (store.Removed, error) {
-	found, err := e.find(ctx, erasure{Person: p})
+	found, err := e.Find(ctx, p)
 	return found.Removed(), err
+}
+
+// Find finds what the store has about p, with the rules by which Erase does.
+func (e *Eraser) Find(ctx context.Context, p card.Person) (store.ErasureMatches, error) {
+	return e.find(ctx, erasure{Person: p})
 }
 
 // Erase erases p from the store in the name of agent. With atUpscope it also stores a job that

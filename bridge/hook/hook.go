@@ -20,6 +20,7 @@ import (
 
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/trace"
@@ -34,14 +35,14 @@ type Hook struct {
 	web        *web.Web
 	store      *store.Store
 	connectors map[string]chat.Connector
-	metrics    *web.Metrics
+	metrics    *metrics.Metrics
 	log        *slog.Logger
 	intakes    map[string]*intake // by connector
 }
 
 // New returns a Hook.
-func New(wrap *web.Web, s *store.Store, connectors map[string]chat.Connector, metrics *web.Metrics, log *slog.Logger) *Hook {
-	hook := &Hook{web: wrap, store: s, connectors: connectors, metrics: metrics, log: log, intakes: map[string]*intake{}}
+func New(wrap *web.Web, s *store.Store, connectors map[string]chat.Connector, counts *metrics.Metrics, log *slog.Logger) *Hook {
+	hook := &Hook{web: wrap, store: s, connectors: connectors, metrics: counts, log: log, intakes: map[string]*intake{}}
 	for name, c := range connectors {
 		hook.intakes[name] = newIntake(c.MaxBody)
 	}
@@ -168,7 +169,7 @@ func (hook *Hook) receive(w http.ResponseWriter, r *http.Request, c chat.Connect
 		hook.log.InfoContext(r.Context(), "note from connector", about...)
 	}
 	if receipt.Key == "" {
-		hook.metrics.Delivery(c.Name, web.DeliveryIgnored)
+		hook.metrics.Delivery(c.Name, metrics.DeliveryIgnored)
 	}
 	if err := hook.storeReceipt(r.Context(), c.Name, receipt, body); err != nil {
 		return err
@@ -229,9 +230,9 @@ func (hook *Hook) storeCounted(ctx context.Context, connector string, d chat.Del
 	if err != nil {
 		return err
 	}
-	outcome := web.DeliveryRepeated
+	outcome := metrics.DeliveryRepeated
 	if fresh {
-		outcome = web.DeliveryStored
+		outcome = metrics.DeliveryStored
 	}
 	hook.metrics.Delivery(connector, outcome)
 	return nil

@@ -108,7 +108,7 @@ func newClient(transport http.RoundTripper) *http.Client {
 	}
 }
 
-// NewTransport returns a transport for requests to an issuer.
+// NewTransport returns a transport for requests to the issuer.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -272,28 +272,29 @@ func (i *issuer) checkUsable(doc *metadata) error {
 func (i *issuer) pkce() bool { return i.text != slackIssuer }
 
 // Check checks the issuer for `bridge check`: its discovery document, its keys, its clock, and whether the
-// userinfo endpoint answers. The error is ErrIssuer, ErrClock or ErrUserinfo, and says what is wrong.
-func (o *OIDC) Check(ctx context.Context) error {
+// userinfo endpoint answers. The error is ErrIssuer, ErrClock or ErrUserinfo, and says what is wrong. ahead
+// is how far this machine's clock is ahead of the issuer's, or zero if that is not known.
+func (o *OIDC) Check(ctx context.Context) (ahead time.Duration, err error) {
 	doc, err := o.issuer.fetchMetadata(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var set json.RawMessage
 	header, err := o.issuer.getJSON(trace.WithRoute(ctx, "keys"), "its keys", doc.Keys, &set)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	_, unusable, err := readKeys(set)
 	o.issuer.keyFilter.warn(unusable)
 	if err != nil {
-		return fmt.Errorf("%w: its keys cannot be read: %s", ErrIssuer, reason(err))
+		return 0, fmt.Errorf("%w: its keys cannot be read: %s", ErrIssuer, reason(err))
 	}
 	if theirs, err := http.ParseTime(header.Get("Date")); err == nil {
-		if apart := time.Since(theirs); apart.Abs() > leeway {
-			return fmt.Errorf("%w by %s", ErrClock, apart.Abs().Round(time.Second))
+		if ahead = time.Since(theirs); ahead.Abs() > leeway {
+			return ahead, fmt.Errorf("%w by %s", ErrClock, ahead.Abs().Round(time.Second))
 		}
 	}
-	return o.checkUserinfo(ctx, doc)
+	return ahead, o.checkUserinfo(ctx, doc)
 }
 
 // oauthConfig returns the configuration for the exchange of codes. AuthStyle is set from the discovery

@@ -236,7 +236,7 @@ func TestCheck(t *testing.T) {
 					body["keys"] = []any{}
 				}
 			}}
-			err := must(signin.NewOIDC(config)).Check(t.Context())
+			_, err := must(signin.NewOIDC(config)).Check(t.Context())
 			if !errors.Is(err, test.want) || err != nil && !strings.Contains(err.Error(), test.says) {
 				t.Errorf("%v, not %v that says %q", err, test.want, test.says)
 			}
@@ -245,7 +245,7 @@ func TestCheck(t *testing.T) {
 	for _, fault := range []signintest.Fault{signintest.Down, signintest.AllFailing, signintest.KeysFailing} {
 		w := newWorld(t)
 		w.issuer.Break(fault)
-		if err := w.oidc.Check(t.Context()); !errors.Is(err, signin.ErrIssuer) {
+		if _, err := w.oidc.Check(t.Context()); !errors.Is(err, signin.ErrIssuer) {
 			t.Errorf("%s: %v", fault, err)
 		}
 	}
@@ -254,7 +254,7 @@ func TestCheck(t *testing.T) {
 	} {
 		w := newWorld(t)
 		w.issuer.Break(fault)
-		if err := w.oidc.Check(t.Context()); !errors.Is(err, signin.ErrUserinfo) || !strings.Contains(err.Error(), says) {
+		if _, err := w.oidc.Check(t.Context()); !errors.Is(err, signin.ErrUserinfo) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", fault, err)
 		}
 	}

@@ -59,7 +59,7 @@ func TestOneUnusableKeyDoesNotMatter(t *testing.T) {
 				return []any{test.member, signing}
 			})
 			w.browser().signIn()
-			if err := w.oidc.Check(t.Context()); err != nil {
+			if _, err := w.oidc.Check(t.Context()); err != nil {
 				t.Error(err)
 			}
 			logged := strings.Count(w.log.String(), "key of the identity provider not used")
@@ -121,7 +121,7 @@ func TestKeysThatCannotBeUsed(t *testing.T) {
 		if err := w.lastError(); !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) || w.sessions() != 0 {
 			t.Errorf("%s: %v, not %v that says %q", test.name, err, test.want, test.says)
 		}
-		if err := w.oidc.Check(t.Context()); errors.Is(test.want, signin.ErrIssuer) && (!errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says)) {
+		if _, err := w.oidc.Check(t.Context()); errors.Is(test.want, signin.ErrIssuer) && (!errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says)) {
 			t.Errorf("%s: Check says %v", test.name, err)
 		}
 	}

@@ -41,7 +41,7 @@ type OIDCConfig struct {
 	// Idle ends a session that is not used; uses are recorded every five minutes, so it may end up to five
 	// minutes early. Life ends every session. Zero means 8 hours for Idle and 12 for Life.
 	Idle, Life time.Duration
-	// Transport is used for requests to the issuer. Nil means a new http.Transport.
+	// Transport is used for requests to the issuer. Nil means a new one of NewTransport.
 	Transport http.RoundTripper
 	// Log receives errors that no call returns; nil drops them.
 	Log *slog.Logger

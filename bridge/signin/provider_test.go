@@ -44,7 +44,7 @@ func TestCertifiedProvider(t *testing.T) {
 		Transport: &http.Transport{DisableKeepAlives: true},
 	}
 	w.oidc = must(signin.NewOIDC(w.config))
-	if err := w.oidc.Check(t.Context()); err != nil {
+	if _, err := w.oidc.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 

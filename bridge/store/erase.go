@@ -104,7 +104,7 @@ func (s *Store) Erase(ctx context.Context, found ErasureMatches, r *Receipt, age
 	}
 	w := &write{serial: true}
 	if agent != "" {
-		w.audit = audit.Erasures(r.ID, agent, found.records)
+		w.audit = audit.Erasures(r.ID, agent, found.Records)
 	}
 	for _, j := range more {
 		w.jobs = append(w.jobs, j.Params(ctx))
@@ -143,27 +143,27 @@ func (r ErasureMatches) remove(ctx context.Context, tx engine.Tx, n *Removed) er
 		*count += changed
 		return err
 	}
-	for _, id := range r.cards {
+	for _, id := range r.Cards {
 		if err := errors.Join(each(&n.Posts, queryDeletePosts, id), each(&n.Waits, queryEndWaits, id), each(&n.Cards, queryDeleteCard, id)); err != nil {
 			return err
 		}
 	}
-	for _, id := range r.deliveries {
+	for _, id := range r.Deliveries {
 		if err := errors.Join(deleteChanges(id)(ctx, tx), each(&n.Deliveries, queryDeleteDelivery, id)); err != nil {
 			return err
 		}
 	}
-	for _, id := range r.jobs {
+	for _, id := range r.Jobs {
 		if err := each(&n.Jobs, queryDeleteJob, id); err != nil {
 			return err
 		}
 	}
-	for _, f := range r.failures {
+	for _, f := range r.Failures {
 		if err := jobs.Remove(ctx, tx, f); err != nil {
 			return err
 		}
 	}
-	for _, seq := range r.records {
+	for _, seq := range r.Records {
 		changed, err := audit.Erase(ctx, tx, seq)
 		if err != nil {
 			return err

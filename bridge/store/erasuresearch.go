@@ -24,24 +24,22 @@ type ErasureQuery struct {
 	Deliveries []string
 }
 
-// ErasureMatches are the rows about a person in the store.
+// ErasureMatches are the rows about a person in the store: ids, and the Seqs of audit records.
 type ErasureMatches struct {
-	cards      []string
-	deliveries []string
-	jobs       []int64
-	records    []int64
-	failures   []jobs.Failure
+	Cards, Deliveries []string
+	Jobs, Records     []int64
+	Failures          []jobs.Failure
 }
 
 // Removed counts what Erase would remove, without the posts and waits of cards.
 func (r ErasureMatches) Removed() Removed {
 	return Removed{
-		Cards: int64(len(r.cards)), Deliveries: int64(len(r.deliveries)), Jobs: int64(len(r.jobs)), Records: int64(len(r.records)),
+		Cards: int64(len(r.Cards)), Deliveries: int64(len(r.Deliveries)), Jobs: int64(len(r.Jobs)), Records: int64(len(r.Records)),
 	}
 }
 
 // Empty reports whether no row was found.
-func (r ErasureMatches) Empty() bool { return r.Removed() == Removed{} && len(r.failures) == 0 }
+func (r ErasureMatches) Empty() bool { return r.Removed() == Removed{} && len(r.Failures) == 0 }
 
 // Cards returns at most 100 cards whose ids come after the given id, in the order of their ids.
 func (s *Store) Cards(ctx context.Context, after string) ([]Card, error) {
@@ -74,7 +72,7 @@ func newErasureSearch(q ErasureQuery) *erasureSearch {
 	f := &erasureSearch{visitors: q.Visitors, chats: map[[2]string]bool{}, subjects: map[string]bool{}}
 	ids := slices.Clone(q.IDs)
 	for _, c := range q.Cards {
-		f.cards = append(f.cards, c.ID)
+		f.Cards = append(f.Cards, c.ID)
 		f.subjects[c.ID] = true
 		f.chats[[2]string{c.Connector, c.Chat}] = true
 		ids = append(ids, c.Chat)
@@ -94,7 +92,7 @@ func (s *Store) findDeliveries(ctx context.Context, f *erasureSearch) error {
 		}
 		for _, d := range part {
 			if f.subjects[d.ID] || f.ids.In(d.Key) || len(d.Body) > 0 && f.ids.In(string(bytes.ToValidUTF8(d.Body, nil))) {
-				f.deliveries = append(f.deliveries, d.ID)
+				f.Deliveries = append(f.Deliveries, d.ID)
 				f.subjects[d.ID] = true
 			}
 			after = d.ID
@@ -152,7 +150,7 @@ func (s *Store) findFailures(ctx context.Context, f *erasureSearch) error {
 			return err
 		}
 		if f.subjects[failed.Subject] || f.ids.In(failed.Cause) {
-			f.failures = append(f.failures, failed)
+			f.Failures = append(f.Failures, failed)
 		}
 	}
 	return nil
@@ -164,7 +162,7 @@ func (s *Store) findJobs(ctx context.Context, f *erasureSearch) error {
 			return err
 		}
 		if f.subjects[j.Job.Subject] {
-			f.jobs = append(f.jobs, j.ID)
+			f.Jobs = append(f.Jobs, j.ID)
 		}
 	}
 	return nil
@@ -180,7 +178,7 @@ func (s *Store) findRecords(ctx context.Context, f *erasureSearch) error {
 		}
 		if r.Card != "" && f.subjects[r.Card] || r.Visitor != "" && slices.Contains(f.visitors, r.Visitor) ||
 			f.chats[[2]string{r.Connector, r.Chat}] || f.ids.In(r.Detail) {
-			f.records = append(f.records, r.Seq)
+			f.Records = append(f.Records, r.Seq)
 		}
 	}
 	return nil

@@ -17,10 +17,13 @@ import (
 	"sync"
 	"time"
 
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/figures"
 	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/store/limit"
+	"cobrowse-bridge/bridge/store/measured"
 	"cobrowse-bridge/bridge/store/postgres"
 	"cobrowse-bridge/bridge/store/pulse"
 	"cobrowse-bridge/bridge/store/seal"
@@ -99,6 +102,8 @@ type Options struct {
 	OldSecret []byte
 	// Log receives errors that no call can return; nil drops them.
 	Log *slog.Logger
+	// Calls counts reads and transactions; nil counts none.
+	Calls *metrics.Calls
 	// Beside is for a command that reads or repairs the store while the bridge may be
 	// running. Such a store must not Work.
 	Beside bool
@@ -147,6 +152,9 @@ func openEngine(ctx context.Context, o Options, open func(engine.Config) (engine
 	if s.engine, err = open(engine.Config{Log: jobs.Warnings(s.log), Insert: jobs.InsertConfig(s.log), Beside: o.Beside || o.Look, Look: o.Look}); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
+	if o.Calls != nil {
+		s.engine = measured.New(s.engine, o.Calls)
+	}
 	s.jobs = jobs.NewBoard(s.engine, s.writeRows, s.log)
 	s.committer = newCommitter(s.commit, o.Beside || o.Look)
 	if !o.Beside && !o.Look {
@@ -190,6 +198,9 @@ func (s *Store) CheckSecret(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Figures returns the figures for metrics.
+func (s *Store) Figures() figures.Reader { return figures.In(s.engine) }
 
 // Jobs returns the jobs and the work that failed.
 func (s *Store) Jobs() *jobs.Board { return s.jobs }

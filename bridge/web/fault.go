@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
@@ -44,8 +45,28 @@ var (
 	ErrPolicy       = errors.New("policy does not allow it")
 )
 
+// Refusals are the errors that are counted as refusals, by their text.
+var Refusals = []error{
+	ErrMoved, ErrThrottled, ErrPolicy, ErrTaken, ErrOtherAgent, ErrOtherBrowser, errPress, errOrigin, errCookies, errOldBrowser,
+}
+
 // StoreFault wraps an error of the store in ErrStore.
 func StoreFault(err error) error { return fmt.Errorf("%w: %w", ErrStore, err) }
+
+// OutcomeOfError returns the outcome of a delivery that was answered with err.
+func OutcomeOfError(err error) metrics.DeliveryOutcome {
+	switch {
+	case errors.Is(err, chat.ErrForged):
+		return metrics.DeliveryForged
+	case errors.Is(err, ErrUnreadable):
+		return metrics.DeliveryUnreadable
+	case errors.Is(err, ErrBusy), errors.Is(err, ErrSlow):
+		return metrics.DeliveryBusy
+	case errors.Is(err, ErrStore):
+		return metrics.DeliveryFailed
+	}
+	return metrics.DeliveryMalformed
+}
 
 // An errorResponse is the answer to an error: a status, a page if a person reads the answer, and a
 // log line of level error if an operator can fix the cause.

@@ -48,6 +48,9 @@ func NewHealth(s *store.Store, connectors []string, connectorOf func(queue strin
 	return &Health{s, connectors, connectorOf}
 }
 
+// Connectors returns the names of all connectors.
+func (h *Health) Connectors() []string { return h.connectors }
+
 // Report reads what fails now.
 func (h *Health) Report(ctx context.Context) (Report, error) {
 	counts, err := h.store.Jobs().FailureCounts(ctx)

@@ -10,6 +10,7 @@ import (
 
 	"cobrowse-bridge/bridge/cache"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/limit"
 )
@@ -47,6 +48,16 @@ func DefaultBudgets() Budgets {
 	}
 }
 
+// Names returns the names of all limits.
+func (b Budgets) Names() (names []string) {
+	for _, l := range []limit.Limit{
+		b.ChatCodes, b.AgentCodes, b.AddressCodes, b.AllChatCodes, b.AllAgentCodes, b.SlowCodes, b.UnknownDoors, b.SignIns, b.Watches, b.ChatOpenings,
+	} {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
 // ByAddress returns the act that counts against the limit of an IP address. It returns none for "":
 // people whose address is not known must not use up each other's limit.
 func ByAddress(l limit.Limit, address string) []limit.Spending {
@@ -60,12 +71,12 @@ func ByAddress(l limit.Limit, address string) []limit.Spending {
 // that are used up and then refuses without the store, so that guessing puts no load on the store.
 type Limits struct {
 	store     *store.Store
-	metrics   *Metrics
+	metrics   *metrics.Metrics
 	exhausted *cache.Cache[time.Time]
 }
 
 // NewLimits returns Limits that count in s.
-func NewLimits(s *store.Store, m *Metrics) Limits {
+func NewLimits(s *store.Store, m *metrics.Metrics) Limits {
 	return Limits{s, m, cache.New(cache.Bound, time.Until)}
 }
 
@@ -126,7 +137,7 @@ func (l Limits) FromStore(err error) error {
 }
 
 func (l Limits) throttled(err *limit.SpentError) error {
-	l.metrics.throttled(err.Act.Limit.Name)
+	l.metrics.Throttled(err.Act.Limit.Name)
 	return chat.RetryAfter(fmt.Errorf("%w: %w", ErrThrottled, err), err.Wait)
 }
 

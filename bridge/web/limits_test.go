@@ -1,9 +1,13 @@
 package web
 
 import (
+	"reflect"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"cobrowse-bridge/bridge/store/limit"
 )
 
 func TestForgetRemovesTheActsOfASubject(t *testing.T) {
@@ -28,4 +32,16 @@ func TestForgetRemovesTheActsOfASubject(t *testing.T) {
 			t.Error("an act is refused after the period")
 		}
 	})
+}
+
+// TestEveryLimitHasANameInTheMetrics holds because limits whose names are not known are counted as other.
+func TestEveryLimitHasANameInTheMetrics(t *testing.T) {
+	t.Parallel()
+	b := DefaultBudgets()
+	names, all := b.Names(), reflect.ValueOf(b)
+	for i := range all.NumField() {
+		if name := all.Field(i).Interface().(limit.Limit).Name; name == "" || !slices.Contains(names, name) {
+			t.Errorf("%s has the name %q, which is not in %q", all.Type().Field(i).Name, name, names)
+		}
+	}
 }

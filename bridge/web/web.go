@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/netaddr"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/trace"
@@ -39,7 +40,7 @@ type Web struct {
 	origin  *url.URL
 	headers http.Header // of every page
 	clients *netaddr.Clients
-	metrics *Metrics
+	metrics *metrics.Metrics
 	log     *slog.Logger
 
 	wrongHosts struct {
@@ -59,7 +60,7 @@ type Config struct {
 	Header *signin.Header
 	// Proxies are the networks of proxies whose X-Forwarded-For is trusted.
 	Proxies []netip.Prefix
-	Metrics *Metrics
+	Metrics *metrics.Metrics
 	Log     *slog.Logger
 }
 
@@ -283,18 +284,21 @@ func (web *Web) requestID(r *http.Request) string {
 }
 
 func (web *Web) logRequest(r *http.Request, status int, took time.Duration, err error) {
-	route := "none"
+	route := noRoute
 	if current := mux.CurrentRoute(r); current != nil {
 		if t, e := current.GetPathTemplate(); e == nil {
 			route = t
 		}
 	}
-	web.metrics.request(r.Method, route, status, took)
+	probe := probes[route]
+	web.metrics.Request(r.Method, route, status, probe, took)
 	about := []slog.Attr{
-		slog.String("method", knownMethod(r.Method)), slog.String("route", route),
+		slog.String("method", metrics.KnownMethod(r.Method)), slog.String("route", route),
 		slog.Int("status", status), slog.Int64("ms", took.Milliseconds()),
 	}
 	switch {
+	case err == nil && probe:
+		web.log.LogAttrs(r.Context(), slog.LevelDebug, "request", about...)
 	case err == nil || ClientLeft(err):
 		web.log.LogAttrs(r.Context(), slog.LevelInfo, "request", about...)
 	case respond(err).fault:
@@ -350,6 +354,31 @@ const (
 	CardPath   = "/desk/card/" // followed by a card's id
 	AfterPath  = "/after"      // Upscope leads to it after a session; with a slash and a card's id, to retry
 )
+
+// Paths of probes. Other programs call them every few seconds.
+const (
+	AlivePath = "/healthz"
+	ReadyPath = "/readyz"
+)
+
+var probes = map[string]bool{AlivePath: true, ReadyPath: true}
+
+// CountRoutes makes the metrics of all routes.
+func (web *Web) CountRoutes(r *mux.Router) {
+	web.metrics.AddRoute(noRoute, false, http.MethodGet, http.MethodPost)
+	_ = r.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error { // the function returns no error
+		template, err := route.GetPathTemplate()
+		if err != nil {
+			return nil //nolint:nilerr // it is no route for paths
+		}
+		methods, _ := route.GetMethods() // none are set for a route of all methods
+		web.metrics.AddRoute(template, probes[template], methods...)
+		return nil
+	})
+}
+
+// noRoute is the route in logs and metrics of a request that matches none.
+const noRoute = "none"
 
 // DoorPath is the path of co-browse pages; a handle follows it.
 const DoorPath = "/w/"

@@ -24,7 +24,7 @@ func (web *Web) who(r *http.Request) (signin.Identity, error) {
 	case web.Header != nil:
 		who, err := web.Header.Who(r)
 		if errors.Is(err, signin.ErrSpoofed) {
-			web.metrics.spoofed()
+			web.metrics.Spoofed()
 		}
 		return who, err
 	}

@@ -183,6 +183,9 @@ var (
 	detailEmail  = chat.Refusal("search by e-mail address is switched off")
 )
 
+// Refusals are all reasons why an agent may not ask in the chat.
+var Refusals = append([]chat.Refusal{detailPolicy, detailEmail}, chat.Refusals...)
+
 // refuse writes an audit entry, and then tells an agent why they may not do something. text is the
 // key of what the agent reads. refuse is throttled: an agent who repeats the act soon gets no
 // message, and no entry is written.
@@ -249,7 +252,7 @@ func (work *Worker) openPersonalCard(ctx context.Context, conn chat.Connector, d
 		Visitor: shared.About.Visitor, ChatURL: shared.About.ChatURL, Agent: ask.Agent,
 		Place: chat.Place{Connector: conn.Name, Address: ask.Place.Address}, Clues: shared.About.Clues, HasClue: true, Withheld: shared.About.Withheld,
 		Subjects: shared.About.Subjects, Reason: shared.About.Reason, Sighting: shared.About.Sighting,
-		Choices: shared.About.Choices, LookedUp: shared.LookedUp(), SharedCard: shared.ID, SharedConnector: shared.Connector, SharedPlace: shared.About.Place,
+		Choices: shared.About.Choices, LookedUp: shared.LookedUp(), Found: shared.About.Found, SharedCard: shared.ID, SharedConnector: shared.Connector, SharedPlace: shared.About.Place,
 	}
 	change := store.Change{Finish: d.ID, Audit: []audit.Entry{work.book.Entry(personal, "asked", "from card "+shared.ID)}}
 	work.book.ScheduleEffects(&personal, card.Card{}, &change)

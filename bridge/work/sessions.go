@@ -15,6 +15,7 @@ import (
 
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/jobs"
@@ -181,6 +182,7 @@ func (work *Worker) updateFromSession(ctx context.Context, s upscope.Session) er
 	}
 	agent, _ := s.Metadata[card.MetadataAgent].(string)
 	reported := card.SessionOf(s)
+	var live, ended bool // since the card was read
 	c, err := work.book.Revise(ctx, id, func(c *card.Card) []audit.Entry {
 		i := slices.IndexFunc(c.About.Sessions, func(k card.Session) bool { return k.ID == s.ID })
 		var before card.Session
@@ -188,22 +190,29 @@ func (work *Worker) updateFromSession(ctx context.Context, s upscope.Session) er
 			before = c.About.Sessions[i]
 		}
 		c.AddSession(reported, time.Now())
+		live, ended = reported.Live && !before.Live, reported.Over() && before.Ended.IsZero()
 		var entries []audit.Entry
 		record := func(action, detail string) {
 			e := work.book.Entry(*c, action, detail)
 			e.Agent = cmp.Or(agent, c.About.ByID, e.Agent)
 			entries = append(entries, e)
 		}
-		if reported.Live && !before.Live {
+		if live {
 			record("live", "session "+reported.ID)
 		}
-		if reported.Over() && before.Ended.IsZero() {
+		if ended {
 			record("ended", fmt.Sprintf("session %s: %s", reported.ID, reported.Outcome()))
 		}
 		return entries
 	})
 	if err != nil {
 		return err
+	}
+	if live {
+		work.metrics.CardStep(c.ChatConnector(), metrics.StepLive, c.About.Pressed, time.Now())
+	}
+	if ended && reported.Live {
+		work.metrics.CardStep(c.ChatConnector(), metrics.StepEnded, reported.Started, reported.Ended)
 	}
 	return work.book.UpdateShared(ctx, c, func(shared *card.Card) { shared.AddSession(reported, time.Now()) })
 }
@@ -216,18 +225,25 @@ func (work *Worker) expireCards(ctx context.Context) error {
 		return err
 	}
 	for _, row := range rows {
-		_, err := work.book.Revise(ctx, row.ID, func(c *card.Card) []audit.Entry {
+		lostLive := false // a session that was live
+		c, err := work.book.Revise(ctx, row.ID, func(c *card.Card) []audit.Entry {
 			now := time.Now()
+			lostLive = false
 			if c.NextCheck.IsZero() || c.NextCheck.After(now) {
 				return nil
 			}
 			lost := c.VisitorsInSession()
+			wasLive := c.CurrentState() == card.Live
 			c.Expire(now)
 			if len(lost) == 0 || len(c.VisitorsInSession()) > 0 {
 				return nil
 			}
+			lostLive = wasLive
 			return []audit.Entry{work.book.Entry(*c, "ended", templates.Unknown.String())}
 		})
+		if err == nil && lostLive {
+			work.metrics.CardStep(c.ChatConnector(), metrics.StepEnded, time.Time{}, time.Time{}) // Upscope did not say when
+		}
 		if err != nil && !work.book.SkipUnreadable(ctx, err, "card", row.ID) {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
@@ -70,7 +71,7 @@ func (work *Worker) showAt(ctx context.Context, conn chat.Connector, cardID stri
 		}
 	}()
 	// The card is read under the lease, so no other worker can show a later version meanwhile.
-	c, p, err := work.readPost(ctx, cardID, place)
+	c, p, other, err := work.readPost(ctx, cardID, place)
 	if err != nil {
 		return err
 	}
@@ -99,29 +100,38 @@ func (work *Worker) showAt(ctx context.Context, conn chat.Connector, cardID stri
 	if err := work.store.SavePost(ctx, p); err != nil {
 		return err
 	}
+	if shown == "" && !other && c.Kind != store.KindPress {
+		work.metrics.CardStep(c.Connector, metrics.StepShown, c.About.Found, time.Now())
+	}
 	work.log.InfoContext(ctx, "card shown", "connector", conn.Name, "card", c.ID, "state", c.State, "agent", c.Agent)
 	return nil
 }
 
-func (work *Worker) readPost(ctx context.Context, cardID string, place store.Place) (card.Card, store.Post, error) {
+// readPost reads a card and its post at a place. other says that the card was shown at another place.
+func (work *Worker) readPost(ctx context.Context, cardID string, place store.Place) (c card.Card, post store.Post, other bool, err error) {
 	row, err := work.store.Card(ctx, cardID)
 	if err != nil {
-		return card.Card{}, store.Post{}, err
+		return c, post, false, err
 	}
-	c, err := card.Open(row)
-	if err != nil {
-		return card.Card{}, store.Post{}, err
+	if c, err = card.Open(row); err != nil {
+		return c, post, false, err
 	}
 	posts, err := work.store.Posts(ctx, cardID)
 	if err != nil {
-		return card.Card{}, store.Post{}, err
+		return c, post, false, err
 	}
+	found := false
 	for _, p := range posts {
 		if p.Place == place {
-			return c, p, nil
+			post, found = p, true
+		} else if p.Shown != "" {
+			other = true
 		}
 	}
-	return card.Card{}, store.Post{}, fmt.Errorf("the record of where card %s was posted: %w", cardID, store.ErrNotFound)
+	if found {
+		return c, post, other, nil
+	}
+	return c, post, false, fmt.Errorf("the record of where card %s was posted: %w", cardID, store.ErrNotFound)
 }
 
 // post has a connector show a card at a place. It fails for a card with a button at a place where

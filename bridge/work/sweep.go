@@ -7,6 +7,7 @@ import (
 
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/trace"
@@ -148,7 +149,7 @@ func (work *Worker) storeFound(ctx context.Context, sweep store.Sweep, page []ch
 			return stored, web.StoreFault(err)
 		}
 		work.log.DebugContext(ctx, "delivery stored", "connector", sweep.Connector, "found_by", "sweep")
-		work.metrics.Delivery(sweep.Connector, web.DeliveryStored)
+		work.metrics.Delivery(sweep.Connector, metrics.DeliveryStored)
 		stored++
 	}
 	return stored, nil

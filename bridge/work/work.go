@@ -17,6 +17,7 @@ import (
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/erase"
 	"cobrowse-bridge/bridge/match"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
@@ -37,7 +38,7 @@ type Worker struct {
 	hosts      upscope.Hosts
 	connectors map[string]chat.Connector
 	policy     *policy.File
-	metrics    *web.Metrics
+	metrics    *metrics.Metrics
 	limits     web.Limits
 	lookUps    *web.Throttle // look-ups of visitors, by agent
 	refusals   *web.Throttle // audit entries about the same refusal
@@ -65,7 +66,7 @@ type Config struct {
 	Hosts      upscope.Hosts
 	Connectors map[string]chat.Connector
 	Policy     *policy.File
-	Metrics    *web.Metrics
+	Metrics    *metrics.Metrics
 	Limits     web.Limits
 	// Looks limits look-ups of visitors, by agent; Refusals limits audit entries about the same
 	// refusal. The co-browse page uses the same throttles.
@@ -167,7 +168,7 @@ func (work *Worker) Run(ctx context.Context) error {
 // ended counts and logs the end of an attempt at a job.
 func (work *Worker) ended(ctx context.Context, e jobs.End) {
 	connector := book.ConnectorOf(e.Job.Queue)
-	work.metrics.Job(connector, e.Job.Kind, e.Outcome, e.Took)
+	work.metrics.Job(connector, e.Job.Kind, string(e.Outcome), e.Took)
 	log := work.log.With("connector", connector, "job", e.Job.Kind, "subject", e.Job.Subject, "attempt", e.Job.Attempt, "err", e.Err)
 	switch {
 	case e.Outcome == jobs.Failed:

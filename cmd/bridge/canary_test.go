@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -60,7 +61,7 @@ func TestPromise10NoSecretAnywhere(t *testing.T) {
 // searchAll looks for the marks in everything that the program wrote or sent. It also
 // makes the program crash, and searches the stack traces.
 func (r *canaryRun) searchAll() {
-	r.searchText("the metrics", r.metrics(r, r.program))
+	r.searchMetrics()
 
 	// SIGQUIT prints the stack of every goroutine, and leaves the database's WAL.
 	r.program.signal(syscall.SIGQUIT)
@@ -103,6 +104,29 @@ func (r *canaryRun) searchDebugLines() {
 	}
 	r.marks = known
 }
+
+// searchMetrics looks for the marks in the metrics, and also for ids, names and addresses that may be
+// in a log or an audit entry, but in no label.
+func (r *canaryRun) searchMetrics() {
+	found := r.metrics(r, r.program)
+	r.searchText("the metrics", found)
+	words := []string{
+		r.visitor, "Ann", "Silva", "guest-7", "bob", `"eve"`, "agent1", "readerId", "posterId", "example.org", "127.0.0.1", "/hooks/rocketchat", r.upscopeURL, r.chatURL,
+	}
+	for line := range strings.Lines(found) {
+		for _, word := range words {
+			if !strings.HasPrefix(line, "#") && strings.Contains(line, word) {
+				r.Errorf("the metrics contain %q: %s", word, line)
+			}
+		}
+		if idForm.MatchString(line) {
+			r.Errorf("the metrics contain an id: %s", line)
+		}
+	}
+}
+
+// idForm are the ids of cards and deliveries, the ids of Rocket.Chat, and handles.
+var idForm = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}|="[A-Za-z0-9]{17}"|="[A-Za-z0-9_-]{43}"`)
 
 func newCanaryRun(t *testing.T) *canaryRun {
 	r := &canaryRun{T: t, services: newServices(t), answers: &transcript{}}

@@ -19,7 +19,7 @@ func TestCheckAsksTheSignInService(t *testing.T) {
 		says   []string
 	}{
 		{"the sign-in works", func(*signintest.Issuer, map[string]string) {}, 0, []string{
-			"ok       The identity provider answers. The redirect address to register there is https://bridge.example.org/signin/callback.",
+			"ok       The identity provider answers. The redirect address to register there is http://127.0.0.1:1/signin/callback.",
 			"/realm. Anyone with an account there can sign in.", "ok       There is no policy file",
 		}},
 		{"it is down", func(i *signintest.Issuer, _ map[string]string) { i.Break(signintest.AllFailing) }, 1, []string{
@@ -37,7 +37,7 @@ func TestCheckAsksTheSignInService(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newServices(t)
-			issuer, env := s.issuer(t, s.env(t), "")
+			issuer, env := s.issuer(t, with(s.env(t), noOrigin), "")
 			c.spoil(issuer, env)
 			checkSays(t, env, c.status, c.says...)
 			if n := issuer.Requests("authorize") + issuer.Requests("token"); n != 0 {
@@ -50,7 +50,7 @@ func TestCheckAsksTheSignInService(t *testing.T) {
 func TestCheckComparesClocksWithTheSignInService(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
-	issuer, env := s.issuer(t, s.env(t), "")
+	issuer, env := s.issuer(t, with(s.env(t), noOrigin), "")
 	at := env["BRIDGE_OIDC_ISSUER"]
 	ahead := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", time.Now().Add(5*time.Minute).UTC().Format(http.TimeFormat))
@@ -66,7 +66,7 @@ func TestCheckComparesClocksWithTheSignInService(t *testing.T) {
 func TestCheckNamesTheTrustedProxy(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
-	checkSays(t, with(s.env(t), "BRIDGE_SIGNIN=header", "BRIDGE_TRUSTED_PROXIES=10.0.0.7"), 0, "ok       The proxy at 10.0.0.7/32 signs agents in, by the headers X-Forwarded-User, ")
+	checkSays(t, with(s.env(t), noOrigin, "BRIDGE_SIGNIN=header", "BRIDGE_TRUSTED_PROXIES=10.0.0.7"), 0, "ok       The proxy at 10.0.0.7/32 signs agents in, by the headers X-Forwarded-User, ")
 }
 
 // checkSays runs check and compares its exit status and its output.

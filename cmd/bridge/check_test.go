@@ -8,9 +8,21 @@ import (
 	"testing"
 	"time"
 
+	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope/upscopetest"
 )
+
+// noOrigin is a public address of this machine at which nothing answers.
+const noOrigin = "BRIDGE_ORIGIN=http://127.0.0.1:1"
+
+// A printed finding is one of the output of check --json.
+type printed struct{ About, Code, Level, Problem, Warning, Remedy, OK string }
+
+// text returns the text for a level.
+func (p printed) text(level string) string {
+	return map[string]string{"ok": p.OK, "warning": p.Warning, "problem": p.Problem}[level]
+}
 
 func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 	for _, c := range []struct {
@@ -44,10 +56,10 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 		}, 1, []string{"subscription_expired", "Renew the Upscope subscription."}},
 		{"Upscope refuses without a reason", func(s *services, _ map[string]string) {
 			s.upscope.Fail(upscopetest.Any, upscopetest.Fault{Status: 401}, -1)
-		}, 1, []string{"problem  Upscope does not accept UPSCOPE_API_KEY.\n", "Make a new secret REST key"}},
+		}, 1, []string{"problem  Upscope does not accept UPSCOPE_API_KEY. [upscope.key]\n", "Make a new secret REST key"}},
 		{"the clock is wrong", func(s *services, _ map[string]string) {
 			s.upscopeAhead.Store(int64(-10 * time.Minute))
-		}, 1, []string{"ok       Upscope answers.", "problem  This machine's clock is ", " ahead of Upscope's.", "Set the clock of this machine, for instance with NTP."}},
+		}, 0, []string{"ok       Upscope answers.", "warning  This machine's clock is ", " ahead of Upscope's.", "Set the clock of this machine, for instance with NTP."}},
 		{"the clock is a little wrong", func(s *services, _ map[string]string) {
 			s.upscopeAhead.Store(int64(20 * time.Second))
 		}, 0, []string{"ok       Upscope answers."}},
@@ -72,7 +84,7 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 			t.Parallel()
 			s := newServices(t)
 			s.ann()
-			env := s.env(t)
+			env := with(s.env(t), noOrigin)
 			c.spoil(s, env)
 			p := start(t, env, "check")
 			if status := p.wait(maxWait); status != c.status {
@@ -96,13 +108,13 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 				t.Errorf("exit status %d with --json, want %d", status, c.status)
 			}
 			var answer struct {
-				Findings []struct{ About, Problem, Remedy, OK string }
+				Findings []printed
 			}
 			if err := json.Unmarshal([]byte(p.out.String()), &answer); err != nil {
 				t.Fatal(err)
 			}
 			for _, f := range answer.Findings {
-				if f.About == "" || (f.Problem == "") == (f.OK == "") {
+				if f.About == "" || !chat.IsCode(f.Code) || f.text(f.Level) == "" || f.Problem+f.Warning+f.OK != f.text(f.Level) {
 					t.Errorf("finding %+v", f)
 				}
 				if f.Problem != "" {
@@ -119,7 +131,7 @@ func TestCheckAsksEveryServiceAndSaysWhatToDo(t *testing.T) {
 func TestCheckChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
-	p := start(t, s.env(t), "check")
+	p := start(t, with(s.env(t), noOrigin), "check")
 	if status := p.wait(maxWait); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
@@ -169,4 +181,16 @@ func TestCheckBeforeTheStart(t *testing.T) {
 	if status := p.wait(maxWait); status != 0 || !strings.Contains(p.out.String(), "The database can be opened.") {
 		t.Errorf("after the bridge has ended: exit status %d, %s", status, p.out)
 	}
+}
+
+func TestServeLogsProblemsOfServicesWithTheirCodes(t *testing.T) {
+	t.Parallel()
+	s := newServices(t)
+	p, _ := startServe(t, with(s.env(t), "UPSCOPE_API_KEY=a-public-key-of-the-page-script", "ROCKETCHAT_FIELD=cobrowse_key"))
+	for _, code := range []string{"upscope.key", "rocketchat.field"} {
+		eventually(t, code, maxWait, func() bool {
+			return strings.Contains(p.err.String(), `"msg":"problem found at start","code":"`+code+`"`)
+		})
+	}
+	p.terminate()
 }

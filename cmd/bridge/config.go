@@ -12,6 +12,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/netaddr"
 	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/policy"
@@ -50,6 +51,7 @@ type bridgeSettings struct {
 	StopTimeout    string `split_words:"true" default:"8s" desc:"how long running requests may take after SIGTERM and the delay"`
 	CAFile         string `split_words:"true" desc:"PEM file with certificates that are trusted in addition to the system's, for all calls over HTTPS"`
 	Overlap        string `split_words:"true" default:"10m" desc:"how long the former value of a webhook secret is accepted after its file has changed"`
+	KillAfter      string `split_words:"true" default:"30s" desc:"after which time your supervisor kills a bridge that it has told to stop; only bridge check reads it, and warns if a stop may take longer"`
 	LogLevel       string `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat      string `split_words:"true" default:"json" desc:"json or text"`
 }
@@ -85,6 +87,7 @@ type config struct {
 	cardLife               time.Duration
 	retention              store.Retention
 	stopDelay, stopTimeout time.Duration
+	killAfter              time.Duration // by the supervisor
 	matchEmail             bool
 	proxies                []netip.Prefix
 	sites                  []string
@@ -93,6 +96,7 @@ type config struct {
 	watchHosts             upscope.Hosts
 	connectors             []chat.Connector
 	files                  *settings.Files
+	calls                  *metrics.Calls
 	log                    *slog.Logger
 }
 
@@ -128,6 +132,7 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	}
 	c.stopDelay = r.Duration("BRIDGE_STOP_DELAY", b.StopDelay, 0, time.Minute)
 	c.stopTimeout = r.Duration("BRIDGE_STOP_TIMEOUT", b.StopTimeout, time.Second, 10*time.Minute)
+	c.killAfter = r.Duration("BRIDGE_KILL_AFTER", b.KillAfter, time.Second, 30*time.Minute)
 	c.matchEmail = r.Bool("BRIDGE_MATCH_EMAIL", b.MatchEmail)
 	c.sites = r.Hosts("BRIDGE_SITES", b.Sites)
 	c.proxies = r.Prefixes("BRIDGE_TRUSTED_PROXIES", b.TrustedProxies)
@@ -142,15 +147,17 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	key := r.Secret("UPSCOPE_API_KEY", u.APIKey)
 	api := r.URL("UPSCOPE_URL", u.URL)
 
+	c.calls = metrics.NewCalls()
 	clean := bridge.NewRedactor(w)
 	c.log = newLog(clean, level, format)
 	c.files = r.Files()
 	c.files.Overlap = r.Duration("BRIDGE_OVERLAP", b.Overlap, 0, 7*day)
 	c.files.Redact = func(value string) { clean.AddSecrets(value) }
 	if c.signIn.oidc != nil {
-		c.signIn.oidc.Transport = rest.Logged("sign-in", route.Through(r.Proxy("BRIDGE_OIDC_PROXY", o.Proxy)).Transport(signin.NewTransport()), c.log)
+		transport := route.Through(r.Proxy("BRIDGE_OIDC_PROXY", o.Proxy)).Transport(signin.NewTransport())
+		c.signIn.oidc.Transport = rest.Logged("issuer", transport, c.log)
 	}
-	c.connectors = connectors.Open(&r, "BRIDGE_CONNECTORS", settings.List(b.Connectors), c.signIn.by != byLink, c.matchEmail, route, c.log)
+	c.connectors = connectors.Open(&r, "BRIDGE_CONNECTORS", settings.List(b.Connectors), c.signIn.by != byLink, c.matchEmail, c.calls, route, c.log)
 	r.Unknown(append(connectors.Prefixes(), "BRIDGE_", "UPSCOPE_")...)
 	clean.AddSecrets(r.Secrets()...)
 	if ignored := r.Ignored(); len(ignored) > 0 {
@@ -169,7 +176,7 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 		transport := route.Through(r.Proxy("UPSCOPE_PROXY", u.Proxy)).Transport(upscope.NewTransport())
 		c.upscope, c.eraser = client(&r, upscope.Config{
 			URL: api.String(), Version: u.Version, Key: key, KeyNow: r.Live("UPSCOPE_API_KEY", key, keyFault).Current,
-			Transport: rest.Routed(upscope.Operation, rest.Upstream("upscope", transport, c.log)),
+			Transport: rest.Routed(upscope.Operation, rest.Upstream("upscope", transport, c.calls, c.log)),
 		})
 	}
 	if faults := r.Faults(); len(faults) > 0 {

@@ -11,36 +11,62 @@ import (
 	"cobrowse-bridge/bridge/store"
 )
 
-type eraseCommand struct {
+// personFlags name a person by one id.
+type personFlags struct {
 	Visitor       string `xor:"who" aliases:"customer" placeholder:"ID" help:"Upscope's short id of the customer."`
 	UniqueID      string `xor:"who" name:"unique-id" placeholder:"ID" help:"The id that your site gives the customer."`
 	IntegrationID string `xor:"who" name:"integration-id" placeholder:"ID" help:"The id that the page script gives the customer, such as rocketchat:KEY."`
-	Receipt       string `xor:"who" placeholder:"ID" help:"Erase nobody; show the progress of the erasure with this receipt."`
-	Upscope       bool   `help:"Remove the customer from Upscope too, as soon as they are offline."`
-	Yes           bool   `help:"Erase. Without this flag the command only counts what it would erase."`
+}
+
+// person returns the person, or an error if no flag names one or the id cannot be one.
+func (f personFlags) person() (p card.Person, err error) {
+	flag := "--visitor"
+	switch {
+	case f.UniqueID != "":
+		flag, p = "--unique-id", card.Person{Kind: card.ByUniqueID, ID: f.UniqueID}
+	case f.IntegrationID != "":
+		flag, p = "--integration-id", card.Person{Kind: card.ByIntegrationID, ID: f.IntegrationID}
+	case f.Visitor != "":
+		p = card.Person{Kind: card.ByShortID, ID: f.Visitor}
+	default:
+		return p, errors.New("name the person with --visitor, --unique-id or --integration-id")
+	}
+	if err := p.Check(); err != nil {
+		return p, fmt.Errorf("%s: %w", flag, err)
+	}
+	return p, nil
+}
+
+type eraseCommand struct {
+	personFlags
+	Receipt string `xor:"who" placeholder:"ID" help:"Erase nobody; show the progress of the erasure with this receipt."`
+	Upscope bool   `help:"Remove the customer from Upscope too, as soon as they are offline."`
+	Yes     bool   `help:"Erase. Without this flag the command only counts what it would erase."`
 }
 
 // Run erases a person, counts the data about them, or shows an erasure's progress.
 func (c eraseCommand) Run(ctx context.Context, s streams) error {
-	person := c.person()
-	if person.ID == "" && c.Receipt == "" {
-		return errors.New("name the person with --visitor, --unique-id or --integration-id, or an erasure with --receipt")
-	}
+	var person card.Person
 	if c.Receipt == "" {
-		if err := person.Check(); err != nil {
-			return fmt.Errorf("%s: %w", c.flag(), err)
+		var err error
+		if person, err = c.person(); err != nil {
+			return err
 		}
 	}
 	return withStore(ctx, s, func(config *config, db *store.Store) error {
 		if c.Receipt != "" {
 			return showReceipt(ctx, db, s.out, c.Receipt)
 		}
-		err := c.erase(ctx, config, db, person, s.out)
-		if errors.Is(err, store.ErrSealed) {
-			return fmt.Errorf("%w: set BRIDGE_SECRET_OLD to the previous secret, or wait until the data that it encrypted is deleted (BRIDGE_KEEP_CARDS, BRIDGE_KEEP_FAILED)", err)
-		}
-		return err
+		return explainSealed(c.erase(ctx, config, db, person, s.out))
 	})
+}
+
+// explainSealed says what to do about data that another secret encrypted.
+func explainSealed(err error) error {
+	if errors.Is(err, store.ErrSealed) {
+		return fmt.Errorf("%w: set BRIDGE_SECRET_OLD to the previous secret, or wait until the data that it encrypted is deleted (BRIDGE_KEEP_CARDS, BRIDGE_KEEP_FAILED)", err)
+	}
+	return err
 }
 
 func (c eraseCommand) erase(ctx context.Context, config *config, db *store.Store, person card.Person, w io.Writer) error {
@@ -67,27 +93,6 @@ func (c eraseCommand) erase(ctx context.Context, config *config, db *store.Store
 		printReceipt(w, r) // after a failure too: part of the data may be erased
 	}
 	return err
-}
-
-// flag returns the flag that names the person.
-func (c eraseCommand) flag() string {
-	switch {
-	case c.UniqueID != "":
-		return "--unique-id"
-	case c.IntegrationID != "":
-		return "--integration-id"
-	}
-	return "--visitor"
-}
-
-func (c eraseCommand) person() card.Person {
-	switch {
-	case c.UniqueID != "":
-		return card.Person{Kind: card.ByUniqueID, ID: c.UniqueID}
-	case c.IntegrationID != "":
-		return card.Person{Kind: card.ByIntegrationID, ID: c.IntegrationID}
-	}
-	return card.Person{Kind: card.ByShortID, ID: c.Visitor}
 }
 
 func showReceipt(ctx context.Context, db *store.Store, w io.Writer, id string) error {

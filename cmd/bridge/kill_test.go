@@ -126,7 +126,7 @@ func (s *sender) post(body []byte, header http.Header) bool {
 	if err != nil {
 		return false
 	}
-	r.Header = header
+	r.Header, r.Host = header, strings.TrimPrefix(origin, "https://") // proxies look at the host
 	s.sent.Add(1)
 	res, err := s.client.Do(r)
 	if err != nil {

@@ -101,6 +101,19 @@ func listenOn(ctx context.Context, address string) (net.Listener, error) {
 	return ofThisMachine(listener), nil
 }
 
+// tryListen finds out whether the bridge could listen on HOST:PORT. It says nothing about unix:FILE, since
+// that would make a file.
+func tryListen(ctx context.Context, address string) error {
+	if strings.HasPrefix(address, unixAddress) {
+		return nil
+	}
+	l, err := listenOn(ctx, address)
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
 // removeUnused removes the socket of a program that was killed.
 func removeUnused(ctx context.Context, file string) error {
 	info, err := os.Lstat(file)

@@ -28,6 +28,9 @@ type commands struct {
 	Policy      policyCommand             `cmd:"" help:"Check a policy file, and show what it lets an agent do."`
 	Audit       auditCommand              `cmd:"" help:"List, export and verify the audit log."`
 	Erase       eraseCommand              `cmd:"" help:"Erase a person from the store and, with --upscope, from Upscope."`
+	Export      exportCommand             `cmd:"" help:"Print what the store has about a person, as JSON."`
+	Backup      backupCommand             `cmd:"" help:"Write a copy of the database (SQLite), also while the bridge runs."`
+	Restore     restoreCommand            `cmd:"" help:"Make a copy of bridge backup the database, or only check it."`
 	Chatvisor   chatvisorcommands.Command `cmd:"" help:"Run Chatvisor tasks by hand; the bridge never runs them by itself."`
 	Env         envCommand                `cmd:"" help:"List every setting: name, default, whether it is required, meaning."`
 	Healthcheck healthcheckCommand        `cmd:"" help:"Exit with 0 if the bridge on this machine is ready. For health checks of containers."`

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -124,30 +125,33 @@ func (d *dyingReplica) count(requests string) int {
 	return d.requests[requests]
 }
 
-// A delivery that a replica did not answer goes to another one. A press does not, because the
-// replica may have acted on it: the agent is asked to press again.
-func TestProxiesRepeatDeliveriesOnly(t *testing.T) {
+// proxies start each proxy with its file of deploy/ in front of the replicas.
+var proxies = map[string]func(t *testing.T, replicas ...string) (address string){
+	"nginx": func(t *testing.T, replicas ...string) string {
+		pages, err := filepath.Abs(deployFolder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return startNginx(t, nginx(t), "nginx.conf", map[string]string{
+			"server 127.0.0.1:8080;": "server " + strings.Join(replicas, " max_fails=0; server ") + " max_fails=0;", "/usr/share/bridge": pages,
+		})
+	},
+	"Caddy": func(t *testing.T, replicas ...string) string { return startCaddy(t, caddy(t), replicas...) },
+}
+
+// A delivery or press that a replica did not answer goes to another one, because the bridge acts on
+// it once. Another form does not, because the replica may have acted on it.
+func TestProxiesRepeatDeliveriesAndPressesOnly(t *testing.T) {
 	t.Parallel()
-	for name, startIt := range map[string]func(t *testing.T, bridge, dying string) (address string){
-		"nginx": func(t *testing.T, bridge, dying string) string {
-			pages, err := filepath.Abs(deployFolder)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return startNginx(t, nginx(t), "nginx.conf", map[string]string{
-				"server 127.0.0.1:8080;": "server " + bridge + " max_fails=0; server " + dying + " max_fails=0;", "/usr/share/bridge": pages,
-			})
-		},
-		"Caddy": func(t *testing.T, bridge, dying string) string { return startCaddy(t, caddy(t), bridge, dying) },
-	} {
+	for name, startIt := range proxies {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newServices(t)
-			s.ann()
+			visitor := s.ann()
 			dying := &dyingReplica{requests: map[string]int{}}
 			other := httptest.NewServer(dying)
 			t.Cleanup(other.Close)
-			_, bridge := startServe(t, with(s.env(t), "BRIDGE_TRUSTED_PROXIES=127.0.0.1"))
+			p, bridge := startServe(t, with(s.env(t), "BRIDGE_TRUSTED_PROXIES=127.0.0.1"))
 			b := newBrowser(t, startIt(t, bridge, strings.TrimPrefix(other.URL, "http://")))
 
 			door, room := s.chatWithCard(t, b)
@@ -155,26 +159,23 @@ func TestProxiesRepeatDeliveriesOnly(t *testing.T) {
 				b.deliverEvent(s, "LivechatSessionTaken", room) // fails the test if it is not answered 200
 				return dying.count("POST hooks") > 0
 			})
-
-			// A press is a click on the page's button, or on the card of an agent who is signed in.
-			for _, method := range []string{http.MethodPost, http.MethodGet} {
-				header := navigation("cross-site")
-				if method == http.MethodPost {
-					header = formHeader()
+			eventually(t, "the dying replica got a press", maxWait, func() bool {
+				newBrowser(t, b.address).press(door, url.Values{"visitor": {visitor}}).wantWatch(t)
+				return dying.count("POST w") > 0
+			})
+			failed := 0
+			eventually(t, "the dying replica got another form", maxWait, func() bool {
+				if a := b.do(http.MethodPost, "/erase", formHeader(), nil); a.StatusCode == http.StatusBadGateway {
+					failed++
 				}
-				failed, presses := 0, method+" w"
-				eventually(t, "the dying replica got a press", maxWait, func() bool {
-					a := b.do(method, door, header, nil)
-					if a.StatusCode == http.StatusBadGateway {
-						failed++
-						a.want(t, http.StatusBadGateway, "The co-browse bridge did not answer", "press <b>Co-browse</b> again")
-					}
-					return dying.count(presses) > 0
-				})
-				if n := dying.count(presses); failed != 1 || n != 1 {
-					t.Errorf("%s: %d presses reached the dying replica, and %d agents were asked to press again", method, n, failed)
-				}
+				return dying.count("POST erase") > 0
+			})
+			if n := dying.count("POST erase"); failed != 1 || n != 1 {
+				t.Errorf("%d forms reached the dying replica, and %d were answered 502", n, failed)
 			}
+
+			p.kill() // no replica is left
+			b.do(http.MethodPost, door, formHeader(), nil).want(t, http.StatusBadGateway, "The co-browse bridge did not answer", "press <b>Co-browse</b> again")
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/check"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/store"
 
@@ -34,7 +35,7 @@ func (serveCommand) Run(ctx context.Context, s streams) error {
 		return exitStatus(2)
 	}
 	slog.SetDefault(c.log) // net/http logs here; c.log redacts secrets
-	db, err := store.Open(ctx, c.database, store.Options{Secret: c.secret, OldSecret: c.secretOld, Log: c.log})
+	db, err := store.Open(ctx, c.database, store.Options{Secret: c.secret, OldSecret: c.secretOld, Calls: c.calls, Log: c.log})
 	if err != nil && ctx.Err() != nil {
 		return nil // it was stopped before it was ready
 	}
@@ -42,7 +43,7 @@ func (serveCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	if err := db.CheckSecret(ctx); errors.Is(err, store.ErrSecret) {
-		printFaults(s.err, []settings.Fault{secretFault})
+		printFaults(s.err, []settings.Fault{check.SecretFault})
 		return errors.Join(db.Close(), exitStatus(2))
 	} else if err != nil {
 		return errors.Join(err, db.Close())
@@ -101,15 +102,13 @@ func newBridge(c *config, db *store.Store) (*bridge.Bridge, error) {
 		Origin: c.origin, Secret: c.secret, OldSecret: c.secretOld, Store: db, Upscope: c.upscope, Eraser: c.eraser, WatchHosts: c.watchHosts,
 		Connectors: c.connectors, OIDC: oidc, Header: header, Policy: c.policy, LinkEmail: c.signIn.linkEmail,
 		LinkLife: c.linkLife, CardLife: c.cardLife, Retention: c.retention, MatchEmail: c.matchEmail, Sites: c.sites,
-		TrustedProxies: c.proxies, SettingsFault: c.files.Fault, Version: version, Log: c.log,
+		TrustedProxies: c.proxies, SettingsFault: c.files.Fault, Calls: c.calls, Version: version, Log: c.log,
 	})
 }
 
-// serveMetrics serves GET /metrics on l until ctx ends.
+// serveMetrics serves metrics and probes on l until ctx ends.
 func serveMetrics(ctx context.Context, l net.Listener, metrics http.Handler) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics)
-	server := newServer(mux)
+	server := newServer(metrics)
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	err := server.Serve(l)
 	if ctx.Err() != nil {
@@ -140,16 +139,6 @@ func reloadOn(ctx context.Context, signals <-chan os.Signal, c *config) {
 			log.InfoContext(ctx, "policy reloaded", "file", file.Path())
 		default:
 			log.InfoContext(ctx, "policy unchanged", "file", file.Path())
-		}
-	}
-}
-
-// logProblems logs the problems that bridge check would find, for operators who do
-// not run it. Some have no other sign, such as a user who may write where customers read.
-func logProblems(ctx context.Context, c *config) {
-	for _, f := range checkServices(ctx, c) {
-		if f.Problem != "" && ctx.Err() == nil {
-			c.log.WarnContext(ctx, "problem found at start", "about", f.About, "problem", f.Problem, "remedy", f.Remedy)
 		}
 	}
 }

@@ -199,6 +199,7 @@ func (c *config) newOIDC(db *store.Store) (*signin.OIDC, error) {
 	}
 	o := *c.signIn.oidc
 	o.Log = c.log
+	o.Transport = c.calls.Transport("issuer", c.signIn.oidc.Transport)
 	if db != nil {
 		o.Sessions = db.AgentSessions()
 	}

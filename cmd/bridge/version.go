@@ -48,7 +48,8 @@ func (healthcheckCommand) Run(ctx context.Context, s streams) error {
 	}
 	answer, err := askReady(ctx, b.Listen)
 	if err != nil {
-		fmt.Fprintf(s.err, "bridge: no answer on %s (BRIDGE_LISTEN): %v. Is `bridge serve` running with the same BRIDGE_LISTEN?\n", b.Listen, err)
+		fmt.Fprintf(s.err, "bridge: no answer on %s (BRIDGE_LISTEN): %v. Is `bridge serve` running with the same BRIDGE_LISTEN? "+
+			"If systemd opens the socket for it, set BRIDGE_LISTEN to the ListenStream= of that socket.\n", b.Listen, err)
 		return exitStatus(1)
 	}
 	defer answer.Body.Close()
@@ -74,32 +75,41 @@ func (healthcheckCommand) Run(ctx context.Context, s streams) error {
 
 // askReady asks the bridge that listens on an address of this machine whether it is ready.
 func askReady(ctx context.Context, listen string) (*http.Response, error) {
-	// The client ignores HTTP_PROXY, since the bridge runs on this machine.
-	transport := &http.Transport{DisableKeepAlives: true}
-	direct := &http.Client{Transport: transport, Timeout: 5 * time.Second}
-	at := "bridge"
-	if file, ok := strings.CutPrefix(listen, unixAddress); ok {
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", file)
+	return askHere(listen)(ctx, "/readyz", "")
+}
+
+// askHere returns a function that sends a GET request to the bridge that listens on an address of this
+// machine. An empty host is that of the address. The function follows no redirect.
+func askHere(listen string) func(ctx context.Context, path, host string) (*http.Response, error) {
+	return func(ctx context.Context, path, host string) (*http.Response, error) {
+		// The client ignores HTTP_PROXY, since the bridge runs on this machine.
+		transport := &http.Transport{DisableKeepAlives: true}
+		direct := &http.Client{Transport: transport, Timeout: 5 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		at := "bridge"
+		if file, ok := strings.CutPrefix(listen, unixAddress); ok {
+			transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				var d net.Dialer
+				return d.DialContext(ctx, "unix", file)
+			}
+		} else {
+			name, port, err := net.SplitHostPort(listen)
+			if err != nil {
+				return nil, err
+			}
+			if ip := net.ParseIP(name); name == "" || ip != nil && ip.IsUnspecified() {
+				name = "localhost"
+			}
+			at = net.JoinHostPort(name, port)
 		}
-	} else {
-		host, port, err := net.SplitHostPort(listen)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+path, nil)
 		if err != nil {
 			return nil, err
 		}
-		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-			host = "localhost"
+		request.Host = host
+		answer, err := direct.Do(request)
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err
 		}
-		at = net.JoinHostPort(host, port)
+		return answer, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/readyz", nil)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := direct.Do(request)
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err
-	}
-	return answer, err
 }

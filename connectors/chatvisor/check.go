@@ -17,32 +17,30 @@ import (
 // answer, so that the operator can write paths, and lists which steps are configured.
 func (c *connector) check(ctx context.Context) []chat.Finding {
 	var findings []chat.Finding
+	ok := func(code, text string) { findings = append(findings, chat.Finding{Code: code, OK: text}) }
+	problem := func(code, remedy, text string) {
+		findings = append(findings, chat.Finding{Code: code, Problem: text, Remedy: remedy})
+	}
 	answer, err := c.api.Customers(ctx, 1)
 	switch status := api.StatusOf(err); {
 	case err == nil && !answer.Get("results").IsArray():
-		findings = append(findings, chat.Finding{
-			Problem: fmt.Sprintf("The server at %s is not Chatvisor: its answer has no list of customers.", c.api.Env("URL")),
-			Remedy:  fmt.Sprintf("Set %s to the address of the REST API. It usually ends in /rest/v1.", c.api.Env("URL")),
-		})
+		problem("chatvisor.other-program", fmt.Sprintf("Set %s to the address of the REST API. It usually ends in /rest/v1.", c.api.Env("URL")),
+			fmt.Sprintf("The server at %s is not Chatvisor: its answer has no list of customers.", c.api.Env("URL")))
 	case err == nil:
-		findings = append(findings, chat.Finding{OK: "Chatvisor accepts the token. Fields of the list of customers: " + rules.Skeleton(answer) + "."})
+		ok("chatvisor.token", "Chatvisor accepts the token. Fields of the list of customers: "+rules.Skeleton(answer)+".")
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		findings = append(findings, chat.Finding{
-			Problem: fmt.Sprintf("Chatvisor does not accept the token: %v.", err),
-			Remedy:  fmt.Sprintf("Create an API key as an admin (Settings → API → Keys, or Settings → Developer tools → API keys) and set %s.", c.api.Env("TOKEN")),
-		})
+		problem("chatvisor.token", fmt.Sprintf("Create an API key as an admin (Settings → API → Keys, or Settings → Developer tools → API keys) and set %s.", c.api.Env("TOKEN")),
+			fmt.Sprintf("Chatvisor does not accept the token: %v.", err))
 	default:
-		findings = append(findings, chat.Finding{
-			Problem: fmt.Sprintf("The request to Chatvisor failed: %v.", err),
-			Remedy:  rest.ProxyRemedy(err, c.api.Env("PROXY"), fmt.Sprintf("Set %s to the address of the REST API, and check that the bridge can reach it.", c.api.Env("URL"))),
-		})
+		problem("chatvisor.unreachable", rest.ProxyRemedy(err, c.api.Env("PROXY"), fmt.Sprintf("Set %s to the address of the REST API, and check that the bridge can reach it.", c.api.Env("URL"))),
+			fmt.Sprintf("The request to Chatvisor failed: %v.", err))
 	}
 	for _, line := range c.stepLines() {
-		findings = append(findings, chat.Finding{OK: line})
+		ok("chatvisor.step", line)
 	}
 	if !c.rules.ExternalID.Given() && slices.Contains(c.rules.Join, rules.JoinExternal) {
-		findings = append(findings, chat.Finding{OK: "external_id_path is not set: customers are found by " +
-			"the ids and codes in webhooks, not by the site's own id."})
+		ok("chatvisor.external-id", "external_id_path is not set: customers are found by "+
+			"the ids and codes in webhooks, not by the site's own id.")
 	}
 	return findings
 }

@@ -2,6 +2,7 @@ package chatvisor
 
 import (
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,7 +11,6 @@ import (
 	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/chatvisor/rules"
-	"cobrowse-bridge/connectors/rest"
 )
 
 // Settings are the environment variables of one tenant: CHATVISOR_URL, or
@@ -25,12 +25,12 @@ type Settings struct {
 
 // Open makes a connector from the variables that begin with prefix. It reports faults to
 // the reader; after a fault the connector must not be used.
-func Open(r *settings.Reader, name, prefix string, route network.Route, log *slog.Logger) chat.Connector {
+func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, _ network.Route, log *slog.Logger) chat.Connector {
 	c, ok := ReadConfig(r, name, prefix)
 	if !ok {
 		return chat.Connector{Name: name}
 	}
-	c.Transport, c.Log = rest.Upstream(name, route.Transport(rest.NewTransport()), log), log
+	c.Transport, c.Log = transport, log
 	k, err := New(c)
 	if err != nil {
 		r.AddFault(prefix+"_URL", "and the other settings of this connector are not valid together: "+err.Error())

@@ -185,6 +185,9 @@ func Run(t *testing.T, h Harness) {
 		t.Run("Content", h.content)
 		t.Run("Places", h.places)
 	}
+	if s.Connector.Check != nil {
+		t.Run("Check", h.findings)
+	}
 	t.Run("Failures", h.failures)
 }
 
@@ -223,7 +226,7 @@ type call struct {
 }
 
 // calls returns the capabilities of a service that make requests. For Check, which returns
-// findings, the error is the text of all problems; its statuses are not checked.
+// findings, the error is the text of all problems and warnings; its statuses are not checked.
 func (s Service) calls() []call {
 	var all []call
 	if s.Connector.Read != nil {
@@ -278,8 +281,8 @@ func (s Service) calls() []call {
 		all = append(all, call{name: "Check", do: func(ctx context.Context) error {
 			var problems []string
 			for _, f := range s.Connector.Check(ctx) {
-				if f.Problem != "" {
-					problems = append(problems, f.Problem+" "+f.Remedy)
+				if f.OK == "" {
+					problems = append(problems, f.Problem+f.Warning+" "+f.Remedy)
 				}
 			}
 			if problems == nil {

@@ -294,13 +294,13 @@ func (c *connector) check(ctx context.Context) []chat.Finding {
 	refusal, refused := errors.AsType[*rest.StatusError](err)
 	switch {
 	case err == nil && me.Name != "":
-		return []chat.Finding{{OK: "The help desk answers and accepts the token."}}
+		return []chat.Finding{{Code: "demo.token", OK: "The help desk answers and accepts the token."}}
 	case refused && refusal.Status == http.StatusUnauthorized:
-		return []chat.Finding{{Problem: "The help desk does not accept the token.", Remedy: "Restart the demo, which makes a new token."}}
+		return []chat.Finding{{Code: "demo.token", Problem: "The help desk does not accept the token.", Remedy: "Restart the demo, which makes a new token."}}
 	case err == nil:
-		return []chat.Finding{{Problem: "The server at the address is not the help desk.", Remedy: "Check its address."}}
+		return []chat.Finding{{Code: "demo.other-program", Problem: "The server at the address is not the help desk.", Remedy: "Check its address."}}
 	}
-	return []chat.Finding{{Problem: "The help desk cannot be reached: " + err.Error() + ".", Remedy: "Check its address and that it runs."}}
+	return []chat.Finding{{Code: "demo.unreachable", Problem: "The help desk cannot be reached: " + err.Error() + ".", Remedy: "Check its address and that it runs."}}
 }
 
 // codes are the codes of the API after which the same request can never succeed.

@@ -32,7 +32,7 @@ func TestAClockThatDiffersIsLoggedOncePerChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		service := &clocked{status: http.StatusOK}
-		transport := rest.Upstream("chat", service, slog.New(slog.NewTextHandler(&log, nil)))
+		transport := rest.Upstream("chat", service, nil, slog.New(slog.NewTextHandler(&log, nil)))
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://chat.example.org/", nil)
 		if err != nil {
 			t.Fatal(err)

@@ -21,7 +21,7 @@ func (unresolved) RoundTrip(*http.Request) (*http.Response, error) {
 func TestAPausedRequestSaysHowTheLastOneFailed(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	transport := rest.Upstream("chat", unresolved{}, slog.New(slog.NewTextHandler(&log, nil)))
+	transport := rest.Upstream("chat", unresolved{}, nil, slog.New(slog.NewTextHandler(&log, nil)))
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://chat.example.org/", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -12,13 +12,36 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
+// A Counter keeps metrics of calls to services. It is an interface so that the tests of connectors need
+// no library for metrics.
+type Counter interface {
+	// Transport returns a transport that counts the calls to a service.
+	Transport(service string, next http.RoundTripper) http.RoundTripper
+	// Breaker notes the state of the service's circuit breaker: closed, half-open or open.
+	Breaker(service, state string)
+	// Paused counts a call that the circuit breaker did not let through.
+	Paused(service string)
+}
+
+type noCounter struct{}
+
+func (noCounter) Transport(_ string, next http.RoundTripper) http.RoundTripper { return next }
+func (noCounter) Breaker(string, string)                                       {}
+func (noCounter) Paused(string)                                                {}
+
 // Upstream returns a transport with a circuit breaker for the named service. After ten
 // failures in a row it fails requests at once, so that agents do not wait for a timeout and
 // jobs do not pile up. Every five seconds it lets one request through to test the service. It
-// logs if the clocks of this machine and of the service differ, and each call at debug level.
-func Upstream(name string, next http.RoundTripper, log *slog.Logger) http.RoundTripper {
+// logs if the clocks of this machine and of the service differ, and each call at debug level. calls
+// counts the requests; nil counts none.
+func Upstream(name string, next http.RoundTripper, calls Counter, log *slog.Logger) http.RoundTripper {
+	if calls == nil {
+		calls = noCounter{}
+	}
+	calls.Breaker(name, gobreaker.StateClosed.String())
+	next = calls.Transport(name, Logged(name, next, log))
 	//nolint:bodyclose // this is a type parameter, no response is opened
-	return &upstream{next: Logged(name, next, log), clock: &clockLog{service: name, log: log}, breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
+	return &upstream{name: name, next: next, calls: calls, clock: &clockLog{service: name, log: log}, breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
 		Name:    name,
 		Timeout: 5 * time.Second,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
@@ -27,6 +50,7 @@ func Upstream(name string, next http.RoundTripper, log *slog.Logger) http.RoundT
 		// A caller who cancelled says nothing about the service.
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 		OnStateChange: func(name string, _, to gobreaker.State) {
+			calls.Breaker(name, to.String())
 			switch to {
 			case gobreaker.StateOpen:
 				log.Warn("requests paused", "service", name, "cause", "ten requests in a row failed")
@@ -39,8 +63,20 @@ func Upstream(name string, next http.RoundTripper, log *slog.Logger) http.RoundT
 	})}
 }
 
+// ClockAhead returns how far this machine's clock is ahead of the service's. ok is false before the
+// first answer with a date, and for a transport that Upstream did not make.
+func ClockAhead(transport http.RoundTripper) (ahead time.Duration, ok bool) {
+	u, ok := transport.(*upstream)
+	if !ok {
+		return 0, false
+	}
+	return u.clock.Ahead()
+}
+
 type upstream struct {
+	name    string
 	next    http.RoundTripper
+	calls   Counter
 	breaker *gobreaker.CircuitBreaker[*http.Response]
 	last    atomic.Value // string: how the last request failed
 	clock   *clockLog
@@ -70,6 +106,7 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		return answer, nil
 	}
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
+		u.calls.Paused(u.name)
 		last, _ := u.last.Load().(string)
 		return nil, &PausedError{Last: last, cause: err}
 	}

@@ -22,12 +22,16 @@ type checkup struct {
 	limited map[string]bool // whether READER and POSTER are rate limited
 }
 
-func (k *checkup) ok(format string, args ...any) {
-	k.found = append(k.found, chat.Finding{OK: fmt.Sprintf(format, args...)})
+func (k *checkup) ok(code, format string, args ...any) {
+	k.found = append(k.found, chat.Finding{Code: code, OK: fmt.Sprintf(format, args...)})
 }
 
-func (k *checkup) problem(remedy, format string, args ...any) {
-	k.found = append(k.found, chat.Finding{Problem: fmt.Sprintf(format, args...), Remedy: remedy})
+func (k *checkup) warning(code, remedy, format string, args ...any) {
+	k.found = append(k.found, chat.Finding{Code: code, Warning: fmt.Sprintf(format, args...), Remedy: remedy})
+}
+
+func (k *checkup) problem(code, remedy, format string, args ...any) {
+	k.found = append(k.found, chat.Finding{Code: code, Problem: fmt.Sprintf(format, args...), Remedy: remedy})
 }
 
 // check asks the workspace whether it answers, whether both users have the rights that they
@@ -48,7 +52,7 @@ func (c *connector) check(ctx context.Context) []chat.Finding {
 	}
 	for _, who := range []string{"READER", "POSTER"} {
 		if k.limited[who] {
-			k.problem("Give that user the role bot. It has api-bypass-rate-limit, without which only ten calls a minute are allowed, and create-d, with which the poster opens direct messages.",
+			k.problem("rocketchat.rate-limit", "Give that user the role bot. It has api-bypass-rate-limit, without which only ten calls a minute are allowed, and create-d, with which the poster opens direct messages.",
 				"The user of %s is rate limited.", c.env(who+"_ID"))
 		}
 	}
@@ -70,19 +74,19 @@ func (k *checkup) reachable(ctx context.Context) bool {
 	}
 	remedy := fmt.Sprintf("Set %s to the workspace's address, with its path if it has one, and check that the bridge can reach it.", k.env("URL"))
 	if _, err := k.anonymous.Get(ctx, "api/info", nil, &info); err != nil {
-		k.problem(rest.ProxyRemedy(err, k.env("PROXY"), remedy), "Rocket.Chat cannot be reached: %v.", err)
+		k.problem("rocketchat.unreachable", rest.ProxyRemedy(err, k.env("PROXY"), remedy), "Rocket.Chat cannot be reached: %v.", err)
 		return false
 	}
 	if info.Version == "" {
-		k.problem(remedy, "The server at the address is not Rocket.Chat.")
+		k.problem("rocketchat.other-program", remedy, "The server at the address is not Rocket.Chat.")
 		return false
 	}
 	version := printable(info.Version)
 	if major, minor, ok := release(info.Version); ok && (major < 6 || major == 6 && minor < 12 || major > 9) {
-		k.problem("Use a version from 6.12 to 9. To try this version, look at the customer's side of a test chat first.",
+		k.problem("rocketchat.version", "Use a version from 6.12 to 9. To try this version, look at the customer's side of a test chat first.",
 			"This bridge does not support Rocket.Chat %.20s.", version)
 	} else {
-		k.ok("Rocket.Chat %.20s answers.", version)
+		k.ok("rocketchat.version", "Rocket.Chat %.20s answers.", version)
 	}
 	return true
 }
@@ -111,16 +115,16 @@ func (k *checkup) writable(ctx context.Context) {
 	case r.says("invalid-params", "error-invalid-params"):
 		return // an old version
 	case err != nil:
-		k.problem("Run the check again.", "Could not check whether the workspace is read-only: %v.", err)
+		k.problem("rocketchat.unchecked", "Run the check again.", "Could not check whether the workspace is read-only: %v.", err)
 		return
 	}
 	for _, s := range answer.Settings {
 		switch days, ok := s.Value.(float64); {
 		case s.ID != airGapped || !ok || days < 0 || days > airGappedWarning:
 		case days == 0:
-			k.problem(remedy, "The workspace is read-only, so cards cannot be shown: it has not reached Rocket.Chat's cloud for days.")
+			k.problem("rocketchat.read-only", remedy, "The workspace is read-only, so cards cannot be shown: it has not reached Rocket.Chat's cloud for days.")
 		default:
-			k.problem(remedy, "The workspace has not reached Rocket.Chat's cloud for a while, and becomes read-only in %.0f days.", days)
+			k.warning("rocketchat.read-only-soon", remedy, "The workspace has not reached Rocket.Chat's cloud for a while, and becomes read-only in %.0f days.", days)
 		}
 	}
 }
@@ -150,14 +154,14 @@ func (k *checkup) signedIn(ctx context.Context, who string, client *rest.Client)
 		return nil, false
 	}
 	if err != nil {
-		k.problem(fmt.Sprintf("Set %s and %s to the id and a personal access token of that user.", k.env(who+"_ID"), k.env(who+"_TOKEN")),
+		k.problem("rocketchat.user", fmt.Sprintf("Set %s and %s to the id and a personal access token of that user.", k.env(who+"_ID"), k.env(who+"_TOKEN")),
 			"The user of %s cannot sign in: %v.", k.env(who+"_ID"), err)
 		return nil, false
 	}
-	k.ok("%s is the user %s.", k.env(who+"_ID"), printable(me.Username))
+	k.ok("rocketchat.user", "%s is the user %s.", k.env(who+"_ID"), printable(me.Username))
 	for _, role := range []string{"admin", "livechat-agent"} {
 		if slices.Contains(me.Roles, role) {
-			k.problem("Remove that role: an administrator has too many rights, and an agent is assigned chats.",
+			k.problem("rocketchat.role", "Remove that role: an administrator has too many rights, and an agent is assigned chats.",
 				"The user of %s has the role %s.", k.env(who+"_ID"), role)
 		}
 	}
@@ -165,7 +169,7 @@ func (k *checkup) signedIn(ctx context.Context, who string, client *rest.Client)
 }
 
 func (k *checkup) secondFactor(who string) {
-	k.problem(fmt.Sprintf("Make a personal access token with Ignore Two Factor Authentication, and set %s to it.", k.env(who+"_TOKEN")),
+	k.problem("rocketchat.second-factor", fmt.Sprintf("Make a personal access token with Ignore Two Factor Authentication, and set %s to it.", k.env(who+"_TOKEN")),
 		"The token of %s asks for two-factor authentication.", k.env(who+"_ID"))
 }
 
@@ -176,10 +180,10 @@ func (k *checkup) reportMissing(permission, role, what string, err error) {
 	case r.secondFactor():
 		k.secondFactor("READER")
 	case r.forbidden():
-		k.problem(fmt.Sprintf("Give the reader a role with %s (%s has it).", permission, role),
+		k.problem("rocketchat.permission", fmt.Sprintf("Give the reader a role with %s (%s has it).", permission, role),
 			"The reader cannot %s: it lacks the permission %s.", what, permission)
 	default:
-		k.problem("Run the check again. If it fails again, look at the log of Rocket.Chat.", "Could not check whether the reader can %s: %v.", what, err)
+		k.problem("rocketchat.unchecked", "Run the check again. If it fails again, look at the log of Rocket.Chat.", "Could not check whether the reader can %s: %v.", what, err)
 	}
 }
 
@@ -208,13 +212,13 @@ func (k *checkup) fields(ctx context.Context) {
 		remedy := fmt.Sprintf("Create it in Omnichannel, Custom Fields, with scope Visitor, or set %s to another field.", k.env(f.variable))
 		switch {
 		case !exists && f.optional:
-			k.ok("The optional custom field %s does not exist: pages cannot send lookup codes.", f.field)
+			k.ok("rocketchat.field", "The optional custom field %s does not exist: pages cannot send lookup codes.", f.field)
 		case !exists:
-			k.problem(remedy, "The custom field %s does not exist.", f.field)
+			k.problem("rocketchat.field", remedy, "The custom field %s does not exist.", f.field)
 		case scope != "visitor":
-			k.problem(remedy, "The custom field %s does not have the scope Visitor.", f.field)
+			k.problem("rocketchat.field", remedy, "The custom field %s does not have the scope Visitor.", f.field)
 		default:
-			k.ok("The custom field %s exists.", f.field)
+			k.ok("rocketchat.field", "The custom field %s exists.", f.field)
 		}
 	}
 }
@@ -231,13 +235,13 @@ func (k *checkup) readerSees(ctx context.Context, monitor bool) {
 	case err != nil:
 		k.reportMissing("view-livechat-rooms", monitorRole, "see the livechat rooms", err)
 	case monitor && k.hasUnits(ctx):
-		k.problem(unitsRemedy, "The workspace has business units, and the role %s shows the reader only the chats of its own units: chats whose events were lost are not found.", monitorRole)
+		k.problem("rocketchat.units", unitsRemedy, "The workspace has business units, and the role %s shows the reader only the chats of its own units: chats whose events were lost are not found.", monitorRole)
 	case rooms.Total == 0 && monitor:
-		k.ok("The reader may list the livechat rooms, but the list is empty. If there have been chats, the workspace has business units that hide them. %s", unitsRemedy)
+		k.ok("rocketchat.rooms", "The reader may list the livechat rooms, but the list is empty. If there have been chats, the workspace has business units that hide them. %s", unitsRemedy)
 	case rooms.Total == 0:
-		k.ok("The reader may list the livechat rooms, but the list is empty: start a test chat and run the check again.")
+		k.ok("rocketchat.rooms", "The reader may list the livechat rooms, but the list is empty: start a test chat and run the check again.")
 	default:
-		k.ok("The reader sees the livechat rooms: %d open and closed ones.", rooms.Total)
+		k.ok("rocketchat.rooms", "The reader sees the livechat rooms: %d open and closed ones.", rooms.Total)
 	}
 	var answer struct {
 		User user `json:"user"`
@@ -245,11 +249,11 @@ func (k *checkup) readerSees(ctx context.Context, monitor bool) {
 	err := k.get(ctx, "READER", k.reader, "users.info", url.Values{"userId": {k.posterID}}, &answer)
 	switch {
 	case err != nil:
-		k.problem("Give the reader a role that can see users, such as user or bot.", "The reader cannot see users: %v.", err)
+		k.problem("rocketchat.users", "Give the reader a role that can see users, such as user or bot.", "The reader cannot see users: %v.", err)
 	case answer.User.ID == k.posterID && answer.User.Type == "":
-		k.problem("Give the reader a role that can see users, such as user or bot.", "The reader cannot see the type of a user's account.")
+		k.problem("rocketchat.users", "Give the reader a role that can see users, such as user or bot.", "The reader cannot see the type of a user's account.")
 	default:
-		k.ok("The reader sees users.")
+		k.ok("rocketchat.users", "The reader sees users.")
 	}
 }
 
@@ -263,7 +267,7 @@ func (k *checkup) hasUnits(ctx context.Context) bool {
 	}
 	err := k.get(ctx, "READER", k.reader, "livechat/units", url.Values{"count": {"1"}}, &units)
 	if r, _ := refused(err); err != nil && !r.forbidden() && !r.missing() {
-		k.problem("Run the check again.", "Could not check whether the workspace has business units: %v.", err)
+		k.problem("rocketchat.unchecked", "Run the check again.", "Could not check whether the workspace has business units: %v.", err)
 	}
 	return err == nil && units.Total > 0
 }
@@ -280,15 +284,15 @@ func (k *checkup) posterKeptOut(ctx context.Context) {
 		r, _ := refused(err)
 		switch {
 		case err == nil:
-			k.problem("Remove every role except bot from the poster, so that the server itself keeps it out of chats.",
+			k.problem("rocketchat.poster-rights", "Remove every role except bot from the poster, so that the server itself keeps it out of chats.",
 				"%s (%s), so Rocket.Chat would let it write where customers read.", route.danger, route.permission)
 			return
 		case !r.forbidden() && r.Status != http.StatusUnauthorized:
-			k.problem("Run the check again.", "Could not check whether the poster is kept out of livechat rooms: %v.", err)
+			k.problem("rocketchat.unchecked", "Run the check again.", "Could not check whether the poster is kept out of livechat rooms: %v.", err)
 			return
 		}
 	}
-	k.ok("The server keeps the poster out of livechat rooms.")
+	k.ok("rocketchat.poster-rights", "The server keeps the poster out of livechat rooms.")
 }
 
 // printable makes a text of the server safe for an operator's terminal: at most 60

@@ -14,24 +14,24 @@ import (
 func (c *connector) checkPlace(ctx context.Context, address string) []chat.Finding {
 	k := &checkup{connector: c}
 	if !isChannel(address) {
-		k.problem("Use the name of a channel with a # before it, such as "+c.name+":#support-agents.", "Cards cannot be shown at %.40q.", address)
+		k.problem("rocketchat.place", "Use the name of a channel with a # before it, such as "+c.name+":#support-agents.", "Cards cannot be shown at %.40q.", address)
 		return k.found
 	}
 	room, err := c.channelInfo(ctx, address)
 	r, se := refused(err)
 	switch {
 	case se != nil && r.noRoom():
-		k.problem("Use the name that follows /group/ or /channel/ in the channel's address in the browser.", "There is no channel %s.", address)
+		k.problem("rocketchat.place", "Use the name that follows /group/ or /channel/ in the channel's address in the browser.", "There is no channel %s.", address)
 	case se != nil && r.says("error-room-archived"):
-		k.problem("Use another channel.", "The channel %s is archived.", address)
+		k.problem("rocketchat.place", "Use another channel.", "The channel %s is archived.", address)
 	case se != nil && r.forbidden():
-		k.problem(k.invite(), "The poster is not in the channel %s.", address)
+		k.problem("rocketchat.place", k.invite(), "The poster is not in the channel %s.", address)
 	case err != nil:
-		k.problem("Run the check again.", "Could not check whether cards can be shown in %s: %v.", address, err)
+		k.problem("rocketchat.unchecked", "Run the check again.", "Could not check whether cards can be shown in %s: %v.", address, err)
 	case room.ID == "" || "#"+room.Name != address:
-		k.problem("Run the check again.", "Could not check whether cards can be shown in %s: the server answered about another room.", address)
+		k.problem("rocketchat.unchecked", "Run the check again.", "Could not check whether cards can be shown in %s: the server answered about another room.", address)
 	case room.unfit() != "":
-		k.problem("Use a private group of your agents.", "Cards cannot be shown in %s, because it is %s.", address, room.unfit())
+		k.problem("rocketchat.place", "Use a private group of your agents.", "Cards cannot be shown in %s, because it is %s.", address, room.unfit())
 	default:
 		k.channel(ctx, room)
 	}
@@ -56,18 +56,18 @@ func (k *checkup) channel(ctx context.Context, room channel) {
 	member := answer.Subscription
 	switch {
 	case err != nil || errName != nil:
-		k.problem("Run the check again.", "Could not check whether the poster is in the channel #%s: %v.", room.Name, cmp.Or(err, errName))
+		k.problem("rocketchat.unchecked", "Run the check again.", "Could not check whether the poster is in the channel #%s: %v.", room.Name, cmp.Or(err, errName))
 	case member == nil:
-		k.problem(k.invite(), "The poster is not in the channel #%s.", room.Name)
+		k.problem("rocketchat.place", k.invite(), "The poster is not in the channel #%s.", room.Name)
 	case room.ReadOnly && len(member.Roles) == 0 && !slices.Contains(room.Unmuted, name):
-		k.problem("Allow that user to write, in the channel's list of members.", "The channel #%s is read-only for the user of %s.", room.Name, k.env("POSTER_ID"))
+		k.problem("rocketchat.place", "Allow that user to write, in the channel's list of members.", "The channel #%s is read-only for the user of %s.", room.Name, k.env("POSTER_ID"))
 	case room.Encrypted:
-		k.problem("Use a channel without encryption.", "The channel #%s has end-to-end encryption, so Rocket.Chat may refuse the bridge's posts.", room.Name)
+		k.problem("rocketchat.place", "Use a channel without encryption.", "The channel #%s has end-to-end encryption, so Rocket.Chat may refuse the bridge's posts.", room.Name)
 	default:
-		k.ok("Cards can be shown in the channel #%s.", room.Name)
+		k.ok("rocketchat.place", "Cards can be shown in the channel #%s.", room.Name)
 	}
 	if room.Type == publicChannel {
-		k.problem("Make it private, or use a private group of your agents.",
+		k.problem("rocketchat.place-public", "Make it private, or use a private group of your agents.",
 			"#%s is a public channel: everyone in the workspace can read which customers are helped. If anonymous reading is allowed, everyone on the network can.", room.Name)
 	}
 }

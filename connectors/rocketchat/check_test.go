@@ -14,8 +14,8 @@ import (
 func problems(found []chat.Finding) string {
 	var all []string
 	for _, f := range found {
-		if f.Problem != "" {
-			all = append(all, f.Problem+" → "+f.Remedy)
+		if f.OK == "" {
+			all = append(all, f.Problem+f.Warning+" → "+f.Remedy)
 		}
 	}
 	return strings.Join(all, "\n")
@@ -223,7 +223,7 @@ func TestTheFieldForLookupCodesIsOptional(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, func(c *Config) { c.CodeField = "no_such_field" })
 	found := d.Check(t.Context())
-	want := chat.Finding{OK: "The optional custom field no_such_field does not exist: pages cannot send lookup codes."}
+	want := chat.Finding{Code: "rocketchat.field", OK: "The optional custom field no_such_field does not exist: pages cannot send lookup codes."}
 	if p := problems(found); p != "" || !slices.Contains(found, want) {
 		t.Errorf("problems %q in %+v", p, found)
 	}

@@ -37,11 +37,11 @@ func (k *checkup) webhook(ctx context.Context) {
 	}
 	err := k.get(ctx, "READER", k.reader, "livechat/integrations.settings", nil, &answer)
 	if r, _ := refused(err); r.forbidden() || err == nil && len(answer.Settings) == 0 {
-		k.ok("The webhook's settings were not checked: the reader lacks the permission view-livechat-manager.")
+		k.ok("rocketchat.webhook", "The webhook's settings were not checked: the reader lacks the permission view-livechat-manager.")
 		return
 	}
 	if err != nil {
-		k.problem("Run the check again, or compare the settings in "+webhookPage+".", "The webhook's settings cannot be read: %v.", err)
+		k.problem("rocketchat.unchecked", "Run the check again, or compare the settings in "+webhookPage+".", "The webhook's settings cannot be read: %v.", err)
 		return
 	}
 	values := make(map[string]any)
@@ -58,14 +58,14 @@ func (k *checkup) webhook(ctx context.Context) {
 		}
 	}
 	if off != nil {
-		k.problem("Switch them on in "+webhookPage+", Send Request on.", "These events are switched off: %s.", strings.Join(off, ", "))
+		k.problem("rocketchat.webhook-events", "Switch them on in "+webhookPage+", Send Request on.", "These events are switched off: %s.", strings.Join(off, ", "))
 	}
 	if ms, ok := values["Livechat_http_timeout"].(float64); ok && ms < float64(minTimeout.Milliseconds()) {
-		k.problem("Set the webhook's timeout to 5000 milliseconds, which is the default.",
+		k.warning("rocketchat.webhook-timeout", "Set the webhook's timeout to 5000 milliseconds, which is the default.",
 			"Rocket.Chat waits only %.0f ms for an answer, so it may send an event again that the bridge has received.", ms)
 	}
 	if len(k.found) == before {
-		k.ok("The webhook is set up correctly.")
+		k.ok("rocketchat.webhook", "The webhook is set up correctly.")
 	}
 }
 
@@ -77,9 +77,9 @@ func (k *checkup) webhookURL(address string) {
 	u, err := url.Parse(strings.TrimSpace(address))
 	switch {
 	case address == "":
-		k.problem(remedy, "The webhook has no URL: Rocket.Chat sends no events.")
+		k.problem("rocketchat.webhook-address", remedy, "The webhook has no URL: Rocket.Chat sends no events.")
 	case err != nil || !strings.HasSuffix(u.Path, path) || u.RawQuery != "" || u.Fragment != "":
-		k.problem(remedy+" If another system uses the webhook now, set "+k.env("FORWARD_URL")+" to its address, and the bridge forwards every event to it.",
+		k.problem("rocketchat.webhook-address", remedy+" If another system uses the webhook now, set "+k.env("FORWARD_URL")+" to its address, and the bridge forwards every event to it.",
 			"The webhook's URL does not end with %s: the bridge receives no events.", path)
 	}
 }
@@ -92,11 +92,11 @@ func (k *checkup) webhookSecret(value any) {
 	remedy := fmt.Sprintf("Set the Secret Token in %s to the value of %s.", webhookPage, k.env("WEBHOOK_SECRET"))
 	switch {
 	case token == "":
-		k.problem(remedy, "The webhook has no secret token: the bridge refuses every event.")
+		k.problem("rocketchat.webhook-secret", remedy, "The webhook has no secret token: the bridge refuses every event.")
 	case isOneOf(token, []string{k.secrets[0].Current()}):
 	case k.genuine([]string{token}):
-		k.problem(remedy+" Then remove "+k.env("WEBHOOK_SECRET_OLD")+".", "The webhook still uses the old secret token.")
+		k.problem("rocketchat.webhook-secret", remedy+" Then remove "+k.env("WEBHOOK_SECRET_OLD")+".", "The webhook still uses the old secret token.")
 	default:
-		k.problem(remedy, "The webhook's secret token differs from %s: the bridge refuses every event.", k.env("WEBHOOK_SECRET"))
+		k.problem("rocketchat.webhook-secret", remedy, "The webhook's secret token differs from %s: the bridge refuses every event.", k.env("WEBHOOK_SECRET"))
 	}
 }

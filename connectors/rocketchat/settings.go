@@ -2,6 +2,7 @@ package rocketchat
 
 import (
 	"log/slog"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -36,7 +37,7 @@ var idForm = regexp.MustCompile(`^[0-9A-Za-z_-]+$`)
 
 // Open makes a connector from the variables that begin with prefix. It reports every fault
 // to r; if there is one, the connector has a name only and cannot be used.
-func Open(r *settings.Reader, name, prefix string, route network.Route, log *slog.Logger) chat.Connector {
+func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, route network.Route, log *slog.Logger) chat.Connector {
 	var s Settings
 	before := len(r.Faults())
 	r.Group(prefix, &s)
@@ -53,7 +54,7 @@ func Open(r *settings.Reader, name, prefix string, route network.Route, log *slo
 		Poster: Credential{
 			UserID: s.PosterID, Token: live("POSTER_TOKEN", s.PosterToken),
 		},
-		KeyField: s.Field, CodeField: s.CodeField, Transport: rest.Upstream(name, route.Transport(rest.NewTransport()), log), Log: log,
+		KeyField: s.Field, CodeField: s.CodeField, Transport: transport, Log: log,
 		Command: Command{
 			Token: live("COMMAND_TOKEN", s.CommandToken), Channels: settings.List(s.CommandChannels),
 		},
@@ -90,7 +91,7 @@ func Open(r *settings.Reader, name, prefix string, route network.Route, log *slo
 			r.RedactInLogs(query)
 		}
 		// The receiver is another system, so it does not use the proxy of Rocket.Chat.
-		c.ForwardTransport = rest.Upstream(name+" forward", route.Through(nil).Transport(rest.NewTransport()), log)
+		c.ForwardTransport = rest.Upstream(name+" forward", route.Through(nil).Transport(rest.NewTransport()), nil, log)
 	}
 	if len(r.Faults()) > before {
 		return chat.Connector{Name: name}

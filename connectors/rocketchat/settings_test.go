@@ -25,7 +25,7 @@ func open(t *testing.T, variables map[string]string) (chat.Connector, *settings.
 		t.Setenv("ROCKETCHAT_"+suffix, value)
 	}
 	r := new(settings.Reader)
-	return Open(r, "rocketchat", "ROCKETCHAT", network.Route{}, slog.New(slog.DiscardHandler)), r
+	return Open(r, "rocketchat", "ROCKETCHAT", nil, network.Route{}, slog.New(slog.DiscardHandler)), r
 }
 
 func TestSettingsOfTheCommandAndOfForwarding(t *testing.T) {

@@ -43,26 +43,31 @@ type checkup struct {
 	found []chat.Finding
 }
 
-func (k *checkup) ok(format string, args ...any) {
-	k.found = append(k.found, chat.Finding{OK: fmt.Sprintf(format, args...)})
+func (k *checkup) ok(code, format string, args ...any) {
+	k.found = append(k.found, chat.Finding{Code: code, OK: fmt.Sprintf(format, args...)})
 }
 
-func (k *checkup) problem(remedy, format string, args ...any) {
-	k.found = append(k.found, chat.Finding{Problem: fmt.Sprintf(format, args...), Remedy: remedy})
+func (k *checkup) warning(code, remedy, format string, args ...any) {
+	k.found = append(k.found, chat.Finding{Code: code, Warning: fmt.Sprintf(format, args...), Remedy: remedy})
+}
+
+func (k *checkup) problem(code, remedy, format string, args ...any) {
+	k.found = append(k.found, chat.Finding{Code: code, Problem: fmt.Sprintf(format, args...), Remedy: remedy})
 }
 
 // check asks Slack whether the tokens, the clock, the scopes and Socket Mode work.
 func (c *connector) check(ctx context.Context) []chat.Finding {
 	k := &checkup{connector: c}
 	a, err := c.authTest(ctx)
+	answers := true
 	if err != nil {
-		k.refused(err)
+		answers = k.refused(err)
 	} else {
 		k.installed(a)
 		k.compareClocks()
 		k.scopes(a.header)
 	}
-	if c.appToken != nil {
+	if c.appToken != nil && answers {
 		k.socket(ctx)
 	}
 	return k.found
@@ -74,32 +79,35 @@ func (c *connector) checkPlace(ctx context.Context, address string) []chat.Findi
 	if p, err := parsePlace(address); err == nil && isShared(address) {
 		k.channel(ctx, p.channel)
 	} else {
-		k.problem("Use the id of a channel, such as slack:C0123456789.", "Cards cannot be shown at %.40q.", address)
+		k.problem("slack.place", "Use the id of a channel, such as slack:C0123456789.", "Cards cannot be shown at %.40q.", address)
 	}
 	return k.found
 }
 
-func (k *checkup) refused(err error) {
+// refused says why auth.test failed. It reports whether Slack answered.
+func (k *checkup) refused(err error) (answers bool) {
 	fault := k.fault("POST auth.test", err)
 	code, isRefused := refused(err)
 	_, limited := chat.RetryWait(fault)
 	switch {
 	case isRefused && slices.Contains(credentialCodes, code):
-		k.problem(fmt.Sprintf("Copy the Bot User OAuth Token from the app's page OAuth & Permissions into %s; install the app there first.", k.env("BOT_TOKEN")),
+		k.problem("slack.token", fmt.Sprintf("Copy the Bot User OAuth Token from the app's page OAuth & Permissions into %s; install the app there first.", k.env("BOT_TOKEN")),
 			"Slack does not accept the bot token: %s.", code)
 	case isRefused || limited:
-		k.problem("Run the check again.", "Slack did not answer the check: %v.", fault)
+		k.problem("slack.unchecked", "Run the check again.", "Slack did not answer the check: %v.", fault)
 	default:
-		k.problem(rest.ProxyRemedy(err, k.env("PROXY"), reachSlack), "Slack cannot be reached: %v.", fault)
+		k.problem("slack.unreachable", rest.ProxyRemedy(err, k.env("PROXY"), reachSlack), "Slack cannot be reached: %v.", fault)
+		return false
 	}
+	return true
 }
 
 func (k *checkup) installed(a authAnswer) {
 	if a.BotID == "" {
-		k.problem(fmt.Sprintf("Put the Bot User OAuth Token, which begins with xoxb-, into %s.", k.env("BOT_TOKEN")), "%s is not the token of a bot.", k.env("BOT_TOKEN"))
+		k.problem("slack.token", fmt.Sprintf("Put the Bot User OAuth Token, which begins with xoxb-, into %s.", k.env("BOT_TOKEN")), "%s is not the token of a bot.", k.env("BOT_TOKEN"))
 		return
 	}
-	k.ok("The app is installed in %s as %s.", plain(a.Team, 60), plain(a.User, 60))
+	k.ok("slack.app", "The app is installed in %s as %s.", plain(a.Team, 60), plain(a.User, 60))
 }
 
 func (k *checkup) compareClocks() {
@@ -111,34 +119,34 @@ func (k *checkup) compareClocks() {
 	remedy := "Synchronise this machine's clock with NTP."
 	switch {
 	case skew > largeSkew:
-		k.problem(remedy, "This machine's clock is %s Slack's. From five minutes on, the bridge refuses every request that Slack signs.", difference)
+		k.problem("slack.clock", remedy, "This machine's clock is %s Slack's. From five minutes on, the bridge refuses every request that Slack signs.", difference)
 	case skew > rest.ClockTolerance:
-		k.problem(remedy, "This machine's clock is %s Slack's.", difference)
+		k.warning("slack.clock", remedy, "This machine's clock is %s Slack's.", difference)
 	default:
-		k.ok("This machine's clock agrees with Slack's.")
+		k.ok("slack.clock", "This machine's clock agrees with Slack's.")
 	}
 }
 
 func (k *checkup) scopes(h http.Header) {
 	me := installation{scopes: scopes(h.Get("X-Oauth-Scopes"))}
 	if len(me.scopes) == 0 {
-		k.problem("Run the check again.", "Slack does not say which scopes the app has.")
+		k.problem("slack.unchecked", "Run the check again.", "Slack does not say which scopes the app has.")
 		return
 	}
 	all := true
 	for _, s := range neededScopes {
 		if !me.may(s.name) {
 			all = false
-			k.problem("Add it under OAuth & Permissions, Bot Token Scopes, and install the app again.", "The app lacks the scope %s: %s.", s.name, s.what)
+			k.problem("slack.scope", "Add it under OAuth & Permissions, Bot Token Scopes, and install the app again.", "The app lacks the scope %s: %s.", s.name, s.what)
 		}
 	}
 	for _, s := range usefulScopes {
 		if !me.may(s.name) {
-			k.ok("The app lacks the optional scope %s: %s.", s.name, s.what)
+			k.ok("slack.scope-optional", "The app lacks the optional scope %s: %s.", s.name, s.what)
 		}
 	}
 	if all {
-		k.ok("The app has the required scopes.")
+		k.ok("slack.scope", "The app has the required scopes.")
 	}
 }
 
@@ -146,19 +154,19 @@ func (k *checkup) channel(ctx context.Context, id string) {
 	info, err := k.api().GetConversationInfoContext(ctx, &slackapi.GetConversationInfoInput{ChannelID: id})
 	switch {
 	case refusedAs(err, "channel_not_found"):
-		k.problem("Invite the app to the channel with /invite, or use another channel.", "The channel %s does not exist, or is private and the app is not in it.", id)
+		k.problem("slack.place", "Invite the app to the channel with /invite, or use another channel.", "The channel %s does not exist, or is private and the app is not in it.", id)
 	case refusedAs(err, "missing_scope"):
-		k.problem("Give the app the scopes channels:read and groups:read, and run the check again.", "Could not check whether cards can be shown in %s: %v.", id, k.fault("POST conversations.info", err))
+		k.problem("slack.unchecked", "Give the app the scopes channels:read and groups:read, and run the check again.", "Could not check whether cards can be shown in %s: %v.", id, k.fault("POST conversations.info", err))
 	case err != nil:
-		k.problem(reachSlack, "Could not check whether cards can be shown in %s: %v.", id, k.fault("POST conversations.info", err))
+		k.problem("slack.unchecked", reachSlack, "Could not check whether cards can be shown in %s: %v.", id, k.fault("POST conversations.info", err))
 	case info.IsArchived:
-		k.problem("Use another channel.", "The channel %s is archived.", id)
+		k.problem("slack.place", "Use another channel.", "The channel %s is archived.", id)
 	case !info.IsMember:
-		k.problem("Invite the app to the channel with /invite.", "The app is not in the channel %s.", id)
+		k.problem("slack.place", "Invite the app to the channel with /invite.", "The app is not in the channel %s.", id)
 	case info.IsExtShared || info.IsPendingExtShared:
-		k.problem("Use a channel that only your own people are in.", "The channel %s is shared with another company, so its cards do not name the customer.", id)
+		k.problem("slack.place-shared", "Use a channel that only your own people are in.", "The channel %s is shared with another company, so its cards do not name the customer.", id)
 	default:
-		k.ok("Cards can be shown in the channel %s.", id)
+		k.ok("slack.place", "Cards can be shown in the channel %s.", id)
 	}
 }
 
@@ -171,12 +179,12 @@ func (k *checkup) socket(ctx context.Context) {
 	code, isRefused := refused(err)
 	switch {
 	case err == nil:
-		k.ok("Socket Mode works.")
+		k.ok("slack.socket", "Socket Mode works.")
 	case isRefused && !slices.Contains(slices.Concat(documented.Limits, passingCodes, doubtfulCodes), code):
-		k.problem(remedy, "Socket Mode does not work: %s.", strings.ReplaceAll(code, "_", " "))
+		k.problem("slack.socket", remedy, "Socket Mode does not work: %s.", strings.ReplaceAll(code, "_", " "))
 	case errors.Is(err, errAnswer):
-		k.problem("Run the check again.", "Could not check Socket Mode: %v.", errAnswer)
+		k.problem("slack.unchecked", "Run the check again.", "Could not check Socket Mode: %v.", errAnswer)
 	default:
-		k.problem("Run the check again.", "Could not check Socket Mode: %v.", k.fault(opConnect, err))
+		k.problem("slack.unchecked", "Run the check again.", "Could not check Socket Mode: %v.", k.fault(opConnect, err))
 	}
 }

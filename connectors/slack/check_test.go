@@ -12,8 +12,8 @@ import (
 
 func findings(found []chat.Finding) (problems, fine string) {
 	for _, f := range found {
-		if f.Problem != "" {
-			problems += f.Problem + " " + f.Remedy + "\n"
+		if f.OK == "" {
+			problems += f.Problem + f.Warning + " " + f.Remedy + "\n"
 		} else {
 			fine += f.OK + "\n"
 		}

@@ -2,13 +2,13 @@ package slack
 
 import (
 	"log/slog"
+	"net/http"
 	"strings"
 
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/settings"
-	"cobrowse-bridge/connectors/rest"
 )
 
 // Settings are the variables of one Slack app. Each begins with the connector's prefix:
@@ -26,13 +26,13 @@ type Settings struct {
 // Open makes a connector from the variables that begin with prefix. emails says that the bridge
 // looks customers up by their e-mail address. Open reports every fault
 // to r; if there is one, the connector has a name only and cannot be used.
-func Open(r *settings.Reader, name, prefix string, emails bool, route network.Route, log *slog.Logger) chat.Connector {
+func Open(r *settings.Reader, name, prefix string, emails bool, transport http.RoundTripper, route network.Route, log *slog.Logger) chat.Connector {
 	var s Settings
 	before := len(r.Faults())
 	r.Group(prefix, &s)
 	variable := func(suffix string) string { return prefix + "_" + suffix }
 	c := Config{
-		Name: name, Emails: emails, Route: route, Transport: rest.Upstream(name, route.Transport(rest.NewTransport()), log), Log: log,
+		Name: name, Emails: emails, Route: route, Transport: transport, Log: log,
 		BotToken:      r.Live(variable("BOT_TOKEN"), r.Secret(variable("BOT_TOKEN"), s.BotToken), botTokenFault),
 		AppToken:      r.Live(variable("APP_TOKEN"), r.Secret(variable("APP_TOKEN"), s.AppToken), appTokenFault),
 		URL:           r.URL(variable("URL"), s.URL),

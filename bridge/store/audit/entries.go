@@ -10,7 +10,7 @@ import (
 var Actions = []string{
 	"asked", "renewed", "watching", "not opened", "live", "ended", "stopping", "not stopped", "entering chat", "chat not entered",
 	"moved", "closed", "refused", "connected", "disconnected", "signed in", "signed out", "delivery shown", "retried", "dismissed",
-	"audit exported", ActionErased, ActionTrimmed,
+	"audit exported", "exported", "restored", ActionErased, ActionTrimmed,
 }
 
 // Actions of records that only the store adds. Log.Verify relies on them.

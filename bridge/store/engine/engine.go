@@ -65,7 +65,18 @@ type Engine interface {
 	// engine can write.
 	RemoveDeletedData(ctx context.Context) error
 
+	// Size returns how large the database is.
+	Size(ctx context.Context) (Size, error)
+
 	Close() error
+}
+
+// A Size is the size of a database, in bytes.
+type Size struct {
+	Database int64
+	// WAL is the size of the write-ahead log beside the database; -1 if the engine has none of
+	// its own.
+	WAL int64
 }
 
 // A Reader runs queries. If there is no row, Row.Scan returns sql.ErrNoRows.

@@ -87,28 +87,36 @@ func explain(err error, config *pgxpool.Config) error {
 		cause = errno
 	} else if unknown, ok := errors.AsType[*net.DNSError](err); ok {
 		cause = errors.New(unknown.Err) // such as "no such host"
-	} else if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
-		cause = refused
+	} else if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
+		cause = answer
 	} else {
 		cause = errors.New(strings.ReplaceAll(strings.ReplaceAll(cause.Error(), "\n", " "), "\t", " "))
 	}
 	return fmt.Errorf("cannot connect to %s:%d (BRIDGE_DATABASE): %w", config.ConnConfig.Host, config.ConnConfig.Port, cause)
 }
 
+const lost = "acknowledged deliveries would not survive a crash: set it to on in postgresql.conf or, for synchronous_commit, for the bridge's role"
+
+// A refusedSetting is a value of a setting with which the bridge does not work.
+type refusedSetting struct{ name, bad, because string }
+
+func (s refusedSetting) text() string { return s.name + " is " + s.bad + ", so " + s.because }
+
+var refused = []refusedSetting{
+	{"synchronous_commit", "off", lost},
+	{"fsync", "off", lost},
+	{"transaction_read_only", "on", "the bridge cannot write: give it the address of the primary server, and a user without default_transaction_read_only"},
+}
+
 // durable refuses a connection with which a crash can lose committed data, or which cannot write.
 func durable(ctx context.Context, conn *pgx.Conn) error {
-	const lost = "acknowledged deliveries would not survive a crash: set it to on in postgresql.conf or, for synchronous_commit, for the bridge's role"
-	for _, setting := range []struct{ name, bad, because string }{
-		{"synchronous_commit", "off", lost},
-		{"fsync", "off", lost},
-		{"transaction_read_only", "on", "the bridge cannot write: give it the address of the primary server, and a user without default_transaction_read_only"},
-	} {
+	for _, s := range refused {
 		var value string
-		if err := conn.QueryRow(ctx, "SELECT current_setting($1)", setting.name).Scan(&value); err != nil {
+		if err := conn.QueryRow(ctx, "SELECT current_setting($1)", s.name).Scan(&value); err != nil {
 			return err
 		}
-		if value == setting.bad {
-			return fmt.Errorf("%s is %s, so %s", setting.name, value, setting.because)
+		if value == s.bad {
+			return errors.New(s.text())
 		}
 	}
 	return nil
@@ -190,6 +198,13 @@ func (db *DB) Check(context.Context) error { return nil }
 func (db *DB) RemoveDeletedData(ctx context.Context) error {
 	_, err := db.pool.Exec(ctx, "VACUUM deliveries, chat_changes, cards, waits, posts, audit, erasures, failures, river_job")
 	return err
+}
+
+// Size implements engine.Engine. The server's write-ahead log is not only this database's.
+func (db *DB) Size(ctx context.Context) (engine.Size, error) {
+	size := engine.Size{WAL: -1}
+	err := db.pool.QueryRow(ctx, "SELECT pg_database_size(current_database())").Scan(&size.Database)
+	return size, err
 }
 
 // Close implements engine.Engine.

@@ -62,13 +62,13 @@ func (db *DB) checkHead(ctx context.Context) error {
 		return err
 	}
 	if now.audit < kept.audit || now.job < kept.job || now.audit == kept.audit && now.audit > 0 && now.hash != kept.hash {
-		return fmt.Errorf("the database is older than its head file: it ends with audit record %d and job %d, and had reached %d and %d; either its -wal file is missing or a backup was put back: restore the newest copy, or delete %s to accept the loss",
+		return fmt.Errorf("the database is older than its head file: it ends with audit record %d and job %d, and had reached %d and %d; either its -wal file is missing or a backup was put back by hand: restore the newest copy with `bridge restore`, or delete %s to accept the loss",
 			now.audit, now.job, kept.audit, kept.job, db.headPath())
 	}
 	return nil
 }
 
-func (db *DB) headPath() string { return db.path + ".head" }
+func (db *DB) headPath() string { return HeadPath(db.path) }
 
 // changed makes the head file be written within headFileEvery.
 func (db *DB) changed() {

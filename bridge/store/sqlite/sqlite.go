@@ -362,6 +362,18 @@ func (db *DB) RemoveDeletedData(ctx context.Context) error {
 	}
 }
 
+// Size implements engine.Engine.
+func (db *DB) Size(context.Context) (size engine.Size, err error) {
+	for name, n := range map[string]*int64{db.path: &size.Database, db.path + "-wal": &size.WAL} {
+		info, err := os.Stat(name)
+		if err != nil {
+			return engine.Size{}, err
+		}
+		*n = info.Size()
+	}
+	return size, nil
+}
+
 // Work implements engine.Engine.
 func (db *DB) Work(ctx context.Context, c *river.Config) error {
 	c.Test.Time = clock{}
