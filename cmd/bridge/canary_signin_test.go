@@ -58,7 +58,7 @@ func TestPromise10NoSecretOfASignInAnywhere(t *testing.T) {
 	r.signOutByCommand(ada)
 
 	for _, route := range []string{"configuration", "keys", "token", "userinfo"} {
-		if len(r.program.logLines(logLine{"msg": "service called", "service": "sign-in", "route": route})) == 0 {
+		if len(r.program.logLines(logLine{"msg": "service called", "service": "issuer", "route": route})) == 0 {
 			t.Errorf("no line of the log has the call %s", route)
 		}
 	}
