@@ -38,7 +38,7 @@ func TestADeliveryAndAClickAllocateLittle(t *testing.T) {
 		// statements of database/sql), the two calls to Upscope a quarter and the limits
 		// that replicas share a tenth. The reads and the handler make the rest. Without
 		// SQL a click would make 400.
-		{"click", 700, answered(1, http.StatusSeeOther)},
+		{"click", 720, answered(1, http.StatusSeeOther)},
 	} {
 		got := testing.AllocsPerRun(runs, test.do)
 		t.Logf("%s: %v allocations", test.name, got)

@@ -78,6 +78,9 @@ type Config struct {
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For is trusted.
 	TrustedProxies []netip.Prefix
 
+	// SettingsFault reports whether a file of settings has a fault, so that the value of before is in use. It
+	// is for the metrics; nil means that there is none.
+	SettingsFault func() bool
 	// Calls are the metrics of calls to services and the database. Nil means that there are none.
 	Calls *metrics.Calls
 	// Version is the program's version, for the metrics.
@@ -205,7 +208,7 @@ func New(c Config) (*Bridge, error) {
 	if c.budgets != nil {
 		c.budgets(&budgets)
 	}
-	counts := newMetrics(metrics.Config{Version: c.Version, Policy: c.Policy.State, Calls: c.Calls}, health.Connectors(), budgets)
+	counts := newMetrics(metrics.Config{Version: c.Version, Policy: c.Policy.State, SettingsFault: c.SettingsFault, Calls: c.Calls}, health.Connectors(), budgets)
 	reads := scrape{counts, health, c.Store.Figures(), connectors}
 	counts.AddParts(c.Log, reads.failures, reads.waiting, reads.cards, reads.sweeps, reads.sessions, reads.auditLog, reads.size)
 	limits := web.NewLimits(c.Store, counts)

@@ -24,6 +24,7 @@ import (
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/signin/signintest"
 	"cobrowse-bridge/connectors/rocketchat"
@@ -97,9 +98,9 @@ func newSite(t *testing.T, by way, rules string) *site {
 		s.must(err)
 		server, _ := url.Parse(s.chatURL)
 		connector, err := rocketchat.New(rocketchat.Config{
-			Name: "rocketchat", URL: server, Secrets: []string{webhookSecret}, Log: c.Log,
-			Reader: rocketchat.Credential{UserID: "readerId", Token: readerToken},
-			Poster: rocketchat.Credential{UserID: "posterId", Token: posterToken},
+			Name: "rocketchat", URL: server, Secrets: secret.All(webhookSecret), Log: c.Log,
+			Reader: rocketchat.Credential{UserID: "readerId", Token: secret.New(readerToken)},
+			Poster: rocketchat.Credential{UserID: "posterId", Token: secret.New(posterToken)},
 		})
 		s.must(err)
 		c.Connectors = []chat.Connector{connector}

@@ -10,6 +10,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/signin/signintest"
 	"cobrowse-bridge/connectors/rocketchat"
@@ -86,7 +87,7 @@ func newOIDCWorldAt(t *testing.T, issuer, rules string, opts ...options) *oidcWo
 
 // readsEmails lets the connector read the confirmed e-mail addresses of agents.
 func readsEmails(c *rocketchat.Config) {
-	c.Reader = rocketchat.Credential{UserID: "adminId", Token: adminToken}
+	c.Reader = rocketchat.Credential{UserID: "adminId", Token: secret.New(adminToken)}
 }
 
 // linkEmail connects an account to the agent who signs in with its e-mail address.

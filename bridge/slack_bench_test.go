@@ -16,6 +16,7 @@ import (
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/benchtest"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/slack"
 	"cobrowse-bridge/connectors/slack/slacktest"
@@ -31,7 +32,7 @@ func BenchmarkSlackAcknowledgement(b *testing.B) {
 	fake.Secret, fake.BotToken = signingSecret, "xoxb-canary-bot-token"
 	fake.AddUser(slacktest.User{ID: "U1", Name: "bob"})
 	connector, err := slack.New(slack.Config{
-		Name: "slack", Secrets: []string{signingSecret}, BotToken: fake.BotToken, Transport: bridge.InProcess(fake),
+		Name: "slack", Secrets: secret.All(signingSecret), BotToken: secret.New(fake.BotToken), Transport: bridge.InProcess(fake),
 	})
 	if err != nil {
 		b.Fatal(err)

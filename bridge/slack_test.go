@@ -12,6 +12,7 @@ import (
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/signin/signintest"
 	"cobrowse-bridge/connectors/slack"
 	"cobrowse-bridge/connectors/slack/slacktest"
@@ -43,7 +44,7 @@ func inSlack(t *testing.T, channel string, test func(w *slackWorld), opts ...opt
 	log := &logBuffer{}
 	opts = append(opts, options{config: func(c *bridge.Config) {
 		connector, err := slack.New(slack.Config{
-			Name: "slack", Secrets: []string{signingSecret}, BotToken: s.slack.BotToken,
+			Name: "slack", Secrets: secret.All(signingSecret), BotToken: secret.New(s.slack.BotToken),
 			Transport: bridge.InProcess(s.slack), Log: slog.New(slog.NewJSONHandler(log, nil)),
 		})
 		if err != nil {

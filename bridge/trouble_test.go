@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/connectors/rocketchat"
@@ -323,7 +324,7 @@ func TestPromise13AConnectionThatCannotBeOpenedIsListed(t *testing.T) {
 			}
 		}
 	}, options{config: func(c *bridge.Config) {
-		connector, err := slack.New(slack.Config{Name: "slack", Secrets: []string{signingSecret}, BotToken: workspace.BotToken, AppToken: "xapp-canary-old-token", Transport: bridge.InProcess(workspace)})
+		connector, err := slack.New(slack.Config{Name: "slack", Secrets: secret.All(signingSecret), BotToken: secret.New(workspace.BotToken), AppToken: secret.New("xapp-canary-old-token"), Transport: bridge.InProcess(workspace)})
 		if err != nil {
 			t.Fatal(err)
 		}

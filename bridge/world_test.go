@@ -22,6 +22,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/rocketchat"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
@@ -159,11 +160,11 @@ func (w *world) start(opts ...options) {
 	w.must(err)
 	chatURL, _ := url.Parse("https://chat.example.org")
 	settings := rocketchat.Config{
-		Name: "rocketchat", URL: chatURL, Secrets: []string{webhookSecret}, Log: log,
-		Reader:    rocketchat.Credential{UserID: "readerId", Token: readerToken},
-		Poster:    rocketchat.Credential{UserID: "posterId", Token: posterToken},
+		Name: "rocketchat", URL: chatURL, Secrets: secret.All(webhookSecret), Log: log,
+		Reader:    rocketchat.Credential{UserID: "readerId", Token: secret.New(readerToken)},
+		Poster:    rocketchat.Credential{UserID: "posterId", Token: secret.New(posterToken)},
 		Transport: transport("rocketchat", w.chat),
-		Command:   rocketchat.Command{Token: commandToken, Channels: []string{"helpdesk"}},
+		Command:   rocketchat.Command{Token: secret.New(commandToken), Channels: []string{"helpdesk"}},
 	}
 	for _, o := range opts {
 		if o.rocketchat != nil {

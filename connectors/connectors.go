@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/chatvisor"
 	"cobrowse-bridge/connectors/rest"
@@ -25,7 +26,7 @@ import (
 type kind struct {
 	// open makes a connector from the variables that begin with prefix. emails says that customers
 	// may be looked up by their e-mail address.
-	open     func(r *settings.Reader, name, prefix string, emails bool, transport http.RoundTripper, log *slog.Logger) chat.Connector
+	open     func(r *settings.Reader, name, prefix string, emails bool, transport http.RoundTripper, route network.Route, log *slog.Logger) chat.Connector
 	settings any // a pointer to the struct of these variables
 	// needsShow says that the service has no place for cards, so that _SHOW is required.
 	needsShow bool
@@ -38,15 +39,20 @@ var kinds = map[string]kind{
 }
 
 // withoutEmails adapts the Open of a service whose texts do not offer look-ups by e-mail address.
-func withoutEmails(open func(*settings.Reader, string, string, http.RoundTripper, *slog.Logger) chat.Connector) func(*settings.Reader, string, string, bool, http.RoundTripper, *slog.Logger) chat.Connector {
-	return func(r *settings.Reader, name, prefix string, _ bool, transport http.RoundTripper, log *slog.Logger) chat.Connector {
-		return open(r, name, prefix, transport, log)
+func withoutEmails(open func(*settings.Reader, string, string, http.RoundTripper, network.Route, *slog.Logger) chat.Connector) func(*settings.Reader, string, string, bool, http.RoundTripper, network.Route, *slog.Logger) chat.Connector {
+	return func(r *settings.Reader, name, prefix string, _ bool, transport http.RoundTripper, route network.Route, log *slog.Logger) chat.Connector {
+		return open(r, name, prefix, transport, route, log)
 	}
 }
 
 // showSetting is the setting that every connector has beside its own.
 type showSetting struct {
 	Show string `split_words:"true" desc:"channel that shows this service's cards, such as slack:C0123456789 or rocketchat:#support-agents; empty: in the same chat service, to the agent who asked or serves the chat"`
+}
+
+// proxySetting is another setting that every connector has.
+type proxySetting struct {
+	Proxy string `split_words:"true" desc:"proxy for calls to this service: http://…, https://…, socks5://… or direct; empty: HTTPS_PROXY and NO_PROXY"`
 }
 
 // requiredShow is showSetting for a service that has no place for cards.
@@ -84,8 +90,9 @@ var nameForm = regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)*$`)
 // a suffix that the operator chooses: "rocketchat-emea" is a second Rocket.Chat, and its
 // variables begin with ROCKETCHAT_EMEA_. variable is the setting that holds the names.
 // signsIn says that agents sign in at the bridge, emails that they may look customers up by e-mail
-// address. calls counts the requests to the services. Open reports every fault to r.
-func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, calls rest.Counter, log *slog.Logger) []chat.Connector {
+// address. calls counts the requests to the services. route is how they leave this machine, unless a
+// connector has another proxy. Open reports every fault to r.
+func Open(r *settings.Reader, variable string, names []string, signsIn, emails bool, calls rest.Counter, route network.Route, log *slog.Logger) []chat.Connector {
 	var all []chat.Connector
 	before := len(r.Faults())
 	for i, name := range names {
@@ -103,8 +110,12 @@ func Open(r *settings.Reader, variable string, names []string, signsIn, emails b
 			r.AddFault(variable, "contains "+name+" twice")
 			continue
 		}
-		transport := rest.Upstream(name, rest.NewTransport(), calls, log)
-		c := k.open(r, name, settings.ConnectorPrefix(name), emails, transport, log)
+		prefix := settings.ConnectorPrefix(name)
+		var p proxySetting
+		r.Group(prefix, &p)
+		own := route.Through(r.Proxy(prefix+"_PROXY", p.Proxy))
+		transport := rest.Upstream(name, own.Transport(rest.NewTransport()), calls, log)
+		c := k.open(r, name, prefix, emails, transport, own, log)
 		c.Check = withClock(c, transport)
 		c.ShowAt = k.shownAt(r, settings.ConnectorPrefix(name), names)
 		all = append(all, c)
@@ -234,7 +245,8 @@ func Variables(service string) []settings.Variable {
 	if k.needsShow {
 		place = &requiredShow{}
 	}
-	return append(settings.Variables(settings.ConnectorPrefix(service), k.settings), settings.Variables(settings.ConnectorPrefix(service), place)...)
+	prefix := settings.ConnectorPrefix(service)
+	return slices.Concat(settings.Variables(prefix, k.settings), settings.Variables(prefix, place), settings.Variables(prefix, &proxySetting{}))
 }
 
 // withClock returns the Check of a connector that also compares this machine's clock with the service's,

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/settings"
 )
 
@@ -15,7 +16,7 @@ import (
 func addKind(t *testing.T, service string, c chat.Connector) {
 	c.Read = func(context.Context, chat.Delivery) (chat.Ask, error) { return chat.Ask{}, nil }
 	c.Show = func(context.Context, chat.Place, chat.Card) (chat.Ref, error) { return "", nil }
-	open := func(_ *settings.Reader, name, _ string, _ bool, _ http.RoundTripper, _ *slog.Logger) chat.Connector {
+	open := func(_ *settings.Reader, name, _ string, _ bool, _ http.RoundTripper, _ network.Route, _ *slog.Logger) chat.Connector {
 		c := c
 		c.Name = name
 		return c
@@ -43,7 +44,7 @@ func TestAConnectorWhoseCardsCannotBeShownIsAFault(t *testing.T) {
 		t.Run(test.name+" "+test.show, func(t *testing.T) {
 			t.Setenv(settings.ConnectorPrefix(test.name)+"_SHOW", test.show)
 			var r settings.Reader
-			Open(&r, "BRIDGE_CONNECTORS", []string{test.name}, test.signsIn, false, nil, slog.New(slog.DiscardHandler))
+			Open(&r, "BRIDGE_CONNECTORS", []string{test.name}, test.signsIn, false, nil, network.Route{}, slog.New(slog.DiscardHandler))
 			faults := r.Faults()
 			if test.variable == "" {
 				if len(faults) != 0 {

@@ -34,6 +34,8 @@ type Notice struct {
 	SignOut bool
 	// Wait is how long to wait before trying again; zero means 10 seconds.
 	Wait time.Duration
+	// Request is the id of the request that failed, for the administrator; empty leaves it out.
+	Request string
 }
 
 // A Case is a special case of a Kind, in which the notice has other texts.
@@ -66,6 +68,7 @@ type noticeView struct {
 	Renew   string
 	Other   Link
 	SignOut bool
+	Request string
 }
 
 func (n Notice) view() (string, any, error) {
@@ -83,7 +86,7 @@ func (n Notice) view() (string, any, error) {
 		frame: frame{Title: texts.title, Agent: clean.Text(n.Agent, maxName), Chat: cleanLink(n.Chat, OpenChatLabel)},
 		Icon:  texts.icon, Tone: texts.tone, Means: texts.means,
 		Retry: Link{cmp.Or(texts.retry, tryAgain), n.Retry}, Renew: n.Renew,
-		Other: cleanLink(n.Other, openInUpscope), SignOut: n.SignOut,
+		Other: cleanLink(n.Other, openInUpscope), SignOut: n.SignOut, Request: clean.Text(n.Request, maxName),
 	}
 	next := texts.next
 	if texts.nextRenew != nil && n.Renew != "" {

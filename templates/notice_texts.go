@@ -366,6 +366,7 @@ var notEnded = caseText{
 
 var noticeTexts = map[string]wording{
 	"notice.renew":    {"Get a new link"},
+	"notice.request":  {"For your administrator: request {request}"},
 	"notice.sign-out": {"You are signed in as {agent}. If that is not you, sign out, then press the first button of the co-browse message again.", "If you are signed in as another person, sign out, then press the first button of the co-browse message again."},
 }
 

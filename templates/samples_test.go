@@ -106,6 +106,10 @@ func samplePages() map[string]Page {
 		case KindLinked:
 			n.SignOut, n.Account = true, "sam.okoro"
 		}
+		switch kind {
+		case KindUpscopeDown, KindInternal, KindStore, KindIssuerDown, KindSignInSetup, KindToken, KindClock, KindChatDown, KindGroupsLeftOut:
+			n.Request = "7f3a9c01d2e4b586"
+		}
 		pages["notice-"+string(kind)] = n
 	}
 	maps.Copy(pages, deskPages())

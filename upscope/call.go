@@ -59,7 +59,7 @@ func (w *wire) call(ctx context.Context, r request, answer any) error {
 		}
 		content = bytes.NewReader(b)
 	}
-	callCtx, cancel := context.WithTimeout(ctx, r.deadline)
+	callCtx, cancel := context.WithTimeout(context.WithValue(ctx, operationKey{}, r.op), r.deadline)
 	defer cancel()
 	req, err := http.NewRequestWithContext(callCtx, r.method, address, content)
 	if err != nil {
@@ -101,6 +101,16 @@ func (w *wire) call(ctx context.Context, r request, answer any) error {
 		return &Error{Op: r.op, Status: resp.StatusCode, Reason: "unreadable answer: " + err.Error(), kind: ErrUpstream}
 	}
 	return nil
+}
+
+type operationKey struct{}
+
+// Operation returns the name of the call for which a [Client] or [Eraser] sends a request, such as "search
+// visitors". ctx is the context of the request. It is for transports that log or count, because addresses contain
+// ids and search texts. It returns "" for the requests of other programs.
+func Operation(ctx context.Context) string {
+	op, _ := ctx.Value(operationKey{}).(string)
+	return op
 }
 
 // statusError makes an error from an answer whose status is not 2xx.

@@ -34,6 +34,8 @@ type Config struct {
 	// Key is the secret REST key of the account, not the public key of its pages
 	// (cobrowsingapi.com/docs/rest-api/authentication). Required.
 	Key string `json:"-"`
+	// KeyNow returns the key for each request, for a key that changes while the program runs. Nil means Key.
+	KeyNow func() string `json:"-"`
 	// Transport sends the requests; nil means a new one of NewTransport. It must not follow redirects.
 	Transport http.RoundTripper
 }
@@ -143,15 +145,19 @@ func newWire(c Config) (*wire, error) {
 	if c.Transport == nil {
 		c.Transport = NewTransport()
 	}
-	header, value := "X-Api-Key", c.Key
+	now := c.KeyNow
+	if now == nil {
+		now = func() string { return c.Key }
+	}
+	header, before := "X-Api-Key", ""
 	if minor >= 4 {
-		header, value = "Authorization", "Bearer "+c.Key
+		header, before = "Authorization", "Bearer "
 	}
 	return &wire{
 		base:      strings.TrimRight(u.String(), "/") + "/" + c.Version,
 		transport: c.Transport,
-		authorize: func(h http.Header) { h.Set(header, value) },
-		hasKey:    func(s string) bool { return quotes(s, c.Key) },
+		authorize: func(h http.Header) { h.Set(header, before+now()) },
+		hasKey:    func(s string) bool { return quotes(s, c.Key) || quotes(s, now()) },
 	}, nil
 }
 

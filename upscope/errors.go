@@ -51,8 +51,16 @@ type Error struct {
 	Reason     string        // a fixed phrase about the cause, or empty
 	RetryAfter time.Duration // with 429 and 503: how long to wait, at most MaxRetryAfter; 0 if the service does not say
 
-	kind error // a sentinel, or nil for a cancelled call
-	ctx  error // the context's error, or nil
+	kind  error // a sentinel, or nil for a cancelled call
+	ctx   error // the context's error, or nil
+	proxy error // the transport's error about a proxy, or nil
+}
+
+// A proxyError is the error of a Config.Transport for a request that a proxy refused. ProxyRefusal returns a text
+// without secrets. An Error has this text as its Reason, and wraps the error.
+type proxyError interface {
+	error
+	ProxyRefusal() string
 }
 
 // Error returns the operation, the cause, Reason, Status and Code in one line.
@@ -77,10 +85,10 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the sentinel and the context's error, if they are set.
+// Unwrap returns the sentinel, the context's error and that of a proxy, if they are set.
 func (e *Error) Unwrap() []error {
 	var all []error
-	for _, err := range []error{e.kind, e.ctx} {
+	for _, err := range []error{e.kind, e.ctx, e.proxy} {
 		if err != nil {
 			all = append(all, err)
 		}
@@ -111,11 +119,14 @@ func tooLong(op string, status int) *Error {
 func transportError(op string, status int, parent, callCtx context.Context, err error) *Error {
 	e := &Error{Op: op, Status: status, kind: ErrUpstream}
 	var timeout net.Error
+	var proxy proxyError
 	switch {
 	case errors.Is(parent.Err(), context.Canceled):
 		e.kind, e.ctx = nil, context.Canceled
 	case callCtx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
 		e.ctx, e.Reason = context.DeadlineExceeded, "no complete answer in time"
+	case errors.As(err, &proxy):
+		e.proxy, e.Reason = proxy, proxy.ProxyRefusal()
 	default:
 		e.Reason = networkReason(err)
 	}

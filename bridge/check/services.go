@@ -109,7 +109,7 @@ func upscopeFault(err error) Finding {
 	case refused != nil && refused.Status == http.StatusOK, refused != nil && refused.Status >= 300 && refused.Status < 500:
 		return problem("upscope.other", about, "Check UPSCOPE_URL: it must be the address of Upscope's REST API.", "The request to Upscope failed: %s.", reason)
 	}
-	return problem("upscope.unreachable", about, "Check UPSCOPE_URL, and that this machine can reach it, if necessary through HTTPS_PROXY.", "The request to Upscope failed: %s.", reason)
+	return problem("upscope.unreachable", about, rest.ProxyRemedy(err, "UPSCOPE_PROXY", "Check UPSCOPE_URL, and that this machine can reach it, if necessary through a proxy: see UPSCOPE_PROXY."), "The request to Upscope failed: %s.", reason)
 }
 
 const aboutIssuer = "sign-in"
@@ -131,7 +131,7 @@ func checkIssuer(ctx context.Context, c Config) []Finding {
 		return []Finding{problem("signin.userinfo", aboutIssuer, "Check userinfo_endpoint in "+configuration+": it must be the address of the userinfo endpoint.",
 			"The bridge does not notice when an agent loses access, and has only the claims of the ID token: %s.", err)}
 	case err != nil:
-		return []Finding{problem("signin.issuer", aboutIssuer, "Check BRIDGE_OIDC_ISSUER, and that this machine can reach its /.well-known/openid-configuration. Agents who are signed in stay signed in.",
+		return []Finding{problem("signin.issuer", aboutIssuer, rest.ProxyRemedy(err, "BRIDGE_OIDC_PROXY", "Check BRIDGE_OIDC_ISSUER, and that this machine can reach its /.well-known/openid-configuration. Agents who are signed in stay signed in."),
 			"Agents cannot sign in: %s.", err)}
 	}
 	found := []Finding{ok("signin.answers", aboutIssuer, "The identity provider answers. The redirect address to register there is %s.", c.Origin.JoinPath("signin/callback"))}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
@@ -141,6 +142,7 @@ func (door *Door) obtainLink(ctx context.Context, c *CardRequest, p press, profi
 		found = time.Time{} // an agent had pressed before
 	}
 	door.metrics.CardStep(c.ChatConnector(), metrics.StepOpened, found, c.About.Pressed)
+	door.log.LogAttrs(ctx, slog.LevelInfo, "watch link opened", slog.String("connector", c.Connector), slog.String("card", c.ID))
 	return location, nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/bridge/web"
 
 	"github.com/gorilla/mux"
@@ -105,7 +106,7 @@ func (hook *Hook) listen(ctx context.Context, c chat.Connector) {
 			if d.Key == "" {
 				return errNoKey
 			}
-			return hook.storeCounted(ctx, c.Name, d, "")
+			return hook.storeCounted(trace.With(ctx, cmp.Or(trace.ID(ctx), trace.New())), c.Name, d, "")
 		})
 		stop()
 		watching.Wait()
@@ -161,7 +162,11 @@ func (hook *Hook) receive(w http.ResponseWriter, r *http.Request, c chat.Connect
 		return fmt.Errorf("%w: %w", web.ErrUnreadable, err)
 	}
 	if receipt.Note != "" {
-		hook.log.InfoContext(r.Context(), "note from connector", "connector", c.Name, "delivery", receipt.Key, "note", receipt.Note)
+		about := []any{"connector", c.Name, "note", receipt.Note}
+		if receipt.Key != "" {
+			about = append(about, "delivery", receipt.Key)
+		}
+		hook.log.InfoContext(r.Context(), "note from connector", about...)
 	}
 	if receipt.Key == "" {
 		hook.metrics.Delivery(c.Name, metrics.DeliveryIgnored)

@@ -32,7 +32,7 @@ type Matcher struct {
 
 // New returns a Matcher. With matchEmail it also searches by e-mail address.
 func New(client *upscope.Client, matchEmail bool, s *store.Store, budgets web.Budgets, limits web.Limits, log *slog.Logger) *Matcher {
-	return &Matcher{Finder: newFinder(client, matchEmail), store: s, budgets: budgets, limits: limits, log: log}
+	return &Matcher{Finder: newFinder(client, matchEmail, log), store: s, budgets: budgets, limits: limits, log: log}
 }
 
 // Finder looks visitors up at Upscope. It caches answers for a few seconds, so that many
@@ -40,6 +40,7 @@ func New(client *upscope.Client, matchEmail bool, s *store.Store, budgets web.Bu
 type Finder struct {
 	upscope    *upscope.Client
 	MatchEmail bool // search by e-mail address too
+	log        *slog.Logger
 	searches   *cache.Cache[[]upscope.Visitor]
 	visitors   *cache.Cache[upscope.Visitor]
 }
@@ -52,10 +53,11 @@ const (
 	offlineTTL = 2 * time.Second
 )
 
-func newFinder(client *upscope.Client, matchEmail bool) *Finder {
+func newFinder(client *upscope.Client, matchEmail bool, log *slog.Logger) *Finder {
 	return &Finder{
 		upscope:    client,
 		MatchEmail: matchEmail,
+		log:        log,
 		searches: cache.New(cache.Bound, func(vs []upscope.Visitor) time.Duration {
 			if card.AnyOnline(vs) {
 				return searchTTL
@@ -67,13 +69,36 @@ func newFinder(client *upscope.Client, matchEmail bool) *Finder {
 }
 
 // Fresh returns a Finder without caches: it asks Upscope each time.
-func (f *Finder) Fresh() *Finder { return &Finder{upscope: f.upscope, MatchEmail: f.MatchEmail} }
+func (f *Finder) Fresh() *Finder {
+	return &Finder{upscope: f.upscope, MatchEmail: f.MatchEmail, log: f.log}
+}
 
 // Find tries the clues from the most to the least reliable, and stops at the first that matches
 // a visitor. A visitor matches only if the clue is in Upscope's answer; for integration ids see
 // byIntegrationID. If several visitors match, Find returns all, for the agent to choose. It skips
 // clues that are no valid search term.
 func (f *Finder) Find(ctx context.Context, c chat.Clues) (card.Match, error) {
+	m, err := f.find(ctx, c)
+	if err == nil && f.log.Enabled(ctx, slog.LevelDebug) {
+		f.log.DebugContext(ctx, "customer searched", "clues", m.Steps, "decision", decision(m))
+	}
+	return m, err
+}
+
+// decision says in words what a search led to, for the log.
+func decision(m card.Match) string {
+	switch {
+	case m.OneTrusted:
+		return "one customer"
+	case len(m.Visitors) > 0:
+		return "the agent chooses or confirms"
+	case m.CodeShared:
+		return "several customers have the code"
+	}
+	return "no customer"
+}
+
+func (f *Finder) find(ctx context.Context, c chat.Clues) (card.Match, error) {
 	var steps []string
 	var codeShared bool
 	for _, step := range f.steps(c) {

@@ -3,6 +3,7 @@ package match
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -31,7 +32,7 @@ func newUpscope(t testing.TB, matchEmail bool) (*upscopetest.Server, *Finder) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fake, newFinder(client, matchEmail)
+	return fake, newFinder(client, matchEmail, slog.New(slog.DiscardHandler))
 }
 
 const pageKey = "rocketchat:7b0c5e62a4f14c1f9d3e"
@@ -250,7 +251,7 @@ func FuzzCluesAreOneExactTokenOrNothing(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := newFinder(client, true).Find(t.Context(), chat.Clues{IntegrationIDs: []string{integration}, LookupCode: code, UniqueID: unique, Email: email}); err != nil {
+		if _, err := newFinder(client, true, slog.New(slog.DiscardHandler)).Find(t.Context(), chat.Clues{IntegrationIDs: []string{integration}, LookupCode: code, UniqueID: unique, Email: email}); err != nil {
 			t.Fatal(err)
 		}
 		allowed := []string{"integration_id:" + integration, code, "id:" + unique, email}

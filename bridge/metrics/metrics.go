@@ -111,6 +111,8 @@ type Config struct {
 	JobOutcomes []string
 	// Reasons are the reasons of refusals, Limits the names of limits.
 	Reasons, Limits []string
+	// SettingsFault reports whether a file of settings has a fault; nil means that none has.
+	SettingsFault func() bool
 	// Policy says when the policy in use was loaded, and why the present file cannot be used. Nil
 	// means that there is none.
 	Policy func() (loaded time.Time, fault error)
@@ -214,6 +216,9 @@ func (m *Metrics) addGauges(c Config) {
 			return Timestamp(loaded)
 		})
 	}
+	gauge("bridge_settings_fault", "Whether a file of settings is invalid; the previous value stays in use.", nil, func() float64 {
+		return Bool(c.SettingsFault != nil && c.SettingsFault())
+	})
 	gauge("bridge_build_info", "Always 1; the labels are the versions of the program and of Go.",
 		prometheus.Labels{"version": cmp.Or(c.Version, "unknown"), "go": runtime.Version()}, func() float64 { return 1 })
 }

@@ -93,6 +93,12 @@ func (c *Clients) Of(r *http.Request) (client netip.Addr, ok bool) {
 	return client, err == nil
 }
 
+// FromProxy reports whether one of the proxies sent a request to this program.
+func (c *Clients) FromProxy(r *http.Request) bool {
+	peer, ok := hop(r.RemoteAddr)
+	return ok && Within(c.proxies, peer)
+}
+
 // seemsProxy reports whether the client is in this network and forwards requests of others,
 // although it is no trusted proxy.
 func (c *Clients) seemsProxy(client netip.Addr, r *http.Request) bool {
@@ -100,8 +106,7 @@ func (c *Clients) seemsProxy(client netip.Addr, r *http.Request) bool {
 	if !near || r.Header.Get("X-Forwarded-For") == "" {
 		return false
 	}
-	peer, _ := hop(r.RemoteAddr)
-	return !Within(c.proxies, peer)
+	return !c.FromProxy(r)
 }
 
 // isNew reports whether a kind of fault occurs for the first time.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,7 +22,8 @@ import (
 //
 // Instead of a variable X, an operator may set X_FILE to the path of a file with the value. One
 // line end after the value is removed, and a byte order mark before it. A setting that is empty or
-// blank counts as not set.
+// blank counts as not set. If neither is set, a credential of systemd that has the variable's name in lower
+// case is such a file.
 type Reader struct {
 	faults        []Fault
 	secrets       map[string]string // the variable of each value
@@ -34,6 +36,7 @@ type Reader struct {
 	// skipped are prefixes of variables that Unknown does not look at.
 	skipped []string
 	ignored []string
+	files   Files
 }
 
 // A Fault is one problem with one variable. It never contains the variable's value. Problem continues a sentence that
@@ -109,36 +112,70 @@ func ConnectorPrefix(connector string) string {
 
 func isSet(name string) bool { return strings.TrimSpace(os.Getenv(name)) != "" }
 
-// IsSet reports whether a variable or its _FILE is set.
-func IsSet(variable string) bool { return isSet(variable) || isSet(variable+"_FILE") }
+// IsSet reports whether a variable or its _FILE is set, or is a credential.
+func IsSet(variable string) bool {
+	return isSet(variable) || isSet(variable+"_FILE") || credential(variable) != ""
+}
 
 // fromFile sets the variable name to the content of the file that name_FILE names. It
 // returns false if the two variables or the file have a fault.
 func (r *Reader) fromFile(name string) bool {
 	path := strings.TrimSpace(os.Getenv(name + "_FILE"))
-	if path == "" {
+	faulty := name + "_FILE"
+	switch {
+	case path == "" && !isSet(name):
+		if path = credential(name); path == "" {
+			return true
+		}
+		faulty = name
+	case path == "":
 		return true
-	}
-	if isSet(name) {
+	case isSet(name):
 		r.unreadable(name, name, "and "+name+"_FILE are both set: keep one")
 		return false
 	}
-	var problem string
+	value, problem := readSetting(path)
+	if problem == "" && os.Setenv(name, value) != nil {
+		problem = "names a file that is not text: it contains a zero byte"
+	}
+	if problem != "" {
+		if quoted(path) {
+			problem = quotesRemain
+		}
+		if faulty == name {
+			problem = strings.Replace(problem, "names a file", "is a credential", 1)
+		}
+		r.unreadable(name, faulty, problem)
+		return false
+	}
+	r.files.add(name, path, strings.TrimSpace(value))
+	return true
+}
+
+// readSetting reads a setting from a file. problem continues a sentence about the variable that names it.
+func readSetting(path string) (value, problem string) {
 	content, err := readFile(path)
 	switch {
-	case err != nil && quoted(path):
-		problem = quotesRemain
 	case err != nil:
-		problem = "names a file that cannot be read: " + Cause(err)
+		return "", "names a file that cannot be read: " + Cause(err)
 	case len(content) > maxFile:
-		problem = "names a file that is too large for a setting"
-	case os.Setenv(name, strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(string(content), byteOrderMark), "\n"), "\r")) != nil:
-		problem = "names a file that is not text: it contains a zero byte"
-	default:
-		return true
+		return "", "names a file that is too large for a setting"
 	}
-	r.unreadable(name, name+"_FILE", problem)
-	return false
+	return strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(string(content), byteOrderMark), "\n"), "\r"), ""
+}
+
+// credential returns the path of the credential of systemd for a variable, or "" if there is none
+// (systemd.io/CREDENTIALS).
+func credential(name string) string {
+	folder := os.Getenv("CREDENTIALS_DIRECTORY")
+	if folder == "" {
+		return ""
+	}
+	path := filepath.Join(folder, strings.ToLower(name))
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return path
 }
 
 // byteOrderMark is what some editors of Windows write at the beginning of a file.

@@ -1,11 +1,14 @@
 package settings
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -14,6 +17,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/bridge/network"
 )
 
 // minSecret is the minimum length of a secret in bytes.
@@ -25,16 +29,8 @@ func (r *Reader) Secret(variable, value string) string {
 	if value == "" {
 		return ""
 	}
-	if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }) {
-		r.AddFault(variable, "contains a line break or another character that a secret cannot have: use letters, digits and signs of ASCII only")
-		return ""
-	}
-	if len(value) < minSecret {
-		r.AddFault(variable, fmt.Sprintf("is too short: it must have at least %d characters. If a service made it, copy it completely", minSecret))
-		return ""
-	}
-	if other, twice := r.secrets[value]; twice {
-		r.AddFault(variable, "has the same value as "+other+": use a different value for each secret")
+	if problem := r.secretProblem(variable, value); problem != "" {
+		r.AddFault(variable, problem)
 		return ""
 	}
 	if r.secrets == nil {
@@ -42,6 +38,49 @@ func (r *Reader) Secret(variable, value string) string {
 	}
 	r.secrets[value] = variable
 	return value
+}
+
+// secretProblem returns why a value cannot be the secret of a variable, or "".
+func (r *Reader) secretProblem(variable, value string) string {
+	if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return "contains a line break or another character that a secret cannot have: use letters, digits and signs of ASCII only"
+	}
+	if len(value) < minSecret {
+		return fmt.Sprintf("is too short: it must have at least %d characters. If a service made it, copy it completely", minSecret)
+	}
+	if other, twice := r.secrets[value]; twice && other != variable {
+		return "has the same value as " + other + ": use a different value for each secret"
+	}
+	return ""
+}
+
+// Proxy reads the setting of a proxy. It returns nil for an empty value, which means the proxy of the environment.
+func (r *Reader) Proxy(variable, value string) func(*http.Request) (*url.URL, error) {
+	proxy, secrets, err := network.ParseProxy(value)
+	if err != nil {
+		r.AddFault(variable, err.Error())
+	}
+	for _, s := range secrets {
+		r.RedactInLogs(s)
+	}
+	return proxy
+}
+
+// Roots returns the system's certificates and those in a file. It returns nil for an empty path.
+func (r *Reader) Roots(variable, path string) *x509.CertPool {
+	if path == "" {
+		return nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		r.AddFault(variable, "names a file that cannot be read: "+Cause(err))
+		return nil
+	}
+	pool, err := network.Roots(data)
+	if err != nil {
+		r.AddFault(variable, err.Error())
+	}
+	return pool
 }
 
 // Key decodes a secret of 32 random bytes in base64, with or without padding.

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/bridge/network"
+	"cobrowse-bridge/bridge/trace"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -194,7 +196,7 @@ func (i *issuer) remember(doc *metadata, err error) (*metadata, error) {
 func (i *issuer) fetchMetadata(ctx context.Context) (*metadata, error) {
 	raw := claims{}
 	const path = "/.well-known/openid-configuration"
-	if _, err := i.getJSON(ctx, "its configuration ("+path+")", strings.TrimSuffix(i.text, "/")+path, &raw); err != nil {
+	if _, err := i.getJSON(trace.WithRoute(ctx, "configuration"), "its configuration ("+path+")", strings.TrimSuffix(i.text, "/")+path, &raw); err != nil {
 		return nil, err
 	}
 	doc := readMetadata(raw)
@@ -207,8 +209,13 @@ func (i *issuer) fetchMetadata(ctx context.Context) (*metadata, error) {
 	if len(doc.UserinfoAlgorithms) == 0 {
 		doc.UserinfoAlgorithms = doc.Algorithms
 	}
-	doc.keySet = oidc.NewRemoteKeySet(oidc.ClientContext(context.WithoutCancel(ctx), i.keysClient), doc.Keys)
+	doc.keySet = oidc.NewRemoteKeySet(oidc.ClientContext(keysContext(ctx), i.keysClient), doc.Keys)
 	return doc, nil
+}
+
+// keysContext returns the context of all requests for a key set. They belong to no single sign-in.
+func keysContext(ctx context.Context) context.Context {
+	return trace.With(trace.WithRoute(context.WithoutCancel(ctx), "keys"), "")
 }
 
 // getJSON gets a JSON document and decodes it into out. name appears in the error, which wraps ErrIssuer.
@@ -219,6 +226,9 @@ func (i *issuer) getJSON(ctx context.Context, name, address string, out any) (ht
 	}
 	if err == nil {
 		err = readJSON(answer.body, out)
+	}
+	if proxy, ok := errors.AsType[*network.ProxyError](err); ok {
+		return nil, fmt.Errorf("%w: %s cannot be read: %w", ErrIssuer, name, proxy)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s cannot be read: %s", ErrIssuer, name, reason(err))
@@ -270,7 +280,7 @@ func (o *OIDC) Check(ctx context.Context) (ahead time.Duration, err error) {
 		return 0, err
 	}
 	var set json.RawMessage
-	header, err := o.issuer.getJSON(ctx, "its keys", doc.Keys, &set)
+	header, err := o.issuer.getJSON(trace.WithRoute(ctx, "keys"), "its keys", doc.Keys, &set)
 	if err != nil {
 		return 0, err
 	}
@@ -356,6 +366,9 @@ func reason(err error) string {
 		return "cancelled"
 	case timedOut(err):
 		return "timed out"
+	}
+	if proxy, ok := errors.AsType[*network.ProxyError](err); ok {
+		return proxy.Error()
 	}
 	for _, plain := range []error{errNotJSON, errNoKeys, errNoUsableKeys} {
 		if errors.Is(err, plain) {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"cobrowse-bridge/bridge/trace"
+
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 )
@@ -37,7 +39,7 @@ func (o *OIDC) refresh(ctx context.Context, doc *metadata, token string, s *sess
 	case !claimed:
 		return errRefreshing
 	}
-	ctx = oidc.ClientContext(ctx, o.issuer.client)
+	ctx = oidc.ClientContext(trace.WithRoute(ctx, "token"), o.issuer.client)
 	tokens, err := o.oauthConfig(doc).TokenSource(ctx, &oauth2.Token{RefreshToken: string(s.Refresh)}).Token()
 	if err != nil {
 		return refreshError(err)

@@ -94,7 +94,7 @@ func (s *Store) Commit(ctx context.Context, c Change) error {
 		return nil
 	}
 	for _, j := range c.Jobs {
-		w.jobs = append(w.jobs, j.Params())
+		w.jobs = append(w.jobs, j.Params(ctx))
 	}
 	if err := s.write(ctx, w); err != nil {
 		return fmt.Errorf("store: commit: %w", err)

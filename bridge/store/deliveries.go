@@ -63,7 +63,7 @@ func (s *Store) StoreDelivery(ctx context.Context, d Delivery, j jobs.Job) (fres
 			found:     foundColumn(d),
 			changes:   d.Changes,
 		},
-		jobs: []river.InsertManyParams{j.Params()},
+		jobs: []river.InsertManyParams{j.Params(ctx)},
 	}
 	if d.SweepKey != "" {
 		w.delivery.sweepKey, _ = s.found(d.Connector, d.SweepKey)

@@ -107,7 +107,7 @@ func (s *Store) Erase(ctx context.Context, found ErasureMatches, r *Receipt, age
 		w.audit = audit.Erasures(r.ID, agent, found.Records)
 	}
 	for _, j := range more {
-		w.jobs = append(w.jobs, j.Params())
+		w.jobs = append(w.jobs, j.Params(ctx))
 	}
 	var now Removed
 	w.do = func(ctx context.Context, tx engine.Tx) (err error) {

@@ -22,6 +22,7 @@ import (
 	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/netaddr"
 	"cobrowse-bridge/bridge/signin"
+	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
 
@@ -143,6 +144,9 @@ func (web *Web) LongPage(h handler) http.Handler {
 		if web.SignsIn() && notice == (templates.Notice{Kind: notice.Kind, Wait: notice.Wait}) && leadsToDesk[notice.Kind] {
 			notice.Chat = templates.Link{Label: templates.GoToDesk, Address: DeskPath}
 		}
+		if v.fault {
+			notice.Request = trace.ID(r.Context())
+		}
 		retryAfter(w, v)
 		return errors.Join(err, web.Render(w, v.status, notice))
 	})
@@ -244,6 +248,9 @@ func (web *Web) misdirected(r *http.Request) error {
 func (web *Web) logged(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
+		id := web.requestID(r)
+		r = r.WithContext(trace.With(r.Context(), id))
+		w.Header().Set(trace.Header, id)
 		out := &statusWriter{ResponseWriter: w}
 		var err error
 		defer func() {
@@ -264,6 +271,16 @@ func (web *Web) logged(h handler) http.Handler {
 			out.WriteHeader(http.StatusInternalServerError) // the error page could not be rendered
 		}
 	})
+}
+
+// requestID returns the trace id that a trusted proxy sent, or a new id.
+func (web *Web) requestID(r *http.Request) string {
+	if web.clients.FromProxy(r) {
+		if id, ok := trace.FromParent(r.Header); ok {
+			return id
+		}
+	}
+	return trace.New()
 }
 
 func (web *Web) logRequest(r *http.Request, status int, took time.Duration, err error) {

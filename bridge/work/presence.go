@@ -15,6 +15,7 @@ import (
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
@@ -111,6 +112,7 @@ func (work *Worker) watchWaits(ctx context.Context) {
 		if work.backoff.active() {
 			continue
 		}
+		ctx := trace.With(ctx, trace.New())
 		checked, err := work.checkWaits(ctx)
 		if err != nil && ctx.Err() == nil {
 			work.log.WarnContext(ctx, "customers whom agents wait for not checked", "err", err)

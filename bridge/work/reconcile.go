@@ -11,6 +11,7 @@ import (
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/trace"
 )
 
 const (
@@ -29,6 +30,7 @@ const (
 // the connector.
 func (work *Worker) reconcile(ctx context.Context, conn chat.Connector) {
 	for {
+		ctx := trace.With(ctx, trace.New())
 		closed, err := work.closeEnded(ctx, conn)
 		if closed > 0 {
 			work.log.InfoContext(ctx, "cards closed whose chats had ended", "connector", conn.Name, "cards", closed)

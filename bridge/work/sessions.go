@@ -19,6 +19,7 @@ import (
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
@@ -42,8 +43,9 @@ const (
 type sessions struct {
 	wake chan struct{}
 
-	mu    sync.Mutex
-	since time.Time // zero before the first poll
+	mu      sync.Mutex
+	since   time.Time // zero before the first poll
+	request string    // the id of the request that started the next poll, or empty
 }
 
 func (s *sessions) from() time.Time {
@@ -71,13 +73,25 @@ func (s *sessions) goBackTo(since time.Time) {
 	}
 }
 
-// pollNow starts a poll of the sessions that changed after the given time.
-func (s *sessions) pollNow(since time.Time) {
+// pollNow starts a poll of the sessions that changed after the given time, for the request of ctx.
+func (s *sessions) pollNow(ctx context.Context, since time.Time) {
 	s.goBackTo(since)
+	s.mu.Lock()
+	s.request = trace.ID(ctx)
+	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
 	default: // a poll will start already
 	}
+}
+
+// takeRequest returns the id under which the next poll is logged.
+func (s *sessions) takeRequest() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.request
+	s.request = ""
+	return cmp.Or(id, trace.New())
 }
 
 // watchSessions polls Upscope's sessions until ctx ends. While no card waits for a report it sends
@@ -98,6 +112,7 @@ func (work *Worker) watchSessions(ctx context.Context) {
 		if work.backoff.active() {
 			continue
 		}
+		ctx := trace.With(ctx, work.sessions.takeRequest())
 		err := work.pollSessions(ctx)
 		if err != nil && ctx.Err() == nil {
 			work.log.WarnContext(ctx, "list of sessions not read from Upscope", "err", err, "effect", "cards are updated later")
@@ -272,7 +287,8 @@ func (work *Worker) sessionEnded(w http.ResponseWriter, r *http.Request) error {
 	case expired:
 		return web.ErrNoPage
 	}
-	work.sessions.pollNow(since)
+	work.log.InfoContext(ctx, "end of session reported", "card", id)
+	work.sessions.pollNow(ctx, since)
 	return nil
 }
 
@@ -304,7 +320,7 @@ func (work *Worker) StopSession(ctx context.Context, c card.Card, actor string) 
 			return ended, err
 		}
 	}
-	work.sessions.pollNow(time.Now().Add(-overlap))
+	work.sessions.pollNow(ctx, time.Now().Add(-overlap))
 	return ended, nil
 }
 

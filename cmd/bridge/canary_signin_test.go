@@ -57,6 +57,11 @@ func TestPromise10NoSecretOfASignInAnywhere(t *testing.T) {
 	}
 	r.signOutByCommand(ada)
 
+	for _, route := range []string{"configuration", "keys", "token", "userinfo"} {
+		if len(r.program.logLines(logLine{"msg": "service called", "service": "issuer", "route": route})) == 0 {
+			t.Errorf("no line of the log has the call %s", route)
+		}
+	}
 	for _, secret := range issuer.Secrets() {
 		r.marks = append(r.marks, mark{"a code or token of the issuer", secret})
 	}

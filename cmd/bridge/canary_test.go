@@ -70,6 +70,7 @@ func (r *canaryRun) searchAll() {
 		r.Error("SIGQUIT printed no stack traces")
 	}
 	r.searchText("the log", r.program.err.String())
+	r.searchDebugLines()
 	r.searchText("what the program printed", r.program.out.String())
 	r.searchText("the answers", r.answers.String())
 	r.searchDatabase()
@@ -80,6 +81,28 @@ func (r *canaryRun) searchAll() {
 	p.terminate()
 	r.searchText("the log after the crash", p.err.String())
 	r.searchDatabase()
+}
+
+// searchDebugLines checks that the lines about calls and matches were written, and name nobody.
+func (r *canaryRun) searchDebugLines() {
+	r.Helper()
+	for _, line := range []logLine{
+		{"service": "upscope", "route": "search"}, {"service": "upscope", "route": "watch"}, {"service": "rocketchat", "route": "api/v1/rooms.info"},
+		{"msg": "customer searched", "decision": "one customer"},
+	} {
+		if len(r.program.logLines(line)) == 0 {
+			r.Errorf("no line of the log has %v", line)
+		}
+	}
+	known := r.marks
+	r.marks = append(slices.Clone(known), mark{"the customer's name", "Ann Silva"}, mark{"the customer's town", "Lisbon"},
+		mark{"the customer's short id", r.visitor}, mark{"the customer's page", "shop.example.org"}, mark{"the customer's user name", "guest-7"})
+	for _, wanted := range []string{"service called", "customer searched"} {
+		for _, line := range r.program.logLines(logLine{"msg": wanted}) {
+			r.searchText("a line at debug level", fmt.Sprint(line))
+		}
+	}
+	r.marks = known
 }
 
 // searchMetrics looks for the marks in the metrics, and also for ids, names and addresses that may be

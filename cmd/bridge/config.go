@@ -6,15 +6,20 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/settings"
+	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/connectors"
 	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/upscope"
@@ -44,6 +49,8 @@ type bridgeSettings struct {
 	TrustedProxies string `split_words:"true" desc:"comma-separated IP addresses or networks of your proxies; the bridge believes their X-Forwarded-For and, with BRIDGE_SIGNIN=header, the headers that name the agent"`
 	StopDelay      string `split_words:"true" default:"0s" desc:"how long the bridge goes on after SIGTERM while /readyz answers 503, so that proxies that ask it send no more requests"`
 	StopTimeout    string `split_words:"true" default:"8s" desc:"how long running requests may take after SIGTERM and the delay"`
+	CAFile         string `split_words:"true" desc:"PEM file with certificates that are trusted in addition to the system's, for all calls over HTTPS"`
+	Overlap        string `split_words:"true" default:"10m" desc:"how long the former value of a webhook secret is accepted after its file has changed"`
 	KillAfter      string `split_words:"true" default:"30s" desc:"after which time your supervisor kills a bridge that it has told to stop; only bridge check reads it, and warns if a stop may take longer"`
 	LogLevel       string `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat      string `split_words:"true" default:"json" desc:"json or text"`
@@ -54,6 +61,7 @@ type upscopeSettings struct {
 	APIKey     string `split_words:"true" need:"yes" desc:"secret REST key from Upscope's dashboard, not the public key of the page script"`
 	URL        string `split_words:"true" default:"https://api.upscope.io" desc:"address of the REST API"`
 	Version    string `split_words:"true" default:"v1.3" desc:"version of the REST API"`
+	Proxy      string `split_words:"true" desc:"proxy for calls to Upscope: http://…, https://…, socks5://… or direct; empty: HTTPS_PROXY and NO_PROXY"`
 	WatchHosts string `split_words:"true" desc:"comma-separated hosts, with their subdomains, of watch links and of the pages to which they redirect; empty: the hosts of Upscope's brands. A value replaces this list, so name them too; see deploy/README.md"`
 }
 
@@ -87,6 +95,7 @@ type config struct {
 	eraser                 *upscope.Eraser
 	watchHosts             upscope.Hosts
 	connectors             []chat.Connector
+	files                  *settings.Files
 	calls                  *metrics.Calls
 	log                    *slog.Logger
 }
@@ -127,9 +136,13 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	c.matchEmail = r.Bool("BRIDGE_MATCH_EMAIL", b.MatchEmail)
 	c.sites = r.Hosts("BRIDGE_SITES", b.Sites)
 	c.proxies = r.Prefixes("BRIDGE_TRUSTED_PROXIES", b.TrustedProxies)
+	route := network.Route{Roots: r.Roots("BRIDGE_CA_FILE", b.CAFile)}
+	for _, s := range network.EnvironmentSecrets() {
+		r.RedactInLogs(s)
+	}
 	c.readSignIn(&r, b, o, h)
 	c.policy = policyFile(&r, b.PolicyFile)
-	level := r.OneOf("BRIDGE_LOG_LEVEL", b.LogLevel, "debug", "info", "warn", "error")
+	level := readLogLevel(&r, b.LogLevel)
 	format := r.OneOf("BRIDGE_LOG_FORMAT", b.LogFormat, "json", "text")
 	key := r.Secret("UPSCOPE_API_KEY", u.APIKey)
 	api := r.URL("UPSCOPE_URL", u.URL)
@@ -137,7 +150,14 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	c.calls = metrics.NewCalls()
 	clean := bridge.NewRedactor(w)
 	c.log = newLog(clean, level, format)
-	c.connectors = connectors.Open(&r, "BRIDGE_CONNECTORS", settings.List(b.Connectors), c.signIn.by != byLink, c.matchEmail, c.calls, c.log)
+	c.files = r.Files()
+	c.files.Overlap = r.Duration("BRIDGE_OVERLAP", b.Overlap, 0, 7*day)
+	c.files.Redact = func(value string) { clean.AddSecrets(value) }
+	if c.signIn.oidc != nil {
+		transport := route.Through(r.Proxy("BRIDGE_OIDC_PROXY", o.Proxy)).Transport(signin.NewTransport())
+		c.signIn.oidc.Transport = rest.Logged("issuer", transport, c.log)
+	}
+	c.connectors = connectors.Open(&r, "BRIDGE_CONNECTORS", settings.List(b.Connectors), c.signIn.by != byLink, c.matchEmail, c.calls, route, c.log)
 	r.Unknown(append(connectors.Prefixes(), "BRIDGE_", "UPSCOPE_")...)
 	clean.AddSecrets(r.Secrets()...)
 	if ignored := r.Ignored(); len(ignored) > 0 {
@@ -153,15 +173,45 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 		r.AddFault("UPSCOPE_WATCH_HOSTS", "must be comma-separated host names with at least one dot, without https:// and without an empty entry, such as "+upscope.DefaultWatchHosts)
 	}
 	if key != "" && api != nil {
+		transport := route.Through(r.Proxy("UPSCOPE_PROXY", u.Proxy)).Transport(upscope.NewTransport())
 		c.upscope, c.eraser = client(&r, upscope.Config{
-			URL: api.String(), Version: u.Version, Key: key,
-			Transport: rest.Upstream("upscope", upscope.NewTransport(), c.calls, c.log),
+			URL: api.String(), Version: u.Version, Key: key, KeyNow: r.Live("UPSCOPE_API_KEY", key, keyFault).Current,
+			Transport: rest.Routed(upscope.Operation, rest.Upstream("upscope", transport, c.calls, c.log)),
 		})
 	}
 	if faults := r.Faults(); len(faults) > 0 {
 		return nil, faults
 	}
 	return &c, nil
+}
+
+// wrongKey is the fault of a key that cannot be sent in a header.
+const wrongKey = "contains a space or another character that no key has: copy it again"
+
+// keyFault returns why a value cannot be a key of Upscope, or "".
+func keyFault(key string) string {
+	if _, err := upscope.New(upscope.Config{Key: key}); err != nil {
+		return wrongKey
+	}
+	return ""
+}
+
+// readLogLevel returns the level of the log, which follows the file of BRIDGE_LOG_LEVEL.
+func readLogLevel(r *settings.Reader, value string) *slog.LevelVar {
+	const variable = "BRIDGE_LOG_LEVEL"
+	choices := []string{"debug", "info", "warn", "error"}
+	level := new(slog.LevelVar)
+	set := func(value string) string {
+		if !slices.Contains(choices, strings.ToLower(value)) || level.UnmarshalText([]byte(value)) != nil {
+			return "must be one of: " + strings.Join(choices, ", ")
+		}
+		return ""
+	}
+	if problem := set(value); problem != "" {
+		r.AddFault(variable, problem)
+	}
+	r.OnChange(variable, set)
+	return level
 }
 
 // client makes the Upscope client and eraser. It first tries each setting alone, so
@@ -171,7 +221,7 @@ func client(r *settings.Reader, c upscope.Config) (*upscope.Client, *upscope.Era
 		variable, problem string
 		upscope.Config
 	}{
-		{"UPSCOPE_API_KEY", "contains a space or another character that no key has: copy it again", upscope.Config{Key: c.Key}},
+		{"UPSCOPE_API_KEY", wrongKey, upscope.Config{Key: c.Key}},
 		{"UPSCOPE_URL", "is not the address of a REST API, such as " + upscope.DefaultURL, upscope.Config{Key: "any", URL: c.URL}},
 		{"UPSCOPE_VERSION", "must be v1.2 or a later v1, such as " + upscope.DefaultVersion, upscope.Config{Key: "any", Version: c.Version}},
 	} {
@@ -200,14 +250,10 @@ func database(r *settings.Reader, value string) string {
 	return value
 }
 
-func newLog(w io.Writer, level, format string) *slog.Logger {
-	var options slog.HandlerOptions
-	var l slog.Level
-	if l.UnmarshalText([]byte(level)) == nil {
-		options.Level = l
-	}
+func newLog(w io.Writer, level slog.Leveler, format string) *slog.Logger {
+	options := slog.HandlerOptions{Level: level}
 	if format == "text" {
-		return slog.New(slog.NewTextHandler(w, &options))
+		return slog.New(trace.Handler(slog.NewTextHandler(w, &options)))
 	}
-	return slog.New(slog.NewJSONHandler(w, &options))
+	return slog.New(trace.Handler(slog.NewJSONHandler(w, &options)))
 }

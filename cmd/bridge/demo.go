@@ -65,7 +65,7 @@ func (c demoCommand) Run(ctx context.Context, s streams) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 
 	clean := bridge.NewRedactor(s.err)
-	log := slog.New(dropExpected{Handler: newLog(clean, "warn", "text").Handler()})
+	log := slog.New(dropExpected{Handler: newLog(clean, slog.LevelWarn, "text").Handler()})
 	d, err := newDemo(ctx, listener.Addr().String(), folder, log)
 	if err != nil {
 		return err

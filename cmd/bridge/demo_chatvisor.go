@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/chatvisor"
 	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
 	"cobrowse-bridge/connectors/chatvisor/rules"
@@ -43,22 +44,22 @@ type chatvisorSite struct {
 // addChatvisor adds the stand-in for Chatvisor. Its cards go to Slack, because customers
 // can read its conversations.
 func (d *demoSite) addChatvisor(log *slog.Logger) (chat.Connector, error) {
-	token, secret := rand.Text(), rand.Text()
-	t := &chatvisorSite{Service: chatvisortest.New(token), hook: d.origin.JoinPath("hooks/chatvisor", secret).String(), log: log}
+	token, hookSecret := rand.Text(), rand.Text()
+	t := &chatvisorSite{Service: chatvisortest.New(token), hook: d.origin.JoinPath("hooks/chatvisor", hookSecret).String(), log: log}
 	t.Site = d.origin.JoinPath(chatvisorPath).String()
 	t.AddCustomer(chatvisortest.Customer{ID: annsID, Name: "Ann"})
 	read, err := rules.Parse("the demo's rules", []byte(t.Rules()+"\nagent_url_hosts: [\""+d.origin.Host+"\"]\n"))
 	if err != nil {
 		return chat.Connector{}, err
 	}
-	d.secrets = append(d.secrets, token, secret)
+	d.secrets = append(d.secrets, token, hookSecret)
 	api := chatvisorPath + "/api"
 	d.mux.Handle(api+"/", http.StripPrefix(api, t.Service))
 	d.mux.HandleFunc("GET "+chatvisorPath+"/{$}", t.page)
 	d.mux.HandleFunc("GET "+chatvisorPath+"/enter/", t.page)
 	d.mux.Handle("POST "+chatvisorPath+"/{$}", http.NewCrossOriginProtection().Handler(http.HandlerFunc(t.act)))
 	conn, err := chatvisor.New(chatvisor.Config{
-		Name: "chatvisor", URL: d.origin.JoinPath(api, chatvisortest.Prefix), Token: token, Secrets: []string{secret}, Rules: read, Log: log,
+		Name: "chatvisor", URL: d.origin.JoinPath(api, chatvisortest.Prefix), Token: secret.New(token), Secrets: secret.All(hookSecret), Rules: read, Log: log,
 	})
 	conn.ShowAt = chat.Place{Connector: "slack", Address: slackChannel}
 	return conn, err

@@ -165,7 +165,7 @@ func TestDemoShowsWhoMayDoWhat(t *testing.T) {
 func TestDemoDropsOnlyUpscopeFailuresFromItsLog(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	log := slog.New(dropExpected{Handler: newLog(&b, "warn", "text").Handler()})
+	log := slog.New(dropExpected{Handler: newLog(&b, slog.LevelWarn, "text").Handler()})
 	log.Error("request failed", "err", fmt.Errorf("watch: %w", upscope.ErrOverPlan))
 	log.With("err", upscope.ErrUpstream).WithGroup("g").Warn("job failed", "job", "answer")
 	if b.Len() > 0 {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/demo"
 	"cobrowse-bridge/connectors/slack"
 	"cobrowse-bridge/connectors/slack/slacktest"
@@ -35,5 +36,5 @@ func (d *demoSite) addSlack(log *slog.Logger) (chat.Connector, error) {
 		Hook: d.origin.JoinPath("hooks/slack").String(), People: []string{robin, sam}, Back: deskPath + "/", BackLabel: "The demo",
 	})
 	d.mux.Handle(slackPath+"/", http.StripPrefix(slackPath, d.slack))
-	return slack.New(slack.Config{Name: "slack", Secrets: []string{w.Secret}, BotToken: w.BotToken, Transport: w.Transport(), Log: log})
+	return slack.New(slack.Config{Name: "slack", Secrets: secret.All(w.Secret), BotToken: secret.New(w.BotToken), Transport: w.Transport(), Log: log})
 }

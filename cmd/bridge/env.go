@@ -52,7 +52,8 @@ func settingsGroups() []settingsGroup {
 var aboutSettings = []string{
 	"The settings of a chat service are required only if BRIDGE_CONNECTORS names it.",
 	"Instead of each NAME you can set NAME_FILE to the path of a file that contains the value.",
-	"BRIDGE_POLICY_FILE is the path of the policy file itself.",
+	"Without both, systemd's credential with the NAME in lower case is used.",
+	"BRIDGE_POLICY_FILE and BRIDGE_CA_FILE are the paths of these files themselves.",
 	"The settings of a second Rocket.Chat, named rocketchat-emea, begin with ROCKETCHAT_EMEA_.",
 }
 

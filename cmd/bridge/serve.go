@@ -15,7 +15,6 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/check"
-	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/store"
 
@@ -70,7 +69,11 @@ func (serveCommand) Run(ctx context.Context, s streams) error {
 			return nil
 		})
 		group.Go(func() error {
-			reloadPolicyOn(ctx, reload, c.policy, c.log)
+			reloadOn(ctx, reload, c)
+			return nil
+		})
+		group.Go(func() error {
+			c.files.Follow(ctx, c.log)
 			return nil
 		})
 		group.Go(func() error {
@@ -99,7 +102,7 @@ func newBridge(c *config, db *store.Store) (*bridge.Bridge, error) {
 		Origin: c.origin, Secret: c.secret, OldSecret: c.secretOld, Store: db, Upscope: c.upscope, Eraser: c.eraser, WatchHosts: c.watchHosts,
 		Connectors: c.connectors, OIDC: oidc, Header: header, Policy: c.policy, LinkEmail: c.signIn.linkEmail,
 		LinkLife: c.linkLife, CardLife: c.cardLife, Retention: c.retention, MatchEmail: c.matchEmail, Sites: c.sites,
-		TrustedProxies: c.proxies, Calls: c.calls, Version: version, Log: c.log,
+		TrustedProxies: c.proxies, SettingsFault: c.files.Fault, Calls: c.calls, Version: version, Log: c.log,
 	})
 }
 
@@ -114,8 +117,9 @@ func serveMetrics(ctx context.Context, l net.Listener, metrics http.Handler) err
 	return err
 }
 
-// reloadPolicyOn reads the policy file at each signal, until ctx ends.
-func reloadPolicyOn(ctx context.Context, signals <-chan os.Signal, file *policy.File, log *slog.Logger) {
+// reloadOn reads the policy file and the files of settings at each signal, until ctx ends.
+func reloadOn(ctx context.Context, signals <-chan os.Signal, c *config) {
+	file, log := c.policy, c.log
 	for {
 		select {
 		case <-signals:
@@ -124,6 +128,7 @@ func reloadPolicyOn(ctx context.Context, signals <-chan os.Signal, file *policy.
 		}
 		tellManager(log, reloading())
 		changed, err := file.Reload()
+		c.files.Reload(ctx, log)
 		tellManager(log, daemon.SdNotifyReady)
 		switch {
 		case file.Path() == "":

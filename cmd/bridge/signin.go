@@ -23,6 +23,7 @@ type oidcSettings struct {
 	Issuer       string `split_words:"true" desc:"address of your identity provider, exactly as it writes its issuer; required with BRIDGE_SIGNIN=oidc"`
 	ClientID     string `split_words:"true" desc:"client id of the bridge at the identity provider; required with BRIDGE_SIGNIN=oidc"`
 	ClientSecret string `split_words:"true" desc:"client secret of the bridge at the identity provider; required with BRIDGE_SIGNIN=oidc"`
+	Proxy        string `split_words:"true" desc:"proxy for calls to the identity provider: http://…, https://…, socks5://… or direct; empty: HTTPS_PROXY and NO_PROXY; only with BRIDGE_SIGNIN=oidc"`
 	Scopes       string `split_words:"true" default:"profile,email" desc:"comma-separated scopes to request in addition to openid; only with BRIDGE_SIGNIN=oidc"`
 	Audiences    string `split_words:"true" desc:"for providers such as Oracle IDCS: comma-separated ids of other clients that an ID token without azp may name as its audience besides the bridge; only with BRIDGE_SIGNIN=oidc"`
 	Domains      string `split_words:"true" desc:"comma-separated domains; an agent needs a verified e-mail address at one of them; empty: not needed; only with BRIDGE_SIGNIN=oidc"`
@@ -198,7 +199,7 @@ func (c *config) newOIDC(db *store.Store) (*signin.OIDC, error) {
 	}
 	o := *c.signIn.oidc
 	o.Log = c.log
-	o.Transport = c.calls.Transport("issuer", signin.NewTransport())
+	o.Transport = c.calls.Transport("issuer", c.signIn.oidc.Transport)
 	if db != nil {
 		o.Sessions = db.AgentSessions()
 	}

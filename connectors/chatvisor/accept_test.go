@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/chatvisor/rules"
 )
 
@@ -306,7 +307,7 @@ func TestNoTextThatPeopleWroteIsStored(t *testing.T) {
 
 func TestOnlyAValidSecretIsAccepted(t *testing.T) {
 	t.Parallel()
-	d := newTenant(t, "", func(c *Config) { c.Secrets = []string{hookSecret, oldSecret} })
+	d := newTenant(t, "", func(c *Config) { c.Secrets = secret.All(hookSecret, oldSecret) })
 	for path, want := range map[string]error{
 		hookPath(hookSecret, rules.NewConversation):               nil,
 		hookPath(oldSecret, rules.StatusChange):                   nil,
@@ -477,7 +478,7 @@ func FuzzAccept(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	c, err := newConnector(Config{Name: "chatvisor", Token: apiToken, Secrets: []string{hookSecret}, Rules: read,
+	c, err := newConnector(Config{Name: "chatvisor", Token: secret.New(apiToken), Secrets: secret.All(hookSecret), Rules: read,
 		now: func() time.Time { return time.Unix(1, 0) }})
 	if err != nil {
 		f.Fatal(err)

@@ -23,6 +23,7 @@ import (
 
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/chatvisor/api"
 	"cobrowse-bridge/connectors/chatvisor/rules"
 	"cobrowse-bridge/connectors/rest"
@@ -35,13 +36,13 @@ type Config struct {
 	// URL is the address of the REST API; nil means https://app.chatvisor.com/rest/v1.
 	URL *url.URL
 	// Token is an API key of the tenant.
-	Token string
+	Token *secret.Value
 	// TokenFile is a file that is read again when Chatvisor refuses the token. Empty
 	// means that there is none.
 	TokenFile string
 	// Secrets are accepted in the address of the webhooks: one, or two while the
 	// operator changes it.
-	Secrets []string
+	Secrets []*secret.Value
 	// Rules are the operator's file; nil means rules.Default().
 	Rules *rules.Rules
 	// Transport carries all requests; nil means rest.NewTransport().
@@ -61,7 +62,7 @@ var secretForm = regexp.MustCompile(`^[A-Za-z0-9_-]{22,128}$`)
 
 type connector struct {
 	name           string
-	secrets        [][32]byte
+	secrets        []*secret.Value
 	fingerprintKey [32]byte
 	rules          *rules.Rules
 	clients        *netaddr.Clients
@@ -108,7 +109,8 @@ func newConnector(c Config) (*connector, error) {
 	}
 	k := &connector{
 		name:           c.Name,
-		fingerprintKey: digest("print " + c.Token),
+		secrets:        c.Secrets,
+		fingerprintKey: digest("print " + c.Token.Current()),
 		rules:          client.Rules,
 		api:            client,
 		customers:      newCustomers(),
@@ -119,9 +121,6 @@ func newConnector(c Config) (*connector, error) {
 		k.now = time.Now
 	}
 	k.clients = netaddr.NewClients(k.rules.Proxies, "webhook.trusted_proxies in the file of CHATVISOR_CONFIG", "allow_cidrs refuses its webhooks", k.log)
-	for _, s := range c.Secrets {
-		k.secrets = append(k.secrets, digest(s))
-	}
 	return k, nil
 }
 
@@ -155,10 +154,10 @@ func (c Config) validate() error {
 	if err := rest.CheckBase(c.URL); err != nil {
 		faults = append(faults, fmt.Errorf("chatvisor: URL: %w", err))
 	}
-	fault(!rules.Visible(c.Token), "the token is empty or contains spaces or other characters that are not visible ASCII")
+	fault(!rules.Visible(c.Token.Current()), "the token is empty or contains spaces or other characters that are not visible ASCII")
 	fault(len(c.Secrets) == 0 || len(c.Secrets) > 2, "set one webhook secret, or two while you change it")
 	for _, s := range c.Secrets {
-		fault(!secretForm.MatchString(s), "a webhook secret is not 22 to 128 letters, digits, - and _")
+		fault(!secretForm.MatchString(s.Current()), "a webhook secret is not 22 to 128 letters, digits, - and _")
 	}
 	return errors.Join(faults...)
 }

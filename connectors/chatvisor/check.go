@@ -10,6 +10,7 @@ import (
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/connectors/chatvisor/api"
 	"cobrowse-bridge/connectors/chatvisor/rules"
+	"cobrowse-bridge/connectors/rest"
 )
 
 // check makes the one documented call, which changes nothing. It shows the fields of the
@@ -31,7 +32,7 @@ func (c *connector) check(ctx context.Context) []chat.Finding {
 		problem("chatvisor.token", fmt.Sprintf("Create an API key as an admin (Settings → API → Keys, or Settings → Developer tools → API keys) and set %s.", c.api.Env("TOKEN")),
 			fmt.Sprintf("Chatvisor does not accept the token: %v.", err))
 	default:
-		problem("chatvisor.unreachable", fmt.Sprintf("Set %s to the address of the REST API, and check that the bridge can reach it.", c.api.Env("URL")),
+		problem("chatvisor.unreachable", rest.ProxyRemedy(err, c.api.Env("PROXY"), fmt.Sprintf("Set %s to the address of the REST API, and check that the bridge can reach it.", c.api.Env("URL"))),
 			fmt.Sprintf("The request to Chatvisor failed: %v.", err))
 	}
 	for _, line := range c.stepLines() {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
 )
@@ -71,7 +72,7 @@ func openWith(t *testing.T, variables map[string]string) (faults []string, secre
 		t.Setenv("CHATVISOR_"+name, value)
 	}
 	var r settings.Reader
-	k := Open(&r, "chatvisor", "CHATVISOR", nil, slog.New(slog.DiscardHandler))
+	k := Open(&r, "chatvisor", "CHATVISOR", nil, network.Route{}, slog.New(slog.DiscardHandler))
 	if (k.Accept == nil) != (len(r.Faults()) > 0) {
 		t.Errorf("a connector with faults, or none without faults: %v", r.Faults())
 	}

@@ -6,16 +6,18 @@ import (
 	"net/http"
 
 	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/bridge/secret"
 )
 
 func digest(s string) [32]byte { return sha256.Sum256([]byte(s)) }
 
-// isSecret reports whether secret is one of the webhook secrets. Its run time does not
+// isSecret reports whether text is one of the webhook secrets. Its run time does not
 // depend on their values.
-func (c *connector) isSecret(secret string) bool {
-	sum, match := digest(secret), 0
-	for i := range c.secrets {
-		match |= subtle.ConstantTimeCompare(sum[:], c.secrets[i][:])
+func (c *connector) isSecret(text string) bool {
+	sum, match := digest(text), 0
+	for _, s := range secret.AcceptedOf(c.secrets) {
+		want := digest(s)
+		match |= subtle.ConstantTimeCompare(sum[:], want[:])
 	}
 	return match == 1
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
 	"cobrowse-bridge/connectors/chatvisor/rules"
 )
@@ -241,7 +242,7 @@ func TestARefusedTokenIsReadAgainFromItsFileOnce(t *testing.T) {
 		}
 	}
 	write(former)
-	d := newTenant(t, "all-steps", func(c *Config) { c.Token, c.TokenFile = former, file })
+	d := newTenant(t, "all-steps", func(c *Config) { c.Token, c.TokenFile = secret.New(former), file })
 	d.AddCustomer(chatvisortest.Customer{ID: "c-1"})
 	r, _ := d.receive(rules.NewConversation, testBody(t, "text"))
 	if _, err := d.Read(t.Context(), chat.Delivery{Body: r.Body}); err == nil || chat.IsPermanent(err) || !strings.Contains(err.Error(), "CHATVISOR_TOKEN") {

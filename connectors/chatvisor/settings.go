@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/chatvisor/rules"
 )
@@ -24,7 +25,7 @@ type Settings struct {
 
 // Open makes a connector from the variables that begin with prefix. It reports faults to
 // the reader; after a fault the connector must not be used.
-func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, log *slog.Logger) chat.Connector {
+func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, _ network.Route, log *slog.Logger) chat.Connector {
 	c, ok := ReadConfig(r, name, prefix)
 	if !ok {
 		return chat.Connector{Name: name}
@@ -47,26 +48,40 @@ func ReadConfig(r *settings.Reader, name, prefix string) (Config, bool) {
 	c := Config{
 		Name:      name,
 		URL:       r.URL(variable("URL"), s.URL),
-		Token:     r.Secret(variable("TOKEN"), s.Token),
+		Token:     r.Live(variable("TOKEN"), r.Secret(variable("TOKEN"), s.Token), tokenFault),
 		TokenFile: os.Getenv(variable("TOKEN_FILE")),
 		Rules:     readRules(r, variable("CONFIG"), s.Config),
 	}
-	for _, secret := range []struct{ variable, value string }{
+	for _, set := range []struct{ variable, value string }{
 		{variable("HOOK_SECRET"), s.HookSecret},
 		{variable("HOOK_SECRET_OLD"), s.HookSecretOld},
 	} {
-		if secret.value != "" && !secretForm.MatchString(secret.value) {
-			r.AddFault(secret.variable, "must be 22 to 128 letters, digits, - and _, since it is part of an address: make one with `openssl rand -hex 24`")
+		if problem := hookSecretFault(set.value); set.value != "" && problem != "" {
+			r.AddFault(set.variable, problem)
 			continue
 		}
-		if value := r.Secret(secret.variable, secret.value); value != "" {
-			c.Secrets = append(c.Secrets, value)
+		if value := r.Secret(set.variable, set.value); value != "" {
+			c.Secrets = append(c.Secrets, r.Live(set.variable, value, hookSecretFault))
 		}
 	}
-	if strings.Contains(s.Token, " ") {
-		r.AddFault(variable("TOKEN"), "contains a space; a token has none")
+	if problem := tokenFault(s.Token); problem != "" {
+		r.AddFault(variable("TOKEN"), problem)
 	}
 	return c, len(r.Faults()) == before
+}
+
+func tokenFault(token string) string {
+	if strings.Contains(token, " ") {
+		return "contains a space; a token has none"
+	}
+	return ""
+}
+
+func hookSecretFault(value string) string {
+	if secretForm.MatchString(value) {
+		return ""
+	}
+	return "must be 22 to 128 letters, digits, - and _, since it is part of an address: make one with `openssl rand -hex 24`"
 }
 
 // readRules reads the operator's file, and reports each fault with its line.

@@ -13,6 +13,7 @@ import (
 
 	"cobrowse-bridge/bridge/browsertest"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
 	"cobrowse-bridge/connectors/chatvisor/rules"
 
@@ -68,7 +69,7 @@ func newTenant(t testing.TB, file string, change ...func(*Config)) *tenant {
 	d := &tenant{Service: s, log: new(logBuffer)}
 	base, _ := url.Parse("https://api.example.org" + chatvisortest.Prefix)
 	c := Config{
-		Name: "chatvisor", URL: base, Token: apiToken, Secrets: []string{hookSecret}, Rules: read, Transport: chatvisortest.Transport(s),
+		Name: "chatvisor", URL: base, Token: secret.New(apiToken), Secrets: secret.All(hookSecret), Rules: read, Transport: chatvisortest.Transport(s),
 		Log: slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, f := range change {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/chatvisor/api"
 	"cobrowse-bridge/connectors/chatvisor/rules"
 	"cobrowse-bridge/connectors/rest"
@@ -123,7 +124,7 @@ func TestTheRetryWithANewTokenWaitsForItsTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		d := newTenant(t, "", func(c *Config) { c.Token, c.TokenFile = "canary-former-token-Zoo2ahw", file })
+		d := newTenant(t, "", func(c *Config) { c.Token, c.TokenFile = secret.New("canary-former-token-Zoo2ahw"), file })
 		if _, err := d.k.api.Customers(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}

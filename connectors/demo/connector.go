@@ -270,7 +270,7 @@ func (c *connector) show(ctx context.Context, p chat.Place, card chat.Card) (cha
 	// Without a Ref the message may still exist, if an answer was lost. Key finds it.
 	path := "agents/" + rest.Segment(p.Address) + "/messages"
 	if card.Ref != "" {
-		path += "/" + string(card.Ref)
+		path += "/" + rest.Segment(string(card.Ref))
 	}
 	var posted struct {
 		ID string `json:"id"`

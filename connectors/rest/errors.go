@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"syscall"
+
+	"cobrowse-bridge/bridge/network"
 )
 
 // A StatusError is an answer outside 2xx, including a redirect. Its text holds only the
@@ -49,6 +51,15 @@ func broken(op string, err error) error {
 // through a Client. It unwraps to err, and its text holds only op and a plain reason.
 func Broken(op string, err error) error { return broken(op, err) }
 
+// ProxyRemedy says what an operator can do if a proxy is the cause of err, and otherwise returns other.
+// variable is the setting of the service's proxy, such as "SLACK_PROXY".
+func ProxyRemedy(err error, variable, other string) string {
+	if _, ok := errors.AsType[*network.ProxyError](err); !ok {
+		return other
+	}
+	return "Let the proxy allow the bridge to reach this service, or set " + variable + " to another proxy, or to direct for none. Without it, HTTPS_PROXY and NO_PROXY decide."
+}
+
 type brokenError struct {
 	op    string
 	cause error
@@ -66,6 +77,9 @@ func reason(err error) string {
 	}
 	if errors.Is(err, context.Canceled) {
 		return "cancelled"
+	}
+	if proxy, ok := errors.AsType[*network.ProxyError](err); ok {
+		return proxy.Error()
 	}
 	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
 		return "timed out"

@@ -20,10 +20,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
 	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/bridge/trace"
 )
 
 const (
@@ -45,6 +47,8 @@ type Config struct {
 	Base *url.URL
 	// Header is sent with every request. It holds the credentials.
 	Header http.Header
+	// Authorize adds credentials that may change to the header of each request; it may be nil.
+	Authorize func(http.Header)
 	// Transport carries the requests; nil means NewTransport(). Clients of one
 	// service share a transport.
 	Transport http.RoundTripper
@@ -60,6 +64,7 @@ type Config struct {
 type Client struct {
 	base    *url.URL
 	header  http.Header
+	auth    func(http.Header)
 	http    *http.Client
 	timeout time.Duration
 	maxBody int64
@@ -80,6 +85,7 @@ func New(c Config) (*Client, error) {
 	return &Client{
 		base:   &base,
 		header: c.Header.Clone(),
+		auth:   c.Authorize,
 		http: &http.Client{
 			Transport: c.Transport,
 			// The headers carry credentials, so they go only to the configured host.
@@ -144,7 +150,8 @@ func (c *Client) Post(ctx context.Context, path string, in, out any) (http.Heade
 }
 
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, body []byte, out any) (http.Header, error) {
-	op := method + " " + path
+	path, route := split(path)
+	op := method + " " + route
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 
@@ -154,11 +161,14 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if body != nil {
 		sent = bytes.NewReader(body)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), sent)
+	req, err := http.NewRequestWithContext(trace.WithRoute(ctx, route), method, u.String(), sent)
 	if err != nil {
 		return nil, broken(op, err)
 	}
 	maps.Copy(req.Header, c.header)
+	if c.auth != nil {
+		c.auth(req.Header)
+	}
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -189,7 +199,16 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	return resp.Header, nil
 }
 
-// Segment escapes an id as one segment of the path of Get and Post. Unlike url.PathEscape it
-// escapes dots as well: a client would otherwise take the ids "." and ".." for parts of the
-// path and remove them.
-func Segment(id string) string { return strings.ReplaceAll(url.PathEscape(id), ".", "%2E") }
+// Segment writes an id as one segment of the path of Get and Post, escaped and in braces. Get and Post
+// remove the braces; the log and errors show {id} instead. Unlike url.PathEscape it escapes dots as
+// well: a client would otherwise take the ids "." and ".." for parts of the path and remove them.
+func Segment(id string) string {
+	return "{" + strings.ReplaceAll(url.PathEscape(id), ".", "%2E") + "}"
+}
+
+var segmentForm = regexp.MustCompile(`\{([^{}]*)\}`)
+
+// split returns a path as it is sent, and as the log and errors show it.
+func split(path string) (sent, shown string) {
+	return segmentForm.ReplaceAllString(path, "$1"), segmentForm.ReplaceAllString(path, "{id}")
+}

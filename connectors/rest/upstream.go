@@ -32,15 +32,16 @@ func (noCounter) Paused(string)                                                {
 // Upstream returns a transport with a circuit breaker for the named service. After ten
 // failures in a row it fails requests at once, so that agents do not wait for a timeout and
 // jobs do not pile up. Every five seconds it lets one request through to test the service. It
-// logs if the clocks of this machine and of the service differ. calls counts the requests; nil counts
-// none.
+// logs if the clocks of this machine and of the service differ, and each call at debug level. calls
+// counts the requests; nil counts none.
 func Upstream(name string, next http.RoundTripper, calls Counter, log *slog.Logger) http.RoundTripper {
 	if calls == nil {
 		calls = noCounter{}
 	}
 	calls.Breaker(name, gobreaker.StateClosed.String())
+	next = calls.Transport(name, Logged(name, next, log))
 	//nolint:bodyclose // this is a type parameter, no response is opened
-	return &upstream{name: name, next: calls.Transport(name, next), calls: calls, clock: &clockLog{service: name, log: log}, breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
+	return &upstream{name: name, next: next, calls: calls, clock: &clockLog{service: name, log: log}, breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
 		Name:    name,
 		Timeout: 5 * time.Second,
 		ReadyToTrip: func(c gobreaker.Counts) bool {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 )
 
 func recorded(t testing.TB, name string) []byte {
@@ -141,7 +142,9 @@ func TestAnEventThatTakesAChatFromItsAgentSaysSo(t *testing.T) {
 
 func TestACommandTakesNoChatFromItsAgent(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, func(c *Config) { c.Command = Command{Token: "command-token-of-16", Channels: []string{"helpdesk"}} })
+	d := newDesk(t, func(c *Config) {
+		c.Command = Command{Token: secret.New("command-token-of-16"), Channels: []string{"helpdesk"}}
+	})
 	room := d.AddChannel("helpdesk", "bob")
 	d.Command.Token, d.Command.Word = "command-token-of-16", "!cobrowse"
 	body := d.Typed(room, "bob", "!cobrowse 4821")
@@ -198,7 +201,7 @@ func TestMessagesOfAnUnchangedChatAreOneEventForAWhile(t *testing.T) {
 
 func TestAForgedDeliveryIsRefused(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, func(c *Config) { c.Secrets = []string{testSecret, "the-next-secret-ohb6Ai"} })
+	d := newDesk(t, func(c *Config) { c.Secrets = secret.All(testSecret, "the-next-secret-ohb6Ai") })
 	body := recorded(t, "taken")
 	for name, c := range map[string]struct {
 		values []string
@@ -261,8 +264,8 @@ func FuzzAccept(f *testing.F) {
 	}
 	f.Add([]byte(`{"type":"Message","_id":"r","visitor":{"_id":"v","token":"tok"},"messages":[[]]}`))
 	c, err := New(Config{
-		Name: "rocketchat", URL: mustURL("https://chat.example.org"), Secrets: []string{testSecret},
-		Reader: Credential{"r", "t1"}, Poster: Credential{"p", "t2"},
+		Name: "rocketchat", URL: mustURL("https://chat.example.org"), Secrets: secret.All(testSecret),
+		Reader: Credential{"r", secret.New("t1")}, Poster: Credential{"p", secret.New("t2")},
 	})
 	if err != nil {
 		f.Fatal(err)

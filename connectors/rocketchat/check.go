@@ -74,7 +74,7 @@ func (k *checkup) reachable(ctx context.Context) bool {
 	}
 	remedy := fmt.Sprintf("Set %s to the workspace's address, with its path if it has one, and check that the bridge can reach it.", k.env("URL"))
 	if _, err := k.anonymous.Get(ctx, "api/info", nil, &info); err != nil {
-		k.problem("rocketchat.unreachable", remedy, "Rocket.Chat cannot be reached: %v.", err)
+		k.problem("rocketchat.unreachable", rest.ProxyRemedy(err, k.env("PROXY"), remedy), "Rocket.Chat cannot be reached: %v.", err)
 		return false
 	}
 	if info.Version == "" {

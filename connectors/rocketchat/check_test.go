@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 )
 
@@ -200,7 +201,7 @@ func TestAReaderWhoCannotSeeTheWebhooksSettingsIsNoProblem(t *testing.T) {
 
 func TestTheOldSecretIsReportedAsOld(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, func(c *Config) { c.Secrets = []string{"the-next-secret-ohb6Ai", testSecret} })
+	d := newDesk(t, func(c *Config) { c.Secrets = secret.All("the-next-secret-ohb6Ai", testSecret) })
 	p := problems(d.Check(t.Context()))
 	if !strings.Contains(p, "still uses the old secret") || !strings.Contains(p, "ROCKETCHAT_WEBHOOK_SECRET_OLD") || strings.Contains(p, "ohb6Ai") {
 		t.Errorf("got %q", p)
@@ -240,26 +241,26 @@ func TestAnInvalidConfigurationIsRefused(t *testing.T) {
 		want  string
 	}{
 		"no secret":               {func(c *Config) { c.Secrets = nil }, "secret"},
-		"an empty secret":         {func(c *Config) { c.Secrets = []string{testSecret, ""} }, "shorter than 16"},
-		"a short secret":          {func(c *Config) { c.Secrets = []string{"fifteen-bytes-x"} }, "shorter than 16"},
-		"a blank secret":          {func(c *Config) { c.Secrets = []string{strings.Repeat(" ", 20)} }, "shorter than 16"},
-		"three secrets":           {func(c *Config) { c.Secrets = []string{testSecret, testSecret, testSecret} }, "two during a change"},
-		"a secret with lines":     {func(c *Config) { c.Secrets = []string{testSecret + "\n"} }, "a header cannot carry"},
-		"no reader token":         {func(c *Config) { c.Reader.Token = "" }, "reader has no usable token"},
-		"no poster token":         {func(c *Config) { c.Poster.Token = "" }, "poster has no usable token"},
+		"an empty secret":         {func(c *Config) { c.Secrets = secret.All(testSecret, "") }, "shorter than 16"},
+		"a short secret":          {func(c *Config) { c.Secrets = secret.All("fifteen-bytes-x") }, "shorter than 16"},
+		"a blank secret":          {func(c *Config) { c.Secrets = secret.All(strings.Repeat(" ", 20)) }, "shorter than 16"},
+		"three secrets":           {func(c *Config) { c.Secrets = secret.All(testSecret, testSecret, testSecret) }, "two during a change"},
+		"a secret with lines":     {func(c *Config) { c.Secrets = secret.All(testSecret + "\n") }, "a header cannot carry"},
+		"no reader token":         {func(c *Config) { c.Reader.Token = secret.New("") }, "reader has no usable token"},
+		"no poster token":         {func(c *Config) { c.Poster.Token = secret.New("") }, "poster has no usable token"},
 		"no poster id":            {func(c *Config) { c.Poster.UserID = "" }, "poster has no usable user id"},
 		"one user for both":       {func(c *Config) { c.Poster.UserID = c.Reader.UserID }, "the same user"},
 		"no URL":                  {func(c *Config) { c.URL = nil }, "no host"},
 		"plain http":              {func(c *Config) { c.URL = mustURL("http://chat.example.org") }, "https"},
 		"a password":              {func(c *Config) { c.URL = mustURL("https://u:pass-word@chat.example.org") }, "scheme, a host and a path"},
 		"no name":                 {func(c *Config) { c.Name = "" }, "no name"},
-		"a short command token":   {func(c *Config) { c.Command = Command{"fifteen-bytes-x", []string{"desk"}} }, "shorter than 16"},
-		"a command anywhere":      {func(c *Config) { c.Command = Command{Token: commandToken} }, "at least one channel"},
+		"a short command token":   {func(c *Config) { c.Command = Command{secret.New("fifteen-bytes-x"), []string{"desk"}} }, "shorter than 16"},
+		"a command anywhere":      {func(c *Config) { c.Command = Command{Token: secret.New(commandToken)} }, "at least one channel"},
 		"channels for no command": {func(c *Config) { c.Command = Command{Channels: []string{"desk"}} }, "at least one channel"},
-		"a command with a person": {func(c *Config) { c.Command = Command{commandToken, []string{"@bob"}} }, "neither an id nor a name"},
-		"a command with blanks":   {func(c *Config) { c.Command = Command{commandToken, []string{"#a b"}} }, "neither an id nor a name"},
-		"a command with no name":  {func(c *Config) { c.Command = Command{commandToken, []string{"#"}} }, "neither an id nor a name"},
-		"one secret for both":     {func(c *Config) { c.Command = Command{testSecret, []string{"desk"}} }, "the same as the webhook secret"},
+		"a command with a person": {func(c *Config) { c.Command = Command{secret.New(commandToken), []string{"@bob"}} }, "neither an id nor a name"},
+		"a command with blanks":   {func(c *Config) { c.Command = Command{secret.New(commandToken), []string{"#a b"}} }, "neither an id nor a name"},
+		"a command with no name":  {func(c *Config) { c.Command = Command{secret.New(commandToken), []string{"#"}} }, "neither an id nor a name"},
+		"one secret for both":     {func(c *Config) { c.Command = Command{secret.New(testSecret), []string{"desk"}} }, "the same as the webhook secret"},
 		"forwarding in the open":  {func(c *Config) { c.ForwardURL = mustURL("http://crm.example.org/in") }, "forward URL"},
 		"forwarding with a user":  {func(c *Config) { c.ForwardURL = mustURL("https://u:pass-word@crm.example.org/in") }, "forward URL"},
 		"forwarding to nowhere":   {func(c *Config) { c.ForwardURL = mustURL("/in") }, "no host"},

@@ -2,7 +2,6 @@ package rocketchat
 
 import (
 	"context"
-	"crypto/subtle"
 	"fmt"
 	"net/url"
 	"strings"
@@ -86,17 +85,16 @@ func (k *checkup) webhookURL(address string) {
 }
 
 func (k *checkup) webhookSecret(value any) {
-	secret, ok := value.(string)
+	token, ok := value.(string)
 	if !ok {
 		return
 	}
 	remedy := fmt.Sprintf("Set the Secret Token in %s to the value of %s.", webhookPage, k.env("WEBHOOK_SECRET"))
-	got := digest(secret)
 	switch {
-	case secret == "":
+	case token == "":
 		k.problem("rocketchat.webhook-secret", remedy, "The webhook has no secret token: the bridge refuses every event.")
-	case subtle.ConstantTimeCompare(got[:], k.secrets[0][:]) == 1:
-	case k.genuine([]string{secret}):
+	case isOneOf(token, []string{k.secrets[0].Current()}):
+	case k.genuine([]string{token}):
 		k.problem("rocketchat.webhook-secret", remedy+" Then remove "+k.env("WEBHOOK_SECRET_OLD")+".", "The webhook still uses the old secret token.")
 	default:
 		k.problem("rocketchat.webhook-secret", remedy, "The webhook's secret token differs from %s: the bridge refuses every event.", k.env("WEBHOOK_SECRET"))

@@ -3,7 +3,6 @@ package rocketchat
 import (
 	"cmp"
 	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/rest"
 )
 
@@ -20,7 +20,7 @@ import (
 // zero value switches it off.
 type Command struct {
 	// Token is the integration's token, which is in each body. It has at least 16 bytes.
-	Token string
+	Token *secret.Value
 	// Channels are the ids or names of the channels in which the command works. Everyone
 	// who can write in one of them can use it.
 	Channels []string
@@ -69,7 +69,7 @@ func (c *connector) acceptCommand(body []byte) (chat.Receipt, error) {
 	if len(body) > maxCommand || rest.Decode(body, &in) != nil {
 		return chat.Receipt{}, chat.ErrForged
 	}
-	if got := digest(in.Token); subtle.ConstantTimeCompare(got[:], c.commandToken[:]) != 1 {
+	if !isOneOf(in.Token, c.commandToken.Accepted()) {
 		return chat.Receipt{}, fmt.Errorf("%w: the token is not that of %s", chat.ErrForged, c.env("COMMAND_TOKEN"))
 	}
 	r := chat.Receipt{Answer: []byte("{}"), AnswerType: "application/json"}

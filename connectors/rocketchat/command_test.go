@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 )
 
@@ -30,7 +31,7 @@ type commandDesk struct {
 func newCommandDesk(t *testing.T, change ...func(*Config)) commandDesk {
 	t.Helper()
 	d := newDesk(t, append([]func(*Config){func(c *Config) {
-		c.Command = Command{Token: commandToken, Channels: []string{"#cobrowse-desk"}}
+		c.Command = Command{Token: secret.New(commandToken), Channels: []string{"#cobrowse-desk"}}
 	}}, change...)...)
 	d.Command = rocketchattest.Integration{Token: commandToken, Word: "!cobrowse"}
 	receipts := new([]chat.Receipt)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 )
 
 func TestCommandText(t *testing.T) {
@@ -83,9 +84,9 @@ func FuzzAcceptCommand(f *testing.F) {
 	f.Add(invoked(f, map[string]any{"channel_name": "\u202e\U000e0001x"}))
 	f.Add([]byte("{"))
 	c, err := New(Config{
-		Name: "rocketchat", URL: mustURL("https://chat.example.org"), Secrets: []string{testSecret},
-		Reader: Credential{"r", "t1"}, Poster: Credential{"p", "t2"},
-		Command: Command{Token: commandToken, Channels: []string{"cobrowse-desk"}},
+		Name: "rocketchat", URL: mustURL("https://chat.example.org"), Secrets: secret.All(testSecret),
+		Reader: Credential{"r", secret.New("t1")}, Poster: Credential{"p", secret.New("t2")},
+		Command: Command{Token: secret.New(commandToken), Channels: []string{"cobrowse-desk"}},
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 )
 
 // A receiver is the other system that needs the webhook.
@@ -43,7 +44,7 @@ func forwardingDesk(t *testing.T, r *receiver) *desk {
 	return newDesk(t, func(c *Config) {
 		c.ForwardURL = mustURL("https://crm.example.org/in?key=crm-key-Thoo9ieb")
 		c.ForwardTransport = inMemory(r)
-		c.Secrets = []string{testSecret, "the-next-secret-ohb6Ai"}
+		c.Secrets = secret.All(testSecret, "the-next-secret-ohb6Ai")
 	})
 }
 

@@ -23,6 +23,7 @@ import (
 	"unicode"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/rest"
 )
@@ -45,7 +46,7 @@ type Config struct {
 	URL *url.URL
 	// Secrets are the accepted values of X-RocketChat-Livechat-Token: one, or two
 	// during a change. Each has at least 16 bytes.
-	Secrets []string
+	Secrets []*secret.Value
 	// Reader needs the permissions view-l-room and view-livechat-rooms.
 	Reader Credential
 	// Poster needs the role bot and must not see livechat rooms.
@@ -72,23 +73,23 @@ type Config struct {
 // "Personal Access Tokens").
 type Credential struct {
 	UserID string
-	Token  string
+	Token  *secret.Value
 }
 
-func (c Credential) header() http.Header {
-	return http.Header{"X-User-Id": {c.UserID}, "X-Auth-Token": {c.Token}}
+func (c Credential) authorize(h http.Header) {
+	h["X-User-Id"], h["X-Auth-Token"] = []string{c.UserID}, []string{c.Token.Current()}
 }
 
 // connector holds what the functions of a chat.Connector share.
 type connector struct {
 	name      string
 	site      *url.URL
-	secrets   [][32]byte
+	secrets   []*secret.Value
 	keyField  string
 	codeField string
 	log       *slog.Logger
 
-	commandToken [32]byte
+	commandToken *secret.Value
 	channels     map[string]bool // of the command, by id or name; nil if there is no command
 	forwards     bool
 
@@ -123,27 +124,25 @@ func New(c Config) (chat.Connector, error) {
 		log:       cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
 		readerID:  c.Reader.UserID,
 		posterID:  c.Poster.UserID,
+		secrets:   c.Secrets,
 		proven:    newProvenOnly(c.Transport),
 	}
-	for _, s := range c.Secrets {
-		k.secrets = append(k.secrets, digest(s))
-	}
-	if c.Command.Token != "" {
-		k.commandToken, k.channels = digest(c.Command.Token), make(map[string]bool)
+	if c.Command.Token != nil {
+		k.commandToken, k.channels = c.Command.Token, make(map[string]bool)
 		for _, channel := range c.Command.Channels {
 			k.channels[strings.TrimPrefix(channel, "#")] = true
 		}
 	}
 	for _, client := range []struct {
 		to        **rest.Client
-		header    http.Header
+		authorize func(http.Header)
 		transport http.RoundTripper
 	}{
 		{&k.anonymous, nil, getOnly{c.Transport}},
-		{&k.reader, c.Reader.header(), getOnly{c.Transport}},
-		{&k.poster, c.Poster.header(), k.proven},
+		{&k.reader, c.Reader.authorize, getOnly{c.Transport}},
+		{&k.poster, c.Poster.authorize, k.proven},
 	} {
-		made, err := rest.New(rest.Config{Base: c.URL, Header: client.header, Transport: client.transport})
+		made, err := rest.New(rest.Config{Base: c.URL, Authorize: client.authorize, Transport: client.transport})
 		if err != nil {
 			return chat.Connector{}, err
 		}
@@ -185,7 +184,8 @@ func (c Config) validate() error {
 		faults = append(faults, fmt.Errorf("rocketchat: URL: %w", err))
 	}
 	fault(len(c.Secrets) == 0 || len(c.Secrets) > 2, "rocketchat: one webhook secret is needed, or two during a change")
-	for _, s := range c.Secrets {
+	for _, v := range c.Secrets {
+		s := v.Current()
 		fault(len(strings.TrimSpace(s)) < minSecret, "rocketchat: a webhook secret is shorter than %d bytes", minSecret)
 		fault(!headerValue(s), "rocketchat: a webhook secret has characters that a header cannot carry")
 	}
@@ -194,14 +194,15 @@ func (c Config) validate() error {
 		Credential
 	}{{"reader", c.Reader}, {"poster", c.Poster}} {
 		fault(u.UserID == "" || !headerValue(u.UserID), "rocketchat: the %s has no usable user id", u.who)
-		fault(u.Token == "" || !headerValue(u.Token), "rocketchat: the %s has no usable token", u.who)
+		fault(u.Token.Current() == "" || !headerValue(u.Token.Current()), "rocketchat: the %s has no usable token", u.who)
 	}
 	fault(c.Reader.UserID != "" && c.Reader.UserID == c.Poster.UserID,
 		"rocketchat: reader and poster are the same user, which could then post where visitors read")
-	fault(c.Command.Token != "" && len(strings.TrimSpace(c.Command.Token)) < minSecret,
+	command := c.Command.Token.Current()
+	fault(c.Command.Token != nil && len(strings.TrimSpace(command)) < minSecret,
 		"rocketchat: the command token is shorter than %d bytes", minSecret)
-	fault(c.Command.Token != "" && slices.Contains(c.Secrets, c.Command.Token), "rocketchat: the command token is the same as the webhook secret")
-	fault((c.Command.Token == "") != (len(c.Command.Channels) == 0), "rocketchat: the command needs both a token and at least one channel")
+	fault(c.Command.Token != nil && slices.Contains(secret.AcceptedOf(c.Secrets), command), "rocketchat: the command token is the same as the webhook secret")
+	fault((c.Command.Token == nil) != (len(c.Command.Channels) == 0), "rocketchat: the command needs both a token and at least one channel")
 	for _, channel := range c.Command.Channels {
 		fault(!channelName(channel), "rocketchat: a command channel is neither an id nor a name")
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/network"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/rest"
 )
@@ -35,31 +37,31 @@ var idForm = regexp.MustCompile(`^[0-9A-Za-z_-]+$`)
 
 // Open makes a connector from the variables that begin with prefix. It reports every fault
 // to r; if there is one, the connector has a name only and cannot be used.
-func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, log *slog.Logger) chat.Connector {
+func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, route network.Route, log *slog.Logger) chat.Connector {
 	var s Settings
 	before := len(r.Faults())
 	r.Group(prefix, &s)
 	variable := func(suffix string) string { return prefix + "_" + suffix }
+	live := func(suffix, value string) *secret.Value {
+		return r.Live(variable(suffix), r.Secret(variable(suffix), value), nil)
+	}
 	c := Config{
 		Name: name,
 		URL:  r.URL(variable("URL"), s.URL),
 		Reader: Credential{
-			UserID: s.ReaderID, Token: r.Secret(variable("READER_TOKEN"), s.ReaderToken),
+			UserID: s.ReaderID, Token: live("READER_TOKEN", s.ReaderToken),
 		},
 		Poster: Credential{
-			UserID: s.PosterID, Token: r.Secret(variable("POSTER_TOKEN"), s.PosterToken),
+			UserID: s.PosterID, Token: live("POSTER_TOKEN", s.PosterToken),
 		},
 		KeyField: s.Field, CodeField: s.CodeField, Transport: transport, Log: log,
 		Command: Command{
-			Token: r.Secret(variable("COMMAND_TOKEN"), s.CommandToken), Channels: settings.List(s.CommandChannels),
+			Token: live("COMMAND_TOKEN", s.CommandToken), Channels: settings.List(s.CommandChannels),
 		},
 	}
-	for _, secret := range []string{
-		r.Secret(variable("WEBHOOK_SECRET"), s.WebhookSecret),
-		r.Secret(variable("WEBHOOK_SECRET_OLD"), s.WebhookSecretOld),
-	} {
-		if secret != "" {
-			c.Secrets = append(c.Secrets, secret)
+	for _, value := range []*secret.Value{live("WEBHOOK_SECRET", s.WebhookSecret), live("WEBHOOK_SECRET_OLD", s.WebhookSecretOld)} {
+		if value != nil {
+			c.Secrets = append(c.Secrets, value)
 		}
 	}
 	if s.ReaderID != "" && s.ReaderID == s.PosterID {
@@ -88,7 +90,8 @@ func Open(r *settings.Reader, name, prefix string, transport http.RoundTripper, 
 			c.ForwardURL.RawQuery = query
 			r.RedactInLogs(query)
 		}
-		c.ForwardTransport = rest.Upstream(name+" forward", rest.NewTransport(), nil, log)
+		// The receiver is another system, so it does not use the proxy of Rocket.Chat.
+		c.ForwardTransport = rest.Upstream(name+" forward", route.Through(nil).Transport(rest.NewTransport()), nil, log)
 	}
 	if len(r.Faults()) > before {
 		return chat.Connector{Name: name}

@@ -2,12 +2,12 @@ package rocketchat
 
 import (
 	"log/slog"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/settings"
 )
 
@@ -25,7 +25,7 @@ func open(t *testing.T, variables map[string]string) (chat.Connector, *settings.
 		t.Setenv("ROCKETCHAT_"+suffix, value)
 	}
 	r := new(settings.Reader)
-	return Open(r, "rocketchat", "ROCKETCHAT", http.DefaultTransport, slog.New(slog.DiscardHandler)), r
+	return Open(r, "rocketchat", "ROCKETCHAT", nil, network.Route{}, slog.New(slog.DiscardHandler)), r
 }
 
 func TestSettingsOfTheCommandAndOfForwarding(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"cobrowse-bridge/bridge/browsertest"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 
 	"go.uber.org/goleak"
@@ -64,8 +65,8 @@ func config(t *testing.T, base string) Config {
 		t.Fatal(err)
 	}
 	return Config{
-		Name: "rocketchat", URL: u, Secrets: []string{testSecret},
-		Reader: Credential{"readerId", readerToken}, Poster: Credential{"posterId", posterToken},
+		Name: "rocketchat", URL: u, Secrets: secret.All(testSecret),
+		Reader: Credential{"readerId", secret.New(readerToken)}, Poster: Credential{"posterId", secret.New(posterToken)},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/slack/slacktest"
 
 	slackapi "github.com/slack-go/slack"
@@ -121,7 +122,7 @@ func TestUnsignedAndAlteredRequestsAreForged(t *testing.T) {
 
 func TestTwoSecretsAreAcceptedDuringAChange(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, func(c *Config) { c.Secrets = []string{testSecret, oldSecret} })
+	d := newDesk(t, func(c *Config) { c.Secrets = secret.All(testSecret, oldSecret) })
 	for _, secret := range []string{testSecret, oldSecret} {
 		body := d.Command("U1", "C1", "4821")
 		if _, err := d.receiveWith(body, slacktest.Sign(secret, time.Now(), body)); err != nil {
@@ -136,7 +137,7 @@ func TestAnEmptySecretIsRefusedAtTheStart(t *testing.T) {
 		"none": nil, "empty": {""}, "blank": {strings.Repeat(" ", 32)}, "an empty second one": {testSecret, ""}, "three": {testSecret, oldSecret, testSecret},
 	} {
 		c := config()
-		c.Secrets = secrets
+		c.Secrets = secret.All(secrets...)
 		if _, err := New(c); err == nil {
 			t.Errorf("%s: accepted", name)
 		}

@@ -20,7 +20,7 @@ func (c *connector) call(ctx context.Context, method string, args url.Values, to
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Authorization", "Bearer "+c.botToken)
+	req.Header.Set("Authorization", "Bearer "+c.botToken.Current())
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, err

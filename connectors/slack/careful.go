@@ -3,10 +3,12 @@ package slack
 import (
 	"io"
 	"net/http"
+	"path"
 	"strconv"
 	"sync/atomic"
 	"time"
 
+	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/connectors/rest"
 )
 
@@ -22,6 +24,9 @@ type careful struct {
 }
 
 func (t careful) RoundTrip(req *http.Request) (*http.Response, error) {
+	if ctx := req.Context(); trace.Route(ctx) == "" {
+		req = req.WithContext(trace.WithRoute(ctx, path.Base(req.URL.Path))) // a method of the Web API
+	}
 	var sent atomic.Bool
 	if req.Body != nil && req.Body != http.NoBody {
 		out := req.Clone(req.Context())

@@ -67,7 +67,7 @@ func (c *connector) check(ctx context.Context) []chat.Finding {
 		k.compareClocks()
 		k.scopes(a.header)
 	}
-	if c.appToken != "" && answers {
+	if c.appToken != nil && answers {
 		k.socket(ctx)
 	}
 	return k.found
@@ -96,7 +96,7 @@ func (k *checkup) refused(err error) (answers bool) {
 	case isRefused || limited:
 		k.problem("slack.unchecked", "Run the check again.", "Slack did not answer the check: %v.", fault)
 	default:
-		k.problem("slack.unreachable", reachSlack, "Slack cannot be reached: %v.", fault)
+		k.problem("slack.unreachable", rest.ProxyRemedy(err, k.env("PROXY"), reachSlack), "Slack cannot be reached: %v.", fault)
 		return false
 	}
 	return true
@@ -151,7 +151,7 @@ func (k *checkup) scopes(h http.Header) {
 }
 
 func (k *checkup) channel(ctx context.Context, id string) {
-	info, err := k.api.GetConversationInfoContext(ctx, &slackapi.GetConversationInfoInput{ChannelID: id})
+	info, err := k.api().GetConversationInfoContext(ctx, &slackapi.GetConversationInfoInput{ChannelID: id})
 	switch {
 	case refusedAs(err, "channel_not_found"):
 		k.problem("slack.place", "Invite the app to the channel with /invite, or use another channel.", "The channel %s does not exist, or is private and the app is not in it.", id)
@@ -171,7 +171,7 @@ func (k *checkup) channel(ctx context.Context, id string) {
 }
 
 func (k *checkup) socket(ctx context.Context) {
-	_, address, err := k.api.StartSocketModeContext(ctx)
+	_, address, err := k.api().StartSocketModeContext(ctx)
 	if err == nil && !socketAddress(address) {
 		err = errAnswer
 	}

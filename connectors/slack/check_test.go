@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/slack/slacktest"
 )
 
@@ -22,7 +23,7 @@ func findings(found []chat.Finding) (problems, fine string) {
 
 func TestASoundInstallationHasNoProblems(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, func(c *Config) { c.AppToken = testApp })
+	d := newDesk(t, func(c *Config) { c.AppToken = secret.New(testApp) })
 	d.SocketURL = "wss://wss-primary.slack.com/link"
 	problems, fine := findings(append(d.Check(t.Context()), d.CheckPlace(t.Context(), "C1")...))
 	if problems != "" {
@@ -71,7 +72,7 @@ func TestTheCheckReportsEachProblem(t *testing.T) {
 		}, []string{"shared with another company"}},
 		{"a channel that may not be seen", func(w *slacktest.Workspace) { w.Scopes = []string{"commands", "chat:write", "users:read"} }, []string{"scope channels:read"}},
 	} {
-		d := newDesk(t, func(c *Config) { c.AppToken = testApp })
+		d := newDesk(t, func(c *Config) { c.AppToken = secret.New(testApp) })
 		d.SocketURL = "wss://wss-primary.slack.com/link"
 		c.change(d.Workspace)
 		problems, _ := findings(append(d.Check(t.Context()), d.CheckPlace(t.Context(), "C1")...))

@@ -35,7 +35,7 @@ func (c *connector) dialog(ctx context.Context, key string, k kept, p place) (ch
 	}
 	switch {
 	case !late:
-		_, err = c.api.UpdateViewContext(ctx, view, id, "", "")
+		_, err = c.api().UpdateViewContext(ctx, view, id, "", "")
 		if refusedAs(err, "not_found", "view_not_found") {
 			err = nil // the agent has closed the dialog
 		}
@@ -56,7 +56,7 @@ func (c *connector) openDialog(ctx context.Context, id, trigger string) (late bo
 	if trigger == "" {
 		return true, nil
 	}
-	_, err = c.api.OpenViewContext(ctx, trigger, modal(id, slackapi.NewSectionBlock(plainText(modalWait), nil, nil)))
+	_, err = c.api().OpenViewContext(ctx, trigger, modal(id, slackapi.NewSectionBlock(plainText(modalWait), nil, nil)))
 	switch {
 	case err == nil, refusedAs(err, usedTriggers...):
 		return false, nil

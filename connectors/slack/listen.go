@@ -15,6 +15,8 @@ import (
 
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/bridge/network"
+	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/connectors/rest"
 
 	"github.com/gorilla/websocket"
@@ -148,15 +150,14 @@ func (c *connector) stayConnected(ctx context.Context, deliver deliverer) {
 // connection opens a connection and answers envelopes until it is closed. It calls next when
 // the next one should be opened, and sets welcome when Slack has accepted the connection.
 func (c *connector) connection(ctx context.Context, deliver deliverer, next func(), welcome *atomic.Bool) error {
-	_, address, err := c.api.StartSocketModeContext(ctx)
+	_, address, err := c.api().StartSocketModeContext(ctx)
 	if err != nil {
 		return c.fault(opConnect, err)
 	}
 	if !socketAddress(address) {
 		return fmt.Errorf("%s: %w", opConnect, errAnswer)
 	}
-	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: callTimeout}
-	conn, resp, err := dialer.DialContext(ctx, address, nil)
+	conn, resp, err := c.dial(ctx, address)
 	if resp != nil {
 		resp.Body.Close()
 	}
@@ -198,6 +199,29 @@ func (c *connector) connection(ctx context.Context, deliver deliverer, next func
 	}
 }
 
+// dial opens a connection to an address of Slack's API.
+func (c *connector) dial(ctx context.Context, address string) (*websocket.Conn, *http.Response, error) {
+	var proxy *url.URL
+	dialer := websocket.Dialer{HandshakeTimeout: callTimeout, Proxy: func(q *http.Request) (_ *url.URL, err error) {
+		proxy, err = c.route.ProxyOf(q)
+		return proxy, err
+	}}
+	if c.route.Roots != nil {
+		dialer.TLSClientConfig = c.route.TLS(nil)
+	}
+	conn, resp, err := dialer.DialContext(ctx, address, nil)
+	if err == nil || proxy == nil || resp != nil {
+		return conn, resp, err
+	}
+	// The dialer returns the status text of a proxy that refuses, and nothing else of its answer.
+	for status := 300; status < 600; status++ {
+		if text := http.StatusText(status); text != "" && err.Error() == text {
+			return nil, nil, network.Refused(proxy, status)
+		}
+	}
+	return nil, nil, err
+}
+
 // receive waits for the next message. It returns one that is too large or not JSON as
 // typeIgnored. If that has an id, it is acknowledged, so that Slack does not send it again.
 func (c *connector) receive(ctx context.Context, conn *websocket.Conn) (envelope, error) {
@@ -227,6 +251,7 @@ func (c *connector) receive(ctx context.Context, conn *websocket.Conn) (envelope
 // not acknowledged: Slack retries events, and an agent who typed a command sees that it
 // failed.
 func (c *connector) answer(ctx context.Context, conn *websocket.Conn, e envelope, deliver deliverer) error {
+	ctx = trace.With(ctx, trace.New())
 	r, err := c.open(e)
 	if err != nil {
 		// It is acknowledged all the same: a retry could not be read either.
@@ -234,7 +259,11 @@ func (c *connector) answer(ctx context.Context, conn *websocket.Conn, e envelope
 			"effect", "nothing follows from it: it was acknowledged")
 	}
 	if r.Note != "" {
-		c.log.InfoContext(ctx, "note from connector", "connector", c.name, "delivery", r.Key, "note", r.Note)
+		about := []any{"connector", c.name, "note", r.Note}
+		if r.Key != "" {
+			about = append(about, "delivery", r.Key)
+		}
+		c.log.InfoContext(ctx, "note from connector", about...)
 	}
 	if r.Key != "" {
 		if err := deliver(ctx, chat.Delivery{Key: r.Key, Body: r.Body, Received: time.Now()}); err != nil {

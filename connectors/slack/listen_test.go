@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/connectors/slack/slacktest"
 )
@@ -42,7 +43,7 @@ func newSocketDesk(t *testing.T, change ...func(*slacktest.Workspace)) *socketDe
 	}
 	transport := rest.NewTransport()
 	c := config()
-	c.AppToken, c.URL, c.Transport = testApp, mustURL(t, server.URL+"/api/"), transport
+	c.AppToken, c.URL, c.Transport = secret.New(testApp), mustURL(t, server.URL+"/api/"), transport
 	c.Log = slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if d.conn, err = New(c); err != nil {
@@ -243,7 +244,7 @@ func TestAnErrorOfTheAppTokenNamesItsVariable(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"invalid_auth", "not_allowed_token_type", "missing_scope", "token_revoked"} {
 		synctest.Test(t, func(t *testing.T) {
-			d := newDesk(t, func(c *Config) { c.AppToken = testApp })
+			d := newDesk(t, func(c *Config) { c.AppToken = secret.New(testApp) })
 			d.Fail("apps.connections.open", slacktest.Fault{Error: code}, connections)
 			ctx, cancel := context.WithTimeout(t.Context(), firstPause/2)
 			defer cancel()
@@ -290,7 +291,7 @@ func TestAMessageThatCannotBeReadIsIgnoredAndTheConnectionStays(t *testing.T) {
 func TestARefusedTokenIsRetriedWithPauses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t, func(c *Config) { c.AppToken = testApp })
+		d := newDesk(t, func(c *Config) { c.AppToken = secret.New(testApp) })
 		d.AppToken = "xapp-another-one"
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()

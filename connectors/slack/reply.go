@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/trace"
 
 	slackapi "github.com/slack-go/slack"
 )
@@ -108,7 +109,7 @@ func (c *connector) ways(p place, m message) (all []way) {
 		if p.thread != "" {
 			options = append(options, slackapi.MsgOptionTS(p.thread))
 		}
-		_, err := c.api.PostEphemeralContext(ctx, p.channel, p.user, options...)
+		_, err := c.api().PostEphemeralContext(ctx, p.channel, p.user, options...)
 		return err
 	}}
 	respond := way{op: "POST response_url", isURL: true, send: func(ctx context.Context) error { return c.respond(ctx, p.respond, m) }}
@@ -145,7 +146,7 @@ func (c *connector) respond(ctx context.Context, address string, m message) erro
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(trace.WithRoute(ctx, "response_url"), http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return &unsentError{errAnswer}
 	}

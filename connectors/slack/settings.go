@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/network"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/settings"
 )
 
@@ -24,35 +26,35 @@ type Settings struct {
 // Open makes a connector from the variables that begin with prefix. emails says that the bridge
 // looks customers up by their e-mail address. Open reports every fault
 // to r; if there is one, the connector has a name only and cannot be used.
-func Open(r *settings.Reader, name, prefix string, emails bool, transport http.RoundTripper, log *slog.Logger) chat.Connector {
+func Open(r *settings.Reader, name, prefix string, emails bool, transport http.RoundTripper, route network.Route, log *slog.Logger) chat.Connector {
 	var s Settings
 	before := len(r.Faults())
 	r.Group(prefix, &s)
 	variable := func(suffix string) string { return prefix + "_" + suffix }
 	c := Config{
-		Name: name, Emails: emails, Transport: transport, Log: log,
-		BotToken:      r.Secret(variable("BOT_TOKEN"), s.BotToken),
-		AppToken:      r.Secret(variable("APP_TOKEN"), s.AppToken),
+		Name: name, Emails: emails, Route: route, Transport: transport, Log: log,
+		BotToken:      r.Live(variable("BOT_TOKEN"), r.Secret(variable("BOT_TOKEN"), s.BotToken), botTokenFault),
+		AppToken:      r.Live(variable("APP_TOKEN"), r.Secret(variable("APP_TOKEN"), s.AppToken), appTokenFault),
 		URL:           r.URL(variable("URL"), s.URL),
 		ResponseHosts: r.Hosts(variable("RESPONSE_HOSTS"), s.ResponseHosts),
 		AllowGuests:   r.Bool(variable("ALLOW_GUESTS"), s.AllowGuests),
 	}
-	for _, secret := range []string{
-		r.Secret(variable("SIGNING_SECRET"), s.SigningSecret),
-		r.Secret(variable("SIGNING_SECRET_OLD"), s.SigningSecretOld),
+	for _, value := range []*secret.Value{
+		r.Live(variable("SIGNING_SECRET"), r.Secret(variable("SIGNING_SECRET"), s.SigningSecret), nil),
+		r.Live(variable("SIGNING_SECRET_OLD"), r.Secret(variable("SIGNING_SECRET_OLD"), s.SigningSecretOld), nil),
 	} {
-		if secret != "" {
-			c.Secrets = append(c.Secrets, secret)
+		if value != nil {
+			c.Secrets = append(c.Secrets, value)
 		}
 	}
 	if strings.Trim(s.ResponseHosts, ", ") == "" {
 		r.AddFault(variable("RESPONSE_HOSTS"), "contains no host: the bridge could not answer commands")
 	}
-	if c.BotToken != "" && !botToken.MatchString(c.BotToken) {
-		r.AddFault(variable("BOT_TOKEN"), wrongToken(c.BotToken, "xoxb-", "is not a bot token: copy the token that begins with xoxb- from the app's page OAuth & Permissions, after you have installed the app"))
+	if problem := botTokenFault(c.BotToken.Current()); c.BotToken != nil && problem != "" {
+		r.AddFault(variable("BOT_TOKEN"), problem)
 	}
-	if c.AppToken != "" && !appToken.MatchString(c.AppToken) {
-		r.AddFault(variable("APP_TOKEN"), wrongToken(c.AppToken, "xapp-", "is not an app-level token: make a token, which begins with xapp-, on the app's page Basic Information"))
+	if problem := appTokenFault(c.AppToken.Current()); c.AppToken != nil && problem != "" {
+		r.AddFault(variable("APP_TOKEN"), problem)
 	}
 	if len(r.Faults()) > before {
 		return chat.Connector{Name: name}
@@ -62,6 +64,20 @@ func Open(r *settings.Reader, name, prefix string, emails bool, transport http.R
 		r.AddFault(variable("URL"), "and the other settings do not work together: "+err.Error())
 	}
 	return k
+}
+
+func botTokenFault(token string) string {
+	if botToken.MatchString(token) {
+		return ""
+	}
+	return wrongToken(token, "xoxb-", "is not a bot token: copy the token that begins with xoxb- from the app's page OAuth & Permissions, after you have installed the app")
+}
+
+func appTokenFault(token string) string {
+	if appToken.MatchString(token) {
+		return ""
+	}
+	return wrongToken(token, "xapp-", "is not an app-level token: make a token, which begins with xapp-, on the app's page Basic Information")
 }
 
 // wrongToken returns the fault of a token that does not have the form of its kind. problem is for

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/slack/slacktest"
 )
@@ -25,7 +26,7 @@ func openWith(t *testing.T, env map[string]string, emails bool) (*settings.Reade
 		t.Setenv(k, v)
 	}
 	var r settings.Reader
-	return &r, Open(&r, "slack-emea", "SLACK_EMEA", emails, nil, slog.New(slog.DiscardHandler))
+	return &r, Open(&r, "slack-emea", "SLACK_EMEA", emails, nil, network.Route{}, slog.New(slog.DiscardHandler))
 }
 
 func TestSettingsMakeAConnector(t *testing.T) {

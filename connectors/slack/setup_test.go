@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/slack/slacktest"
 
 	"go.uber.org/goleak"
@@ -48,7 +49,7 @@ func workspace(report func(string, ...any)) *slacktest.Workspace {
 }
 
 func config() Config {
-	return Config{Name: "slack", Secrets: []string{testSecret}, BotToken: testBot}
+	return Config{Name: "slack", Secrets: secret.All(testSecret), BotToken: secret.New(testBot)}
 }
 
 // A desk is a workspace and the connector to it, connected without a network, so that they

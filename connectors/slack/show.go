@@ -71,7 +71,7 @@ func (c *connector) show(ctx context.Context, at chat.Place, card chat.Card) (ch
 // publish shows a message on a user's Home tab. It replaces the previous one, so it may be
 // repeated.
 func (c *connector) publish(ctx context.Context, user string, m message) (chat.Ref, error) {
-	_, err := c.api.PublishViewContext(ctx, slackapi.PublishViewContextRequest{
+	_, err := c.api().PublishViewContext(ctx, slackapi.PublishViewContextRequest{
 		UserID: user, View: slackapi.HomeTabViewRequest{Type: slackapi.VTHomeTab, Blocks: slackapi.Blocks{BlockSet: m.blocks}},
 	})
 	if err != nil {
@@ -124,7 +124,7 @@ func (c *connector) post(ctx context.Context, p place, id string, ref chat.Ref, 
 	if p.kind == placeThread {
 		options = append(options, slackapi.MsgOptionTS(p.thread))
 	}
-	in, ts, err := c.api.PostMessageContext(ctx, channel, options...)
+	in, ts, err := c.api().PostMessageContext(ctx, channel, options...)
 	if err == nil && (!conversationForm.MatchString(in) || !stamp(ts)) {
 		err = errAnswer
 	}
@@ -168,7 +168,7 @@ func (c *connector) edit(ctx context.Context, ref chat.Ref, m message) error {
 	if !conversationForm.MatchString(channel) || !stamp(ts) {
 		return chat.Permanent(errors.New("the ref is not one of this connector"))
 	}
-	_, _, _, err := c.api.UpdateMessageContext(ctx, channel, ts, m.content()...)
+	_, _, _, err := c.api().UpdateMessageContext(ctx, channel, ts, m.content()...)
 	return c.fault("POST chat.update", err)
 }
 
@@ -178,7 +178,7 @@ func (c *connector) direct(ctx context.Context, user string) (string, error) {
 	if channel, ok := c.directs.Peek(user); ok {
 		return channel, nil
 	}
-	opened, _, _, err := c.api.OpenConversationContext(ctx, &slackapi.OpenConversationParameters{Users: []string{user}})
+	opened, _, _, err := c.api().OpenConversationContext(ctx, &slackapi.OpenConversationParameters{Users: []string{user}})
 	switch {
 	case refusedAs(err, "missing_scope"):
 		return user, nil

@@ -37,6 +37,8 @@ import (
 
 	"cobrowse-bridge/bridge/cache"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/network"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/rest"
 
@@ -55,12 +57,12 @@ type Config struct {
 	Name string
 	// Secrets are the accepted signing secrets: one, or two during a change. Each has at
 	// least 16 bytes.
-	Secrets []string
+	Secrets []*secret.Value
 	// BotToken begins with xoxb-.
-	BotToken string
+	BotToken *secret.Value
 	// AppToken begins with xapp- and switches Socket Mode on; empty means that Slack calls
 	// the bridge.
-	AppToken string
+	AppToken *secret.Value
 	// URL is the address of Slack's Web API; nil means https://slack.com/api/.
 	URL *url.URL
 	// ResponseHosts are the allowed hosts of a response_url; nil means hooks.slack.com and
@@ -73,6 +75,8 @@ type Config struct {
 	Emails bool
 	// Transport carries all requests; nil means rest.NewTransport().
 	Transport http.RoundTripper
+	// Route is how the connections of Socket Mode leave this machine.
+	Route network.Route
 	// Log receives messages for operators; nil discards them.
 	Log *slog.Logger
 }
@@ -80,17 +84,17 @@ type Config struct {
 // connector holds what the functions of a chat.Connector share.
 type connector struct {
 	name        string
-	secrets     [][]byte
+	secrets     []*secret.Value
 	hosts       []string
 	allowGuests bool
 	emails      bool
 	log         *slog.Logger
 
-	api      *slackapi.Client
 	http     *http.Client
 	base     string // address of the Web API, with a slash at its end
-	botToken string
-	appToken string
+	botToken *secret.Value
+	appToken *secret.Value
+	route    network.Route
 
 	installations *cache.Cache[installation] // has one value, with the key ""
 	agents        *cache.Cache[person]       // by user id
@@ -120,7 +124,7 @@ func New(c Config) (chat.Connector, error) {
 	k := &connector{
 		name: c.Name, clock: clock, hosts: c.ResponseHosts, allowGuests: c.AllowGuests, emails: c.Emails,
 		log:      cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
-		botToken: c.BotToken, appToken: c.AppToken,
+		botToken: c.BotToken, appToken: c.AppToken, secrets: c.Secrets, route: c.Route,
 		// slack-go appends the method to the address without adding a slash.
 		base: strings.TrimSuffix(c.URL.String(), "/") + "/",
 		http: &http.Client{
@@ -137,11 +141,6 @@ func New(c Config) (chat.Connector, error) {
 		uses:          remember[int](maxCached, 2*replyTime),
 		turns:         newTurns(),
 	}
-	for _, s := range c.Secrets {
-		k.secrets = append(k.secrets, []byte(s))
-	}
-	k.api = slackapi.New(c.BotToken,
-		slackapi.OptionHTTPClient(k.http), slackapi.OptionAPIURL(k.base), slackapi.OptionAppLevelToken(c.AppToken))
 	conn := chat.Connector{
 		Name:   c.Name,
 		Title:  "Slack",
@@ -155,10 +154,16 @@ func New(c Config) (chat.Connector, error) {
 		SignsPresses: true,
 		SameAccount:  sameAccount,
 	}
-	if c.AppToken != "" {
+	if c.AppToken != nil {
 		conn.Listen, conn.Listening = k.listen, k.connections.down
 	}
 	return conn, nil
+}
+
+// api returns a client with the tokens of now.
+func (c *connector) api() *slackapi.Client {
+	return slackapi.New(c.botToken.Current(),
+		slackapi.OptionHTTPClient(c.http), slackapi.OptionAPIURL(c.base), slackapi.OptionAppLevelToken(c.appToken.Current()))
 }
 
 // The forms of tokens (docs.slack.dev/authentication/tokens).
@@ -177,10 +182,10 @@ func (c Config) validate() error {
 	fault(c.Name == "", "slack: the connector has no name")
 	fault(len(c.Secrets) == 0 || len(c.Secrets) > 2, "slack: one signing secret is needed, or two during a change")
 	for _, s := range c.Secrets {
-		fault(len(strings.TrimSpace(s)) < minSecret, "slack: a signing secret is shorter than %d bytes", minSecret)
+		fault(len(strings.TrimSpace(s.Current())) < minSecret, "slack: a signing secret is shorter than %d bytes", minSecret)
 	}
-	fault(!botToken.MatchString(c.BotToken), "slack: the bot token does not begin with xoxb-")
-	fault(c.AppToken != "" && !appToken.MatchString(c.AppToken), "slack: the app token does not begin with xapp-")
+	fault(!botToken.MatchString(c.BotToken.Current()), "slack: the bot token does not begin with xoxb-")
+	fault(c.AppToken != nil && !appToken.MatchString(c.AppToken.Current()), "slack: the app token does not begin with xapp-")
 	if err := rest.CheckBase(c.URL); err != nil {
 		faults = append(faults, fmt.Errorf("slack: URL: %w", err))
 	}

@@ -53,11 +53,13 @@ func TestTheUnitsSettingsAreValid(t *testing.T) {
 	}
 	credentials := t.TempDir()
 	for _, m := range credential.FindAllStringSubmatch(text, -1) {
-		if m[2] != "/etc/bridge/secrets/"+m[1] {
+		secret := strings.ToUpper(m[1])
+		if m[2] != "/etc/bridge/secrets/"+secret {
 			t.Errorf("the credential %s is loaded from %s", m[1], m[2])
 		}
-		write(t, filepath.Join(credentials, m[1]), read(t, filepath.Join(all, m[1])))
+		write(t, filepath.Join(credentials, m[1]), read(t, filepath.Join(all, secret)))
 	}
+	env["CREDENTIALS_DIRECTORY"] = credentials
 	env = within(env, "%d", credentials, "/var/lib/bridge", t.TempDir())
 	var commands []string
 	for _, m := range command.FindAllStringSubmatch(text, -1) {

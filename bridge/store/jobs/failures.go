@@ -280,7 +280,7 @@ func Rerun(ctx context.Context, tx engine.Tx, f Failure) error {
 		return err
 	}
 	j := Job{Queue: f.Queue, Kind: f.Kind, Subject: f.Subject, Step: f.step}
-	return tx.InsertJobs(ctx, []river.InsertManyParams{j.Params()})
+	return tx.InsertJobs(ctx, []river.InsertManyParams{j.Params(ctx)})
 }
 
 // Remove removes a failure.

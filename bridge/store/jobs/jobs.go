@@ -2,6 +2,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/trace"
 )
 
 // A Job is one step of work, now or later. It is stored unsealed, so it must hold ids only.
@@ -29,6 +31,9 @@ type Job struct {
 	At time.Time
 	// Attempt counts from 1 when a Handler gets the job.
 	Attempt int
+	// Request is the id of the request from which the job follows, for the log. Params sets it if
+	// it is empty.
+	Request string
 }
 
 // A Handler does a job. The job ends if the Handler returns nil. After an error marked by
@@ -93,14 +98,16 @@ type jobArgs struct {
 	Name    string `json:"kind"`
 	Subject string `json:"subject,omitzero"`
 	Step    int    `json:"step,omitzero"`
+	Request string `json:"request,omitzero"`
 }
 
 func (jobArgs) Kind() string { return "bridge" }
 
-// Params returns the job as River inserts it.
-func (j Job) Params() river.InsertManyParams {
+// Params returns the job as River inserts it. It follows from the request of ctx; if that has none,
+// the job gets a new id.
+func (j Job) Params(ctx context.Context) river.InsertManyParams {
 	return river.InsertManyParams{
-		Args:       jobArgs{j.Kind, j.Subject, j.Step},
+		Args:       jobArgs{j.Kind, j.Subject, j.Step, cmp.Or(j.Request, trace.ID(ctx), trace.New())},
 		InsertOpts: &river.InsertOpts{Queue: j.Queue, ScheduledAt: j.At},
 	}
 }
@@ -167,6 +174,7 @@ func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler, ende
 	workers := river.NewWorkers()
 	if err := river.AddWorkerSafely(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[jobArgs]) error {
 		began := time.Now()
+		ctx = trace.With(ctx, cmp.Or(j.Args.Request, trace.New())) // earlier versions stored no id
 		end, result := b.handle(ctx, h, j)
 		end.Took = time.Since(began)
 		if ended != nil {
@@ -209,7 +217,7 @@ func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler, ende
 
 // handle calls h for a job of River, and returns the end and the result for River.
 func (b *Board) handle(ctx context.Context, h Handler, j *river.Job[jobArgs]) (end End, result error) {
-	job := Job{ID: j.ID, Queue: j.Queue, Kind: j.Args.Name, Subject: j.Args.Subject, Step: j.Args.Step, At: j.ScheduledAt, Attempt: j.Attempt}
+	job := Job{ID: j.ID, Queue: j.Queue, Kind: j.Args.Name, Subject: j.Args.Subject, Step: j.Args.Step, At: j.ScheduledAt, Attempt: j.Attempt, Request: trace.ID(ctx)}
 	err := b.call(ctx, h, job)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return End{Job: job, Outcome: Again, Err: err}, briefError{err} // Work ends; the job runs again after the next start

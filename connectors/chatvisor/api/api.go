@@ -15,9 +15,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
+	"cobrowse-bridge/bridge/secret"
+	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/connectors/chatvisor/rules"
 	"cobrowse-bridge/connectors/rest"
 
@@ -37,7 +38,7 @@ type Config struct {
 	// URL is the address of the REST API.
 	URL *url.URL
 	// Token is an API key of the tenant.
-	Token string
+	Token *secret.Value
 	// TokenFile is a file that is read again when the API refuses the token. Empty means
 	// that there is none.
 	TokenFile string
@@ -56,7 +57,7 @@ type Client struct {
 	base      string // without a slash at the end
 	http      *http.Client
 	inQuery   bool
-	token     atomic.Pointer[string]
+	token     *secret.Value
 	tokenFile string
 	turns     turns
 }
@@ -74,8 +75,8 @@ func New(c Config) *Client {
 		},
 		inQuery:   c.Rules.QueryAuth,
 		tokenFile: c.TokenFile,
+		token:     c.Token,
 	}
-	a.token.Store(&c.Token)
 	return a
 }
 
@@ -85,13 +86,13 @@ func (a *Client) Do(ctx context.Context, r rules.Request, maxWait time.Duration)
 	if err := a.wait(ctx, r, maxWait); err != nil {
 		return gjson.Result{}, err
 	}
-	token := *a.token.Load()
+	token := a.token.Current()
 	answer, err := a.call(ctx, r, token)
 	if StatusOf(err) == http.StatusUnauthorized && a.reloadToken(token) {
 		if err := a.wait(ctx, r, maxWait); err != nil {
 			return gjson.Result{}, err
 		}
-		answer, err = a.call(ctx, r, *a.token.Load())
+		answer, err = a.call(ctx, r, a.token.Current())
 	}
 	return answer, err
 }
@@ -127,14 +128,14 @@ func (a *Client) reloadToken(refused string) bool {
 	if err != nil || !rules.Visible(token) || token == refused {
 		return false
 	}
-	a.token.Store(&token)
+	a.token.Replace(token, 0)
 	return true
 }
 
 func (a *Client) call(ctx context.Context, r rules.Request, token string) (gjson.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	req, err := a.request(ctx, r, token)
+	req, err := a.request(trace.WithRoute(ctx, r.Name), r, token)
 	if err != nil {
 		return gjson.Result{}, rest.Broken(r.Name, err)
 	}

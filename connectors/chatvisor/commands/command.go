@@ -14,9 +14,11 @@ import (
 	"regexp"
 	"strings"
 
+	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/connectors/chatvisor"
 	"cobrowse-bridge/connectors/chatvisor/api"
+	"cobrowse-bridge/connectors/rest"
 
 	"github.com/alecthomas/kong"
 )
@@ -51,11 +53,21 @@ func (c *Command) console(k *kong.Context) (*console, error) {
 		return nil, errors.New("--name is not a Chatvisor connector: write chatvisor, or a name that begins with chatvisor-")
 	}
 	var r settings.Reader
-	config, ok := chatvisor.ReadConfig(&r, name, settings.ConnectorPrefix(name))
-	if !ok {
+	prefix := settings.ConnectorPrefix(name)
+	var ca struct {
+		CAFile string `split_words:"true"`
+	}
+	var own struct{ Proxy string }
+	r.Group("BRIDGE", &ca)
+	r.Group(prefix, &own)
+	route := network.Route{Roots: r.Roots("BRIDGE_CA_FILE", ca.CAFile), Proxy: r.Proxy(prefix+"_PROXY", own.Proxy)}
+	config, ok := chatvisor.ReadConfig(&r, name, prefix)
+	if !ok || len(r.Faults()) > 0 {
 		return nil, &SettingsError{r.Faults()}
 	}
-	config.Transport = c.Transport
+	if config.Transport = c.Transport; config.Transport == nil {
+		config.Transport = route.Transport(rest.NewTransport())
+	}
 	made, err := config.Client()
 	if err != nil {
 		return nil, err

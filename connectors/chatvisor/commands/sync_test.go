@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/chatvisor/api"
 	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
 	"cobrowse-bridge/connectors/chatvisor/rules"
@@ -281,7 +282,7 @@ func TestAListOfAgentsWithRepeatedPagesIsRefused(t *testing.T) {
 					t.Fatal(err)
 				}
 				base, _ := url.Parse("https://api.example.org/rest/v1")
-				client := api.New(api.Config{Name: "chatvisor", URL: base, Token: apiToken, Rules: read, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				client := api.New(api.Config{Name: "chatvisor", URL: base, Token: secret.New(apiToken), Rules: read, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 					page, _ := strconv.Atoi(r.URL.Query().Get("p"))
 					return jsonAnswer(r, http.StatusOK, "["+strings.Join(c.serve(page), ",")+"]"), nil
 				})})

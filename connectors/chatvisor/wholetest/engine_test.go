@@ -18,6 +18,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/chatvisor"
 	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
@@ -75,7 +76,7 @@ func withSystemConfig(t *testing.T, file string, setUp func(*system, *bridge.Con
 		w.slack.AddChannel(slacktest.Channel{ID: "C1", Name: "support", Members: []string{"U1", w.slack.BotUser}})
 		log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		place, err := slack.New(slack.Config{
-			Name: "slack", Secrets: []string{slackSecret}, BotToken: w.slack.BotToken, Transport: chatvisortest.Transport(w.slack), Log: log,
+			Name: "slack", Secrets: secret.All(slackSecret), BotToken: secret.New(w.slack.BotToken), Transport: chatvisortest.Transport(w.slack), Log: log,
 		})
 		must(err)
 		w.upscope = upscopetest.New(upscopetest.Options{Key: "canary-upscope-key"})

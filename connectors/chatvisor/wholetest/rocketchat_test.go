@@ -13,6 +13,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
 	"cobrowse-bridge/connectors/rocketchat"
@@ -35,9 +36,9 @@ func inRocketChat(t *testing.T, test func(w *system, workspace *rocketchattest.W
 	withSystemConfig(t, "all-steps", func(w *system, c *bridge.Config) {
 		address, _ := url.Parse("https://chat.example.org")
 		place, err := rocketchat.New(rocketchat.Config{
-			Name: "rocketchat", URL: address, Secrets: []string{workspaceSecret}, Transport: chatvisortest.Transport(workspace), Log: slog.New(slog.NewTextHandler(w.log, nil)),
-			Reader: rocketchat.Credential{UserID: "readerId", Token: "canary-reader"},
-			Poster: rocketchat.Credential{UserID: "posterId", Token: "canary-poster"},
+			Name: "rocketchat", URL: address, Secrets: secret.All(workspaceSecret), Transport: chatvisortest.Transport(workspace), Log: slog.New(slog.NewTextHandler(w.log, nil)),
+			Reader: rocketchat.Credential{UserID: "readerId", Token: secret.New("canary-reader")},
+			Poster: rocketchat.Credential{UserID: "posterId", Token: secret.New("canary-poster")},
 		})
 		if err != nil {
 			t.Fatal(err)

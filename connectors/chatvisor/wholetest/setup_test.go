@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/testmain"
 	"cobrowse-bridge/connectors/chatvisor"
 	"cobrowse-bridge/connectors/chatvisor/chatvisortest"
@@ -71,7 +72,7 @@ func newTenant(t *testing.T, file string, change ...func(*chatvisor.Config)) *te
 	d := &tenant{Service: s, log: new(logBuffer)}
 	base, _ := url.Parse("https://api.example.org" + chatvisortest.Prefix)
 	c := chatvisor.Config{
-		Name: "chatvisor", URL: base, Token: apiToken, Secrets: []string{hookSecret}, Rules: read, Transport: chatvisortest.Transport(s),
+		Name: "chatvisor", URL: base, Token: secret.New(apiToken), Secrets: secret.All(hookSecret), Rules: read, Transport: chatvisortest.Transport(s),
 		Log: slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, f := range change {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/connectors/slack"
 	"cobrowse-bridge/connectors/slack/slacktest"
 
@@ -48,7 +49,7 @@ func newOffice(t *testing.T) *office {
 	w.AddChannel(slacktest.Channel{ID: "C3", Name: "with-carl", Members: []string{"U1", "U2", "U3", w.BotUser}, ExtShared: true})
 	w.Write("U2", "C1", "", "A customer is stuck at the checkout. She reads out 4821.")
 	var err error
-	o.conn, err = slack.New(slack.Config{Name: "slack", Secrets: []string{w.Secret}, BotToken: w.BotToken, Transport: w.Transport()})
+	o.conn, err = slack.New(slack.Config{Name: "slack", Secrets: secret.All(w.Secret), BotToken: secret.New(w.BotToken), Transport: w.Transport()})
 	if err != nil {
 		t.Fatal(err)
 	}
