@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/policy"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/upscope"
@@ -16,7 +17,8 @@ import (
 
 // Config is what a check looks at: the valid settings, and what is made of them.
 type Config struct {
-	Origin *url.URL // public address of the bridge
+	Origin *url.URL      // public address of the bridge
+	Route  network.Route // of calls to it
 	// Ask sends a GET request to the bridge on this machine, at BRIDGE_LISTEN. Host is the request's Host.
 	Ask func(ctx context.Context, path, host string) (*http.Response, error)
 	// Listen is BRIDGE_LISTEN, and Metrics BRIDGE_METRICS_LISTEN, or empty. TryListen listens on such an

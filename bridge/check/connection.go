@@ -1,15 +1,14 @@
 package check
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"time"
+
+	"cobrowse-bridge/bridge/network"
 )
 
 const (
@@ -19,33 +18,20 @@ const (
 	renewBefore = 21 * 24 * time.Hour
 )
 
-// originClient follows no redirect, and keeps no connection.
-var originClient = &http.Client{
-	Transport: &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: originWait}).DialContext,
-		TLSHandshakeTimeout:    originWait,
-		ResponseHeaderTimeout:  originWait,
-		MaxResponseHeaderBytes: 16 << 10,
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
-			if answer.StatusCode != http.StatusOK {
-				return &proxyError{proxy.Host, answer.StatusCode}
-			}
-			return nil
-		},
-	},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+// client returns a client for the public address. It follows no redirect, and keeps no connection.
+func (p prover) client() *http.Client {
+	return &http.Client{
+		Transport: p.Route.Transport(&http.Transport{
+			DialContext:            (&net.Dialer{Timeout: originWait}).DialContext,
+			TLSHandshakeTimeout:    originWait,
+			ResponseHeaderTimeout:  originWait,
+			MaxResponseHeaderBytes: 16 << 10,
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+		}),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
-
-// A proxyError means that a proxy of this network refuses to connect.
-type proxyError struct {
-	host   string
-	status int
-}
-
-func (e *proxyError) Error() string { return fmt.Sprintf("the proxy %s answered %d", e.host, e.status) }
 
 // noAnswer says why there is no answer from the public address.
 func (p prover) noAnswer(err error, here presence) Finding {
@@ -73,15 +59,12 @@ func (p prover) noAnswer(err error, here presence) Finding {
 
 // proxyFault says that a proxy for outgoing requests does not let the check through.
 func (p prover) proxyFault(err error) (Finding, bool) {
-	const remedy = "Allow the address in that proxy, or add its host name to NO_PROXY."
-	if refused, ok := errors.AsType[*proxyError](err); ok {
-		return warning("origin.proxy", aboutOrigin, remedy, "The proxy for outgoing requests, %s, does not connect to %s (status %d), so the check cannot see whether the bridge answers there.",
-			refused.host, p.Origin, refused.status), true
+	refused, ok := errors.AsType[*network.ProxyError](err)
+	if !ok {
+		return Finding{}, false
 	}
-	if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Op == "proxyconnect" {
-		return warning("origin.proxy", aboutOrigin, remedy+" Check HTTPS_PROXY.", "The proxy for outgoing requests (HTTPS_PROXY) cannot be reached, so the check cannot see whether the bridge answers at %s.", p.Origin), true
-	}
-	return Finding{}, false
+	return warning("origin.proxy", aboutOrigin, "Allow the address in that proxy, or add its host name to NO_PROXY. Check HTTPS_PROXY.",
+		"The check cannot see whether the bridge answers at %s: %s.", p.Origin, refused), true
 }
 
 // tlsFault says what is wrong with the certificate or the TLS of the public address.
@@ -94,7 +77,7 @@ func (p prover) tlsFault(err error) (Finding, bool) {
 		return problem("origin.tls-expired", aboutOrigin, "Renew the certificate, and let the proxy load it. If it is valid, set the clock of this machine.", "The certificate at %s has expired or is not valid yet, %s.", p.Origin, effect), true
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return problem("origin.tls-issuer", aboutOrigin, "Use a certificate of an authority that browsers know, and let the proxy send the intermediate certificates too. For an authority of your own, set SSL_CERT_FILE to its certificate.",
+		return problem("origin.tls-issuer", aboutOrigin, "Use a certificate of an authority that browsers know, and let the proxy send the intermediate certificates too. For an authority of your own, set BRIDGE_CA_FILE.",
 			"The certificate at %s is from an authority that this machine does not know.", p.Origin), true
 	}
 	_, record := errors.AsType[tls.RecordHeaderError](err)

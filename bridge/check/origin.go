@@ -60,7 +60,7 @@ func (p prover) askOrigin(ctx context.Context, path string) (*http.Response, err
 		return nil, err
 	}
 	r.Header.Set("User-Agent", "bridge check")
-	return originClient.Do(r)
+	return p.client().Do(r)
 }
 
 // atOrigin finds out who answers at the bridge's public address, and what is between. It reports whether

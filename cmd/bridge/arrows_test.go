@@ -19,7 +19,7 @@ var arrows = map[string][]string{
 	"connectors/demo":                      {"bridge/chat", "connectors/rest"},
 	"connectors/connectortest":             {"bridge/chat"},
 	"bridge":                               {"bridge/book", "bridge/card", "bridge/chat", "bridge/desk", "bridge/door", "bridge/erase", "bridge/hook", "bridge/match", "bridge/metrics", "bridge/netaddr", "bridge/policy", "bridge/proof", "bridge/signin", "bridge/store", "bridge/store/figures", "bridge/store/jobs", "bridge/web", "bridge/work", "templates", "upscope"},
-	"bridge/check":                         {"bridge/chat", "bridge/netaddr", "bridge/policy", "bridge/proof", "bridge/settings", "bridge/signin", "bridge/store", "bridge/store/engine", "bridge/store/inspect", "connectors/rest", "upscope"},
+	"bridge/check":                         {"bridge/chat", "bridge/netaddr", "bridge/network", "bridge/policy", "bridge/proof", "bridge/settings", "bridge/signin", "bridge/store", "bridge/store/engine", "bridge/store/inspect", "connectors/rest", "upscope"},
 	"bridge/proof":                         nil,
 	"bridge/desk":                          {"bridge/book", "bridge/card", "bridge/chat", "bridge/door", "bridge/erase", "bridge/match", "bridge/metrics", "bridge/policy", "bridge/signin", "bridge/store", "bridge/store/audit", "bridge/store/jobs", "bridge/web", "bridge/work", "templates", "upscope"},
 	"bridge/door":                          {"bridge/book", "bridge/card", "bridge/chat", "bridge/match", "bridge/metrics", "bridge/policy", "bridge/signin", "bridge/store", "bridge/store/audit", "bridge/store/limit", "bridge/web", "bridge/work", "templates", "upscope"},

@@ -53,7 +53,7 @@ func (c checkCommand) Run(ctx context.Context, s streams) error {
 // checked returns what a check looks at.
 func (c *config) checked() check.Config {
 	return check.Config{
-		Origin: c.origin, Listen: c.listen, Metrics: c.metrics, TryListen: tryListen,
+		Origin: c.origin, Route: c.route, Listen: c.listen, Metrics: c.metrics, TryListen: tryListen,
 		Ask:      askHere(c.listen), //nolint:bodyclose // the check closes it
 		Database: c.database, Secret: c.secret, OldSecret: c.secretOld,
 		SignIn: check.SignIn{OIDC: c.signIn.oidc, Headers: c.signIn.headers}, Policy: c.policy, Proxies: c.proxies,

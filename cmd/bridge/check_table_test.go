@@ -330,7 +330,7 @@ var wrongOrigins = []misconfiguration{
 	{"the certificate is of an unknown authority", func(b *checkedBridge) []string {
 		b.certificate = newAuthority(b.t).issue(b.t, "127.0.0.1", 90*24*time.Hour)
 		return nil
-	}, "origin.tls-issuer", "SSL_CERT_FILE", 1},
+	}, "origin.tls-issuer", "BRIDGE_CA_FILE", 1},
 	{"the origin does not speak TLS", func(b *checkedBridge) []string { b.plain = true; return nil }, "origin.tls", "serve HTTPS", 1},
 	{"the proxy for outgoing requests refuses", func(b *checkedBridge) []string {
 		b.set("BRIDGE_ORIGIN=https://bridge.example.org", "HTTPS_PROXY="+strings.Replace(listen(b.t, status(http.StatusForbidden)), "://", "://me:canary@", 1))

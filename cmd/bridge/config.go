@@ -95,6 +95,7 @@ type config struct {
 	eraser                 *upscope.Eraser
 	watchHosts             upscope.Hosts
 	connectors             []chat.Connector
+	route                  network.Route
 	files                  *settings.Files
 	calls                  *metrics.Calls
 	log                    *slog.Logger
@@ -136,7 +137,7 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	c.matchEmail = r.Bool("BRIDGE_MATCH_EMAIL", b.MatchEmail)
 	c.sites = r.Hosts("BRIDGE_SITES", b.Sites)
 	c.proxies = r.Prefixes("BRIDGE_TRUSTED_PROXIES", b.TrustedProxies)
-	route := network.Route{Roots: r.Roots("BRIDGE_CA_FILE", b.CAFile)}
+	c.route = network.Route{Roots: r.Roots("BRIDGE_CA_FILE", b.CAFile)}
 	for _, s := range network.EnvironmentSecrets() {
 		r.RedactInLogs(s)
 	}
@@ -154,10 +155,10 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 	c.files.Overlap = r.Duration("BRIDGE_OVERLAP", b.Overlap, 0, 7*day)
 	c.files.Redact = func(value string) { clean.AddSecrets(value) }
 	if c.signIn.oidc != nil {
-		transport := route.Through(r.Proxy("BRIDGE_OIDC_PROXY", o.Proxy)).Transport(signin.NewTransport())
+		transport := c.route.Through(r.Proxy("BRIDGE_OIDC_PROXY", o.Proxy)).Transport(signin.NewTransport())
 		c.signIn.oidc.Transport = rest.Logged("issuer", transport, c.log)
 	}
-	c.connectors = connectors.Open(&r, "BRIDGE_CONNECTORS", settings.List(b.Connectors), c.signIn.by != byLink, c.matchEmail, c.calls, route, c.log)
+	c.connectors = connectors.Open(&r, "BRIDGE_CONNECTORS", settings.List(b.Connectors), c.signIn.by != byLink, c.matchEmail, c.calls, c.route, c.log)
 	r.Unknown(append(connectors.Prefixes(), "BRIDGE_", "UPSCOPE_")...)
 	clean.AddSecrets(r.Secrets()...)
 	if ignored := r.Ignored(); len(ignored) > 0 {
@@ -173,7 +174,7 @@ func readConfig(w io.Writer) (*config, []settings.Fault) {
 		r.AddFault("UPSCOPE_WATCH_HOSTS", "must be comma-separated host names with at least one dot, without https:// and without an empty entry, such as "+upscope.DefaultWatchHosts)
 	}
 	if key != "" && api != nil {
-		transport := route.Through(r.Proxy("UPSCOPE_PROXY", u.Proxy)).Transport(upscope.NewTransport())
+		transport := c.route.Through(r.Proxy("UPSCOPE_PROXY", u.Proxy)).Transport(upscope.NewTransport())
 		c.upscope, c.eraser = client(&r, upscope.Config{
 			URL: api.String(), Version: u.Version, Key: key, KeyNow: r.Live("UPSCOPE_API_KEY", key, keyFault).Current,
 			Transport: rest.Routed(upscope.Operation, rest.Upstream("upscope", transport, c.calls, c.log)),

@@ -90,6 +90,9 @@ func listen(t testing.TB, h http.Handler) (address string) {
 func (s *services) env(t testing.TB) map[string]string {
 	return map[string]string{
 		"BRIDGE_ORIGIN": origin, "BRIDGE_LISTEN": "127.0.0.1:0", "BRIDGE_METRICS_LISTEN": "off", "BRIDGE_LOG_LEVEL": "debug",
+		// Requests that are not for loopback, as of `bridge check` to the origin, end at a port on which
+		// nothing listens.
+		"HTTPS_PROXY":     "http://127.0.0.1:1",
 		"BRIDGE_DATABASE": "sqlite:" + filepath.Join(t.TempDir(), "bridge.db"),
 		"BRIDGE_SECRET":   base64.StdEncoding.EncodeToString(s.bridge), "BRIDGE_CONNECTORS": "rocketchat",
 		"UPSCOPE_API_KEY": s.secrets.upscope, "UPSCOPE_URL": s.upscopeURL,
