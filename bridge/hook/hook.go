@@ -21,9 +21,9 @@ import (
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/metrics"
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
-	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/bridge/web"
 
 	"github.com/gorilla/mux"
@@ -106,7 +106,7 @@ func (hook *Hook) listen(ctx context.Context, c chat.Connector) {
 			if d.Key == "" {
 				return errNoKey
 			}
-			return hook.storeCounted(trace.With(ctx, cmp.Or(trace.ID(ctx), trace.New())), c.Name, d, "")
+			return hook.storeCounted(requestid.With(ctx, cmp.Or(requestid.ID(ctx), requestid.New())), c.Name, d, "")
 		})
 		stop()
 		watching.Wait()

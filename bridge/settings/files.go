@@ -16,8 +16,8 @@ import (
 const (
 	// readEvery is how often Follow reads the files.
 	readEvery = 10 * time.Second
-	// settles is how long a new content must stay unchanged, so that a file that is being written is not used.
-	settles = time.Second
+	// unchangedTime is how long a new content must stay unchanged, so that a file that is being written is not used.
+	unchangedTime = time.Second
 )
 
 // Files are the files from which settings were read. They are read again while the program runs. If a
@@ -36,7 +36,7 @@ type Files struct {
 type file struct {
 	variable, path string
 	used           [32]byte // the digest of the value in use
-	noticed        [32]byte // the digest of what was last read and logged
+	lastRead       [32]byte // the digest of what was last read and logged
 	problem        string   // why the value that was last read is not used
 	// apply uses a new value, or returns why it is not valid. It is nil if a restart is needed.
 	apply func(value string) (problem string)
@@ -48,7 +48,7 @@ func digest(s string) [32]byte { return sha256.Sum256([]byte(s)) }
 func (r *Reader) Files() *Files { return &r.files }
 
 func (f *Files) add(variable, path, value string) {
-	f.all = append(f.all, &file{variable: variable, path: path, used: digest(value), noticed: digest(value)})
+	f.all = append(f.all, &file{variable: variable, path: path, used: digest(value), lastRead: digest(value)})
 }
 
 // OnChange sets what happens if the file of a variable has a new value while the program runs. apply
@@ -107,7 +107,7 @@ func (f *Files) Reload(ctx context.Context, log *slog.Logger) {
 	defer f.reading.Unlock()
 	read := map[*file]reading{}
 	for _, file := range f.all {
-		if now := file.read(); now.digest() != file.noticed {
+		if now := file.read(); now.digest() != file.lastRead {
 			read[file] = now
 		}
 	}
@@ -115,7 +115,7 @@ func (f *Files) Reload(ctx context.Context, log *slog.Logger) {
 		return
 	}
 	select {
-	case <-time.After(settles):
+	case <-time.After(unchangedTime):
 	case <-ctx.Done():
 		return
 	}
@@ -150,12 +150,12 @@ func (f *file) read() reading {
 
 // use uses a new reading, or logs why not.
 func (f *file) use(ctx context.Context, r reading, log *slog.Logger) {
-	f.noticed = r.digest()
+	f.lastRead = r.digest()
 	about := []any{"setting", f.variable, "file", f.path}
 	problem, had := r.problem, f.problem != ""
 	f.problem = ""
 	switch {
-	case problem == "" && f.noticed == f.used:
+	case problem == "" && f.lastRead == f.used:
 		if had {
 			log.InfoContext(ctx, "setting unchanged, its file is valid again", about...)
 		}
@@ -171,6 +171,6 @@ func (f *file) use(ctx context.Context, r reading, log *slog.Logger) {
 		log.ErrorContext(ctx, "setting not reloaded", append(about, "problem", problem, "effect", "previous value stays in use")...)
 		return
 	}
-	f.used = f.noticed
+	f.used = f.lastRead
 	log.InfoContext(ctx, "setting reloaded", about...)
 }

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"cobrowse-bridge/bridge/trace"
+	"cobrowse-bridge/bridge/requestid"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -94,7 +94,7 @@ func (o *OIDC) Finish(w http.ResponseWriter, r *http.Request) (who Identity, nex
 // exchange gets tokens for the code, checks the ID token, asks userinfo, and returns the session. It
 // returns ErrDomain or ErrGroup if the person may not sign in.
 func (o *OIDC) exchange(ctx context.Context, doc *metadata, code string, p pending) (s session, err error) {
-	ctx = oidc.ClientContext(trace.WithRoute(ctx, "token"), o.issuer.client)
+	ctx = oidc.ClientContext(requestid.WithRoute(ctx, "token"), o.issuer.client)
 	var options []oauth2.AuthCodeOption
 	if o.issuer.pkce() {
 		options = append(options, oauth2.VerifierOption(p.Verifier))

@@ -19,7 +19,7 @@ import (
 
 	"cobrowse-bridge/bridge/netaddr"
 	"cobrowse-bridge/bridge/network"
-	"cobrowse-bridge/bridge/trace"
+	"cobrowse-bridge/bridge/requestid"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -196,7 +196,7 @@ func (i *issuer) remember(doc *metadata, err error) (*metadata, error) {
 func (i *issuer) fetchMetadata(ctx context.Context) (*metadata, error) {
 	raw := claims{}
 	const path = "/.well-known/openid-configuration"
-	if _, err := i.getJSON(trace.WithRoute(ctx, "configuration"), "its configuration ("+path+")", strings.TrimSuffix(i.text, "/")+path, &raw); err != nil {
+	if _, err := i.getJSON(requestid.WithRoute(ctx, "configuration"), "its configuration ("+path+")", strings.TrimSuffix(i.text, "/")+path, &raw); err != nil {
 		return nil, err
 	}
 	doc := readMetadata(raw)
@@ -215,7 +215,7 @@ func (i *issuer) fetchMetadata(ctx context.Context) (*metadata, error) {
 
 // keysContext returns the context of all requests for a key set. They belong to no single sign-in.
 func keysContext(ctx context.Context) context.Context {
-	return trace.With(trace.WithRoute(context.WithoutCancel(ctx), "keys"), "")
+	return requestid.With(requestid.WithRoute(context.WithoutCancel(ctx), "keys"), "")
 }
 
 // getJSON gets a JSON document and decodes it into out. name appears in the error, which wraps ErrIssuer.
@@ -280,7 +280,7 @@ func (o *OIDC) Check(ctx context.Context) (ahead time.Duration, err error) {
 		return 0, err
 	}
 	var set json.RawMessage
-	header, err := o.issuer.getJSON(trace.WithRoute(ctx, "keys"), "its keys", doc.Keys, &set)
+	header, err := o.issuer.getJSON(requestid.WithRoute(ctx, "keys"), "its keys", doc.Keys, &set)
 	if err != nil {
 		return 0, err
 	}

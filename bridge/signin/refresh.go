@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"cobrowse-bridge/bridge/trace"
+	"cobrowse-bridge/bridge/requestid"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -39,7 +39,7 @@ func (o *OIDC) refresh(ctx context.Context, doc *metadata, token string, s *sess
 	case !claimed:
 		return errRefreshing
 	}
-	ctx = oidc.ClientContext(trace.WithRoute(ctx, "token"), o.issuer.client)
+	ctx = oidc.ClientContext(requestid.WithRoute(ctx, "token"), o.issuer.client)
 	tokens, err := o.oauthConfig(doc).TokenSource(ctx, &oauth2.Token{RefreshToken: string(s.Refresh)}).Token()
 	if err != nil {
 		return refreshError(err)

@@ -9,7 +9,7 @@ import (
 	"regexp"
 	"slices"
 
-	"cobrowse-bridge/bridge/trace"
+	"cobrowse-bridge/bridge/requestid"
 )
 
 var (
@@ -74,7 +74,7 @@ func missingClaim(err error, idToken claims) bool {
 // updateFromUserinfo gets userinfo from the issuer and updates the session. Its error wraps ErrIssuer (and
 // errUserinfoUnusable if the answer cannot be used), errRefused, or ErrToken if userinfo has another subject or none.
 func (o *OIDC) updateFromUserinfo(ctx context.Context, doc *metadata, s *session) error {
-	answer, err := o.issuer.fetch(trace.WithRoute(ctx, "userinfo"), doc.Userinfo, string(s.Access), "application/json, application/jwt;q=0.9")
+	answer, err := o.issuer.fetch(requestid.WithRoute(ctx, "userinfo"), doc.Userinfo, string(s.Access), "application/json, application/jwt;q=0.9")
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: userinfo cannot be read: %s", ErrIssuer, reason(err))
@@ -143,7 +143,7 @@ func (o *OIDC) checkUserinfo(ctx context.Context, doc *metadata) error {
 	if doc.Userinfo == "" {
 		return nil
 	}
-	answer, err := o.issuer.fetch(trace.WithRoute(ctx, "userinfo"), doc.Userinfo, "", "application/json")
+	answer, err := o.issuer.fetch(requestid.WithRoute(ctx, "userinfo"), doc.Userinfo, "", "application/json")
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %s", ErrUserinfo, reason(err))

@@ -21,8 +21,8 @@ import (
 
 	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/netaddr"
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/signin"
-	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
 
@@ -145,7 +145,7 @@ func (web *Web) LongPage(h handler) http.Handler {
 			notice.Chat = templates.Link{Label: templates.GoToDesk, Address: DeskPath}
 		}
 		if v.fault {
-			notice.Request = trace.ID(r.Context())
+			notice.Request = requestid.ID(r.Context())
 		}
 		retryAfter(w, v)
 		return errors.Join(err, web.Render(w, v.status, notice))
@@ -249,8 +249,8 @@ func (web *Web) logged(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		id := web.requestID(r)
-		r = r.WithContext(trace.With(r.Context(), id))
-		w.Header().Set(trace.Header, id)
+		r = r.WithContext(requestid.With(r.Context(), id))
+		w.Header().Set(requestid.Header, id)
 		out := &statusWriter{ResponseWriter: w}
 		var err error
 		defer func() {
@@ -276,11 +276,11 @@ func (web *Web) logged(h handler) http.Handler {
 // requestID returns the trace id that a trusted proxy sent, or a new id.
 func (web *Web) requestID(r *http.Request) string {
 	if web.clients.FromProxy(r) {
-		if id, ok := trace.FromParent(r.Header); ok {
+		if id, ok := requestid.FromParent(r.Header); ok {
 			return id
 		}
 	}
-	return trace.New()
+	return requestid.New()
 }
 
 func (web *Web) logRequest(r *http.Request, status int, took time.Duration, err error) {

@@ -12,10 +12,10 @@ import (
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/jobs"
-	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
@@ -112,7 +112,7 @@ func (work *Worker) watchWaits(ctx context.Context) {
 		if work.backoff.active() {
 			continue
 		}
-		ctx := trace.With(ctx, trace.New())
+		ctx := requestid.With(ctx, requestid.New())
 		checked, err := work.checkWaits(ctx)
 		if err != nil && ctx.Err() == nil {
 			work.log.WarnContext(ctx, "customers whom agents wait for not checked", "err", err)

@@ -8,10 +8,10 @@ import (
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/jobs"
-	"cobrowse-bridge/bridge/trace"
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 // the connector.
 func (work *Worker) reconcile(ctx context.Context, conn chat.Connector) {
 	for {
-		ctx := trace.With(ctx, trace.New())
+		ctx := requestid.With(ctx, requestid.New())
 		closed, err := work.closeEnded(ctx, conn)
 		if closed > 0 {
 			work.log.InfoContext(ctx, "cards closed whose chats had ended", "connector", conn.Name, "cards", closed)

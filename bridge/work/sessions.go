@@ -16,10 +16,10 @@ import (
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/metrics"
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/jobs"
-	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/templates"
 	"cobrowse-bridge/upscope"
@@ -77,7 +77,7 @@ func (s *sessions) goBackTo(since time.Time) {
 func (s *sessions) pollNow(ctx context.Context, since time.Time) {
 	s.goBackTo(since)
 	s.mu.Lock()
-	s.request = trace.ID(ctx)
+	s.request = requestid.ID(ctx)
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
@@ -91,7 +91,7 @@ func (s *sessions) takeRequest() string {
 	defer s.mu.Unlock()
 	id := s.request
 	s.request = ""
-	return cmp.Or(id, trace.New())
+	return cmp.Or(id, requestid.New())
 }
 
 // watchSessions polls Upscope's sessions until ctx ends. While no card waits for a report it sends
@@ -112,7 +112,7 @@ func (work *Worker) watchSessions(ctx context.Context) {
 		if work.backoff.active() {
 			continue
 		}
-		ctx := trace.With(ctx, work.sessions.takeRequest())
+		ctx := requestid.With(ctx, work.sessions.takeRequest())
 		err := work.pollSessions(ctx)
 		if err != nil && ctx.Err() == nil {
 			work.log.WarnContext(ctx, "list of sessions not read from Upscope", "err", err, "effect", "cards are updated later")

@@ -8,9 +8,9 @@ import (
 	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/metrics"
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
-	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/bridge/web"
 )
 
@@ -56,7 +56,7 @@ func (work *Worker) sweep(ctx context.Context, c chat.Connector) {
 // sweepNow sweeps once and stores when the next sweep may start. It returns how often the service
 // has failed in a row. Its error is always that of the store.
 func (work *Worker) sweepNow(ctx context.Context, c chat.Connector, failures int) (int, error) {
-	ctx = trace.With(ctx, trace.New())
+	ctx = requestid.With(ctx, requestid.New())
 	began := time.Now()
 	sweep, err := work.store.StartSweep(ctx, c.Name, c.SweepEvery, time.Now().Add(sweepLease))
 	if errors.Is(err, store.ErrLeased) {
@@ -144,7 +144,7 @@ func (work *Worker) storeFound(ctx context.Context, sweep store.Sweep, page []ch
 		if err := work.extendSweep(ctx, sweep); err != nil {
 			return stored, err
 		}
-		ctx := trace.With(ctx, trace.New()) // each chat has an id of its own
+		ctx := requestid.With(ctx, requestid.New()) // each chat has an id of its own
 		if err := work.store.StoreFound(ctx, sweep, found[i], time.Since(sweep.Since) > foundRecentlyLife, jobs.Job{Queue: sweep.Connector, Kind: book.JobAnswer}); err != nil {
 			return stored, web.StoreFault(err)
 		}

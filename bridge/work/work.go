@@ -19,9 +19,9 @@ import (
 	"cobrowse-bridge/bridge/match"
 	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
-	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/upscope"
 )
@@ -239,7 +239,7 @@ const (
 // which there is no room, is stored as an ordinary job. So its failure is noted.
 func (work *Worker) WorkSoon(ctx context.Context, all []jobs.Job) {
 	for _, j := range all {
-		j.Request = trace.ID(ctx)
+		j.Request = requestid.ID(ctx)
 		select {
 		case work.soon <- j:
 		default:
@@ -278,7 +278,7 @@ func (work *Worker) runSoonJobs(ctx context.Context) {
 		select {
 		case j := <-work.soon:
 			busy.Go(func() error {
-				ctx, cancel := context.WithTimeout(trace.With(store.Patient(context.WithoutCancel(ctx)), j.Request), soonTimeout)
+				ctx, cancel := context.WithTimeout(requestid.With(store.Patient(context.WithoutCancel(ctx)), j.Request), soonTimeout)
 				defer cancel()
 				began := time.Now()
 				err := work.do(ctx, j)

@@ -344,11 +344,11 @@ var wrongServices = []misconfiguration{
 	{"Upscope's plan has no API", refusedByUpscope("api_not_enabled"), "upscope.plan", "plan with REST access", 1},
 	{"Upscope has restricted the account", refusedByUpscope("please_contact_team"), "upscope.account", "Contact Upscope", 1},
 	{"Upscope is down", instead("UPSCOPE_URL", "", status(http.StatusServiceUnavailable)), "upscope.unreachable", "Check UPSCOPE_URL", 1},
-	{"Upscope cannot be reached", setting("UPSCOPE_URL=http://127.0.0.1:1"), "upscope.unreachable", "HTTPS_PROXY", 1},
+	{"Upscope cannot be reached", setting("UPSCOPE_URL=http://127.0.0.1:1"), "upscope.unreachable", "UPSCOPE_PROXY", 1},
 	{"Upscope cannot be reached through the proxy", func(b *checkedBridge) []string {
 		b.set("UPSCOPE_URL=https://api.example.org", "HTTPS_PROXY="+listen(b.t, status(http.StatusForbidden)))
 		return nil
-	}, "upscope.unreachable", "through HTTPS_PROXY", 1},
+	}, "upscope.unreachable", "to direct for none", 1},
 	{"another program is at Upscope's address", instead("UPSCOPE_URL", "", htmlPage), "upscope.other", "Check UPSCOPE_URL", 1},
 	{"Upscope's address redirects", instead("UPSCOPE_URL", "", metadata), "upscope.other", "Check UPSCOPE_URL", 1},
 	{"Upscope answers 10 MB", instead("UPSCOPE_URL", "", huge), "upscope.other", "Check UPSCOPE_URL", 1},

@@ -86,7 +86,7 @@ func newCheckedBridge(t *testing.T, world *checkWorld) *checkedBridge {
 	b.hereAt = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.here.ServeHTTP(w, r) }))
 	b.certificate = b.authority.issue(t, "127.0.0.1", 90*24*time.Hour)
 	b.env = with(b.services.env(t), "BRIDGE_ORIGIN="+b.origin.String(), "BRIDGE_LISTEN="+b.hereAt.Listener.Addr().String(),
-		"SSL_CERT_FILE="+b.authority.file)
+		"SSL_CERT_FILE="+b.authority.file, "HTTPS_PROXY=")
 	b.bridge = b.bridgeOf(b.origin, b.secrets.bridge)
 	b.there, b.here = b.bridge, b.bridge
 	return b

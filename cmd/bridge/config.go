@@ -16,10 +16,10 @@ import (
 	"cobrowse-bridge/bridge/netaddr"
 	"cobrowse-bridge/bridge/network"
 	"cobrowse-bridge/bridge/policy"
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/settings"
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
-	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/connectors"
 	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/upscope"
@@ -254,7 +254,7 @@ func database(r *settings.Reader, value string) string {
 func newLog(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	options := slog.HandlerOptions{Level: level}
 	if format == "text" {
-		return slog.New(trace.Handler(slog.NewTextHandler(w, &options)))
+		return slog.New(requestid.Handler(slog.NewTextHandler(w, &options)))
 	}
-	return slog.New(trace.Handler(slog.NewJSONHandler(w, &options)))
+	return slog.New(requestid.Handler(slog.NewJSONHandler(w, &options)))
 }

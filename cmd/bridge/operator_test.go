@@ -59,7 +59,7 @@ func TestCommandsWorkWhileTheBridgeRuns(t *testing.T) {
 		if shown := s.command(t, env, 0, "deliveries", "show", failed, "--body"); !strings.Contains(shown, room) {
 			t.Errorf("the delivery is shown as %s", shown)
 		}
-		if got := s.command(t, with(env, "BRIDGE_LISTEN="+address), 1, "check"); !strings.Contains(got, "problem  Failed: 1. Failed and retried automatically: 0.\n") {
+		if got := s.command(t, with(env, "BRIDGE_LISTEN="+address), 1, "check"); !strings.Contains(got, "problem  Failed: 1. Failed and retried automatically: 0. [bridge.failures]\n") {
 			t.Errorf("check prints %s", got)
 		}
 		if got := s.command(t, env, 0, "deliveries", "retry", "--all-failed"); got != "Retried: 1.\n" {
@@ -70,7 +70,7 @@ func TestCommandsWorkWhileTheBridgeRuns(t *testing.T) {
 			return s.command(t, env, 0, "deliveries", "list") == "No delivery waits, and nothing failed.\n"
 		})
 
-		if got := s.command(t, with(env, "BRIDGE_LISTEN="+address), 0, "check"); !strings.Contains(got, "ok       Nothing failed in the running bridge.\n") {
+		if got := s.command(t, with(env, "BRIDGE_LISTEN="+address), 0, "check"); !strings.Contains(got, "ok       Nothing failed in the running bridge. [bridge.failures]\n") {
 			t.Errorf("check prints %s", got)
 		}
 

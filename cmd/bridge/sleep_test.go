@@ -15,6 +15,7 @@ import (
 // sleepers are functions that sleep and are only called inside synctest bubbles, which
 // this test cannot see.
 var sleepers = map[string]bool{
+	"bridge/settings:wants":  true, // lets rounds of Follow pass
 	"bridge:run":             true, // runs the rounds of a random population
 	"bridge:startGeneration": true,
 	"bridge:round":           true,

@@ -25,7 +25,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/netaddr"
-	"cobrowse-bridge/bridge/trace"
+	"cobrowse-bridge/bridge/requestid"
 )
 
 const (
@@ -161,7 +161,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if body != nil {
 		sent = bytes.NewReader(body)
 	}
-	req, err := http.NewRequestWithContext(trace.WithRoute(ctx, route), method, u.String(), sent)
+	req, err := http.NewRequestWithContext(requestid.WithRoute(ctx, route), method, u.String(), sent)
 	if err != nil {
 		return nil, broken(op, err)
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
-	"cobrowse-bridge/bridge/trace"
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/connectors/rest"
 )
 
@@ -82,7 +82,7 @@ func (f *forwarder) post(ctx context.Context, d chat.Delivery) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(trace.WithRoute(ctx, op), http.MethodPost, f.to, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(requestid.WithRoute(ctx, op), http.MethodPost, f.to, bytes.NewReader(body))
 	if err != nil {
 		return rest.Broken(op, err)
 	}

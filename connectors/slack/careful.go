@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"cobrowse-bridge/bridge/trace"
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/connectors/rest"
 )
 
@@ -24,8 +24,8 @@ type careful struct {
 }
 
 func (t careful) RoundTrip(req *http.Request) (*http.Response, error) {
-	if ctx := req.Context(); trace.Route(ctx) == "" {
-		req = req.WithContext(trace.WithRoute(ctx, path.Base(req.URL.Path))) // a method of the Web API
+	if ctx := req.Context(); requestid.Route(ctx) == "" {
+		req = req.WithContext(requestid.WithRoute(ctx, path.Base(req.URL.Path))) // a method of the Web API
 	}
 	var sent atomic.Bool
 	if req.Body != nil && req.Body != http.NoBody {

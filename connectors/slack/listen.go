@@ -16,7 +16,7 @@ import (
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/netaddr"
 	"cobrowse-bridge/bridge/network"
-	"cobrowse-bridge/bridge/trace"
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/connectors/rest"
 
 	"github.com/gorilla/websocket"
@@ -251,7 +251,7 @@ func (c *connector) receive(ctx context.Context, conn *websocket.Conn) (envelope
 // not acknowledged: Slack retries events, and an agent who typed a command sees that it
 // failed.
 func (c *connector) answer(ctx context.Context, conn *websocket.Conn, e envelope, deliver deliverer) error {
-	ctx = trace.With(ctx, trace.New())
+	ctx = requestid.With(ctx, requestid.New())
 	r, err := c.open(e)
 	if err != nil {
 		// It is acknowledged all the same: a retry could not be read either.

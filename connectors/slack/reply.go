@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/chat"
-	"cobrowse-bridge/bridge/trace"
+	"cobrowse-bridge/bridge/requestid"
 
 	slackapi "github.com/slack-go/slack"
 )
@@ -146,7 +146,7 @@ func (c *connector) respond(ctx context.Context, address string, m message) erro
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	req, err := http.NewRequestWithContext(trace.WithRoute(ctx, "response_url"), http.MethodPost, address, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(requestid.WithRoute(ctx, "response_url"), http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return &unsentError{errAnswer}
 	}

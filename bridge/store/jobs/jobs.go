@@ -13,8 +13,8 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/store/engine"
-	"cobrowse-bridge/bridge/trace"
 )
 
 // A Job is one step of work, now or later. It is stored unsealed, so it must hold ids only.
@@ -107,7 +107,7 @@ func (jobArgs) Kind() string { return "bridge" }
 // the job gets a new id.
 func (j Job) Params(ctx context.Context) river.InsertManyParams {
 	return river.InsertManyParams{
-		Args:       jobArgs{j.Kind, j.Subject, j.Step, cmp.Or(j.Request, trace.ID(ctx), trace.New())},
+		Args:       jobArgs{j.Kind, j.Subject, j.Step, cmp.Or(j.Request, requestid.ID(ctx), requestid.New())},
 		InsertOpts: &river.InsertOpts{Queue: j.Queue, ScheduledAt: j.At},
 	}
 }
@@ -174,7 +174,7 @@ func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler, ende
 	workers := river.NewWorkers()
 	if err := river.AddWorkerSafely(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[jobArgs]) error {
 		began := time.Now()
-		ctx = trace.With(ctx, cmp.Or(j.Args.Request, trace.New())) // earlier versions stored no id
+		ctx = requestid.With(ctx, cmp.Or(j.Args.Request, requestid.New())) // earlier versions stored no id
 		end, result := b.handle(ctx, h, j)
 		end.Took = time.Since(began)
 		if ended != nil {
@@ -217,7 +217,7 @@ func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler, ende
 
 // handle calls h for a job of River, and returns the end and the result for River.
 func (b *Board) handle(ctx context.Context, h Handler, j *river.Job[jobArgs]) (end End, result error) {
-	job := Job{ID: j.ID, Queue: j.Queue, Kind: j.Args.Name, Subject: j.Args.Subject, Step: j.Args.Step, At: j.ScheduledAt, Attempt: j.Attempt, Request: trace.ID(ctx)}
+	job := Job{ID: j.ID, Queue: j.Queue, Kind: j.Args.Name, Subject: j.Args.Subject, Step: j.Args.Step, At: j.ScheduledAt, Attempt: j.Attempt, Request: requestid.ID(ctx)}
 	err := b.call(ctx, h, job)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return End{Job: job, Outcome: Again, Err: err}, briefError{err} // Work ends; the job runs again after the next start

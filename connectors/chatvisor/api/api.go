@@ -17,8 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/secret"
-	"cobrowse-bridge/bridge/trace"
 	"cobrowse-bridge/connectors/chatvisor/rules"
 	"cobrowse-bridge/connectors/rest"
 
@@ -135,7 +135,7 @@ func (a *Client) reloadToken(refused string) bool {
 func (a *Client) call(ctx context.Context, r rules.Request, token string) (gjson.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	req, err := a.request(trace.WithRoute(ctx, r.Name), r, token)
+	req, err := a.request(requestid.WithRoute(ctx, r.Name), r, token)
 	if err != nil {
 		return gjson.Result{}, rest.Broken(r.Name, err)
 	}

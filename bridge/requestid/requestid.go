@@ -1,6 +1,6 @@
-// Package trace gives each request an id, which the log lines about it have, also those of the jobs
+// Package requestid gives each request an id, which the log lines about it have, also those of the jobs
 // and of the calls to services that follow from it.
-package trace
+package requestid
 
 import (
 	"context"
