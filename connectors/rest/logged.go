@@ -31,7 +31,7 @@ func (l *logged) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	began := time.Now()
 	answer, err := l.next.RoundTrip(r)
-	result := slog.Attr{}
+	var result slog.Attr
 	if err != nil {
 		result = slog.String("err", reason(err))
 	} else {
