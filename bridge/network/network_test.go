@@ -36,12 +36,13 @@ func (p *connectProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
-	w.WriteHeader(http.StatusOK)
 	from, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		to.Close()
 		return
 	}
+	// The client sends nothing before this answer, so the server has read nothing of it.
+	_, _ = io.WriteString(from, "HTTP/1.1 200 OK\r\n\r\n")
 	go func() { _, _ = io.Copy(to, from); to.Close() }()
 	go func() { _, _ = io.Copy(from, to); from.Close() }()
 }
