@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,8 @@ const (
 )
 
 // Files are the files from which settings were read. They are read again while the program runs. If a
-// file cannot be read, is empty or has a value that is not valid, the value of before stays in use.
+// file cannot be read, is empty or has a value that is not valid, the value of before stays in use. What
+// is not a regular file is read only once, at the start: a pipe is empty after that.
 type Files struct {
 	// Overlap is how long the former value of a secret is accepted.
 	Overlap time.Duration
@@ -48,6 +50,9 @@ func digest(s string) [32]byte { return sha256.Sum256([]byte(s)) }
 func (r *Reader) Files() *Files { return &r.files }
 
 func (f *Files) add(variable, path, value string) {
+	if notRegular(path) {
+		return
+	}
 	f.all = append(f.all, &file{variable: variable, path: path, used: digest(value), lastRead: digest(value)})
 }
 
@@ -135,7 +140,16 @@ type reading struct{ value, problem string }
 
 func (r reading) digest() [32]byte { return digest(cmp.Or(r.problem, r.value)) }
 
+// notRegular reports whether there is something else than a regular file at a path, such as a pipe.
+func notRegular(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.Mode().IsRegular()
+}
+
 func (f *file) read() reading {
+	if notRegular(f.path) { // to open a pipe could take forever
+		return reading{problem: "names something that is not a regular file"}
+	}
 	value, problem := readSetting(f.path)
 	switch {
 	case problem == "" && strings.TrimSpace(value) == "":

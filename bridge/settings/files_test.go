@@ -2,11 +2,13 @@ package settings_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,6 +134,13 @@ func TestFilesOfSettingsAreFollowed(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.wants("gone", nextToken, true, "no such file or directory")
+		if err := syscall.Mkfifo(f.path("TOKEN"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f.wants("a pipe that nobody writes to", nextToken, true, "names something that is not a regular file")
+		if err := os.Remove(f.path("TOKEN")); err != nil {
+			t.Fatal(err)
+		}
 		f.write("TOKEN", nextToken)
 		f.wants("the token in use", nextToken, false, "its file is valid again")
 		f.write("TOKEN", "")
@@ -169,6 +178,35 @@ func TestAFileThatIsBeingWrittenIsNotUsed(t *testing.T) {
 			t.Errorf("not used: %q", got)
 		}
 	})
+}
+
+// A shell passes such a file for NAME_FILE=<(command).
+func TestAPipeIsReadOnlyOnce(t *testing.T) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := in.WriteString(firstToken); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PROG_TOKEN_FILE", fmt.Sprintf("/dev/fd/%d", out.Fd()))
+	t.Setenv("PROG_TOKEN", "")
+	var r settings.Reader
+	var s liveSpec
+	r.Group("PROG", &s)
+	token := r.Live("PROG_TOKEN", r.Secret("PROG_TOKEN", s.Token), nil)
+	if faults := r.Faults(); len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	var log bytes.Buffer
+	r.Files().Reload(t.Context(), slog.New(slog.NewTextHandler(&log, nil)))
+	if token.Current() != firstToken || r.Files().Fault() || log.Len() > 0 {
+		t.Errorf("the token is %q, fault %v; %s", token.Current(), r.Files().Fault(), &log)
+	}
 }
 
 func TestACredentialOfSystemdIsASetting(t *testing.T) {
