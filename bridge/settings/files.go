@@ -81,6 +81,7 @@ func (r *Reader) Live(variable, value string, form func(string) (problem string)
 		if problem != "" || value == v.Current() {
 			return problem
 		}
+		delete(r.secrets, v.Current()) // NAME_OLD may have it now
 		r.secrets[value] = variable
 		r.files.Redact(value)
 		v.Replace(value, r.files.Overlap)
@@ -118,6 +119,11 @@ func (f *Files) Reload(ctx context.Context, log *slog.Logger) {
 	}
 	if len(read) == 0 {
 		return
+	}
+	for _, file := range f.all {
+		if file.problem != "" { // perhaps it had the value that another file had
+			read[file] = file.read()
+		}
 	}
 	select {
 	case <-time.After(unchangedTime):
@@ -164,13 +170,14 @@ func (f *file) read() reading {
 
 // use uses a new reading, or logs why not.
 func (f *file) use(ctx context.Context, r reading, log *slog.Logger) {
+	same, before := f.lastRead == r.digest(), f.problem
 	f.lastRead = r.digest()
 	about := []any{"setting", f.variable, "file", f.path}
-	problem, had := r.problem, f.problem != ""
+	problem := r.problem
 	f.problem = ""
 	switch {
 	case problem == "" && f.lastRead == f.used:
-		if had {
+		if before != "" {
 			log.InfoContext(ctx, "setting unchanged, its file is valid again", about...)
 		}
 		return
@@ -182,6 +189,9 @@ func (f *file) use(ctx context.Context, r reading, log *slog.Logger) {
 	}
 	if problem != "" {
 		f.problem = problem
+		if same && problem == before {
+			return // it was logged
+		}
 		log.ErrorContext(ctx, "setting not reloaded", append(about, "problem", problem, "effect", "previous value stays in use")...)
 		return
 	}

@@ -160,6 +160,40 @@ func TestFilesOfSettingsAreFollowed(t *testing.T) {
 	})
 }
 
+// The former value of a secret goes to the setting for old ones, in the same change or before.
+func TestAValueMovesFromOneSecretToAnother(t *testing.T) {
+	for _, oldFirst := range []bool{false, true} {
+		f := &followed{T: t, folder: t.TempDir()}
+		f.write("TOKEN", firstToken)
+		f.write("HOOK", "tok-of-long-ago-0")
+		for _, name := range []string{"TOKEN", "HOOK"} {
+			t.Setenv("PROG_"+name+"_FILE", f.path(name))
+			t.Setenv("PROG_"+name, "")
+		}
+		t.Setenv("PROG_LISTEN_FILE", "")
+		var r settings.Reader
+		var s liveSpec
+		r.Group("PROG", &s)
+		f.token = r.Live("PROG_TOKEN", r.Secret("PROG_TOKEN", s.Token), nil)
+		old := r.Live("PROG_HOOK", r.Secret("PROG_HOOK", s.Hook), nil)
+		f.files = r.Files()
+		f.files.Redact = func(string) {}
+		synctest.Test(t, func(t *testing.T) {
+			go f.files.Follow(t.Context(), slog.New(slog.NewTextHandler(&f.log, nil)))
+			defer synctest.Wait()
+			f.write("HOOK", firstToken)
+			if oldFirst {
+				f.wants("the old one first", firstToken, true, "has the same value as PROG_TOKEN")
+			}
+			f.write("TOKEN", nextToken)
+			f.wants("both", nextToken, false, "setting=PROG_TOKEN", "setting=PROG_HOOK")
+			if old.Current() != firstToken {
+				t.Errorf("the old secret is %q", old.Current())
+			}
+		})
+	}
+}
+
 func TestAFileThatIsBeingWrittenIsNotUsed(t *testing.T) {
 	f := follow(t)
 	synctest.Test(t, func(t *testing.T) {
