@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,8 @@ const (
 )
 
 // Files are the files from which settings were read. They are read again while the program runs. If a
-// file cannot be read, is empty or has a value that is not valid, the value of before stays in use.
+// file cannot be read, is empty or has a value that is not valid, the value of before stays in use. What
+// is not a regular file is read only once, at the start: a pipe is empty after that.
 type Files struct {
 	// Overlap is how long the former value of a secret is accepted.
 	Overlap time.Duration
@@ -48,6 +50,9 @@ func digest(s string) [32]byte { return sha256.Sum256([]byte(s)) }
 func (r *Reader) Files() *Files { return &r.files }
 
 func (f *Files) add(variable, path, value string) {
+	if notRegular(path) {
+		return
+	}
 	f.all = append(f.all, &file{variable: variable, path: path, used: digest(value), lastRead: digest(value)})
 }
 
@@ -76,6 +81,7 @@ func (r *Reader) Live(variable, value string, form func(string) (problem string)
 		if problem != "" || value == v.Current() {
 			return problem
 		}
+		delete(r.secrets, v.Current()) // NAME_OLD may have it now
 		r.secrets[value] = variable
 		r.files.Redact(value)
 		v.Replace(value, r.files.Overlap)
@@ -114,6 +120,11 @@ func (f *Files) Reload(ctx context.Context, log *slog.Logger) {
 	if len(read) == 0 {
 		return
 	}
+	for _, file := range f.all {
+		if file.problem != "" { // perhaps it had the value that another file had
+			read[file] = file.read()
+		}
+	}
 	select {
 	case <-time.After(unchangedTime):
 	case <-ctx.Done():
@@ -135,7 +146,16 @@ type reading struct{ value, problem string }
 
 func (r reading) digest() [32]byte { return digest(cmp.Or(r.problem, r.value)) }
 
+// notRegular reports whether there is something else than a regular file at a path, such as a pipe.
+func notRegular(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.Mode().IsRegular()
+}
+
 func (f *file) read() reading {
+	if notRegular(f.path) { // to open a pipe could take forever
+		return reading{problem: "names something that is not a regular file"}
+	}
 	value, problem := readSetting(f.path)
 	switch {
 	case problem == "" && strings.TrimSpace(value) == "":
@@ -150,13 +170,14 @@ func (f *file) read() reading {
 
 // use uses a new reading, or logs why not.
 func (f *file) use(ctx context.Context, r reading, log *slog.Logger) {
+	same, before := f.lastRead == r.digest(), f.problem
 	f.lastRead = r.digest()
 	about := []any{"setting", f.variable, "file", f.path}
-	problem, had := r.problem, f.problem != ""
+	problem := r.problem
 	f.problem = ""
 	switch {
 	case problem == "" && f.lastRead == f.used:
-		if had {
+		if before != "" {
 			log.InfoContext(ctx, "setting unchanged, its file is valid again", about...)
 		}
 		return
@@ -168,6 +189,9 @@ func (f *file) use(ctx context.Context, r reading, log *slog.Logger) {
 	}
 	if problem != "" {
 		f.problem = problem
+		if same && problem == before {
+			return // it was logged
+		}
 		log.ErrorContext(ctx, "setting not reloaded", append(about, "problem", problem, "effect", "previous value stays in use")...)
 		return
 	}

@@ -2,11 +2,13 @@ package settings_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,6 +134,13 @@ func TestFilesOfSettingsAreFollowed(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.wants("gone", nextToken, true, "no such file or directory")
+		if err := syscall.Mkfifo(f.path("TOKEN"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f.wants("a pipe that nobody writes to", nextToken, true, "names something that is not a regular file")
+		if err := os.Remove(f.path("TOKEN")); err != nil {
+			t.Fatal(err)
+		}
 		f.write("TOKEN", nextToken)
 		f.wants("the token in use", nextToken, false, "its file is valid again")
 		f.write("TOKEN", "")
@@ -149,6 +158,40 @@ func TestFilesOfSettingsAreFollowed(t *testing.T) {
 			t.Errorf("after the overlap: %q", got)
 		}
 	})
+}
+
+// The former value of a secret goes to the setting for old ones, in the same change or before.
+func TestAValueMovesFromOneSecretToAnother(t *testing.T) {
+	for _, oldFirst := range []bool{false, true} {
+		f := &followed{T: t, folder: t.TempDir()}
+		f.write("TOKEN", firstToken)
+		f.write("HOOK", "tok-of-long-ago-0")
+		for _, name := range []string{"TOKEN", "HOOK"} {
+			t.Setenv("PROG_"+name+"_FILE", f.path(name))
+			t.Setenv("PROG_"+name, "")
+		}
+		t.Setenv("PROG_LISTEN_FILE", "")
+		var r settings.Reader
+		var s liveSpec
+		r.Group("PROG", &s)
+		f.token = r.Live("PROG_TOKEN", r.Secret("PROG_TOKEN", s.Token), nil)
+		old := r.Live("PROG_HOOK", r.Secret("PROG_HOOK", s.Hook), nil)
+		f.files = r.Files()
+		f.files.Redact = func(string) {}
+		synctest.Test(t, func(t *testing.T) {
+			go f.files.Follow(t.Context(), slog.New(slog.NewTextHandler(&f.log, nil)))
+			defer synctest.Wait()
+			f.write("HOOK", firstToken)
+			if oldFirst {
+				f.wants("the old one first", firstToken, true, "has the same value as PROG_TOKEN")
+			}
+			f.write("TOKEN", nextToken)
+			f.wants("both", nextToken, false, "setting=PROG_TOKEN", "setting=PROG_HOOK")
+			if old.Current() != firstToken {
+				t.Errorf("the old secret is %q", old.Current())
+			}
+		})
+	}
 }
 
 func TestAFileThatIsBeingWrittenIsNotUsed(t *testing.T) {
@@ -169,6 +212,35 @@ func TestAFileThatIsBeingWrittenIsNotUsed(t *testing.T) {
 			t.Errorf("not used: %q", got)
 		}
 	})
+}
+
+// A shell passes such a file for NAME_FILE=<(command).
+func TestAPipeIsReadOnlyOnce(t *testing.T) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := in.WriteString(firstToken); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PROG_TOKEN_FILE", fmt.Sprintf("/dev/fd/%d", out.Fd()))
+	t.Setenv("PROG_TOKEN", "")
+	var r settings.Reader
+	var s liveSpec
+	r.Group("PROG", &s)
+	token := r.Live("PROG_TOKEN", r.Secret("PROG_TOKEN", s.Token), nil)
+	if faults := r.Faults(); len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	var log bytes.Buffer
+	r.Files().Reload(t.Context(), slog.New(slog.NewTextHandler(&log, nil)))
+	if token.Current() != firstToken || r.Files().Fault() || log.Len() > 0 {
+		t.Errorf("the token is %q, fault %v; %s", token.Current(), r.Files().Fault(), &log)
+	}
 }
 
 func TestACredentialOfSystemdIsASetting(t *testing.T) {

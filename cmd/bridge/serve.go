@@ -160,7 +160,7 @@ func (s stopping) wait(running context.Context, closing *atomic.Bool, log *slog.
 	if s.delay == 0 {
 		return
 	}
-	log.InfoContext(running, "stopping", "delay", s.delay, "effect", "/readyz answers 503, requests are still answered")
+	log.InfoContext(running, "stopping", "delay", s.delay.String(), "effect", "/readyz answers 503, requests are still answered")
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(again)

@@ -293,6 +293,9 @@ func TestTheCommandForPostgresHasNoPassword(t *testing.T) {
 		"postgres://bridge:pass%40word@db:5432/bridge":                         "postgres://bridge@db:5432/bridge",
 		"postgres:///bridge?host=/var/run/postgresql&pool_max_conns=3":         "postgres:///bridge?host=%2Fvar%2Frun%2Fpostgresql",
 		"postgresql://bridge@h1:5432,h2:5433/bridge?password=pass&sslmode=off": "postgresql://bridge@h1:5432,h2:5433/bridge?sslmode=off",
+		"postgres://db/bridge?password=pass&user=a@b":                          "postgres://db/bridge?user=a%40b",
+		"postgres://db/bridge?user=a@b&password=pass":                          "postgres://db/bridge?user=a%40b",
+		"postgres://bridge:p@ss@db/x@y":                                        "postgres://bridge@db/x@y",
 		"postgres://it's@db/bridge?options=-c a":                               `postgres://it'\''s@db/bridge?options=-c%20a`,
 	} {
 		if got := DumpCommand(address, "a file"); got != "pg_dump --format=custom --file='a file' '"+want+"'" {

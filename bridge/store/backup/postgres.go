@@ -35,12 +35,17 @@ func LoadCommand(address, file string) string {
 // own programs accept.
 func withoutPassword(address string) string {
 	scheme, rest, _ := strings.Cut(address, "://")
-	user := ""
-	if at := strings.LastIndex(rest, "@"); at >= 0 {
-		user, _, _ = strings.Cut(rest[:at], ":")
-		user, rest = user+"@", rest[at+1:]
-	}
 	rest, query, _ := strings.Cut(rest, "?")
+	host, name, hasName := strings.Cut(rest, "/")
+	user := ""
+	if at := strings.LastIndex(host, "@"); at >= 0 {
+		user, _, _ = strings.Cut(host[:at], ":")
+		user, host = user+"@", host[at+1:]
+	}
+	rest = host
+	if hasName {
+		rest += "/" + name
+	}
 	kept := url.Values{}
 	values, _ := url.ParseQuery(query) // store.CheckAddress has accepted the address
 	for name, all := range values {

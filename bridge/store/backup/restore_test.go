@@ -165,6 +165,33 @@ func TestARestoreRefusesWhileTheDatabaseIsInUse(t *testing.T) {
 	}
 }
 
+// SQLite would apply a write-ahead log that a command makes for the replaced database to the new one.
+func TestNoCommandOpensTheDatabaseWhileItIsReplaced(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"settled", "kept", "head taken away"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			o := s.options()
+			o.after = func(at string) {
+				if at != step {
+					return
+				}
+				db, err := store.Open(t.Context(), "sqlite:"+s.path, store.Options{Secret: secret, Beside: true})
+				if err == nil {
+					t.Error("a command opened the database that is replaced")
+					t.Cleanup(func() { _ = db.Close() })
+				}
+			}
+			_, err := Restore(t.Context(), s.file, o)
+			must(t, err)
+			if got := s.head(s.path); got.Seq != s.backup.Seq+1 {
+				t.Errorf("the restored audit log has %d records, want %d", got.Seq, s.backup.Seq+1)
+			}
+		})
+	}
+}
+
 func TestABackupThatCannotBeRestoredChangesNothing(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -48,9 +48,11 @@ func (p *preparation) swap(ctx context.Context, there bool) (kept string, err er
 	}
 	if there {
 		kept = freeName(p.path)
-		if err := p.foldLog(ctx); err != nil {
+		release, err := p.foldLog(ctx)
+		if err != nil {
 			return kept, err
 		}
+		defer func() { _ = release() }() // it has written nothing
 		p.after("settled")
 		switch err := os.Link(p.path, kept); {
 		case errors.Is(err, fs.ErrNotExist): // only its -wal file is there
@@ -88,17 +90,21 @@ func (p *preparation) moveHeadAway(kept string, move func(from, to string) error
 }
 
 // foldLog moves the write-ahead log of the database that is replaced into its file: beside the new
-// database, SQLite would apply it to that one. A damaged database is left as it is.
-func (p *preparation) foldLog(ctx context.Context) error {
-	err := sqlite.MergeLog(ctx, p.path)
+// database, SQLite would apply it to that one. Until release no other command can open the database and
+// make a new log. A damaged database is left as it is.
+func (p *preparation) foldLog(ctx context.Context) (release func() error, err error) {
+	nothing := func() error { return nil }
+	release, err = sqlite.MergeLogAndHold(ctx, p.path)
 	switch {
+	case err == nil:
+		return release, nil
 	case errors.Is(err, engine.ErrInUse):
-		return refuse(err, "Another command or program has %s open: end it first", p.path)
+		return nil, refuse(err, "Another command or program has %s open: end it first", p.path)
 	case errors.Is(err, sqlite.ErrDamaged):
-		return nil
+		return nothing, nil
 	}
 	if _, statErr := os.Stat(p.path); errors.Is(statErr, fs.ErrNotExist) {
-		return nil // only its -wal file is there
+		return nothing, nil // only its -wal file is there
 	}
-	return err
+	return nil, err
 }

@@ -190,18 +190,37 @@ func EndSignIns(ctx context.Context, path string) (n int64, err error) {
 // file is the whole database. It fails with engine.ErrInUse if another process has the database
 // open, and with ErrDamaged.
 func MergeLog(ctx context.Context, path string) error {
-	return withFile(path, "mode=rw&_pragma=synchronous(FULL)", func(db *sql.DB) error {
-		var mode string
-		err := db.QueryRowContext(ctx, "PRAGMA journal_mode = DELETE").Scan(&mode)
+	release, err := MergeLogAndHold(ctx, path)
+	if err != nil {
+		return err
+	}
+	return release()
+}
+
+// MergeLogAndHold is MergeLog, and keeps others from opening the database until release. If the file has
+// been replaced by then, SQLite refuses those who wait.
+func MergeLogAndHold(ctx context.Context, path string) (release func() error, err error) {
+	db := connect(path, "mode=rw&_pragma=synchronous(FULL)", lockWait, 1)
+	defer func() {
+		if err != nil {
+			_ = db.Close()
+		}
+	}()
+	var mode string
+	for _, query := range []string{"PRAGMA journal_mode = DELETE", "BEGIN EXCLUSIVE", "PRAGMA journal_mode"} {
+		err := db.QueryRowContext(ctx, query).Scan(&mode)
 		switch codeOf(err) {
 		case code.SQLITE_BUSY, code.SQLITE_LOCKED:
-			return engine.ErrInUse
+			return nil, engine.ErrInUse
 		}
-		if err == nil && !strings.EqualFold(mode, "delete") {
-			return engine.ErrInUse
+		if err != nil && !errors.Is(err, sql.ErrNoRows) { // BEGIN has none
+			return nil, describe(err)
 		}
-		return describe(err)
-	})
+		if !strings.EqualFold(mode, "delete") {
+			return nil, engine.ErrInUse
+		}
+	}
+	return db.Close, nil
 }
 
 // withFile opens a file on one connection, calls do and closes the file.
