@@ -1,11 +1,13 @@
 package bridge
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,7 +22,7 @@ type Redactor struct {
 	w io.Writer
 
 	mu      sync.Mutex
-	pairs   []string // old and new texts for strings.NewReplacer
+	forms   []string // of the secrets, the longest first
 	secrets atomic.Pointer[strings.Replacer]
 }
 
@@ -44,10 +46,16 @@ func (r *Redactor) AddSecrets(secrets ...string) {
 			s, string(quoted[1 : len(quoted)-1]), url.QueryEscape(s), url.PathEscape(s),
 			base64.StdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)),
 		} {
-			r.pairs = append(r.pairs, form, redacted)
+			r.forms = append(r.forms, form)
 		}
 	}
-	r.secrets.Store(strings.NewReplacer(r.pairs...))
+	// One secret may begin with another, and the Replacer takes the first that fits.
+	slices.SortStableFunc(r.forms, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	var pairs []string
+	for _, form := range r.forms {
+		pairs = append(pairs, form, redacted)
+	}
+	r.secrets.Store(strings.NewReplacer(pairs...))
 }
 
 const (

@@ -96,7 +96,7 @@ func (s scrape) waiting(ctx context.Context, send metrics.Send) error {
 
 // cards sends how many cards are in each state.
 func (s scrape) cards(ctx context.Context, send metrics.Send) error {
-	for _, name := range append(s.health.Connectors(), book.DeskName) {
+	for _, name := range slices.Concat(s.health.Connectors(), []string{book.DeskName}) {
 		counts, err := s.figures.OpenCards(ctx, name)
 		if err != nil {
 			return err

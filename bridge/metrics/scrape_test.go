@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,9 +70,9 @@ func TestADriverThatIgnoresTheTimeLimitDelaysNoScrape(t *testing.T) {
 		var log bytes.Buffer
 		m := New(testConfig())
 		goOn := make(chan struct{})
-		readings := 0
+		var readings atomic.Int32
 		m.AddParts(slog.New(slog.NewTextHandler(&log, nil)), func(_ context.Context, send Send) error {
-			readings++
+			readings.Add(1)
 			<-goOn
 			return works(t.Context(), send)
 		})
@@ -79,14 +80,14 @@ func TestADriverThatIgnoresTheTimeLimitDelaysNoScrape(t *testing.T) {
 		for range 3 {
 			wantLines(t, scrape(t, m), "bridge_scrape_failed 1", "bridge_spoofed_identities_total 0")
 		}
-		if took := time.Since(began); took != 3*scrapeTimeout || readings != 1 {
-			t.Errorf("three scrapes took %v, and started %d readings", took, readings)
+		if took := time.Since(began); took != 3*scrapeTimeout || readings.Load() != 1 {
+			t.Errorf("three scrapes took %v, and started %d readings", took, readings.Load())
 		}
 		close(goOn)
 		synctest.Wait()
 		wantLines(t, scrape(t, m), "bridge_scrape_failed 0", "bridge_database_size_bytes 4096")
-		if readings != 2 {
-			t.Errorf("%d readings", readings)
+		if readings.Load() != 2 {
+			t.Errorf("%d readings", readings.Load())
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -29,8 +30,28 @@ type followed struct {
 	folder   string
 	token    *secret.Value
 	files    *settings.Files
-	log      bytes.Buffer
+	log      logged
 	redacted []string
+}
+
+// A logged keeps what was logged.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// take returns what was logged since the last call.
+func (l *logged) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
 }
 
 func (f *followed) path(name string) string { return filepath.Join(f.folder, name) }
@@ -74,8 +95,7 @@ func (f *followed) wants(step, token string, fault bool, lines ...string) {
 	f.Helper()
 	time.Sleep(25 * time.Second)
 	synctest.Wait()
-	text := f.log.String()
-	f.log.Reset()
+	text := f.log.take()
 	if got := f.token.Current(); got != token {
 		f.Errorf("%s: the token is %q, want %q", step, got, token)
 	}
@@ -204,8 +224,8 @@ func TestAFileThatIsBeingWrittenIsNotUsed(t *testing.T) {
 		f.write("TOKEN", nextToken)
 		synctest.Wait()
 		time.Sleep(time.Second)
-		if got := f.token.Current(); got != firstToken || f.log.Len() > 0 {
-			t.Errorf("used %q; %s", got, &f.log)
+		if got, text := f.token.Current(), f.log.take(); got != firstToken || text != "" {
+			t.Errorf("used %q; %s", got, text)
 		}
 		f.files.Reload(t.Context(), log)
 		if got := f.token.Current(); got != nextToken {
