@@ -73,4 +73,9 @@ func TestProofsAreLimitedByAddress(t *testing.T) {
 	if w := proofFrom(b, http.MethodGet, "192.0.2.2", b.origin.Host, query); w.Code != http.StatusOK {
 		t.Errorf("another address is answered %d", w.Code)
 	}
+	for range 100 { // `bridge check` on the machine of the bridge
+		if w := proofFrom(b, http.MethodGet, "127.0.0.1", b.origin.Host, query); w.Code != http.StatusOK {
+			t.Fatalf("this machine is answered %d", w.Code)
+		}
+	}
 }
