@@ -42,12 +42,8 @@ func (r *Redactor) AddSecrets(secrets ...string) {
 			continue
 		}
 		quoted, _ := json.Marshal(s) // for a string there is no error
-		for _, form := range []string{
-			s, string(quoted[1 : len(quoted)-1]), url.QueryEscape(s), url.PathEscape(s),
-			base64.StdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)),
-		} {
-			r.forms = append(r.forms, form)
-		}
+		r.forms = append(r.forms, s, string(quoted[1:len(quoted)-1]), url.QueryEscape(s), url.PathEscape(s),
+			base64.StdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)))
 	}
 	// One secret may begin with another, and the Replacer takes the first that fits.
 	slices.SortStableFunc(r.forms, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
