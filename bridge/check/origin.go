@@ -108,7 +108,7 @@ func (p prover) whoAnswers(status int, m proof.Match, proven bool, here presence
 		return problem("origin.redirect", aboutOrigin, "Set BRIDGE_ORIGIN to the address at which the bridge itself answers. "+proxy,
 			"%s redirects to another address (status %d), so links in cards lose their press and chat services cannot deliver.", p.Origin, status), false
 	case status == http.StatusTooManyRequests:
-		return warning("origin.busy", aboutOrigin, "Run the check again in a minute.", "%s answers that there are too many requests.", p.Origin), false
+		return warning("origin.busy", aboutOrigin, "Run the check again in a minute. If a proxy is in front of the bridge, set BRIDGE_TRUSTED_PROXIES to it: otherwise all clients share one limit.", "%s answers that there are too many requests.", p.Origin), false
 	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout:
 		if here == ours {
 			return problem("origin.gateway", aboutOrigin, "Set the address of the bridge in the proxy to the one on which the bridge listens ("+p.Listen+").",

@@ -242,7 +242,7 @@ func accepted(algorithm string) bool { return slices.Contains(algorithms, algori
 // checkUsable returns an error that says why the bridge cannot use the issuer.
 func (i *issuer) checkUsable(doc *metadata) error {
 	if doc.Issuer != i.text {
-		return fmt.Errorf("its issuer is %q, not %q; the setting must be exactly the same", doc.Issuer, i.text)
+		return fmt.Errorf("its issuer is %.200q, not %q; the setting must be exactly the same", doc.Issuer, i.text)
 	}
 	for _, endpoint := range []struct{ name, address string }{
 		{"authorization_endpoint", doc.Authorization}, {"token_endpoint", doc.Token},
