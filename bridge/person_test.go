@@ -2,6 +2,8 @@ package bridge_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -125,4 +127,39 @@ func TestAnExportSaysNothingAboutOthersWhoMatched(t *testing.T) {
 		}
 		lacks(t, text, ids[0], "Cora", `"Ann"`)
 	})
+}
+
+// A card whose customer was replaced by another is about the other. Once the chat is closed the card
+// has only keyed hashes of the ids of both.
+func TestAnExportSaysNothingAboutTheCustomerWhoReplacedThePerson(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		t.Run(fmt.Sprint("closed ", closed), func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				ann := w.ann()
+				room := w.openChat(withPageKey())
+				w.bobTakes(room)
+				door := w.door("bob")
+				w.upscope.Expire(ann)
+				ben := w.upscope.Come(upscope.Visitor{Name: "Ben Next", UniqueID: "cust-99", Identities: []string{"rocketchat:" + pageKey}})
+				w.upscope.SetIntegrationIDs(ben, "rocketchat:"+pageKey)
+				bob := w.browser()
+				bob.press(door, url.Values{"look": {"1"}}).want(t, http.StatusOK, "Ben Next")
+				bob.press(door, url.Values{"visitor": {ben}}).wantWatch(w)
+				w.pass(time.Second)
+				if closed {
+					w.chat.CloseChat(room)
+					w.deliverEvent("LivechatSession", room)
+					w.pass(time.Second)
+				}
+				p, text := w.export(card.ByUniqueID, "cust-77")
+				if len(p.Cards) != 1 || !p.Cards[0].OnlyMatched {
+					t.Errorf("the export of the person who was replaced has the cards %+v", p.Cards)
+				}
+				lacks(t, text, ben, "Ben", "cust-99", `"Ann"`)
+				if p, _ = w.export(card.ByUniqueID, "cust-99"); len(p.Cards) != 1 || p.Cards[0].OnlyMatched || p.Cards[0].Visitor != ben {
+					t.Errorf("the export of the customer has the cards %+v", p.Cards)
+				}
+			})
+		})
+	}
 }

@@ -166,7 +166,7 @@ func (book *Book) Revise(ctx context.Context, id string, change func(*card.Card)
 // Commit stores a changed card and the rest of change in one transaction. The error is ErrAgain
 // if the card was changed since it was read.
 func (book *Book) Commit(ctx context.Context, c *card.Card, change store.Change) error {
-	c.About.Subjects = book.Subjects.Add(c.About.Subjects, c.Persons())
+	book.Subjects.Update(c)
 	isNew, found, before := c.Version == 0, c.JustFound(), c.About.Found
 	if found {
 		c.About.Found = time.Now().UTC()

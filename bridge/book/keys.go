@@ -211,6 +211,16 @@ func (k SubjectKeys) Add(hashes []string, people []card.Person) []string {
 	return hashes
 }
 
+// Update adds the hashes of the card's present ids to its Subjects, and makes those of its customer new. A
+// closed card has lost all ids but one, so the customer's stay as they were.
+func (k SubjectKeys) Update(c *card.Card) {
+	people := c.Persons()
+	c.About.Subjects = k.Add(c.About.Subjects, people)
+	if c.CurrentState() != card.Closed {
+		c.About.Customer = k.Add(nil, people)
+	}
+}
+
 // Contain reports whether a card's hashes include the hash of p under any key.
 func (k SubjectKeys) Contain(hashes []string, p card.Person) bool {
 	return slices.ContainsFunc(k, func(key []byte) bool { return slices.Contains(hashes, personHash(key, p.Kind, p.ID)) })

@@ -149,9 +149,11 @@ type Detail struct {
 	NotYetShown bool `json:"unseen,omitempty"`
 	// Choices are the short ids the agent may choose from.
 	Choices []string `json:"choices,omitempty"`
-	// Subjects are keyed hashes of all ids that the visitor had, so that the visitor can be
+	// Subjects are keyed hashes of all ids that the card's visitors had, so that they can be
 	// erased after the clues are deleted.
 	Subjects []string `json:"subjects,omitempty"`
+	// Customer are those of them that the visitor had last, before the chat was closed.
+	Customer []string `json:"customer,omitempty"`
 	// Opener is the id of the delivery that made the card. Only its job repeats the search
 	// while no visitor is found.
 	Opener string `json:"opener,omitempty"`

@@ -250,7 +250,7 @@ func (door *Door) storePress(ctx context.Context, c *CardRequest, before card.Ca
 	sighting := before.About.Sighting
 	newPerson := sighting == nil || c.Visitor != before.Visitor || sighting.Identity != c.About.Sighting.Identity
 	if newPerson {
-		c.About.Subjects = door.book.Subjects.Add(c.About.Subjects, c.Persons())
+		door.book.Subjects.Update(&c.Card)
 	}
 	change := store.Change{
 		Spend: door.watchSpending(*c),

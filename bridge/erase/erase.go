@@ -140,3 +140,8 @@ func (e *Eraser) isAbout(c card.Card, p card.Person, visitors []string) bool {
 		return slices.Contains(ofCard, id) || e.subjects.Contain(c.About.Subjects, id)
 	})
 }
+
+// WasCustomer reports whether p was the customer of a card when its chat was closed.
+func (e *Eraser) WasCustomer(c card.Card, p card.Person) bool {
+	return e.subjects.Contain(c.About.Customer, p)
+}

@@ -135,7 +135,7 @@ func Make(ctx context.Context, db *store.Store, finder *erase.Eraser, p card.Per
 		return Person{}, err
 	}
 	c := collection{
-		db: db, person: p, found: found, others: map[string]bool{},
+		db: db, finder: finder, person: p, found: found, others: map[string]bool{},
 		out: Person{Made: time.Now().UTC(), Kind: string(p.Kind), ID: p.ID, Cards: []Card{}, Deliveries: []Delivery{}, Jobs: []Job{}, Failures: []Failure{}, Audit: []AuditItem{}},
 	}
 	for _, collect := range []func(context.Context) error{c.cards, c.deliveries, c.jobs, c.audit} {
@@ -164,6 +164,7 @@ func Make(ctx context.Context, db *store.Store, finder *erase.Eraser, p card.Per
 // A collection fills in a Person.
 type collection struct {
 	db     *store.Store
+	finder *erase.Eraser
 	person card.Person
 	found  store.ErasureMatches
 	out    Person
@@ -198,8 +199,8 @@ func (c *collection) cards(ctx context.Context) error {
 // card leaves out what is about other people.
 func (c *collection) card(from card.Card, posts []store.Post) Card {
 	to := Card{ID: from.ID, Connector: from.Connector, State: from.State, Created: from.Created, Updated: from.Updated}
-	// A closed card has lost all ids but the short one, so that it was found by a keyed hash.
-	theirs := slices.Contains(from.Persons(), c.person) || from.CurrentState() == card.Closed && c.person.Kind != card.ByShortID
+	// A closed card has lost all ids but the short one. Its keyed hashes say whose it was.
+	theirs := slices.Contains(from.Persons(), c.person) || from.CurrentState() == card.Closed && c.finder.WasCustomer(from, c.person)
 	about := from.About
 	for _, s := range about.Sessions {
 		if s.Visitor == c.person.ID || theirs && s.Visitor == from.Visitor {
