@@ -129,7 +129,7 @@ func (p prover) failures(ctx context.Context, ask func(context.Context, string) 
 		all = append(all, problem("bridge.store", "bridge", "Look at the log of `bridge serve` for \"store not ready\".", "The running bridge cannot use its database, and answers deliveries with 503."))
 	}
 	if state.Policy == "fault" {
-		all = append(all, problem("bridge.policy", aboutPolicy, "Run `bridge policy check`, and mend the file.", "The running bridge could not read the policy file, and uses the previous policy."))
+		all = append(all, problem("bridge.policy", aboutPolicy, "Run `bridge policy check`, and correct the file.", "The running bridge could not read the policy file, and uses the previous policy."))
 	}
 	f := *state.Failures
 	if f.Failed+f.Retrying > 0 {

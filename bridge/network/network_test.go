@@ -1,7 +1,6 @@
 package network_test
 
 import (
-	"context"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -11,41 +10,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"cobrowse-bridge/bridge/network"
+	"cobrowse-bridge/bridge/network/networktest"
 )
-
-// connectProxy is a proxy that answers CONNECT with a status, and joins the connections if that is 200.
-type connectProxy struct {
-	status   int
-	connects atomic.Int32
-	user     atomic.Value // the last Proxy-Authorization
-}
-
-func (p *connectProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.connects.Add(1)
-	p.user.Store(r.Header.Get("Proxy-Authorization"))
-	if r.Method != http.MethodConnect || p.status != http.StatusOK {
-		w.WriteHeader(p.status)
-		return
-	}
-	to, err := new(net.Dialer).DialContext(context.Background(), "tcp", r.Host)
-	if err != nil {
-		w.WriteHeader(http.StatusBadGateway)
-		return
-	}
-	from, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		to.Close()
-		return
-	}
-	// The client sends nothing before this answer, so the server has read nothing of it.
-	_, _ = io.WriteString(from, "HTTP/1.1 200 OK\r\n\r\n")
-	go func() { _, _ = io.Copy(to, from); to.Close() }()
-	go func() { _, _ = io.Copy(from, to); from.Close() }()
-}
 
 func tlsServer(t *testing.T) (address string, ca []byte) {
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
@@ -104,10 +73,10 @@ func TestCallsGoThroughTheProxyAndARefusalNamesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	for status, want := range map[int]string{
-		200: "", 403: "refused the connection (403 Forbidden)", 407: "requires a user and password, or does not accept them (407)",
+		0: "", 403: "refused the connection (403 Forbidden)", 407: "requires a user and password, or does not accept them (407)",
 		502: "refused the connection (502 Bad Gateway)", 600: "refused the connection (600)",
 	} {
-		proxy := &connectProxy{status: status}
+		proxy := &networktest.Proxy{Status: status}
 		server := httptest.NewServer(proxy)
 		through, secrets, err := network.ParseProxy(strings.Replace(server.URL, "://", "://ada:pass%2Fword@", 1))
 		if err != nil || !slices.Equal(secrets, []string{"pass/word", "pass%2Fword", "ada:pass/word"}) {
@@ -118,8 +87,8 @@ func TestCallsGoThroughTheProxyAndARefusalNamesIt(t *testing.T) {
 		host := strings.TrimPrefix(server.URL, "http://")
 		refused, is := errors.AsType[*network.ProxyError](err)
 		if want == "" {
-			if err != nil || proxy.connects.Load() != 1 || proxy.user.Load() != "Basic YWRhOnBhc3Mvd29yZA==" {
-				t.Errorf("%v, %d connections, user %q", err, proxy.connects.Load(), proxy.user.Load())
+			if err != nil || len(proxy.Hosts()) != 1 || proxy.User() != "Basic YWRhOnBhc3Mvd29yZA==" {
+				t.Errorf("%v, %d connections, user %q", err, len(proxy.Hosts()), proxy.User())
 			}
 			continue
 		}

@@ -60,6 +60,7 @@ var arrows = map[string][]string{
 	"bridge/chat":                          nil,
 	"bridge/netaddr":                       nil,
 	"bridge/settings/yamlfile":             nil,
+	"bridge/network/networktest":           nil,
 	"bridge/signin/signintest":             nil,
 	"bridge/benchtest":                     nil,
 	"bridge/browsertest":                   {"bridge/testmain"},

@@ -2,20 +2,19 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/pem"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 
+	"cobrowse-bridge/bridge/network/networktest"
 	"cobrowse-bridge/upscope"
 )
 
@@ -151,48 +150,6 @@ func TestKeysThatChangeInTheirFilesAreUsedWithoutARestart(t *testing.T) {
 	p.terminate()
 }
 
-// forwardProxy passes CONNECT on, or refuses it with a status.
-type forwardProxy struct {
-	status int
-	mu     sync.Mutex
-	hosts  []string
-}
-
-func (p *forwardProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.mu.Lock()
-	p.hosts = append(p.hosts, r.Method+" "+r.Host)
-	p.mu.Unlock()
-	if p.status != http.StatusOK {
-		w.WriteHeader(p.status)
-		return
-	}
-	to, err := new(net.Dialer).DialContext(context.Background(), "tcp", r.Host)
-	if err != nil {
-		w.WriteHeader(http.StatusBadGateway)
-		return
-	}
-	from, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		to.Close()
-		return
-	}
-	// The client sends nothing before this answer, so the server has read nothing of it.
-	_, _ = io.WriteString(from, "HTTP/1.1 200 OK\r\n\r\n")
-	go func() { _, _ = io.Copy(to, from); to.Close() }()
-	go func() { _, _ = io.Copy(from, to); from.Close() }()
-}
-
-func (p *forwardProxy) asked(host string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, asked := range p.hosts {
-		if asked == "CONNECT "+host {
-			return true
-		}
-	}
-	return false
-}
-
 // Upscope and Rocket.Chat have certificates of a private CA and are reached through proxies of their own.
 func TestServicesAreReachedThroughTheirProxiesWithAPrivateCA(t *testing.T) {
 	t.Parallel()
@@ -207,7 +164,7 @@ func TestServicesAreReachedThroughTheirProxiesWithAPrivateCA(t *testing.T) {
 		t.Fatal(err)
 	}
 	const password = "canary-proxy-password"
-	passes, refuses := &forwardProxy{status: http.StatusOK}, &forwardProxy{status: http.StatusForbidden}
+	passes, refuses := new(networktest.Proxy), &networktest.Proxy{Status: http.StatusForbidden}
 	through, refused := listen(t, passes), listen(t, refuses)
 	env := with(s.env(t), "BRIDGE_CA_FILE="+ca, "UPSCOPE_URL="+upscopeServer.URL, "ROCKETCHAT_URL="+chatServer.URL,
 		"UPSCOPE_PROXY="+strings.Replace(through, "://", "://ada:"+password+"@", 1), "ROCKETCHAT_PROXY=direct",
@@ -224,7 +181,7 @@ func TestServicesAreReachedThroughTheirProxiesWithAPrivateCA(t *testing.T) {
 	if text := check(env); !strings.Contains(text, "ok       Upscope answers.") || strings.Contains(text, "Rocket.Chat cannot be reached") {
 		t.Error(text)
 	}
-	if host := strings.TrimPrefix(upscopeServer.URL, "https://"); !passes.asked(host) || refuses.asked(host) {
+	if host := strings.TrimPrefix(upscopeServer.URL, "https://"); !slices.Contains(passes.Hosts(), host) || slices.Contains(refuses.Hosts(), host) {
 		t.Error("Upscope was not reached through UPSCOPE_PROXY")
 	}
 

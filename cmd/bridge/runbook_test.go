@@ -20,7 +20,7 @@ var checkedPackages = []string{"bridge/check", "connectors", "connectors/chatvis
 var (
 	codeHeading = regexp.MustCompile(`(?m)^### (.+)$`)
 	// partsOfSection are what each section about a code begins its paragraphs with.
-	partsOfSection = []string{"\nMeans: ", "\nDo: ", "\nMended: "}
+	partsOfSection = []string{"\nMeans: ", "\nDo: ", "\nVerify: "}
 )
 
 // The runbook has one section for each code of a warning or a problem, and no other.

@@ -78,7 +78,7 @@ func (c *connector) forgeryReason(h http.Header, body []byte) string {
 	}
 	seconds, err := strconv.ParseInt(times[0], 10, 64)
 	if skew := time.Since(time.Unix(seconds, 0)); err != nil || skew >= maxSkew || skew <= -maxSkew {
-		return "this machine's clock is " + rest.ClockDifference(skew) + " the time at which it was signed: set the clock, for instance with NTP; if the clock is right, somebody repeats an old request"
+		return "this machine's clock is " + rest.ClockDifference(skew) + " the time at which it was signed: set the clock, for instance with NTP; if the clock is right, an old request was sent again"
 	}
 	return ""
 }

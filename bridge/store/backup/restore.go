@@ -241,7 +241,7 @@ func (p *preparation) update(ctx context.Context, file string, r *Restored) (err
 		}
 		span, err := db.AuditLog().Verify(ctx, audit.Head{})
 		if broken, ok := errors.AsType[*audit.BrokenError](err); ok {
-			return refuse(err, "The audit log in %s is broken at record %d (%s), so somebody changed it outside the bridge: restore another backup", file, broken.Seq, broken.Reason)
+			return refuse(err, "The audit log in %s is broken at record %d (%s), so it was changed outside the bridge: restore another backup", file, broken.Seq, broken.Reason)
 		} else if err != nil {
 			return err
 		}
