@@ -160,7 +160,7 @@ func TestProxiesRepeatDeliveriesAndPressesOnly(t *testing.T) {
 				return dying.count("POST hooks") > 0
 			})
 			eventually(t, "the dying replica got a press", maxWait, func() bool {
-				newBrowser(t, b.address).press(door, url.Values{"visitor": {visitor}}).wantWatch(t)
+				b.press(door, url.Values{"visitor": {visitor}}).wantWatch(t)
 				return dying.count("POST w") > 0
 			})
 			failed := 0
