@@ -108,7 +108,7 @@ func (s *Store) resealAccounts(ctx context.Context) error {
 				continue
 			}
 			again := s.sealer.Seal(purposeAccount, name, a.id)
-			err = s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+			err = s.write(ctx, &write{rows: []string{rowOfAccount(a.id)}, do: func(ctx context.Context, tx engine.Tx) error {
 				_, err := tx.Exec(ctx, queryResealAccount, a.id, again, a.name)
 				return err
 			}})

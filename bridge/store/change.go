@@ -47,9 +47,7 @@ type Change struct {
 // Commit writes c. After ErrConflict, ErrTaken, ErrSpent or ErrNotFound (a Claim of a card that
 // does not exist) nothing of c is written. If ctx ends first, c may or may not have been written.
 func (s *Store) Commit(ctx context.Context, c Change) error {
-	// Serial, because otherwise two replicas could both use the last act of a limit, or
-	// connect one account to two agents.
-	w := &write{audit: slices.Clone(c.Audit), serial: c.Claim != nil || c.Connect != nil || len(c.Spend) > 0}
+	w := &write{rows: s.rowsOf(c), audit: slices.Clone(c.Audit)}
 	type step = func(context.Context, engine.Tx) error
 	steps, applied := make([]step, 0, 8), make([]step, 0, 2)
 	// The checks that can refuse run first. What they write comes after the card.
@@ -103,6 +101,41 @@ func (s *Store) Commit(ctx context.Context, c Change) error {
 		c.Card.Version++
 	}
 	return nil
+}
+
+// rowsOf returns the names of all rows that c changes, or whose change by another replica would break a
+// check of c.
+func (s *Store) rowsOf(c Change) []string {
+	rows := s.limits.Rows(c.Spend)
+	if c.Claim != nil {
+		rows = append(rows, rowOfCard(c.Claim.Card), rowOfBrowser(c.Claim.Agent))
+	}
+	for _, a := range []*Account{c.Connect, c.Disconnect} {
+		if a != nil {
+			rows = append(rows, rowOfAccount(a.ID))
+		}
+	}
+	if c.Follows != nil {
+		rows = append(rows, rowOfCard(c.Follows.ID))
+	}
+	if c.Card != nil {
+		rows = append(rows, rowOfCard(c.Card.ID))
+		if c.Card.Version == 0 { // the chat may get its card only once
+			rows = append(rows, fmt.Sprintf("chat %q %q", c.Card.Connector, c.Card.Chat))
+		}
+	}
+	for _, p := range c.Posts {
+		rows = append(rows, rowOfCard(p.Card))
+	}
+	for _, w := range c.EndWaits {
+		rows = append(rows, rowOfCard(w.Card))
+	}
+	for _, id := range []string{c.Finish, c.Applied} {
+		if id != "" {
+			rows = append(rows, rowOfDelivery(id))
+		}
+	}
+	return rows
 }
 
 func finish(id string) func(context.Context, engine.Tx) error {

@@ -118,7 +118,7 @@ func (s *Store) purgeChanges(ctx context.Context) error {
 			return err
 		}
 		last = done[len(done)-1]
-		err = s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+		err = s.write(ctx, &write{all: true, do: func(ctx context.Context, tx engine.Tx) error {
 			for _, delivery := range slices.Compact(done) {
 				if err := deleteChanges(delivery)(ctx, tx); err != nil {
 					return err

@@ -362,8 +362,8 @@ func (c *counter) QueryRow(ctx context.Context, query string, args ...any) engin
 	return c.Engine.QueryRow(ctx, query, args...)
 }
 
-func (c *counter) Write(ctx context.Context, f func(context.Context, engine.Tx) error) error {
-	return c.Engine.Write(ctx, func(ctx context.Context, tx engine.Tx) error { return f(ctx, countedTx{tx, c}) })
+func (c *counter) Write(ctx context.Context, locks engine.Locks, f func(context.Context, engine.Tx) error) error {
+	return c.Engine.Write(ctx, locks, func(ctx context.Context, tx engine.Tx) error { return f(ctx, countedTx{tx, c}) })
 }
 
 type countedTx struct {

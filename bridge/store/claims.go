@@ -111,7 +111,7 @@ func (s *Store) Remembers(ctx context.Context, agent string) (bool, error) {
 
 // Forget removes the remembered browser of an agent.
 func (s *Store) Forget(ctx context.Context, agent string) error {
-	err := s.write(ctx, &write{serial: true, do: func(ctx context.Context, tx engine.Tx) error {
+	err := s.write(ctx, &write{rows: []string{rowOfBrowser(agent)}, do: func(ctx context.Context, tx engine.Tx) error {
 		_, err := tx.Exec(ctx, queryForget, agent)
 		return err
 	}})

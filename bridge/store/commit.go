@@ -27,9 +27,9 @@ type write struct {
 	// jobs and audit are written unless do refuses or the delivery is a repeat.
 	jobs  []river.InsertManyParams
 	audit []audit.Entry
-	// serial writes of several replicas run one after the other. Writes with audit
-	// entries are always serial.
-	serial bool
+	// rows names what do changes; see engine.Locks. all says that do cannot name it.
+	rows []string
+	all  bool
 
 	fresh   bool  // result: the delivery was new
 	refusal error // result of the last transaction
@@ -72,7 +72,7 @@ func (s *Store) commit(group []*write) {
 			w.done <- gone
 			continue
 		}
-		if len(group) > 1 && !errors.Is(err, engine.ErrUnavailable) {
+		if (len(group) > 1 || errors.Is(err, engine.ErrDeadlock)) && !errors.Is(err, engine.ErrUnavailable) {
 			if alone := s.transact([]*write{w}); alone == nil {
 				continue
 			} else if errors.Is(alone, engine.ErrUnavailable) {
@@ -91,6 +91,14 @@ func (s *Store) commit(group []*write) {
 
 // transact runs the group in one transaction, for as long as one of its callers waits. If it
 // returns nil, it has sent every write its result.
+//
+// Replicas that share the database do not deadlock, because every transaction waits in the same order:
+// for the locks of what it changes, in the order of the locks; for new rows with the same key, in the order of
+// the keys (insertDeliveries); and for the head of the audit log. The steps between change rows that
+// are locked already, or new ones. The head is last and is held only while the records are written, because
+// every press needs it. Two exceptions remain: River changes rows of jobs without our locks, and a
+// replica with an earlier version locks the head first. If they meet, the database ends one transaction,
+// and commit repeats it.
 func (s *Store) transact(group []*write) error {
 	last := slices.MaxFunc(group, func(a, b *write) int { return a.until.Compare(b.until) })
 	ctx, cancel := context.WithDeadlineCause(context.Background(), last.until, ErrBusy)
@@ -103,10 +111,7 @@ func (s *Store) transact(group []*write) error {
 		head  audit.Head
 		fresh map[string]bool // the ids of new deliveries
 	}
-	err := s.engine.Write(ctx, func(ctx context.Context, tx engine.Tx) (err error) {
-		if got.read, got.head, err = s.checkHead(ctx, tx, group); err != nil {
-			return err
-		}
+	err := s.engine.Write(ctx, locksOf(group), func(ctx context.Context, tx engine.Tx) (err error) {
 		if got.fresh, err = insertDeliveries(ctx, tx, group); err != nil {
 			return err
 		}
@@ -128,13 +133,16 @@ func (s *Store) transact(group []*write) error {
 			all = append(all, w.jobs...)
 			entries = append(entries, w.audit...)
 		}
-		if got.head, err = audit.Append(ctx, tx, got.head, entries); err != nil {
+		if len(all) > 0 {
+			if err := tx.InsertJobs(ctx, all); err != nil {
+				return err
+			}
+		}
+		if got.read, got.head, err = s.checkHead(ctx, tx, len(entries) > 0); err != nil {
 			return err
 		}
-		if len(all) == 0 {
-			return nil
-		}
-		return tx.InsertJobs(ctx, all)
+		got.head, err = audit.Append(ctx, tx, got.head, entries)
+		return err
 	})
 	s.end(err)
 	if err != nil {
@@ -160,12 +168,12 @@ func (s *Store) end(err error) {
 // readHeadEvery is how often a transaction without audit entries reads the head of the audit log.
 const readHeadEvery = time.Second
 
-// checkHead reads the head of the audit log, and locks it for a group that appends to it. If
+// checkHead reads the head of the audit log, and locks it for a transaction that appends to it. If
 // the head is before the one that this process has read or written, the database was replaced
 // by an older copy, as by a restored backup or by a replica that was behind.
-func (s *Store) checkHead(ctx context.Context, tx engine.Tx, group []*write) (read bool, head audit.Head, err error) {
+func (s *Store) checkHead(ctx context.Context, tx engine.Tx, append bool) (read bool, head audit.Head, err error) {
 	switch {
-	case slices.ContainsFunc(group, func(w *write) bool { return w.serial || len(w.audit) > 0 }):
+	case append:
 		head, err = audit.LockHead(ctx, tx)
 	case time.Since(s.headRead) >= readHeadEvery:
 		head, err = audit.In(tx).Head(ctx)
@@ -177,6 +185,22 @@ func (s *Store) checkHead(ctx context.Context, tx engine.Tx, group []*write) (re
 	}
 	return true, head, err
 }
+
+// locksOf returns the locks of all writes of a group.
+func locksOf(group []*write) (locks engine.Locks) {
+	for _, w := range group {
+		locks.All = locks.All || w.all
+		locks.Names = append(locks.Names, w.rows...)
+	}
+	return locks
+}
+
+// The names of rows in locks. Rows that belong to a card, such as its posts and waits, have its name.
+func rowOfCard(id string) string         { return "card " + id }
+func rowOfDelivery(id string) string     { return "delivery " + id }
+func rowOfAccount(id string) string      { return "account " + id }
+func rowOfBrowser(agent string) string   { return "browser " + agent }
+func rowOfSweep(connector string) string { return "sweep " + connector }
 
 type deliveryRow struct {
 	id, connector, key string

@@ -95,7 +95,7 @@ func openAt(t testing.TB, address string, o Options) *Store {
 // exec runs a statement that is not one of the store's.
 func exec(t testing.TB, s *Store, query string, args ...any) {
 	t.Helper()
-	err := s.engine.Write(t.Context(), func(ctx context.Context, tx engine.Tx) error {
+	err := s.engine.Write(t.Context(), engine.Locks{All: true}, func(ctx context.Context, tx engine.Tx) error {
 		_, err := tx.Exec(ctx, query, args...)
 		return err
 	})
@@ -127,11 +127,11 @@ func gate(s *Store) *gated {
 	return g
 }
 
-func (g *gated) Write(ctx context.Context, f func(context.Context, engine.Tx) error) error {
+func (g *gated) Write(ctx context.Context, locks engine.Locks, f func(context.Context, engine.Tx) error) error {
 	g.waiting <- struct{}{}
 	<-g.gate
 	g.writes++
-	return g.Engine.Write(ctx, f)
+	return g.Engine.Write(ctx, locks, f)
 }
 
 // together runs the functions so that they share one commit, and returns their

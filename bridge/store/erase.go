@@ -102,7 +102,7 @@ func (s *Store) Erase(ctx context.Context, found ErasureMatches, r *Receipt, age
 	if r.Subject != nil {
 		subject = s.sealer.Seal(purposeSubject, r.Subject, r.ID)
 	}
-	w := &write{serial: true}
+	w := &write{all: true}
 	if agent != "" {
 		w.audit = audit.Erasures(r.ID, agent, found.Records)
 	}

@@ -12,7 +12,7 @@ import (
 // none and returns a limit.SpentError.
 func (s *Store) Spend(ctx context.Context, acts ...limit.Spending) error {
 	decide, apply := s.limits.Spend(acts)
-	return s.spendWith(ctx, func(ctx context.Context, tx engine.Tx) error {
+	return s.spendWith(ctx, acts, func(ctx context.Context, tx engine.Tx) error {
 		if err := decide(ctx, tx); err != nil {
 			return err
 		}
@@ -22,7 +22,7 @@ func (s *Store) Spend(ctx context.Context, acts ...limit.Spending) error {
 
 // GiveBack undoes a Spend, for acts that should not count.
 func (s *Store) GiveBack(ctx context.Context, acts ...limit.Spending) error {
-	return s.spendWith(ctx, s.limits.GiveBack(acts))
+	return s.spendWith(ctx, acts, s.limits.GiveBack(acts))
 }
 
 // CheckSpend returns a limit.SpentError if Spend would, and counts nothing.
@@ -33,9 +33,8 @@ func (s *Store) CheckSpend(ctx context.Context, acts ...limit.Spending) error {
 	return nil
 }
 
-func (s *Store) spendWith(ctx context.Context, do func(context.Context, engine.Tx) error) error {
-	// Serial, because otherwise two replicas could both use the last act.
-	if err := s.write(ctx, &write{serial: true, do: do}); err != nil {
+func (s *Store) spendWith(ctx context.Context, acts []limit.Spending, do func(context.Context, engine.Tx) error) error {
+	if err := s.write(ctx, &write{rows: s.limits.Rows(acts), do: do}); err != nil {
 		return fmt.Errorf("store: limits: %w", err)
 	}
 	return nil

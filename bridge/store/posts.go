@@ -128,7 +128,7 @@ func (s *Store) ReleasePost(ctx context.Context, card string, p Place) error {
 
 func (s *Store) onPost(ctx context.Context, op, card string, p Place, f func(ctx context.Context, tx engine.Tx, place []byte) error) error {
 	place, rekey := s.place(card, p)
-	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+	err := s.write(ctx, &write{rows: []string{rowOfCard(card)}, do: func(ctx context.Context, tx engine.Tx) error {
 		if err := rekey(ctx, tx); err != nil {
 			return err
 		}

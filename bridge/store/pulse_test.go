@@ -95,12 +95,12 @@ type flaky struct {
 	n    int
 }
 
-func (f *flaky) Write(ctx context.Context, do func(context.Context, engine.Tx) error) error {
+func (f *flaky) Write(ctx context.Context, locks engine.Locks, do func(context.Context, engine.Tx) error) error {
 	err := f.fail(f.n)
 	if f.n++; err != nil {
 		return err
 	}
-	return f.Engine.Write(ctx, do)
+	return f.Engine.Write(ctx, locks, do)
 }
 
 func TestAStoreThatFailsOftenIsNotReady(t *testing.T) {
@@ -149,7 +149,7 @@ func TestALockOnDeliveriesIsNoticedByReady(t *testing.T) {
 	locked, release := make(chan struct{}), make(chan struct{})
 	ended := make(chan error)
 	go func() {
-		ended <- s.engine.Write(t.Context(), func(ctx context.Context, tx engine.Tx) error {
+		ended <- s.engine.Write(t.Context(), engine.Locks{All: true}, func(ctx context.Context, tx engine.Tx) error {
 			_, err := tx.Exec(ctx, `LOCK TABLE deliveries`)
 			close(locked)
 			<-release

@@ -65,7 +65,7 @@ func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 
 func (s *Store) purge(ctx context.Context, query string, args ...any) error {
 	for more := true; more; {
-		err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+		err := s.write(ctx, &write{all: true, do: func(ctx context.Context, tx engine.Tx) error {
 			n, err := tx.Exec(ctx, query, args...)
 			more = n > 0
 			return err
@@ -86,7 +86,7 @@ func (s *Store) purgeLimits(ctx context.Context, now time.Time) error {
 			return err
 		}
 		last = subjects[len(subjects)-1]
-		err = s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+		err = s.write(ctx, &write{all: true, do: func(ctx context.Context, tx engine.Tx) error {
 			return limit.Remove(ctx, tx, subjects, now)
 		}})
 		if err != nil {
@@ -98,7 +98,7 @@ func (s *Store) purgeLimits(ctx context.Context, now time.Time) error {
 // purgeCards removes cards that were last changed before the given time.
 func (s *Store) purgeCards(ctx context.Context, now, before time.Time) error {
 	for more := true; more; {
-		err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+		err := s.write(ctx, &write{all: true, do: func(ctx context.Context, tx engine.Tx) error {
 			ids, err := engine.Column[string](tx.Query(ctx, queryPurgeCards, idsFrom(before), engine.Micros(before), engine.Micros(now)))
 			if err != nil {
 				return err
@@ -143,6 +143,7 @@ func (s *Store) trimAudit(ctx context.Context, before time.Time) error {
 		}
 		last := part[n-1]
 		err = s.write(ctx, &write{
+			all:   true,
 			audit: []audit.Entry{audit.Trimmed(last, n)},
 			do: func(ctx context.Context, tx engine.Tx) error {
 				trimmed, err := audit.TrimTo(ctx, tx, part[0].Seq, last.Seq)

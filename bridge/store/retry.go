@@ -90,7 +90,7 @@ func (s *Store) change(ctx context.Context, action, agent string, all []jobs.Fai
 	for _, f := range all {
 		entries = append(entries, audit.Entry{Action: action, Agent: agent, Connector: f.Queue, Detail: f.Kind + " " + f.ID()})
 	}
-	return s.write(ctx, &write{audit: entries, do: func(ctx context.Context, tx engine.Tx) error {
+	return s.write(ctx, &write{all: true, audit: entries, do: func(ctx context.Context, tx engine.Tx) error {
 		for _, f := range all {
 			if err := do(ctx, tx, f); err != nil {
 				return err

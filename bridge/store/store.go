@@ -155,7 +155,7 @@ func openEngine(ctx context.Context, o Options, open func(engine.Config) (engine
 	if o.Calls != nil {
 		s.engine = measured.New(s.engine, o.Calls)
 	}
-	s.jobs = jobs.NewBoard(s.engine, s.writeRows, s.log)
+	s.jobs = jobs.NewBoard(s.engine, s.writeRow, s.log)
 	s.committer = newCommitter(s.commit, o.Beside || o.Look)
 	if !o.Beside && !o.Look {
 		err := s.noteEarlier(ctx)
@@ -206,11 +206,11 @@ func (s *Store) Figures() figures.Reader { return figures.In(s.engine) }
 func (s *Store) Jobs() *jobs.Board { return s.jobs }
 
 // AgentSessions returns the sessions of agents who signed in.
-func (s *Store) AgentSessions() session.Store { return session.In(s.engine, s.writeRows, s.sealer) }
+func (s *Store) AgentSessions() session.Store { return session.In(s.engine, s.writeRow, s.sealer) }
 
-// writeRows commits what do writes.
-func (s *Store) writeRows(ctx context.Context, do func(context.Context, engine.Tx) error) error {
-	return s.write(ctx, &write{do: do})
+// writeRow is an engine.Writer.
+func (s *Store) writeRow(ctx context.Context, row string, do func(context.Context, engine.Tx) error) error {
+	return s.write(ctx, &write{rows: []string{row}, do: do})
 }
 
 // AuditLog returns the audit log.
@@ -250,7 +250,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	if err == nil && !sure {
 		ctx, cancel := context.WithTimeoutCause(ctx, probeWait, ErrBusy)
 		defer cancel()
-		err = s.write(ctx, &write{do: probe})
+		err = s.write(ctx, &write{rows: []string{"probe"}, do: probe})
 	}
 	if err != nil {
 		return fmt.Errorf("store: cannot write: %w", err)

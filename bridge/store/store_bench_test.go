@@ -186,7 +186,7 @@ func pend(b *testing.B, s *Store, from, to int) {
 		`INSERT INTO cards (id, connector, chat, agent, visitor, state, version, generation, handle, created, updated, door_until) ` + numbers +
 			`SELECT 'p' || i, 'c', 'p' || i, '', '', '', 1, 0, CAST(printf('%032d', i) AS BLOB), 0, 0, 0 FROM n`,
 	} {
-		err := s.engine.Write(b.Context(), func(ctx context.Context, tx engine.Tx) error {
+		err := s.engine.Write(b.Context(), engine.Locks{All: true}, func(ctx context.Context, tx engine.Tx) error {
 			_, err := tx.Exec(ctx, query)
 			return err
 		})
@@ -199,7 +199,7 @@ func pend(b *testing.B, s *Store, from, to int) {
 // claimJob takes one job as River's SQLite driver does
 // (riversqlite v0.51.2, dbsqlc JobGetAvailable) without FetchOnlyKnownKinds.
 func claimJob(s *Store) error {
-	return s.engine.Write(context.Background(), func(ctx context.Context, tx engine.Tx) error {
+	return s.engine.Write(context.Background(), engine.Locks{All: true}, func(ctx context.Context, tx engine.Tx) error {
 		var id int64
 		return tx.QueryRow(ctx, `UPDATE river_job SET attempt = attempt + 1, attempted_at = datetime('now', 'subsec'), state = 'running'
 			WHERE id IN (SELECT id FROM river_job WHERE priority >= 0 AND queue = $1 AND scheduled_at <= datetime('now', 'subsec') AND state = 'available'

@@ -323,7 +323,7 @@ func TestSQLiteSyncsEveryCommitAndKeepsItsFilesPrivate(t *testing.T) {
 	t.Parallel()
 	address := newDatabase(t, "sqlite")
 	s := openAt(t, address, Options{})
-	err := s.engine.Write(t.Context(), func(ctx context.Context, tx engine.Tx) error {
+	err := s.engine.Write(t.Context(), engine.Locks{All: true}, func(ctx context.Context, tx engine.Tx) error {
 		var synchronous, timeout int
 		if err := tx.QueryRow(ctx, "PRAGMA synchronous").Scan(&synchronous); err != nil || synchronous != 2 {
 			t.Errorf("synchronous = %d, %v", synchronous, err)

@@ -51,7 +51,7 @@ func (s *Store) SweepDue(ctx context.Context, connector string, every time.Durat
 // may begin a sweep.
 func (s *Store) StartSweep(ctx context.Context, connector string, every time.Duration, until time.Time) (Sweep, error) {
 	sweep := Sweep{Connector: connector}
-	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+	err := s.write(ctx, &write{rows: []string{rowOfSweep(connector)}, do: func(ctx context.Context, tx engine.Tx) error {
 		now := time.Now()
 		var whole int64
 		err := tx.QueryRow(ctx, queryStartSweep, connector, engine.Micros(until), engine.Micros(now), engine.Micros(now.Add(-every))).Scan(&sweep.round, &whole)
@@ -70,7 +70,7 @@ func (s *Store) StartSweep(ctx context.Context, connector string, every time.Dur
 // ExtendSweep lets the caller continue a sweep until the given time. It fails with ErrLeased
 // if another process began a sweep in the meantime.
 func (s *Store) ExtendSweep(ctx context.Context, sweep Sweep, until time.Time) error {
-	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+	err := s.write(ctx, &write{rows: []string{rowOfSweep(sweep.Connector)}, do: func(ctx context.Context, tx engine.Tx) error {
 		n, err := tx.Exec(ctx, queryExtendSweep, sweep.Connector, sweep.round, engine.Micros(until))
 		if err == nil && n == 0 {
 			return ErrLeased
@@ -87,7 +87,7 @@ func (s *Store) ExtendSweep(ctx context.Context, sweep Sweep, until time.Time) e
 // marks the keys of the others as found again by this sweep.
 func (s *Store) NewlyFound(ctx context.Context, sweep Sweep, all []Delivery) ([]int, error) {
 	var unknown []int // not a result: if ctx ends, the write may still set it
-	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+	err := s.write(ctx, &write{all: true, do: func(ctx context.Context, tx engine.Tx) error {
 		unknown = nil // a failed shared commit runs this again
 		for i, d := range all {
 			now, before := s.found(sweep.Connector, d.Key)
@@ -134,7 +134,7 @@ func (s *Store) EndSweep(ctx context.Context, sweep Sweep, complete bool, backof
 	if !complete {
 		forget -= keptRounds
 	}
-	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+	err := s.write(ctx, &write{all: true, do: func(ctx context.Context, tx engine.Tx) error {
 		n, err := tx.Exec(ctx, queryEndSweep, sweep.Connector, sweep.round, engine.Micros(backoff), time.Now().UnixMicro(), complete)
 		if err == nil && n == 0 {
 			return ErrLeased

@@ -18,7 +18,7 @@ type Wait struct {
 // StartWait stores w, which is due at the given time. It replaces a Wait of the same agent
 // for the same card.
 func (s *Store) StartWait(ctx context.Context, w Wait, due time.Time) error {
-	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+	err := s.write(ctx, &write{rows: []string{rowOfCard(w.Card)}, do: func(ctx context.Context, tx engine.Tx) error {
 		_, err := tx.Exec(ctx, queryWait, w.Card, w.Agent, engine.Micros(w.Until), engine.Micros(due))
 		return err
 	}})
@@ -42,7 +42,7 @@ func (s *Store) Waiting(ctx context.Context, card, agent string) (bool, error) {
 // time. Until then no other process gets them; if the caller dies, another does after that.
 func (s *Store) LeaseWaits(ctx context.Context, again time.Time, n int) ([]Wait, error) {
 	var waits []Wait // not a result: if ctx ends, the write may still set it
-	err := s.write(ctx, &write{do: func(ctx context.Context, tx engine.Tx) error {
+	err := s.write(ctx, &write{all: true, do: func(ctx context.Context, tx engine.Tx) error {
 		rows, err := tx.Query(ctx, queryWaitsDue, time.Now().UnixMicro(), engine.Micros(again), n)
 		if err != nil {
 			return err

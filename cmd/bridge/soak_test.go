@@ -340,6 +340,9 @@ func (s *soak) newComparison() func() {
 		if err := json.NewDecoder(res.Body).Decode(&says); err != nil {
 			return // restarted
 		}
+		if now, _ := s.state(); now != trouble {
+			return // the answer can be about either
+		}
 		connector := says.Connectors["rocketchat"].State
 		well := says.Ready && connector != "failing" && says.Failures.Failed+says.Failures.Retrying == 0
 		if trouble == troubles[6].name && lasts > 5*time.Second && says.Ready {

@@ -33,6 +33,9 @@ var (
 	// ErrLost means that the database is damaged, or is no longer the one that was opened. What
 	// is written now would be lost. It wraps ErrFailed.
 	ErrLost = fmt.Errorf("%w: database lost", ErrFailed)
+	// ErrDeadlock means that the database ended this transaction because it and another one waited
+	// for each other. If it runs again, it can succeed. It wraps ErrFailed.
+	ErrDeadlock = fmt.Errorf("%w: deadlock", ErrFailed)
 	// ErrUnavailable means that a transaction could not begin, so that none of its
 	// statements is the cause. It wraps ErrFailed.
 	ErrUnavailable = fmt.Errorf("%w: not available", ErrFailed)
@@ -48,8 +51,9 @@ type Engine interface {
 
 	// Write runs f in one transaction, and commits it durably unless f returns
 	// an error. An error that wraps ErrUnavailable means that f did not run. ErrFailed says
-	// that the error is the database's.
-	Write(ctx context.Context, f func(context.Context, Tx) error) error
+	// that the error is the database's. locks names what f changes. Transactions of several
+	// processes that have a lock in common run one after the other.
+	Write(ctx context.Context, locks Locks, f func(context.Context, Tx) error) error
 
 	// Work runs jobs with the configuration c until ctx ends and running jobs have ended.
 	Work(ctx context.Context, c *river.Config) error
@@ -69,6 +73,14 @@ type Engine interface {
 	Size(ctx context.Context) (Size, error)
 
 	Close() error
+}
+
+// Locks says which rows a transaction changes.
+type Locks struct {
+	// Names are the rows' names, in any words on which all transactions agree. New rows need none.
+	Names []string
+	// All says that the transaction cannot name its rows. It runs while no other does.
+	All bool
 }
 
 // A Size is the size of a database, in bytes.
@@ -100,7 +112,8 @@ type Tx interface {
 }
 
 // A Writer commits what a function writes, together with other writes that arrive at the same time.
-type Writer func(context.Context, func(context.Context, Tx) error) error
+// row is the name of what the function changes; see Locks.
+type Writer func(ctx context.Context, row string, do func(context.Context, Tx) error) error
 
 // Rows are the result of a query. The caller reads them to the end or closes them.
 type Rows interface {

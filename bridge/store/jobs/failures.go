@@ -62,10 +62,13 @@ func (f Failure) CanRetry() bool {
 	return f.Kind != KindErasureWait
 }
 
+// row is the name, in locks, of the rows of failures of a subject.
+func row(subject string) string { return "failure " + subject }
+
 // Note stores that work failed, or failed again.
 func (b *Board) Note(ctx context.Context, f Failure) error {
 	now := engine.Micros(time.Now())
-	err := b.write(ctx, func(ctx context.Context, tx engine.Tx) error {
+	err := b.write(ctx, row(f.Subject), func(ctx context.Context, tx engine.Tx) error {
 		_, err := tx.Exec(ctx, queryNoteFailure, f.Subject, f.Kind, f.Queue, f.job, f.step, now, now, engine.Micros(f.Next), 1, brief(f.Cause))
 		return err
 	})
@@ -84,7 +87,7 @@ func (b *Board) Resolve(ctx context.Context, queue, kind, subject string) error 
 		return nil
 	}
 	if err == nil {
-		err = b.write(ctx, func(ctx context.Context, tx engine.Tx) error {
+		err = b.write(ctx, row(subject), func(ctx context.Context, tx engine.Tx) error {
 			return Remove(ctx, tx, Failure{Queue: queue, Kind: kind, Subject: subject})
 		})
 	}
@@ -258,7 +261,7 @@ func (b *Board) NoteGivenUp(ctx context.Context, j Stored) error {
 	if failed := j.Failed(); len(failed) > 0 {
 		cause = failed[len(failed)-1].Error
 	}
-	return b.write(ctx, func(ctx context.Context, tx engine.Tx) error {
+	return b.write(ctx, row(j.Job.Subject), func(ctx context.Context, tx engine.Tx) error {
 		_, err := tx.Exec(ctx, queryNoteEarlier, j.Job.Subject, j.Job.Kind, j.Queue, j.ID, j.Job.Step, engine.Micros(*j.FinalizedAt), j.Attempt, brief(cause))
 		return err
 	})

@@ -72,6 +72,14 @@ func (c Counter) Spend(acts []Spending) (decide, apply func(context.Context, eng
 	return decide, apply
 }
 
+// Rows returns the names of the acts' rows in locks. Without a lock two replicas could both use the last act.
+func (c Counter) Rows(acts []Spending) (rows []string) {
+	for _, subject := range c.spenders(acts) {
+		rows = append(rows, "limit "+string(subject.([]byte)))
+	}
+	return rows
+}
+
 // Check returns a SpentError if one of the acts is not allowed now. It only reads.
 func (c Counter) Check(ctx context.Context, in engine.Reader, acts []Spending) error {
 	_, err := c.frees(ctx, in, acts)

@@ -21,9 +21,9 @@ type Engine struct {
 func New(e engine.Engine, calls *metrics.Calls) Engine { return Engine{e, calls} }
 
 // Write implements engine.Engine. An error that is not the database's does not count as a failure.
-func (e Engine) Write(ctx context.Context, f func(context.Context, engine.Tx) error) error {
+func (e Engine) Write(ctx context.Context, locks engine.Locks, f func(context.Context, engine.Tx) error) error {
 	began := time.Now()
-	err := e.Engine.Write(ctx, f)
+	err := e.Engine.Write(ctx, locks, f)
 	failed := err
 	if !errors.Is(err, engine.ErrFailed) && ctx.Err() == nil {
 		failed = nil

@@ -7,8 +7,11 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -142,9 +145,9 @@ func (db *DB) migrate(ctx context.Context, c engine.Config) error {
 	return engine.Migrate(ctx, goose.DialectPostgres, std, files, db.driver, c.Log.With("database", db.pool.Config().ConnConfig.Database))
 }
 
-// Write implements engine.Engine.
-func (db *DB) Write(ctx context.Context, f func(context.Context, engine.Tx) error) error {
-	t, err := db.pool.Begin(ctx)
+// Write implements engine.Engine. The transaction takes its locks in the statement that begins it.
+func (db *DB) Write(ctx context.Context, locks engine.Locks, f func(context.Context, engine.Tx) error) error {
+	t, err := db.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginWith(locks)})
 	if err != nil {
 		return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
 	}
@@ -160,11 +163,48 @@ func (db *DB) Write(ctx context.Context, f func(context.Context, engine.Tx) erro
 	return nil
 }
 
+// allLock is an advisory lock that every transaction shares. Only one that cannot name its rows has it alone.
+const allLock = 0x62726467
+
+// beginWith returns the statements that begin a transaction with locks. Each name is an advisory lock
+// (postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS) until the transaction ends. Two names can
+// have the same lock; then one transaction waits without need.
+func beginWith(locks engine.Locks) string {
+	if locks.All {
+		return fmt.Sprintf("BEGIN; SELECT pg_advisory_xact_lock(%d)", allLock)
+	}
+	begin := fmt.Sprintf("BEGIN; SELECT pg_advisory_xact_lock_shared(%d)", allLock)
+	if len(locks.Names) == 0 {
+		return begin
+	}
+	keys := make([]int64, len(locks.Names))
+	for i, name := range locks.Names {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(name)) // it never fails
+		keys[i] = int64(h.Sum64())
+	}
+	slices.Sort(keys)
+	list := []byte{}
+	for i, key := range slices.Compact(keys) {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(list, key, 10)
+	}
+	return begin + "; SELECT pg_advisory_xact_lock(key) FROM unnest('{" + string(list) + "}'::bigint[]) AS key"
+}
+
+// deadlocked is the code of deadlock_detected (postgresql.org/docs/current/errcodes-appendix.html).
+const deadlocked = "40P01"
+
 // failure wraps err in engine.ErrFailed unless a value of the transaction is the cause: class
 // 22 is a data exception, and class 23 a violated constraint
 // (postgresql.org/docs/current/errcodes-appendix.html).
 func failure(t pgx.Tx, err error) error {
 	answer, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && answer.Code == deadlocked {
+		return fmt.Errorf("%w: %w", engine.ErrDeadlock, err)
+	}
 	if ok && !strings.HasPrefix(answer.Code, "22") && !strings.HasPrefix(answer.Code, "23") || t.Conn().IsClosed() {
 		return fmt.Errorf("%w: %w", engine.ErrFailed, err)
 	}

@@ -46,7 +46,7 @@ func (s Store) FindCtx(ctx context.Context, token string) (data []byte, found bo
 
 // CommitCtx stores a session until it expires.
 func (s Store) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
-	return s.write(ctx, querySaveSession, token, s.sealer.Seal(purposeSession, data, token), engine.Micros(expiry))
+	return s.write(ctx, token, querySaveSession, s.sealer.Seal(purposeSession, data, token), engine.Micros(expiry))
 }
 
 // ClaimCtx stores a name until the given time, and reports whether it was free. Of several callers, in
@@ -54,7 +54,7 @@ func (s Store) CommitCtx(ctx context.Context, token string, data []byte, expiry 
 func (s Store) ClaimCtx(ctx context.Context, name string, until time.Time) (claimed bool, err error) {
 	var n int64 // not a result: if ctx ends, the write may still set it
 	data := s.sealer.Seal(purposeSession, []byte("{}"), name)
-	err = s.commit(ctx, func(ctx context.Context, tx engine.Tx) (err error) {
+	err = s.commit(ctx, row(name), func(ctx context.Context, tx engine.Tx) (err error) {
 		n, err = tx.Exec(ctx, queryClaimSession, name, data, engine.Micros(until), time.Now().UnixMicro())
 		return err
 	})
@@ -66,12 +66,16 @@ func (s Store) ClaimCtx(ctx context.Context, name string, until time.Time) (clai
 
 // DeleteCtx ends a session.
 func (s Store) DeleteCtx(ctx context.Context, token string) error {
-	return s.write(ctx, queryEndSession, token)
+	return s.write(ctx, token, queryEndSession)
 }
 
-func (s Store) write(ctx context.Context, query string, args ...any) error {
-	err := s.commit(ctx, func(ctx context.Context, tx engine.Tx) error {
-		_, err := tx.Exec(ctx, query, args...)
+// row is the name of a session's row in locks.
+func row(token string) string { return "session " + token }
+
+// write runs a query whose first argument is the token.
+func (s Store) write(ctx context.Context, token, query string, args ...any) error {
+	err := s.commit(ctx, row(token), func(ctx context.Context, tx engine.Tx) error {
+		_, err := tx.Exec(ctx, query, append([]any{token}, args...)...)
 		return err
 	})
 	if err != nil {

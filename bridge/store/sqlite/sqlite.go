@@ -263,8 +263,8 @@ func durable(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// Write implements engine.Engine.
-func (db *DB) Write(ctx context.Context, f func(context.Context, engine.Tx) error) error {
+// Write implements engine.Engine. It needs no locks, since one transaction runs at a time.
+func (db *DB) Write(ctx context.Context, _ engine.Locks, f func(context.Context, engine.Tx) error) error {
 	t, err := db.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", engine.ErrUnavailable, explain(err))
