@@ -106,6 +106,7 @@ type SessionQuery struct {
 	AfterID      string // only sessions after this one
 	OngoingOnly  bool
 	UpdatedAfter time.Time // only sessions changed after this time, by this machine's clock; zero for all
+	OnCall       func()    // called before each request, one for each page; nil for none
 }
 
 // maxPages is a limit in case a list has no end. The size of a page is not documented.
@@ -141,6 +142,9 @@ func (c *Client) Sessions(ctx context.Context, q SessionQuery) iter.Seq2[Session
 				Sessions []Session `json:"cobrowsing_sessions"`
 				HasMore  bool      `json:"has_more"`
 				LastID   idText    `json:"last_id"`
+			}
+			if q.OnCall != nil {
+				q.OnCall()
 			}
 			r.private = []string{r.query.Get("before_id"), r.query.Get("after_id")}
 			if err := c.wire.call(ctx, r, &page); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -26,94 +27,33 @@ import (
 )
 
 const (
-	// pollEvery is how often Upscope's list of sessions is read while a card waits for a report.
-	// Upscope's calls cause extra polls, at least pollGap apart.
-	pollEvery = 15 * time.Second
-	pollGap   = 2 * time.Second
-	// overlap is how far each poll goes back before the start of the last one, because Upscope's
-	// list may be late.
-	overlap = 5 * time.Minute
 	// maxCall is the maximum body of Upscope's call in bytes.
 	maxCall = 1 << 20
 	// callbackLife is how long after a press Upscope's calls are accepted.
 	callbackLife = 72 * time.Hour
 )
 
-// sessions says when to poll Upscope's list of sessions, and from when.
-type sessions struct {
-	wake chan struct{}
-
-	mu      sync.Mutex
-	since   time.Time // zero before the first poll
-	request string    // the id of the request that started the next poll, or empty
-}
-
-func (s *sessions) from() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.since
-}
-
-// advance sets the start of the next poll to next, unless goBackTo has changed it since from was
-// read.
-func (s *sessions) advance(from, next time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.since.Equal(from) {
-		s.since = next
-	}
-}
-
-// goBackTo makes the next poll start at the given time, if that is earlier.
-func (s *sessions) goBackTo(since time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if since.Before(s.since) {
-		s.since = since
-	}
-}
-
-// pollNow starts a poll of the sessions that changed after the given time, for the request of ctx.
-func (s *sessions) pollNow(ctx context.Context, since time.Time) {
-	s.goBackTo(since)
-	s.mu.Lock()
-	s.request = requestid.ID(ctx)
-	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default: // a poll will start already
-	}
-}
-
-// takeRequest returns the id under which the next poll is logged.
-func (s *sessions) takeRequest() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id := s.request
-	s.request = ""
-	return cmp.Or(id, requestid.New())
-}
-
 // watchSessions polls Upscope's sessions until ctx ends. While no card waits for a report it sends
 // no requests.
 func (work *Worker) watchSessions(ctx context.Context) {
-	for wait := time.Duration(0); ; wait = pollEvery {
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
+		case <-time.After(work.sessions.pause(false)):
 		case <-work.sessions.wake:
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(min(wait, pollGap)):
+			case <-time.After(work.sessions.pause(true)):
 			}
 		}
+		since, long := work.sessions.begin()
 		if work.backoff.active() {
 			continue
 		}
 		ctx := requestid.With(ctx, work.sessions.takeRequest())
-		err := work.pollSessions(ctx)
+		err := work.pollSessions(ctx, since, long)
 		if err != nil && ctx.Err() == nil {
 			work.log.WarnContext(ctx, "list of sessions not read from Upscope", "err", err, "effect", "cards are updated later")
 			work.backoff.note(err)
@@ -122,25 +62,29 @@ func (work *Worker) watchSessions(ctx context.Context) {
 	}
 }
 
-func (work *Worker) pollSessions(ctx context.Context) error {
+// pollSessions updates cards from the sessions that changed after since, unless no card waits for one.
+func (work *Worker) pollSessions(ctx context.Context, since time.Time, long bool) error {
 	began := time.Now()
 	awaited, err := work.store.AnyToCheck(ctx)
 	if err != nil {
 		return err
 	}
-	from := work.sessions.from()
+	calls := 0
 	if awaited {
-		since := from
 		if since.IsZero() {
 			if since, err = work.firstPollFrom(ctx, began); err != nil {
 				return err
 			}
 		}
-		for s, err := range work.upscope.Sessions(ctx, upscope.SessionQuery{UpdatedAfter: since}) {
+		query := upscope.SessionQuery{UpdatedAfter: since, OnCall: func() {
+			calls++
+			work.sessions.called()
+		}}
+		for s, err := range work.upscope.Sessions(ctx, query) {
 			if err != nil {
 				return err
 			}
-			if err := work.updateFromSession(ctx, s); err != nil && !work.book.SkipUnreadable(ctx, err, "session", s.ID) {
+			if err := work.readSession(ctx, s); err != nil && !work.book.SkipUnreadable(ctx, err, "session", s.ID) {
 				return err
 			}
 		}
@@ -148,7 +92,33 @@ func (work *Worker) pollSessions(ctx context.Context) error {
 			return err
 		}
 	}
-	work.sessions.advance(from, began.Add(-overlap))
+	work.sessions.succeeded(began, long, calls)
+	return nil
+}
+
+// readSession updates the card of a session, unless the last poll that had this session had it unchanged.
+func (work *Worker) readSession(ctx context.Context, s upscope.Session) error {
+	mark, _ := s.Metadata[card.MetadataCard].(string)
+	id, ok := work.book.Doors.CardOfMark(mark)
+	if !ok {
+		return nil
+	}
+	reported := card.SessionOf(s)
+	if reported.Over() {
+		work.sessions.paid(id, s.ID)
+	}
+	before, known := work.seen.Peek(s.ID)
+	if known && reflect.DeepEqual(before, reported) {
+		return nil
+	}
+	agent, _ := s.Metadata[card.MetadataAgent].(string)
+	if err := work.updateFromSession(ctx, id, agent, reported); err != nil {
+		return err
+	}
+	work.seen.Put(s.ID, reported)
+	if !known {
+		work.sessions.found()
+	}
 	return nil
 }
 
@@ -169,22 +139,15 @@ func (work *Worker) firstPollFrom(ctx context.Context, now time.Time) (time.Time
 	if oldest := now.Add(-callbackLife); first.Before(oldest) {
 		first = oldest
 	}
-	return first.Add(-overlap), nil
+	return first.Add(-lateness), nil
 }
 
-// updateFromSession adds a session that Upscope reported to the card that it began from. It ignores
-// sessions without a valid mark.
-func (work *Worker) updateFromSession(ctx context.Context, s upscope.Session) error {
-	mark, _ := s.Metadata[card.MetadataCard].(string)
-	id, ok := work.book.Doors.CardOfMark(mark)
-	if !ok {
-		return nil
-	}
-	agent, _ := s.Metadata[card.MetadataAgent].(string)
-	reported := card.SessionOf(s)
+// updateFromSession adds a session that Upscope reported to the card that it began from. agent is the
+// agent who began it, if the session says so.
+func (work *Worker) updateFromSession(ctx context.Context, id, agent string, reported card.Session) error {
 	var live, ended bool // since the card was read
 	c, err := work.book.Revise(ctx, id, func(c *card.Card) []audit.Entry {
-		i := slices.IndexFunc(c.About.Sessions, func(k card.Session) bool { return k.ID == s.ID })
+		i := slices.IndexFunc(c.About.Sessions, func(k card.Session) bool { return k.ID == reported.ID })
 		var before card.Session
 		if i >= 0 {
 			before = c.About.Sessions[i]
@@ -252,7 +215,7 @@ func (work *Worker) expireCards(ctx context.Context) error {
 }
 
 // sessionEnded answers Upscope's call that a session is over. Its body is not signed, so the bridge
-// uses it only as a hint: the call starts the next poll earlier and says from when.
+// uses it only as a hint: the call starts the next poll earlier and says how far polls go back.
 func (work *Worker) sessionEnded(w http.ResponseWriter, r *http.Request) error {
 	id, ok := work.book.Doors.CardOfCallback(mux.Vars(r)["secret"])
 	if !ok {
@@ -260,15 +223,15 @@ func (work *Worker) sessionEnded(w http.ResponseWriter, r *http.Request) error {
 	}
 	body, _ := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCall)) // it serves only as a hint
 	now := time.Now()
-	since := now.Add(-overlap)
-	if hint, err := work.upscope.ParseWebhook(body); err == nil && !hint.EndedAt.IsZero() && hint.EndedAt.Before(now) {
-		since = hint.EndedAt.Add(-overlap)
+	session, ended := "", now
+	if hint, err := work.upscope.ParseWebhook(body); err == nil {
+		session = hint.ID
+		if !hint.EndedAt.IsZero() && hint.EndedAt.Before(now) {
+			ended = card.Latest(hint.EndedAt, now.Add(-callbackLife))
+		}
 	}
-	if oldest := now.Add(-callbackLife); since.Before(oldest) {
-		since = oldest
-	}
+	work.sessions.owe(id, session, ended)
 	if !work.callbacks.Allow(id) {
-		work.sessions.goBackTo(since)
 		return nil // an earlier call for this card has started a poll
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), web.MachineTime)
@@ -288,7 +251,7 @@ func (work *Worker) sessionEnded(w http.ResponseWriter, r *http.Request) error {
 		return web.ErrNoPage
 	}
 	work.log.InfoContext(ctx, "end of session reported", "card", id)
-	work.sessions.pollNow(ctx, since)
+	work.sessions.pollNow(ctx)
 	return nil
 }
 
@@ -320,7 +283,8 @@ func (work *Worker) StopSession(ctx context.Context, c card.Card, actor string) 
 			return ended, err
 		}
 	}
-	work.sessions.pollNow(ctx, time.Now().Add(-overlap))
+	work.sessions.owe(c.ID, "", time.Now())
+	work.sessions.pollNow(ctx)
 	return ended, nil
 }
 

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cobrowse-bridge/bridge/book"
+	"cobrowse-bridge/bridge/cache"
+	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/erase"
 	"cobrowse-bridge/bridge/match"
@@ -47,8 +49,9 @@ type Worker struct {
 	refreshed  *web.Throttle // refresh jobs that ask Upscope
 	log        *slog.Logger
 
-	sessions sessions
-	soon     chan jobs.Job // see WorkSoon
+	sessions *sessionPolls
+	seen     *cache.Cache[card.Session] // sessions as Upscope's list had them lately, by id
+	soon     chan jobs.Job              // see WorkSoon
 	backoff  backoff
 	unlisted map[string]*unlisted // by connector
 }
@@ -83,7 +86,8 @@ func New(c Config) *Worker {
 		callbacks: web.NewThrottle(1, 30*time.Second),
 		recorded:  web.NewThrottle(1, 24*time.Hour), // longer than a message is tried
 		refreshed: web.NewThrottle(refreshesPerMinute, time.Minute),
-		sessions:  sessions{wake: make(chan struct{}, 1)},
+		sessions:  newSessionPolls(),
+		seen:      cache.New(cache.Bound, func(card.Session) time.Duration { return longPollAtLeast + lateness }),
 		soon:      make(chan jobs.Job, soonJobs),
 		unlisted:  make(map[string]*unlisted),
 	}
