@@ -331,7 +331,7 @@ func schedulePosts(c *card.Card, before card.Card, change *store.Change) {
 	for _, p := range append(change.Posts, store.Post{Place: c.Place()}) {
 		if p.Place.Address != "" && !queues[p.Place.Connector] {
 			queues[p.Place.Connector] = true
-			change.Jobs = append(change.Jobs, jobs.Job{Queue: p.Place.Connector, Kind: JobShow, Subject: c.ID})
+			change.Jobs = append(change.Jobs, jobs.Job{Queue: p.Place.Connector, Kind: JobShow, Subject: c.ID, Priority: jobs.Soon})
 		}
 	}
 }
@@ -364,7 +364,7 @@ func (book *Book) NewIDEntry(c card.Card, oldID string) []audit.Entry {
 
 // RefreshJob returns the job that runs after RefreshWaits[step].
 func RefreshJob(c card.Card, step int) jobs.Job {
-	return jobs.Job{Queue: c.Connector, Kind: JobRefresh, Subject: c.ID, Step: step, At: time.Now().Add(RefreshWaits[step])}
+	return jobs.Job{Queue: c.Connector, Kind: JobRefresh, Subject: c.ID, Step: step, Priority: jobs.Whenever, At: time.Now().Add(RefreshWaits[step])}
 }
 
 // CanNotifyAgent reports whether the bridge can later send the card's agent a message that the

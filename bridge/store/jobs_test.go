@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func work(t *testing.T, s *Store, h jobs.Handler) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Work(ctx, map[string]int{"default": 10, "slack-emea": 2}, h, nil) }()
+	go func() { ended <- s.Work(ctx, map[string]jobs.Queue{"default": {Workers: 10}, "slack-emea": {Workers: 2}}, h, nil) }()
 	stopped := false
 	stop = func() {
 		if stopped {
@@ -100,6 +101,41 @@ func TestAJobStartsWithItsStoredFields(t *testing.T) {
 	})
 }
 
+// Cards that are ready to show do not wait for the deliveries of a burst.
+func TestJobsForWhichSomebodyWaitsGoFirst(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		var all []jobs.Job
+		for i := range 30 {
+			all = append(all, jobs.Job{Kind: "refresh", Subject: fmt.Sprint(i), Priority: jobs.Whenever}, jobs.Job{Kind: "answer", Subject: fmt.Sprint(i)})
+		}
+		for i := range 30 {
+			all = append(all, jobs.Job{Kind: "show", Subject: fmt.Sprint(i), Priority: jobs.Soon})
+		}
+		if err := s.Commit(ctx, Change{Jobs: all}); err != nil {
+			t.Fatal(err)
+		}
+		started, end := make(chan string, len(all)), make(chan struct{})
+		ctx, cancel := context.WithCancel(ctx)
+		go func() {
+			defer close(end)
+			_ = s.Work(ctx, map[string]jobs.Queue{"default": {Workers: 1}}, func(_ context.Context, j jobs.Job) error {
+				started <- j.Kind
+				return nil
+			}, nil)
+		}()
+		var order []string
+		for range all {
+			order = append(order, receive(t, started, "the next job"))
+		}
+		cancel()
+		<-end
+		if got := strings.Join(slices.Compact(order), " "); got != "show answer refresh" {
+			t.Errorf("the jobs ran as %s", got)
+		}
+	})
+}
+
 func TestTheErrorOfAJobDecidesWhetherItRunsAgain(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()
@@ -172,7 +208,7 @@ func TestWorkLetsRunningJobsFinish(t *testing.T) {
 		started, finish := make(chan jobs.Job, 1), make(chan struct{})
 		ended := make(chan error, 1)
 		go func() {
-			ended <- s.Work(ctx, map[string]int{"default": 1}, func(ctx context.Context, j jobs.Job) error {
+			ended <- s.Work(ctx, map[string]jobs.Queue{"default": {Workers: 1}}, func(ctx context.Context, j jobs.Job) error {
 				started <- j
 				<-finish
 				return ctx.Err()
@@ -198,7 +234,7 @@ func TestWorkLetsRunningJobsFinish(t *testing.T) {
 func TestWorkRefusesAnInvalidQueueName(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{})
-		if err := s.Work(t.Context(), map[string]int{"Not A Queue": 1}, nil, nil); err == nil {
+		if err := s.Work(t.Context(), map[string]jobs.Queue{"Not A Queue": {Workers: 1}}, nil, nil); err == nil {
 			t.Error("no error")
 		}
 	})

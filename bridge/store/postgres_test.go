@@ -33,7 +33,7 @@ func TestThroughPgBouncerInTransactionMode(t *testing.T) {
 	var working errgroup.Group
 	for _, s := range replicas {
 		working.Go(func() error {
-			return s.Work(ctx, map[string]int{"q": 4}, func(context.Context, jobs.Job) error {
+			return s.Work(ctx, map[string]jobs.Queue{"q": {Workers: 4}}, func(context.Context, jobs.Job) error {
 				done.Add(1)
 				return nil
 			}, nil)

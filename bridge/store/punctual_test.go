@@ -26,7 +26,7 @@ func TestSQLiteStartsJobsOnTime(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() {
-			ended <- s.Work(ctx, map[string]int{"default": 1, "other": 1}, func(_ context.Context, j jobs.Job) error {
+			ended <- s.Work(ctx, map[string]jobs.Queue{"default": {Workers: 1}, "other": {Workers: 1}}, func(_ context.Context, j jobs.Job) error {
 				starts <- start{j, time.Now()}
 				again := ran[j.ID]
 				if j.Kind == "snooze" || j.Kind == "fail" {

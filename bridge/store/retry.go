@@ -20,7 +20,7 @@ var ErrNotFailed = errors.New("has not failed")
 var ErrNoRetry = errors.New("cannot be retried")
 
 // Work runs jobs with h; see jobs.Board. Their writes are Patient.
-func (s *Store) Work(ctx context.Context, queues map[string]int, h jobs.Handler, ended func(context.Context, jobs.End)) error {
+func (s *Store) Work(ctx context.Context, queues map[string]jobs.Queue, h jobs.Handler, ended func(context.Context, jobs.End)) error {
 	return s.jobs.Work(ctx, queues, func(ctx context.Context, j jobs.Job) error { return h(Patient(ctx), j) }, ended)
 }
 

@@ -122,7 +122,7 @@ func BenchmarkStart(b *testing.B) {
 			ctx, cancel := context.WithCancel(b.Context())
 			started, ended := make(chan struct{}, 1), make(chan error, 1)
 			go func() {
-				ended <- s.Work(ctx, map[string]int{"default": 10}, func(context.Context, jobs.Job) error { started <- struct{}{}; return nil }, nil)
+				ended <- s.Work(ctx, map[string]jobs.Queue{"default": {Workers: 10}}, func(context.Context, jobs.Job) error { started <- struct{}{}; return nil }, nil)
 			}()
 			var all []time.Duration
 			for round := 0; b.Loop(); round++ {

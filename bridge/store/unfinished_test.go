@@ -35,7 +35,7 @@ func storeDeliveries(t *testing.T, s *Store, n int) (ids []string) {
 func runJobs(t *testing.T, s *Store, n int, h jobs.Handler) (ends []jobs.Outcome) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	err := s.Work(ctx, map[string]int{"default": 1}, func(ctx context.Context, j jobs.Job) error {
+	err := s.Work(ctx, map[string]jobs.Queue{"default": {Workers: 1}}, func(ctx context.Context, j jobs.Job) error {
 		if n--; n == 0 {
 			stop()
 		}

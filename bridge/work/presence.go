@@ -175,7 +175,7 @@ func (work *Worker) checkWait(ctx context.Context, w store.Wait) error {
 	c.About.Notified, c.About.NotifiedAgent, c.About.NotifiedAt = c.About.Notified+1, c.Agent, time.Now()
 	change := store.Change{Audit: work.book.NewIDEntry(c, before.Visitor), EndWaits: []store.Wait{w}}
 	if work.book.CanNotifyAgent(c) { // otherwise only the desk shows it
-		change.Jobs = []jobs.Job{{Queue: c.About.Place.Connector, Kind: book.JobTell, Subject: c.ID, Step: c.About.Notified}}
+		change.Jobs = []jobs.Job{{Queue: c.About.Place.Connector, Kind: book.JobTell, Subject: c.ID, Step: c.About.Notified, Priority: jobs.Soon}}
 	}
 	work.book.ScheduleEffects(&c, before, &change)
 	if err := work.book.Commit(ctx, &c, change); !errors.Is(err, web.ErrAgain) {

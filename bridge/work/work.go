@@ -138,9 +138,9 @@ func (work *Worker) resolveSwitchedOff(ctx context.Context, c chat.Connector) {
 // Run runs the jobs and the periodic work until ctx ends. It returns when the jobs that were
 // running then are done.
 func (work *Worker) Run(ctx context.Context) error {
-	queues := map[string]int{book.EraseQueue: workers}
+	queues := map[string]jobs.Queue{book.EraseQueue: {Workers: workers, Rare: true}}
 	if work.web.SignsIn() {
-		queues[book.DeskName] = workers
+		queues[book.DeskName] = jobs.Queue{Workers: workers, Rare: true}
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	start := func(run func(context.Context)) {
@@ -151,9 +151,9 @@ func (work *Worker) Run(ctx context.Context) error {
 	}
 	for name, c := range work.connectors {
 		work.resolveSwitchedOff(ctx, c)
-		queues[name] = workers
+		queues[name] = jobs.Queue{Workers: workers}
 		if c.Forward != nil {
-			queues[name+book.ForwardQueueSuffix] = book.ForwardWorkers
+			queues[name+book.ForwardQueueSuffix] = jobs.Queue{Workers: book.ForwardWorkers, Rare: true}
 		}
 		if c.Sweep != nil {
 			start(func(ctx context.Context) { work.sweep(ctx, c) })

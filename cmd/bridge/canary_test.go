@@ -275,8 +275,10 @@ func (r *canaryRun) rocketChatFailures() {
 	for _, route := range []string{"rooms.info", "users.info", "livechat/visitors.info", "im.create", "chat.sendMessage"} {
 		for _, f := range []rocketchattest.Fault{{Status: 500, Body: quoting}, {Status: 401, Body: quoting}, {Cut: true}, {Status: 200, Body: quoting}} {
 			r.chat.Fail(route, f, 1)
+			agent := "agent" + strings.ToLower(rand.Text()) // the bridge knows the names of others already
+			r.chat.AddUser(rocketchattest.User{ID: agent, Username: agent, Name: agent, Roles: []string{"user", "livechat-agent"}})
 			room := r.openChat()
-			r.chat.Take(room, "bob")
+			r.chat.Take(room, agent)
 			before := len(r.chat.Requests())
 			r.browser.deliverEvent(r.services, "LivechatSessionTaken", room)
 			eventually(t, route+" is asked", maxWait, func() bool {

@@ -50,7 +50,7 @@ func seed(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(db.Jobs().Note(ctx, jobs.Failure{Queue: "rocketchat", Kind: "sweep", Next: time.Now().Add(time.Hour), Cause: "the workspace does not answer"}))
 	handled := 0
-	ts.Check(db.Work(ctx, map[string]int{"rocketchat": 1}, func(ctx context.Context, j jobs.Job) error {
+	ts.Check(db.Work(ctx, map[string]jobs.Queue{"rocketchat": {Workers: 1}}, func(ctx context.Context, j jobs.Job) error {
 		if handled++; handled == len(ids) {
 			stop()
 		}

@@ -166,6 +166,7 @@ func (s *services) metrics(t testing.TB, p *program) string {
 		t.Fatalf("the ready line has no address of metrics: %s", p.out)
 	}
 	b := newBrowser(t, address)
+	defer b.client.CloseIdleConnections() // a caller may compare how many connections are open
 	a := b.do(http.MethodGet, "/metrics", nil, nil)
 	a.want(t, http.StatusOK)
 	return a.body

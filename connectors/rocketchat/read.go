@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"cobrowse-bridge/bridge/chat"
 )
@@ -133,19 +134,30 @@ func (c *connector) room(ctx context.Context, id string) (room, error) {
 	}
 }
 
+// agentLife returns how long the names of an agent are kept, so that not each message reads them.
+func agentLife(u user) time.Duration {
+	if u.ID == "" {
+		return 0
+	}
+	return time.Minute
+}
+
 // setAgent fills in the agent who serves the chat. The room has the user name that the agent
 // had when they took the chat; users.info has the present names. If the workspace refuses
 // users.info, the name in the room is used, so that the agent still gets a card.
 func (c *connector) setAgent(ctx context.Context, ask *chat.Ask, by served) error {
-	u, err := c.user(ctx, by.ID) // empty after a refusal
+	u, err := c.agents.Get(ctx, by.ID, func(ctx context.Context) (user, error) { // empty after a refusal
+		u, err := c.user(ctx, by.ID)
+		if u.ID != by.ID {
+			u = user{}
+		}
+		return u, err
+	})
 	if r, se := refused(err); err != nil && (se == nil || !r.declined()) {
 		return c.classify(err, "READER", "the right to see users")
 	}
 	if err != nil {
 		c.log.InfoContext(ctx, "names of the agent not read, using the one in the chat", "connector", c.name, "chat", ask.Chat, "agent", by.ID, "err", err)
-	}
-	if u.ID != by.ID {
-		u = user{}
 	}
 	name := cmp.Or(u.Username, by.Username)
 	ask.Agent = chat.Agent{ID: by.ID, Name: cmp.Or(u.Name, name), Email: u.email()}

@@ -283,13 +283,29 @@ func TestAnswersAboutAnotherPersonAreNotUsed(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	d.Take(d.chat, "bob")
+	d.Fail("users.info", rocketchattest.Fault{Status: 200, Body: `{"user":{"_id":"a9","username":"mallory","name":"Mallory"},"success":true}`}, 1)
+	if a := d.mustAsk(t, typeTaken); a.Agent != (chat.Agent{ID: "a1", Name: "bob"}) || a.Place.Address != "bob" {
+		t.Errorf("another user: %+v", a)
+	}
 	d.Fail("livechat/visitors.info", rocketchattest.Fault{Status: 200,
 		Body: `{"visitor":{"_id":"v9","name":"Other","livechatData":{"upscope_key":"0123456789abcdef"}},"success":true}`}, 1)
 	if a, err := d.ask(t, typeTaken); err == nil || chat.IsPermanent(err) {
 		t.Errorf("another visitor: %+v, %v", a, err)
 	}
-	d.Fail("users.info", rocketchattest.Fault{Status: 200, Body: `{"user":{"_id":"a9","username":"mallory","name":"Mallory"},"success":true}`}, 1)
-	if a := d.mustAsk(t, typeTaken); a.Agent != (chat.Agent{ID: "a1", Name: "bob"}) || a.Place.Address != "bob" {
-		t.Errorf("another user: %+v", a)
+}
+
+// Each message of a chat leads to a read of its agent. Their names are read once a minute.
+func TestTheNamesOfAnAgentAreReadOnceAMinute(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.Take(d.chat, "bob")
+	for range 5 {
+		if a := d.mustAsk(t, typeTaken); a.Agent.Name != "Bob Baker" {
+			t.Errorf("the agent is %+v", a.Agent)
+		}
+	}
+	reads := slices.DeleteFunc(d.routes(0), func(r string) bool { return r != "GET users.info" })
+	if len(reads) != 1 {
+		t.Errorf("%d reads of the agent, want 1", len(reads))
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"unicode"
 
+	"cobrowse-bridge/bridge/cache"
 	"cobrowse-bridge/bridge/chat"
 	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/settings"
@@ -101,6 +102,7 @@ type connector struct {
 	posterID   string
 	posterName atomic.Pointer[string] // the poster's user name; nil until ownName has read it
 	proven     *provenOnly
+	agents     *cache.Cache[user] // by id
 
 	// singular is set if the server has livechat/visitor.info instead of
 	// livechat/visitors.info.
@@ -126,6 +128,7 @@ func New(c Config) (chat.Connector, error) {
 		posterID:  c.Poster.UserID,
 		secrets:   c.Secrets,
 		proven:    newProvenOnly(c.Transport),
+		agents:    cache.New(cache.Bound, agentLife),
 	}
 	if c.Command.Token != nil {
 		k.commandToken, k.channels = c.Command.Token, make(map[string]bool)

@@ -26,6 +26,8 @@ type Job struct {
 	Kind    string
 	Subject string
 	Step    int
+	// Priority orders the jobs of a queue that are due. Zero is InOrder.
+	Priority Priority
 	// At is when to start; zero means at once. A job that is inserted more than five
 	// seconds before At may start up to five seconds late.
 	At time.Time
@@ -35,6 +37,16 @@ type Job struct {
 	// it is empty.
 	Request string
 }
+
+// A Priority says which jobs of a queue go first.
+type Priority int
+
+// The priorities, from the first to the last. River has four (riverqueue.com/docs/job-priority).
+const (
+	Soon     Priority = 1 // somebody waits for it
+	InOrder  Priority = 2
+	Whenever Priority = 4 // it may be late
+)
 
 // A Handler does a job. The job ends if the Handler returns nil. After an error marked by
 // Cancel it has failed, and after one marked by Snooze it runs again later, for a day at most.
@@ -75,13 +87,15 @@ func (e *snoozeError) Unwrap() error { return e.error }
 const (
 	// A job that another process started and did not finish is rescued after this time.
 	// River checks every 30 seconds.
-	rescueAfter   = 45 * time.Second
-	jobTimeout    = 30 * time.Second
-	pollInterval  = 100 * time.Millisecond // River's default of one second is too slow for people; SQLite has another
-	fetchCooldown = 20 * time.Millisecond
-	grace         = 8 * time.Second // for running jobs when Work ends
-	keepDone      = 24 * time.Hour
-	keepFailed    = 30 * 24 * time.Hour
+	rescueAfter  = 45 * time.Second
+	jobTimeout   = 30 * time.Second
+	pollInterval = 100 * time.Millisecond // River's default of one second is too slow for people; SQLite has another
+	// rarePollInterval is for queues that are Rare.
+	rarePollInterval = 10 * time.Second
+	fetchCooldown    = 20 * time.Millisecond
+	grace            = 8 * time.Second // for running jobs when Work ends
+	keepDone         = 24 * time.Hour
+	keepFailed       = 30 * 24 * time.Hour
 
 	// River looks for scheduled jobs this often. It makes jobs that are due before the
 	// next look available.
@@ -108,7 +122,7 @@ func (jobArgs) Kind() string { return "bridge" }
 func (j Job) Params(ctx context.Context) river.InsertManyParams {
 	return river.InsertManyParams{
 		Args:       jobArgs{j.Kind, j.Subject, j.Step, cmp.Or(j.Request, requestid.ID(ctx), requestid.New())},
-		InsertOpts: &river.InsertOpts{Queue: j.Queue, ScheduledAt: j.At},
+		InsertOpts: &river.InsertOpts{Queue: j.Queue, Priority: int(cmp.Or(j.Priority, InOrder)), ScheduledAt: j.At},
 	}
 }
 
@@ -166,11 +180,19 @@ type End struct {
 	Took    time.Duration
 }
 
-// Work runs jobs with h until ctx ends. queues has the number of workers of each queue. ended gets
+// A Queue says how the jobs of a queue are run.
+type Queue struct {
+	Workers int // how many run at once
+	// Rare says that its jobs may wait some seconds if another process inserted them, so the database is
+	// asked for them less often.
+	Rare bool
+}
+
+// Work runs jobs of the queues with h until ctx ends. ended gets
 // the end of each attempt; it may be nil. When
 // ctx ends, Work starts no more jobs, gives running jobs 8 seconds to finish, cancels their
 // contexts, and returns when all have returned.
-func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler, ended func(context.Context, End)) error {
+func (b *Board) Work(ctx context.Context, queues map[string]Queue, h Handler, ended func(context.Context, End)) error {
 	workers := river.NewWorkers()
 	if err := river.AddWorkerSafely(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[jobArgs]) error {
 		began := time.Now()
@@ -187,8 +209,11 @@ func (b *Board) Work(ctx context.Context, queues map[string]int, h Handler, ende
 	c := InsertConfig(b.log)
 	c.Workers = workers
 	c.Queues = make(map[string]river.QueueConfig, len(queues))
-	for name, n := range queues {
-		c.Queues[name] = river.QueueConfig{MaxWorkers: n}
+	for name, q := range queues {
+		c.Queues[name] = river.QueueConfig{MaxWorkers: q.Workers}
+		if q.Rare {
+			c.Queues[name] = river.QueueConfig{MaxWorkers: q.Workers, FetchPollInterval: rarePollInterval}
+		}
 	}
 	c.FetchPollInterval = pollInterval
 	c.JobTimeout = jobTimeout

@@ -64,7 +64,7 @@ func (c *conn) statement(ctx context.Context, query string) *statement {
 	if len(c.kept) >= mostKept || !worthKeeping(query) {
 		return nil
 	}
-	made, err := c.PrepareContext(ctx, query)
+	made, err := c.PrepareContext(ctx, limitAsValue(query))
 	if err != nil {
 		return nil // the caller gets the error when it runs the query
 	}
@@ -72,6 +72,11 @@ func (c *conn) statement(ctx context.Context, query string) *statement {
 	c.kept[query] = s
 	return s
 }
+
+// limitAsValue changes parameters of LIMIT from ?1 to +?1. SQLite compiles a statement again each time a
+// parameter of LIMIT gets a value, since the best plan can depend on it, but not an expression
+// (sqlite.org/c3ref/reset.html does not say so; BenchmarkKeptLimit shows it).
+func limitAsValue(query string) string { return strings.ReplaceAll(query, "LIMIT ?", "LIMIT +?") }
 
 // worthKeeping reports whether to keep a query compiled. It refuses statements that run only
 // once, and scripts of several statements. A query with a name comes from sqlc, as all of
