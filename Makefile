@@ -116,6 +116,9 @@ bench: build ## measure the program (size, start, memory), then run the benchmar
 	go run ./bridge/benchtest/program $(BIN)/bridge
 	go test -run '^$$' -bench . -benchtime 5x -p 1 -timeout 30m ./bridge ./bridge/match ./bridge/store | go run ./bridge/benchtest/table
 
+simulate: $(if $(BRIDGE),,build) ## measure the program under the load of a support team, in ten minutes: SIMULATE='-only desks -scale 0.2', BRIDGE=another program
+	go run ./bridge/benchtest/simulate -bridge $(or $(BRIDGE),$(BIN)/bridge) $(SIMULATE)
+
 # Equal sources give equal programs, in any folder. COMMIT and DATE (of the commit) are set here because
 # the go command leaves them out with -buildvcs=false.
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
@@ -166,4 +169,4 @@ image-files: build ## put what deploy/Dockerfile copies with --target prebuilt i
 	cp $(BIN)/bridge $(BIN)/image/bridge
 	cp /etc/ssl/certs/ca-certificates.crt $(BIN)/image/
 
-.PHONY: help demo screenshot test check format vet lint vulnerabilities race long soak fuzz schemas deploy-test caddy image-test bench build rename licenses package-files release-snapshot image-arguments image-files
+.PHONY: help demo screenshot test check format vet lint vulnerabilities race long soak fuzz schemas deploy-test caddy image-test bench simulate build rename licenses package-files release-snapshot image-arguments image-files

@@ -69,6 +69,7 @@ var arrows = map[string][]string{
 	"bridge/requestid":                     nil,
 	"bridge/testmain":                      nil,
 	"bridge/benchtest/program":             {"bridge/benchtest"},
+	"bridge/benchtest/simulate":            {"bridge/benchtest", "upscope", "upscope/upscopetest"},
 	"bridge/benchtest/table":               nil,
 	"bridge/store/engine":                  nil,
 	"bridge/store/seal":                    nil,
@@ -96,7 +97,7 @@ var modules = map[string][]string{
 	"github.com/google/uuid":               {"bridge/book", "bridge/store"},
 	"github.com/gorilla/mux":               {"bridge", "bridge/desk", "bridge/door", "bridge/hook", "bridge/web", "bridge/work"},
 	"github.com/gorilla/websocket":         {"connectors/slack", "connectors/slack/slacktest"},
-	"github.com/jackc/pgx/v5":              {"bridge/store/postgres"},
+	"github.com/jackc/pgx/v5":              {"bridge/benchtest/simulate", "bridge/store/postgres"},
 	"github.com/kelseyhightower/envconfig": {"bridge/settings"},
 	"github.com/patrickmn/go-cache":        {"bridge/cache"},
 	"github.com/pressly/goose/v3":          {"bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
@@ -110,7 +111,7 @@ var modules = map[string][]string{
 	"golang.org/x/oauth2":                  {"bridge/signin"},
 	"golang.org/x/sync":                    {"bridge", "bridge/cache", "bridge/hook", "bridge/signin", "bridge/work", "cmd/bridge", "connectors/chatvisor"},
 	"golang.org/x/time":                    {"bridge/web"},
-	"modernc.org/sqlite":                   {"bridge/store/sqlite"},
+	"modernc.org/sqlite":                   {"bridge/benchtest/simulate", "bridge/store/sqlite"},
 }
 
 const ours = "cobrowse-bridge/"
