@@ -114,7 +114,11 @@ func (work *Worker) watchSessions(ctx context.Context) {
 		}
 		ctx := requestid.With(ctx, work.sessions.takeRequest())
 		err := work.pollSessions(ctx)
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil, ctx.Err() != nil:
+		case errors.Is(err, store.ErrSealed):
+			work.log.ErrorContext(ctx, "cards cannot be read", "err", err, "effect", "their sessions are not followed")
+		default:
 			work.log.WarnContext(ctx, "list of sessions not read from Upscope", "err", err, "effect", "cards are updated later")
 			work.backoff.note(err)
 		}
@@ -122,6 +126,8 @@ func (work *Worker) watchSessions(ctx context.Context) {
 	}
 }
 
+// pollSessions follows the sessions of all cards that wait for a report. If some of the cards cannot be
+// decrypted, it follows the others, and the error wraps store.ErrSealed.
 func (work *Worker) pollSessions(ctx context.Context) error {
 	began := time.Now()
 	awaited, err := work.store.AnyToCheck(ctx)
@@ -129,6 +135,7 @@ func (work *Worker) pollSessions(ctx context.Context) error {
 		return err
 	}
 	from := work.sessions.from()
+	var unreadable error
 	if awaited {
 		since := from
 		if since.IsZero() {
@@ -144,19 +151,19 @@ func (work *Worker) pollSessions(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := work.expireCards(ctx); err != nil {
-			return err
+		if unreadable = work.expireCards(ctx); unreadable != nil && !errors.Is(unreadable, store.ErrSealed) {
+			return unreadable
 		}
 	}
 	work.sessions.advance(from, began.Add(-overlap))
-	return nil
+	return unreadable
 }
 
 // firstPollFrom returns where the first poll starts: at the oldest press for which a card still
 // waits, so that it covers the time when no bridge ran.
 func (work *Worker) firstPollFrom(ctx context.Context, now time.Time) (time.Time, error) {
 	rows, err := work.store.CardsToCheck(ctx, now.Add(2*callbackLife))
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrSealed) { // expireCards reports the others
 		return now, err
 	}
 	first := now.Add(-card.MaxSessionLife)
@@ -218,11 +225,12 @@ func (work *Worker) updateFromSession(ctx context.Context, s upscope.Session) er
 }
 
 // expireCards calls Expire for cards whose NextCheck has passed. It runs
-// after a poll, so that everything that Upscope has reported is stored.
+// after a poll, so that everything that Upscope has reported is stored. If some of the cards cannot be
+// decrypted, the error wraps store.ErrSealed.
 func (work *Worker) expireCards(ctx context.Context) error {
-	rows, err := work.store.CardsToCheck(ctx, time.Now())
-	if err != nil {
-		return err
+	rows, unreadable := work.store.CardsToCheck(ctx, time.Now())
+	if unreadable != nil && !errors.Is(unreadable, store.ErrSealed) {
+		return unreadable
 	}
 	for _, row := range rows {
 		lostLive := false // a session that was live
@@ -248,7 +256,7 @@ func (work *Worker) expireCards(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return unreadable
 }
 
 // sessionEnded answers Upscope's call that a session is over. Its body is not signed, so the bridge
