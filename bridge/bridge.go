@@ -103,18 +103,19 @@ type Bridge struct {
 	door *door.Door
 	desk *desk.Desk
 
-	store      *store.Store
-	connectors map[string]chat.Connector
-	policy     *policy.File
-	retention  store.Retention
-	health     *web.Health
-	stopping   atomic.Bool
-	origin     *url.URL
-	proofKeys  proof.Keys
-	proofs     *web.Throttle
-	metrics    *metrics.Metrics
-	router     http.Handler
-	log        *slog.Logger
+	store         *store.Store
+	connectors    map[string]chat.Connector
+	policy        *policy.File
+	settingsFault func() bool // may be nil
+	retention     store.Retention
+	health        *web.Health
+	stopping      atomic.Bool
+	origin        *url.URL
+	proofKeys     proof.Keys
+	proofs        *web.Throttle
+	metrics       *metrics.Metrics
+	router        http.Handler
+	log           *slog.Logger
 }
 
 const (
@@ -240,7 +241,7 @@ func New(c Config) (*Bridge, error) {
 			Store: c.Store, Connectors: connectors, Hosts: c.WatchHosts, Policy: c.Policy, Health: health,
 			Budgets: budgets, Limits: limits, LookUps: lookUps, Eraser: eraser, Metrics: counts, Log: c.Log,
 		}),
-		store: c.Store, connectors: connectors, policy: c.Policy, retention: c.Retention, health: health, metrics: counts, log: c.Log,
+		store: c.Store, connectors: connectors, policy: c.Policy, settingsFault: c.SettingsFault, retention: c.Retention, health: health, metrics: counts, log: c.Log,
 		origin: c.Origin, proofKeys: proofKeys, proofs: web.NewThrottle(proofsPerMinute, time.Minute),
 	}
 	b.retention.Keys = keepKeys

@@ -487,3 +487,28 @@ func TestWithoutSignInThereIsNoDesk(t *testing.T) {
 		w.browser().press("/signout", nil).want(t, http.StatusNotFound)
 	})
 }
+
+func TestADeskOpensWithoutTheCardsThatCannotBeDecrypted(t *testing.T) {
+	for name, opts := range map[string]options{"own cards": {}, "shared cards": showInChannel} {
+		t.Run(name, func(t *testing.T) {
+			inOIDCWorld(t, "", func(o *oidcWorld) {
+				o.ann()
+				damaged, room := o.openChat(withPageKey()), o.openChat(withPageKey())
+				o.bobTakes(damaged)
+				o.bobTakes(room)
+				bob := o.signedIn("bob")
+				if opts.config == nil {
+					bob.press(o.door("bob"), url.Values{"connect": {"1"}}).want(t, http.StatusOK, "Co-browse with")
+				}
+				before := strings.Count(bob.follow("/").body, "/desk/card/")
+				o.sql("UPDATE cards SET detail = x'00' WHERE chat = '" + damaged + "'")
+				page := bob.follow("/")
+				page.want(t, http.StatusOK, "/desk/card/")
+				if after := strings.Count(page.body, "/desk/card/"); after >= before {
+					t.Errorf("%d links to cards, before there were %d", after, before)
+				}
+				o.trouble = true // the presence on the damaged card cannot be updated
+			}, opts)
+		})
+	}
+}

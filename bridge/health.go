@@ -40,12 +40,18 @@ func (b *Bridge) ready(w http.ResponseWriter, r *http.Request) error {
 		// Policy is "ok", or "fault" if the policy file is invalid. The previous policy then
 		// stays in force, and the log has the cause.
 		Policy string `json:"policy"`
+		// Settings is "ok", or "fault" if a file of settings is not valid. The previous value then
+		// stays in use, and the log has the cause.
+		Settings string `json:"settings"`
 		// Stopping says that the program was told to stop, and goes on for a while.
 		Stopping bool `json:"stopping,omitempty"`
-	}{Ready: true, Store: "ok", Policy: "ok"}
+	}{Ready: true, Store: "ok", Policy: "ok", Settings: "ok"}
 	status := http.StatusOK
 	if _, fault := b.policy.State(); fault != nil {
 		answer.Policy = "fault"
+	}
+	if b.settingsFault != nil && b.settingsFault() {
+		answer.Settings = "fault"
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), web.MachineTime)
 	defer cancel()

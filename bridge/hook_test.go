@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -199,10 +200,22 @@ func TestPromise1AWatchLinkIsOnlyInTheAnswerToAPress(t *testing.T) {
 			w.must(err)
 			records.WriteString(record.Detail)
 		}
+		var cards strings.Builder // the store seals them, so its files do not show what they hold
+		stored, err := w.store.Cards(w.Context(), "")
+		w.must(err)
+		for _, c := range stored {
+			cards.Write(c.Detail)
+		}
+		if !strings.Contains(cards.String(), "Ann") {
+			t.Errorf("the cards are not readable: %q", cards.String())
+		}
+		metrics := httptest.NewRecorder()
+		w.bridge.Metrics().ServeHTTP(metrics, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 		for _, link := range links {
 			id := link[strings.LastIndex(link, "/")+1:]
 			for place, text := range map[string]string{
-				"log": w.log.String(), "store": string(w.storedBytes()), "chat": w.posts("bob", 1), "page": pages.String(), "audit": records.String(),
+				"log": w.log.String(), "store": string(w.storedBytes()), "cards": cards.String(), "metrics": metrics.Body.String(),
+				"chat": w.posts("bob", 1), "page": pages.String(), "audit": records.String(),
 			} {
 				if strings.Contains(text, id) {
 					t.Errorf("a watch link is in the %s", place)

@@ -324,6 +324,33 @@ func TestTheEndOfASessionDuringADowntimeIsFound(t *testing.T) {
 	})
 }
 
+// A card may be encrypted with a secret that was removed too early.
+func TestACardThatCannotBeDecryptedStopsNoOtherSession(t *testing.T) {
+	inWorld(t, func(w *world) {
+		_, _, session := w.startSession()
+		takes := func(username string) (room string) {
+			room = w.openChat(withPageKey())
+			w.chat.Take(room, username)
+			w.deliverEvent("LivechatSessionTaken", room)
+			w.pass(time.Second)
+			w.browser().press(w.door(username), url.Values{"visitor": {w.visitor}}).wantWatch(t)
+			return room
+		}
+		damaged := takes("eve")
+		w.chat.AddUser(rocketchattest.User{ID: "a3", Username: "kim", Name: "Kim King", Roles: []string{"livechat-agent"}})
+		takes("kim") // does not use the link
+		w.sql("UPDATE cards SET detail = x'00' WHERE chat = '" + damaged + "'")
+		w.restart()
+		w.pass(sessionsWait)
+		w.upscope.End(session, 4)
+		w.pass(sessionsWait)
+		w.reads("bob", "has ended", "4 of 5")
+		w.pass(20 * time.Minute)
+		w.reads("kim", "Co-browse with Ann", "no Waiting")
+		w.wantTrouble("refresh retrying", "sessions retrying")
+	})
+}
+
 func TestAnUpscopeOutageLosesNoSession(t *testing.T) {
 	inWorld(t, func(w *world) {
 		_, _, session := w.startSession()

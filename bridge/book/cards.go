@@ -117,7 +117,8 @@ func (book *Book) CommitForRequest(ctx context.Context, c *card.Card, change sto
 }
 
 // SkipUnreadable reports whether err means that a card cannot be decrypted, for example after the
-// secret it was encrypted with was removed. It logs such an err. The caller then skips the card.
+// secret it was encrypted with was removed. It logs such an err. The caller then skips the card. key
+// and id say which card or list of cards it is.
 func (book *Book) SkipUnreadable(ctx context.Context, err error, key, id string) bool {
 	if !errors.Is(err, store.ErrSealed) {
 		return false

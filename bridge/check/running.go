@@ -119,6 +119,7 @@ func (p prover) failures(ctx context.Context, ask func(context.Context, string) 
 	var state struct {
 		Store    string
 		Policy   string
+		Settings string // earlier versions do not say
 		Failures *struct{ Failed, Retrying int }
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReady)).Decode(&state); err != nil || state.Failures == nil {
@@ -130,6 +131,10 @@ func (p prover) failures(ctx context.Context, ask func(context.Context, string) 
 	}
 	if state.Policy == "fault" {
 		all = append(all, problem("bridge.policy", aboutPolicy, "Run `bridge policy check`, and correct the file.", "The running bridge could not read the policy file, and uses the previous policy."))
+	}
+	if state.Settings == "fault" {
+		all = append(all, problem("bridge.settings", "bridge", "Look at the log of `bridge serve` for \"setting not reloaded\", and correct the file that it names.",
+			"The running bridge could not read a file of settings again, and uses the previous value."))
 	}
 	f := *state.Failures
 	if f.Failed+f.Retrying > 0 {

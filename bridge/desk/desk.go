@@ -153,7 +153,7 @@ func (desk *Desk) cardsFor(ctx context.Context, who signin.Identity, accounts []
 	var rows []store.Card
 	for _, id := range accounts {
 		own, err := desk.store.CardsOfAgent(ctx, id, maxOwnCards)
-		if err != nil {
+		if err != nil && !desk.book.SkipUnreadable(ctx, err, "agent", id) {
 			return nil, false, web.StoreFault(err)
 		}
 		rows = append(rows, own...)
@@ -191,7 +191,7 @@ func (desk *Desk) sharedCards(ctx context.Context) (rows []store.Card, more bool
 			continue
 		}
 		open, err := desk.store.CardsWithValidLink(ctx, name, maxSharedCards+1)
-		if err != nil {
+		if err != nil && !desk.book.SkipUnreadable(ctx, err, "connector", name) {
 			return nil, false, web.StoreFault(err)
 		}
 		if len(open) > maxSharedCards {

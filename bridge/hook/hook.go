@@ -226,7 +226,11 @@ func (hook *Hook) storeCounted(ctx context.Context, connector string, d chat.Del
 	d.Key = storedKey(d.Key)
 	// A chat with such an id gets no card either: the worker refuses what Read returns for it.
 	d.Changes = slices.DeleteFunc(slices.Clone(d.Changes), func(c chat.ChatChange) bool { return chat.CheckChatID(c.Chat) != nil })
-	fresh, err := hook.storeDelivery(ctx, connector, d, sweepKey, jobs.Job{Queue: connector, Kind: book.JobAnswer})
+	job := jobs.Job{Queue: connector, Kind: book.JobAnswer}
+	if slices.ContainsFunc(d.Changes, func(c chat.ChatChange) bool { return c.Closed }) {
+		job.Priority = jobs.Soon // it needs no search, and its card must not stay open behind those that do
+	}
+	fresh, err := hook.storeDelivery(ctx, connector, d, sweepKey, job)
 	if err != nil {
 		return err
 	}

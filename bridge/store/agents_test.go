@@ -208,6 +208,32 @@ func TestALimitAllowsActsInAPeriod(t *testing.T) {
 	})
 }
 
+func TestAClockThatWasAheadLocksNobodyOut(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		bob := limit.Spending{Limit: limit.Limit{Name: "codes", Acts: 5, While: 10 * time.Minute}, Subject: "bob"}
+		if err := s.Spend(ctx, bob); err != nil {
+			t.Fatal(err)
+		}
+		exec(t, s, `UPDATE limits SET free = free + 86400000000`) // the clock was a day ahead
+		if err := s.CheckSpend(ctx, bob); err != nil {
+			t.Errorf("CheckSpend: %v", err)
+		}
+		if err := s.Spend(ctx, bob); err != nil {
+			t.Errorf("the first act: %v", err)
+		}
+		var spent *limit.SpentError
+		if err := s.Spend(ctx, bob); !errors.As(err, &spent) || spent.Wait > 2*time.Minute {
+			t.Errorf("the second act: %v, want the next act after a fifth of the period", err)
+		}
+		// The clocks of replicas differ a little. That allows no more acts.
+		exec(t, s, `UPDATE limits SET free = free + 30000000`)
+		if err := s.Spend(ctx, bob); !errors.Is(err, limit.ErrSpent) {
+			t.Errorf("counted by a replica whose clock is 30 s ahead: %v", err)
+		}
+	})
+}
+
 func TestSeveralLimitsCountTogetherOrNotAtAll(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s, ctx := open(Options{}), t.Context()

@@ -93,7 +93,8 @@ func (s *Store) CardByHandle(ctx context.Context, hash [32]byte) (Card, Holder, 
 }
 
 // CardsToCheck returns at most 100 cards whose NextCheck is not after the given time, the
-// earliest first.
+// earliest first. Like all lists of cards, it returns the ones that can be decrypted also with
+// an error that wraps ErrSealed.
 func (s *Store) CardsToCheck(ctx context.Context, until time.Time) ([]Card, error) {
 	return s.selectCards(ctx, "cards to check", queryCardsToCheck, engine.Micros(until))
 }
@@ -142,21 +143,30 @@ func (s *Store) CardsOfAgent(ctx context.Context, agent string, n int) ([]Card, 
 	return s.selectCards(ctx, "cards of agent", queryCardsOfAgent, agent, n)
 }
 
+// selectCards returns the cards that can be decrypted. If there are others, the error wraps ErrSealed.
 func (s *Store) selectCards(ctx context.Context, op, query string, args ...any) (cards []Card, err error) {
 	rows, err := s.engine.Query(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("store: %s: %w", op, err)
 	}
 	defer rows.Close()
+	var sealed []string // ids
 	for rows.Next() {
 		c, err := s.scanCard(rows)
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrSealed):
+			sealed = append(sealed, c.ID)
+		case err != nil:
 			return nil, fmt.Errorf("store: %s: %w", op, err)
+		default:
+			cards = append(cards, c)
 		}
-		cards = append(cards, c)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("store: %s: %w", op, err)
+	}
+	if len(sealed) > 0 {
+		return cards, fmt.Errorf("store: %s: %w: %d cards, the first is %s", op, ErrSealed, len(sealed), sealed[0])
 	}
 	return cards, nil
 }
@@ -172,7 +182,7 @@ func (s *Store) selectOneCard(ctx context.Context, op, query string, args ...any
 	return c, nil
 }
 
-// scanCard reads a card, and the columns after it into more.
+// scanCard reads a card, and the columns after it into more. If the error is ErrSealed, the card has its ID.
 func (s *Store) scanCard(row engine.Row, more ...any) (Card, error) {
 	// All targets are in one struct, because Scan would otherwise allocate each of them.
 	var columns struct {
@@ -188,7 +198,7 @@ func (s *Store) scanCard(row engine.Row, more ...any) (Card, error) {
 		c.Detail, err = s.sealer.Open(purposeCard, columns.detail, c.Connector, c.ID)
 	}
 	if err != nil {
-		return Card{}, err
+		return Card{ID: c.ID}, err
 	}
 	copy(c.HandleHash[:], columns.handle)
 	c.Claimed = columns.claimed == columns.generation // claimed is the last generation that was claimed, or -1

@@ -298,7 +298,7 @@ func (work *Worker) addButtons(message *chat.Card, cards []card.Card, label func
 
 func (work *Worker) cardsOf(ctx context.Context, agent string) (cards []card.Card, err error) {
 	rows, err := work.store.CardsOfAgent(ctx, agent, shownToAgent)
-	if err != nil {
+	if err != nil && !work.book.SkipUnreadable(ctx, err, "agent", agent) {
 		return nil, err
 	}
 	for _, row := range rows {

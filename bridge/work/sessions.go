@@ -54,7 +54,11 @@ func (work *Worker) watchSessions(ctx context.Context) {
 		}
 		ctx := requestid.With(ctx, work.sessions.takeRequest())
 		err := work.pollSessions(ctx, since, long)
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil, ctx.Err() != nil:
+		case errors.Is(err, store.ErrSealed):
+			work.log.ErrorContext(ctx, "cards cannot be read", "err", err, "effect", "their sessions are not followed")
+		default:
 			work.log.WarnContext(ctx, "list of sessions not read from Upscope", "err", err, "effect", "cards are updated later")
 			work.backoff.note(err)
 		}
@@ -62,7 +66,8 @@ func (work *Worker) watchSessions(ctx context.Context) {
 	}
 }
 
-// pollSessions updates cards from the sessions that changed after since, unless no card waits for one.
+// pollSessions updates cards from the sessions that changed after since, unless no card waits for one. If
+// some of the cards cannot be decrypted, it follows the others, and the error wraps store.ErrSealed.
 func (work *Worker) pollSessions(ctx context.Context, since time.Time, long bool) error {
 	began := time.Now()
 	awaited, err := work.store.AnyToCheck(ctx)
@@ -70,6 +75,7 @@ func (work *Worker) pollSessions(ctx context.Context, since time.Time, long bool
 		return err
 	}
 	calls := 0
+	var unreadable error
 	if awaited {
 		if since.IsZero() {
 			if since, err = work.firstPollFrom(ctx, began); err != nil {
@@ -88,12 +94,12 @@ func (work *Worker) pollSessions(ctx context.Context, since time.Time, long bool
 				return err
 			}
 		}
-		if err := work.expireCards(ctx); err != nil {
-			return err
+		if unreadable = work.expireCards(ctx); unreadable != nil && !errors.Is(unreadable, store.ErrSealed) {
+			return unreadable
 		}
 	}
 	work.sessions.succeeded(began, long, calls)
-	return nil
+	return unreadable
 }
 
 // readSession updates the card of a session, unless the last poll that had this session had it unchanged.
@@ -126,7 +132,7 @@ func (work *Worker) readSession(ctx context.Context, s upscope.Session) error {
 // waits, so that it covers the time when no bridge ran.
 func (work *Worker) firstPollFrom(ctx context.Context, now time.Time) (time.Time, error) {
 	rows, err := work.store.CardsToCheck(ctx, now.Add(2*callbackLife))
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrSealed) { // expireCards reports the others
 		return now, err
 	}
 	first := now.Add(-card.MaxSessionLife)
@@ -181,11 +187,12 @@ func (work *Worker) updateFromSession(ctx context.Context, id, agent string, rep
 }
 
 // expireCards calls Expire for cards whose NextCheck has passed. It runs
-// after a poll, so that everything that Upscope has reported is stored.
+// after a poll, so that everything that Upscope has reported is stored. If some of the cards cannot be
+// decrypted, the error wraps store.ErrSealed.
 func (work *Worker) expireCards(ctx context.Context) error {
-	rows, err := work.store.CardsToCheck(ctx, time.Now())
-	if err != nil {
-		return err
+	rows, unreadable := work.store.CardsToCheck(ctx, time.Now())
+	if unreadable != nil && !errors.Is(unreadable, store.ErrSealed) {
+		return unreadable
 	}
 	for _, row := range rows {
 		lostLive := false // a session that was live
@@ -211,7 +218,7 @@ func (work *Worker) expireCards(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return unreadable
 }
 
 // sessionEnded answers Upscope's call that a session is over. Its body is not signed, so the bridge

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope/upscopetest"
 )
@@ -74,6 +76,58 @@ func (r *canaryRun) searchDatabase() {
 		}
 		r.searchText(filepath.Base(name), string(content))
 	}
+	r.searchSealed()
+}
+
+// searchSealed opens what the store has encrypted. It may have what identifies the customer and
+// their chat, but nothing that opens a screen or another service. The bridge must not run.
+func (r *canaryRun) searchSealed() {
+	r.Helper()
+	db, err := store.Open(r.Context(), r.env["BRIDGE_DATABASE"], store.Options{Secret: r.bridge})
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer db.Close()
+	var opened strings.Builder
+	for after := ""; ; {
+		cards, err := db.Cards(r.Context(), after)
+		if err != nil {
+			r.Fatal(err)
+		}
+		if len(cards) == 0 {
+			break
+		}
+		for _, c := range cards {
+			fmt.Fprintf(&opened, "card %s\n", c.Detail)
+			posts, err := db.Posts(r.Context(), c.ID)
+			if err != nil {
+				r.Fatal(err)
+			}
+			for _, p := range posts {
+				fmt.Fprintf(&opened, "post %s %s\n", p.Place.Address, p.Ref)
+			}
+			after = c.ID
+		}
+	}
+	for d, err := range db.UnfinishedDeliveries(r.Context()) {
+		if err != nil {
+			r.Fatal(err)
+		}
+		stored, err := db.Delivery(r.Context(), d.ID)
+		if err != nil {
+			r.Fatal(err)
+		}
+		fmt.Fprintf(&opened, "delivery %s\n", stored.Body)
+	}
+	if !strings.Contains(opened.String(), "Ann Silva") {
+		r.Error("no card names the customer: they cannot have been opened")
+	}
+	known := r.marks
+	r.marks = slices.DeleteFunc(slices.Clone(known), func(m mark) bool {
+		return strings.HasPrefix(m.name, "the visitor's") || m.name == "the page key"
+	})
+	r.searchText("what the store has encrypted", opened.String())
+	r.marks = known
 }
 
 // searchRequests searches the requests to the services. Handles may only be in the

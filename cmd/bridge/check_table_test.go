@@ -451,6 +451,10 @@ var wrongMachines = []misconfiguration{
 		b.here = readiness(`{"ready":true,"store":"ok","policy":"fault","failures":{"failed":0,"retrying":0}}`, b.bridge)
 		return nil
 	}, "bridge.policy", "bridge policy check", 1},
+	{"the running bridge has the former value of a setting", func(b *checkedBridge) []string {
+		b.here = readiness(`{"ready":true,"store":"ok","policy":"ok","settings":"fault","failures":{"failed":0,"retrying":0}}`, b.bridge)
+		return nil
+	}, "bridge.settings", "setting not reloaded", 1},
 	{"another program has the port", func(b *checkedBridge) []string { b.here = http.HandlerFunc(htmlPage); return nil }, "listen.taken", "another address", 1},
 	{"a bridge with another secret has the port", func(b *checkedBridge) []string {
 		b.here = b.bridgeOf(b.origin, make([]byte, 32))

@@ -147,6 +147,7 @@ func TestKeysThatChangeInTheirFilesAreUsedWithoutARestart(t *testing.T) {
 	p.signal(syscall.SIGHUP)
 	p.waitForLine(logLine{"msg": "setting not reloaded", "setting": "UPSCOPE_API_KEY", "problem": "names a file that is empty"})
 	eventually(t, "bridge_settings_fault is 1", maxWait, func() bool { return strings.Contains(s.metrics(t, p), "\nbridge_settings_fault 1\n") })
+	newBrowser(t, address).do(http.MethodGet, "/readyz", nil, nil).want(t, http.StatusOK, `"settings":"fault"`, `"ready":true`)
 	p.terminate()
 }
 

@@ -171,7 +171,7 @@ func (c *connector) readEvent(event string, body gjson.Result, at time.Time) (st
 	}
 	switch {
 	case fault != "":
-		return c.mismatch(event, fault, body)
+		return c.mismatch(event, fault, body, at)
 	case s.Author != "" && !c.rules.IsCustomer(s.Author):
 		return storedEvent{}, note // a message of an agent
 	case event == rules.NewConversation && c.rules.IsDone(s.Status):
@@ -181,11 +181,12 @@ func (c *connector) readEvent(event string, body gjson.Result, at time.Time) (st
 }
 
 // mismatch returns the event to store for a body that does not match the mapping. Its
-// key is the same for the same kind of event, fault and file, so one of each is stored.
-func (c *connector) mismatch(event, fault string, body gjson.Result) (storedEvent, string) {
+// key is the same for the same kind of event, fault, file and day, so one of each is stored. The
+// next day's is listed again if an operator has dismissed the first.
+func (c *connector) mismatch(event, fault string, body gjson.Result, at time.Time) (storedEvent, string) {
 	k := storedEvent{
 		Event: event, Mismatch: fmt.Sprintf("%s ignored: %s; fields of the body: %s", event, fault, rules.Skeleton(body)),
-		Rules: c.rules.Fingerprint, Key: c.fingerprint(event, "misfit", fault, c.rules.Fingerprint),
+		Rules: c.rules.Fingerprint, Key: c.fingerprint(event, "misfit", fault, c.rules.Fingerprint, at.UTC().Format(time.DateOnly)),
 	}
 	return k, k.Mismatch
 }

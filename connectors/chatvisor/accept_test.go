@@ -257,9 +257,10 @@ func TestAByteOrderMarkBeforeABodyIsIgnored(t *testing.T) {
 	}
 }
 
-func TestOneMismatchIsStoredForEachKindUntilTheFileIsCorrected(t *testing.T) {
+func TestOneMismatchADayIsStoredForEachKindUntilTheFileIsCorrected(t *testing.T) {
 	t.Parallel()
-	before := newTenant(t, "webhook: {delivery_header: X-Id}")
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	before := newTenant(t, "webhook: {delivery_header: X-Id}", func(c *Config) { c.now = func() time.Time { return now } })
 	arrive := func(d *tenant, event, body, id string) chat.Receipt {
 		r, err := d.receiveAt(hookPath(hookSecret, event), body, func(r *http.Request) { r.Header.Set("X-Id", id) })
 		if err != nil || r.Key == "" {
@@ -273,6 +274,11 @@ func TestOneMismatchIsStoredForEachKindUntilTheFileIsCorrected(t *testing.T) {
 	}
 	if other := arrive(before, rules.StatusChange, `{"customerId":"c-1"}`, "3"); other.Key == first.Key {
 		t.Error("a mismatch of another event is not stored")
+	}
+	// An operator may have dismissed the first. Its key is kept for days.
+	now = now.Add(12 * time.Hour)
+	if later := arrive(before, rules.NewMessage, `{"customer":{"id":"c-3"}}`, "4"); later.Key == first.Key {
+		t.Error("a mismatch of the next day is not stored")
 	}
 	mended := newTenant(t, "webhook: {mapping: {new-message: {customer_id: customer.id}}}")
 	if ask, err := mended.Read(t.Context(), chat.Delivery{Key: first.Key, Body: first.Body}); err != nil || ask.Verb != chat.Nothing {

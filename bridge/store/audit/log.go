@@ -2,6 +2,8 @@ package audit
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -46,7 +48,11 @@ func LockHead(ctx context.Context, tx engine.Tx) (Head, error) {
 
 func scanHead(row engine.Row) (h Head, err error) {
 	var hash []byte
-	if err := row.Scan(&h.Seq, &hash); err != nil {
+	err = row.Scan(&h.Seq, &hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fmt.Errorf("%w: the table audit_head is empty, and only another program can have emptied it; stop the bridge and restore a backup", engine.ErrLost)
+	}
+	if err != nil {
 		return Head{}, fmt.Errorf("audit head: %w", err)
 	}
 	copy(h.Hash[:], hash)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -72,7 +73,7 @@ func (l Log) verify(ctx context.Context, given Head) (Span, error) {
 		return none, err
 	}
 	v := verifier{reread: func(seq int64) (Record, error) { return l.record(ctx, seq) }, erased: map[int64]bool{}}
-	for r, err := range l.After(ctx, -1) {
+	for r, err := range l.After(ctx, math.MinInt64) {
 		if err != nil {
 			return none, err
 		}
@@ -135,6 +136,8 @@ func (v *verifier) check(r Record) error {
 		v.last = v.anchor
 	}
 	switch {
+	case r.Seq < 1:
+		return &BrokenError{r.Seq, "the record was not appended by the bridge"}
 	case r.Seq != v.last.Seq+1:
 		return &BrokenError{v.last.Seq + 1, "the record is missing"}
 	case r.Prev != v.last.Hash:

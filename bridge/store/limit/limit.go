@@ -22,6 +22,9 @@ type Limit struct {
 	While time.Duration
 }
 
+// clockSkew is how far the clocks of replicas may differ.
+const clockSkew = time.Minute
+
 // each is how long it takes until one more act is allowed.
 func (l Limit) each() time.Duration { return l.While / time.Duration(l.Acts) }
 
@@ -138,8 +141,13 @@ func (c Counter) frees(ctx context.Context, in engine.Reader, acts []Spending) (
 	}
 	for i, a := range acts {
 		free := engine.FromMicros(stored[string(subjects[i].([]byte))])
-		if free.Before(now) {
+		switch {
+		case free.Before(now):
 			free = now
+		case free.Sub(now) > a.Limit.While+clockSkew:
+			// The clock was ahead when the acts were counted, or the limit had a longer period.
+			// Allow one act now, and the next after each, as if the limit had just been used up.
+			free = now.Add(a.Limit.While - a.Limit.each())
 		}
 		free = free.Add(a.Limit.each())
 		if wait := free.Sub(now) - a.Limit.While; wait > 0 {
