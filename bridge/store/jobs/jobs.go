@@ -87,15 +87,19 @@ func (e *snoozeError) Unwrap() error { return e.error }
 const (
 	// A job that another process started and did not finish is rescued after this time.
 	// River checks every 30 seconds.
-	rescueAfter  = 45 * time.Second
-	jobTimeout   = 30 * time.Second
-	pollInterval = 100 * time.Millisecond // River's default of one second is too slow for people; SQLite has another
+	rescueAfter = 45 * time.Second
+	jobTimeout  = 30 * time.Second
+	// pollInterval is how often the database is asked for jobs of other processes. An alarm starts the jobs
+	// that this process inserts, so it keeps what follows from a delivery, and replicas do not compete for it.
+	// SQLite has another.
+	pollInterval = time.Second
 	// rarePollInterval is for queues that are Rare.
 	rarePollInterval = 10 * time.Second
-	fetchCooldown    = 20 * time.Millisecond
-	grace            = 8 * time.Second // for running jobs when Work ends
-	keepDone         = 24 * time.Hour
-	keepFailed       = 30 * 24 * time.Hour
+	// fetchCooldown is the least pause between two reads of a queue, for which a busy bridge spends much.
+	fetchCooldown = 40 * time.Millisecond
+	grace         = 8 * time.Second // for running jobs when Work ends
+	keepDone      = 24 * time.Hour
+	keepFailed    = 30 * 24 * time.Hour
 
 	// River looks for scheduled jobs this often. It makes jobs that are due before the
 	// next look available.
