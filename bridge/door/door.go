@@ -52,6 +52,7 @@ type Door struct {
 	lookUps    *web.Throttle // look-ups of visitors, by agent
 	refusals   *web.Throttle // audit entries about the same refusal
 	renewals   *web.Throttle // new links, by card
+	guesses    *web.Throttle // unknown links that the store does not count, by agent or IP address
 	log        *slog.Logger
 
 	// afterPage is the address to which Upscope leads after a session.
@@ -97,6 +98,7 @@ func New(c Config) *Door {
 		policy: c.Policy, linkEmail: c.LinkEmail, sites: c.Sites, metrics: c.Metrics, budgets: c.Budgets, limits: c.Limits,
 		lookUps: c.LookUps, refusals: c.Refusals, log: c.Log,
 		renewals:  web.NewThrottle(1, time.Minute),
+		guesses:   web.NewThrottle(c.Budgets.UnknownDoors.Acts/4, c.Budgets.UnknownDoors.While),
 		repeats:   newRepeats(),
 		afterPage: c.Origin.JoinPath(web.AfterPath).String(),
 	}
@@ -293,11 +295,11 @@ func (door *Door) cardByAddress(r *http.Request, who signin.Identity) (CardReque
 		if who.ID != "" { // colleagues may have the same address
 			tries = []limit.Spending{{Limit: door.budgets.UnknownDoors, Subject: who.ID}}
 		}
-		err := door.limits.Spend(r.Context(), tries...)
-		if err == nil {
-			err = web.ErrUnknown
+		// Each process lets a quarter of the limit pass without a write: most people mistype once.
+		if len(tries) == 0 || door.guesses.Allow(tries[0].Subject) {
+			return web.ErrUnknown
 		}
-		return err
+		return cmp.Or(door.limits.Spend(r.Context(), tries...), web.ErrUnknown)
 	}
 	h, err := book.ParseHandle(mux.Vars(r)["handle"])
 	if err != nil {
