@@ -49,7 +49,7 @@ type Change struct {
 func (s *Store) Commit(ctx context.Context, c Change) error {
 	// Serial, because otherwise two replicas could both use the last act of a limit, or
 	// connect one account to two agents.
-	w := &write{audit: slices.Clone(c.Audit), serial: c.Claim != nil || c.Connect != nil || len(c.Spend) > 0}
+	w := &write{audit: slices.Clone(c.Audit), desks: c.deskChanges(), serial: c.Claim != nil || c.Connect != nil || len(c.Spend) > 0}
 	type step = func(context.Context, engine.Tx) error
 	steps, applied := make([]step, 0, 8), make([]step, 0, 2)
 	// The checks that can refuse run first. What they write comes after the card.
