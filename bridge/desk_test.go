@@ -198,10 +198,12 @@ type stream struct {
 }
 
 // listen opens the desk's event stream in a browser. The returned function closes it.
-func (o *oidcWorld) listen(b *browser) (*stream, func()) {
+func (o *oidcWorld) listen(b *browser) (*stream, func()) { return o.listenAt(b, "/desk/events?rows=1") }
+
+func (o *oidcWorld) listenAt(b *browser, path string) (*stream, func()) {
 	ctx, cancel := context.WithCancel(o.Context())
 	s := &stream{done: make(chan struct{})}
-	r := request(http.MethodGet, "/desk/events", nil).WithContext(ctx)
+	r := request(http.MethodGet, path, nil).WithContext(ctx)
 	r.Header.Set("Sec-Fetch-Mode", "cors")
 	for _, c := range b.cookies {
 		r.AddCookie(c)

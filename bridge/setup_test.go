@@ -97,7 +97,7 @@ func (s *setup) newReplica(address string, opts ...options) *world {
 	w.start(opts...)
 	if shared != nil {
 		w.must(w.store.Close()) // the file is not used
-		w.store = shared
+		w.store, w.database = shared, address
 	}
 	return w
 }

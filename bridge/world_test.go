@@ -22,6 +22,7 @@ import (
 
 	"cobrowse-bridge/bridge"
 	"cobrowse-bridge/bridge/chat"
+	"cobrowse-bridge/bridge/metrics"
 	"cobrowse-bridge/bridge/secret"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/rocketchat"
@@ -52,13 +53,17 @@ type world struct {
 	chat    *rocketchattest.Workspace
 	bridge  *bridge.Bridge
 	store   *store.Store
-	file    string
-	log     *logBuffer
-	stop    func()
-	config  bridge.Config
-	end     func()
-	visitor string // ann's short id
-	trouble bool   // the test makes something fail; see wantNoOtherTrouble
+	calls   *metrics.Calls // of the database
+	// readings serves calls; see databaseReads.
+	readings http.Handler
+	database string // the address of a PostgreSQL database, or empty
+	file     string
+	log      *logBuffer
+	stop     func()
+	config   bridge.Config
+	end      func()
+	visitor  string // ann's short id
+	trouble  bool   // the test makes something fail; see wantNoOtherTrouble
 }
 
 type options struct {
@@ -151,7 +156,8 @@ func (w *world) start(opts ...options) {
 	}
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	w.store, err = store.Open(w.Context(), "sqlite:"+w.file, store.Options{Secret: []byte(bridgeSecret), Log: log})
+	w.calls = metrics.NewCalls()
+	w.store, err = store.Open(w.Context(), "sqlite:"+w.file, store.Options{Secret: []byte(bridgeSecret), Log: log, Calls: w.calls})
 	w.must(err)
 	account := upscope.Config{URL: "https://api.upscope.io", Key: upscopeKey, Transport: transport("upscope", w.upscope)}
 	client, err := upscope.New(account)

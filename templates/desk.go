@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
-	"io"
 	"net/url"
 	"slices"
 	"strconv"
@@ -27,7 +26,7 @@ import (
 // and a card is opened by a GET of /desk/card/{ID}, with ?stop=1 to end its
 // session. The page holds no handle, so a copy of it opens no door.
 //
-// static/desk.js keeps the part that RenderLive renders up to date by the
+// static/desk.js keeps the part that a LiveDesk renders up to date by the
 // events named "cards" of /desk/events. Without script the page needs a reload.
 type Desk struct {
 	SignedIn SignedInAgent
@@ -104,6 +103,8 @@ type Account struct {
 	Since         time.Time
 }
 
+const deskLayout = "desk"
+
 type deskView struct {
 	frame
 	CanLookUp bool
@@ -127,6 +128,7 @@ type deskCardView struct {
 	How    string
 	Hints  []string
 	With   template.HTML // who serves the visitor or what By does with them, or empty
+	Row    template.HTML // the card as HTML
 	Button string
 	Stop   string
 	When   moment
@@ -170,6 +172,7 @@ type sessionView struct {
 	When    moment
 	// Audit links to the records about the card, for agents who may see them.
 	Audit string
+	Row   template.HTML // the session as HTML
 }
 
 type accountView struct {
@@ -182,7 +185,16 @@ func (d Desk) view() (string, any, error) {
 	if now.IsZero() {
 		now = time.Now()
 	}
-	v := deskView{frame: d.SignedIn.frame(deskTitle, deskPath, d.Note), CanLookUp: d.CanLookUp, Connected: len(d.Accounts) > 0}
+	v, err := d.viewAt(now)
+	if err != nil {
+		return "", nil, err
+	}
+	return deskLayout, *v, nil
+}
+
+// viewAt returns the view with times relative to now; the zero time stands for absolute times.
+func (d Desk) viewAt(now time.Time) (*deskView, error) {
+	v := &deskView{frame: d.SignedIn.frame(deskTitle, deskPath, d.Note), CanLookUp: d.CanLookUp, Connected: len(d.Accounts) > 0}
 	var cards []deskCardView
 	for _, c := range d.Cards {
 		cards = append(cards, c.view(now))
@@ -205,6 +217,13 @@ func (d Desk) view() (string, any, error) {
 		v.Sessions = append(v.Sessions, s.view(now, d.SignedIn.CanAudit))
 	}
 	slices.SortStableFunc(v.Sessions, func(a, b sessionView) int { return b.Started.Compare(a.Started) })
+	keys := map[string]int{}
+	for i := range v.Sessions {
+		s := &v.Sessions[i]
+		if keys[s.Key]++; keys[s.Key] > 1 { // began in the same second
+			s.Key += "-" + strconv.Itoa(keys[s.Key])
+		}
+	}
 	for _, a := range d.Accounts {
 		v.Accounts = append(v.Accounts, accountView{
 			Account: Account{
@@ -213,7 +232,36 @@ func (d Desk) view() (string, any, error) {
 			When: momentOf(now, a.Since),
 		})
 	}
-	return "desk", v, nil
+	return v, v.renderRows()
+}
+
+// renderRows sets the HTML of each card and session.
+func (v *deskView) renderRows() error {
+	for i := range v.Groups {
+		for k := range v.Groups[i].Cards {
+			c := &v.Groups[i].Cards[k]
+			if err := renderPart("card", c, &c.Row); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range v.Sessions {
+		s := &v.Sessions[i]
+		if err := renderPart("session", s, &s.Row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// renderPart renders a part of the desk's layout.
+func renderPart(name string, data any, to *template.HTML) error {
+	var b bytes.Buffer
+	if err := pages[deskLayout].ExecuteTemplate(&b, name, data); err != nil {
+		return fmt.Errorf("render %s: %w", name, err)
+	}
+	*to = template.HTML(b.String())
+	return nil
 }
 
 // NameNote says where the customer's name comes from if that is not the chat.
@@ -282,20 +330,4 @@ func (s DeskSession) view(now time.Time, audit bool) sessionView {
 		}
 	}
 	return v
-}
-
-// RenderLive writes the part of the desk that static/desk.js keeps up to date, the
-// cards and sessions. It has no carriage returns. It writes all of it in one call
-// to w, or nothing if it fails; an error of w is returned as it is.
-func RenderLive(w io.Writer, d Desk) error {
-	layout, data, err := d.view()
-	if err != nil {
-		return fmt.Errorf("render live part: %w", err)
-	}
-	var b bytes.Buffer
-	if err := pages[layout].ExecuteTemplate(&b, "live", data); err != nil {
-		return fmt.Errorf("render live part: %w", err)
-	}
-	_, err = w.Write(b.Bytes())
-	return err
 }

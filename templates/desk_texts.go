@@ -144,6 +144,8 @@ var deskTexts = map[string]wording{
 	"desk.came-online":  {"{name} is online.", "A customer is online."},
 	"desk.back-online":  {"{name} is back online.", "A customer is back online."},
 
+	"desk.now": {agoNow},
+
 	"desk.refresh": {"Refresh to see changes"},
 
 	"desk.look-up":        {"Look up customer"},

@@ -1,11 +1,14 @@
 package templates
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,16 +17,20 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
+	"github.com/google/go-cmp/cmp"
 )
 
 func renderLive(t testing.TB, d Desk) string {
 	t.Helper()
-	var b bytes.Buffer
-	if err := RenderLive(&b, d); err != nil {
+	html, err := new(LiveDesk).Update(d)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return b.String()
+	return string(html)
 }
+
+// timeTexts match the text of a time, which is relative in the page.
+var timeTexts = regexp.MustCompile(`(?:UTC">)[^<]*`)
 
 func TestTheLivePartIsAPartOfThePage(t *testing.T) {
 	for name, p := range samplePages() {
@@ -31,7 +38,8 @@ func TestTheLivePartIsAPartOfThePage(t *testing.T) {
 		if !ok {
 			continue
 		}
-		if want := `tabindex="-1">` + renderLive(t, d) + "</div>"; !strings.Contains(render(t, d), want) {
+		want := `data-now="just now">` + timeTexts.ReplaceAllString(renderLive(t, d), ">") + "</div>"
+		if !strings.Contains(timeTexts.ReplaceAllString(render(t, d), ">"), want) {
 			t.Errorf("%s: the live part differs from that of the page", name)
 		}
 	}
@@ -294,7 +302,7 @@ func TestTheDesksScriptIsShortAndMakesNoMarkup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(script), "\n"); n > 120 {
+	if n := strings.Count(string(script), "\n"); n > 140 {
 		t.Errorf("%d lines", n)
 	}
 	for _, word := range []string{"eval", "Function(", "insertAdjacentHTML", "outerHTML", "document.write", "fetch(", "localStorage"} {
@@ -305,4 +313,123 @@ func TestTheDesksScriptIsShortAndMakesNoMarkup(t *testing.T) {
 	if n := strings.Count(string(script), "innerHTML = "); n != 1 {
 		t.Errorf("%d places set HTML, want the one for events", n)
 	}
+}
+
+// randomDesk changes a desk at random: cards come, go, move between groups and change, as sessions do.
+func randomDesk(random *rand.Rand, d Desk, at time.Time) Desk {
+	states := []string{StateReady, StateBack, StateChoose, StateOpened, StateLive, StateOffline, StateNoVisitor, StateFailed, StateEnded}
+	d.Cards, d.Sessions = slices.Clone(d.Cards), slices.Clone(d.Sessions)
+	card := func(c DeskCard) DeskCard {
+		c.State, c.Changed, c.Found = states[random.IntN(len(states))], at, random.IntN(3)
+		c.CanOpen, c.CanStop, c.Shared, c.Waiting = random.IntN(2) == 0, random.IntN(3) == 0, random.IntN(3) == 0, random.IntN(4) == 0
+		return c
+	}
+	for range 1 + random.IntN(3) {
+		switch n := len(d.Cards); random.IntN(8) {
+		case 0, 1:
+			d.Cards = append(d.Cards, card(DeskCard{ID: fmt.Sprint("c-", random.Uint32()), Customer: CustomerName{Text: fmt.Sprint("Ann <b>", random.IntN(100))}}))
+		case 2:
+			if n > 0 {
+				i := random.IntN(n)
+				d.Cards = slices.Delete(d.Cards, i, i+1)
+			}
+		case 3, 4, 5:
+			if n > 0 {
+				i := random.IntN(n)
+				d.Cards[i] = card(d.Cards[i])
+			}
+		case 6:
+			d.More = !d.More
+		case 7:
+			if random.IntN(6) == 0 {
+				d.Cards = nil
+			}
+		}
+	}
+	switch n := len(d.Sessions); random.IntN(4) {
+	case 0:
+		d.Sessions = append(d.Sessions, DeskSession{Card: fmt.Sprint("c-", random.IntN(3)), Started: at, Session: Session{Outcome: Running}})
+	case 1:
+		if n > 0 {
+			d.Sessions[random.IntN(n)].Session = Session{Outcome: Over, Length: time.Duration(random.IntN(90)) * time.Minute, Agents: []string{"Bob"}}
+		}
+	case 2:
+		if n > 0 && random.IntN(3) == 0 {
+			d.Sessions = d.Sessions[1:]
+		}
+	}
+	return d
+}
+
+func TestADeskThatEventsPatchedIsLikeOneThatWasLoaded(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	d := samplePages()["desk-team"].(Desk)
+	d.Now = time.Time{}                              // the present, as for the script
+	s, fresh := newDeskSite(t, d), newDeskSite(t, d) // of the page that is patched, and of the one that is loaded
+	ctx := s.open()
+	loaded, cancel := context.WithTimeout(browser(t), 3*time.Minute)
+	defer cancel()
+	var live LiveDesk
+	rows, sent, before := 0, 0, ""
+	for i := range 60 {
+		if i > 0 {
+			d = randomDesk(random, d, time.Now().Add(-time.Duration(random.IntN(40*24*60))*time.Minute-30*time.Second))
+		}
+		html, err := live.Update(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := live.Update(d); again != nil || err != nil {
+			t.Fatalf("round %d: an update without a change sends %q, %v", i, again, err)
+		}
+		whole := renderLive(t, d)
+		if changed := whole != before; changed != (html != nil) {
+			t.Fatalf("round %d: the page changes: %t, and the event is %q", i, changed, html)
+		}
+		if before = whole; html == nil {
+			continue
+		}
+		fresh.desk.Store(&d)
+		rows += len(d.Cards) + len(d.Sessions)
+		sent += len(d.Cards) + len(d.Sessions) - strings.Count(string(html), "data-same")
+		s.send(string(html))
+		do(t, loaded, chromedp.Navigate(fresh.URL+"/"))
+		until(t, loaded, `document.getElementById("pulse").dataset.state === "live"`)
+		want := get[string](t, loaded, `live.innerHTML`)
+		quoted, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := chromedp.Run(ctx, chromedp.Poll[bool]("live.innerHTML === "+string(quoted), chromedp.WithPollingTimeout(20*time.Second))); err != nil {
+			t.Fatalf("round %d (-loaded +patched):\n%s", i, cmp.Diff(want, get[string](t, ctx, `live.innerHTML`)))
+		}
+	}
+	if sent*2 > rows {
+		t.Errorf("%d of %d rows were sent", sent, rows)
+	}
+}
+
+func TestTimesAreRelativeAndInTheReadersZone(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	d := Desk{SignedIn: samplePages()["desk-agent"].(Desk).SignedIn}
+	for i, ago := range []time.Duration{-time.Hour, 0, 90 * time.Second, 61 * time.Minute, 25 * time.Hour, 40 * 24 * time.Hour} {
+		d.Cards = append(d.Cards, DeskCard{ID: fmt.Sprint(i), State: StateReady, Changed: now.Add(-ago)})
+	}
+	s := newDeskSite(t, d)
+	ctx, cancel := context.WithTimeout(browser(t), 3*time.Minute)
+	defer cancel()
+	if _, err := chromedp.Call(ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Kathmandu"}); err != nil {
+		t.Fatal(err)
+	}
+	dress(t, ctx, "light", 900)
+	do(t, ctx, chromedp.Navigate(s.URL+"/"))
+	until(t, ctx, `document.getElementById("pulse").dataset.state === "live"`)
+	zone := time.FixedZone("", 5*3600+45*60)
+	is(t, ctx, `[...live.querySelectorAll("time")].map(e => e.textContent).join()`,
+		"just now,just now,1 minute ago,1 hour ago,1 day ago,"+now.Add(-40*24*time.Hour).In(zone).Format("January 2, 2006"))
+	is(t, ctx, `live.querySelector("time").title.includes("GMT+5:45")`, true)
 }

@@ -29,12 +29,17 @@ type moment struct {
 	Machine string // RFC 3339
 }
 
+// momentOf returns t relative to now. If now is zero, Ago is the same as Exact.
 func momentOf(now, t time.Time) moment {
 	if t.IsZero() {
 		return moment{}
 	}
 	t = t.UTC()
-	return moment{ago(now, t), t.Format("2 Jan 2006, 15:04:05 UTC"), t.Format(time.RFC3339)}
+	m := moment{ago(now, t), t.Format("2 Jan 2006, 15:04:05 UTC"), t.Format(time.RFC3339)}
+	if now.IsZero() {
+		m.Ago = m.Exact
+	}
+	return m
 }
 
 // startOf is like momentOf for the start of something that still lasts.

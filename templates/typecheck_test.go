@@ -35,6 +35,10 @@ func TestEveryTemplateFitsTheDataOfItsPages(t *testing.T) {
 		}
 		c := checker{t: t, set: set, used: make(map[string]bool), texts: texts}
 		c.template("page", data[layout])
+		if layout == deskLayout { // rendered one by one
+			c.template("card", reflect.TypeFor[deskCardView]())
+			c.template("session", reflect.TypeFor[sessionView]())
+		}
 		for _, block := range set.Templates() {
 			if block.Tree == nil || parse.IsEmptyTree(block.Tree.Root) {
 				continue

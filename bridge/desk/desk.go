@@ -100,7 +100,7 @@ func backTo(w http.ResponseWriter, page string, note templates.Note) error {
 
 // showDesk shows an agent's own page.
 func (desk *Desk) showDesk(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
-	page, err := desk.deskOf(r.Context(), who)
+	page, _, err := desk.deskOf(r.Context(), who)
 	if err != nil {
 		return err
 	}
@@ -108,26 +108,27 @@ func (desk *Desk) showDesk(w http.ResponseWriter, r *http.Request, who signin.Id
 	return desk.web.Render(w, http.StatusOK, page)
 }
 
-// deskOf returns the data of an agent's desk page.
-func (desk *Desk) deskOf(ctx context.Context, who signin.Identity) (templates.Desk, error) {
-	page := templates.Desk{SignedIn: desk.signedInAgent(who), CanLookUp: desk.door.DecideAtDesk(who, policy.LookUp).Allowed, Now: time.Now()}
+// deskOf returns the data of an agent's desk page, and what it depends on.
+func (desk *Desk) deskOf(ctx context.Context, who signin.Identity) (page templates.Desk, depends dependencies, err error) {
+	page = templates.Desk{SignedIn: desk.signedInAgent(who), CanLookUp: desk.door.DecideAtDesk(who, policy.LookUp).Allowed, Now: time.Now()}
 	accounts, err := desk.store.Accounts(ctx, who.ID)
 	if err != nil {
-		return page, web.StoreFault(err)
+		return page, depends, web.StoreFault(err)
 	}
-	ids := []string{who.ID}
+	depends.agents = []string{who.ID}
 	for _, a := range accounts {
 		service, _, _ := strings.Cut(a.ID, ":")
 		page.Accounts = append(page.Accounts, templates.Account{
 			ID: a.ID, Service: desk.book.Title(service), Name: a.Name, How: a.How, Since: a.Since,
 		})
-		ids = append(ids, a.ID)
+		depends.agents = append(depends.agents, a.ID)
 	}
 	var cards []door.CardRequest
-	cards, page.More, err = desk.cardsFor(ctx, who, ids)
+	cards, page.More, err = desk.cardsFor(ctx, who, depends.agents)
 	if err != nil {
-		return page, err
+		return page, depends, err
 	}
+	depends.connectors = desk.sharing()
 	for _, c := range cards {
 		own := c.Holder.Agent == who.ID
 		if own || c.About.ByID == who.ID {
@@ -135,16 +136,25 @@ func (desk *Desk) deskOf(ctx context.Context, who signin.Identity) (templates.De
 		}
 		shown, err := desk.deskCard(ctx, c, page.Now)
 		if err != nil {
-			return page, err
+			return page, depends, err
+		}
+		if shown.ID != "" || own && len(c.About.Sessions) > 0 {
+			if own {
+				depends.cards = append(depends.cards, c.ID)
+			} else {
+				depends.shared = append(depends.shared, c.ID)
+			}
 		}
 		if shown.ID != "" {
+			depends.expires(page.Now, c.DoorUntil)
+			depends.expires(page.Now, c.About.NotifiedAt.Add(work.NotificationTTL))
 			shown.Shared, shown.Agent, shown.By = !own, c.About.Agent.Name, c.About.By
 			page.Cards = append(page.Cards, shown)
 		}
 	}
 	slices.SortStableFunc(page.Sessions, func(a, z templates.DeskSession) int { return z.Started.Compare(a.Started) })
 	page.Sessions = page.Sessions[:min(len(page.Sessions), maxSessions)]
-	return page, nil
+	return page, depends, nil
 }
 
 // cardsFor returns the cards of an agent's accounts, with Holder.Agent set to the agent, and the shared
@@ -185,11 +195,7 @@ func (desk *Desk) cardsFor(ctx context.Context, who signin.Identity, accounts []
 // sharedCards returns the newest cards of each connector whose configured place (ShowAt) is shared,
 // and whether there are more.
 func (desk *Desk) sharedCards(ctx context.Context) (rows []store.Card, more bool, err error) {
-	for _, name := range slices.Sorted(maps.Keys(desk.connectors)) {
-		c := desk.connectors[name]
-		if c.ShowAt == (chat.Place{}) || !desk.book.IsShared(c.ShowAt) {
-			continue
-		}
+	for _, name := range desk.sharing() {
 		open, err := desk.store.CardsWithValidLink(ctx, name, maxSharedCards+1)
 		if err != nil && !desk.book.SkipUnreadable(ctx, err, "connector", name) {
 			return nil, false, web.StoreFault(err)
@@ -200,6 +206,16 @@ func (desk *Desk) sharedCards(ctx context.Context) (rows []store.Card, more bool
 		rows = append(rows, open...)
 	}
 	return rows, more, nil
+}
+
+// sharing returns the connectors whose configured place is shared, in order.
+func (desk *Desk) sharing() (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(desk.connectors)) {
+		if at := desk.connectors[name].ShowAt; at != (chat.Place{}) && desk.book.IsShared(at) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // deskCard converts a card for the page. ID is empty if the desk does not show the card.

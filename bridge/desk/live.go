@@ -2,11 +2,11 @@ package desk
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
-	"sync"
+	"runtime/debug"
 	"time"
 
 	"cobrowse-bridge/bridge/signin"
@@ -14,110 +14,126 @@ import (
 	"cobrowse-bridge/templates"
 )
 
-const (
-	// Every readInterval the cards of an open desk page are read from the store. After maxSilence
-	// without a change the server sends an SSE comment line, so that proxies do not close the connection.
-	readInterval = 2 * time.Second
-	maxSilence   = 15 * time.Second
-	writeTimeout = 10 * time.Second // for one event or line
+// writeTimeout is for one event.
+const writeTimeout = 10 * time.Second
 
-	maxStreams         = 2000
-	maxStreamsPerAgent = 8
-)
+// alive is the event of a stream on which nothing was sent for maxSilence, so that proxies do not close
+// the connection and the page's script knows that it works.
+var alive = []byte("event: alive\ndata: 1\n\n")
 
-// streams counts the event streams of open desk pages. EndStreams ends them, because a server that
-// shuts down waits for running requests.
-type streams struct {
-	ended chan struct{}
-	end   func()
-
-	mu   sync.Mutex
-	open map[string]int // by agent
-	all  int
-}
-
-func newStreams() *streams {
-	ended := make(chan struct{})
-	return &streams{ended: ended, end: sync.OnceFunc(func() { close(ended) }), open: map[string]int{}}
-}
-
-// add counts a stream of the agent, or returns false at a limit.
-func (s *streams) add(agent string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.all >= maxStreams || s.open[agent] >= maxStreamsPerAgent {
-		return false
-	}
-	s.all++
-	s.open[agent]++
-	return true
-}
-
-func (s *streams) remove(agent string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all--
-	if s.open[agent]--; s.open[agent] == 0 {
-		delete(s.open, agent)
-	}
-}
+var errSignedOut = errors.New("the agent is no longer signed in")
 
 // EndStreams ends the event streams of open desk pages. Pass it to http.Server.RegisterOnShutdown.
 func (desk *Desk) EndStreams() { desk.streams.end() }
 
 // sendEvents sends an open desk page an event whenever its cards change, until the agent signs out or
-// closes the page.
+// closes the page. The first event has all rows, and each later one those that changed.
 func (desk *Desk) sendEvents(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
-	if !desk.streams.add(who.ID) {
+	s, ok := desk.streams.add(who.ID)
+	if !ok {
 		return web.ErrThrottled
 	}
-	defer desk.streams.remove(who.ID)
+	defer desk.streams.remove(s)
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering
 	out := http.NewResponseController(w)
-	tick := time.NewTicker(readInterval)
-	defer tick.Stop()
-	var shown bytes.Buffer
-	var quiet time.Duration
 	for {
-		var now bytes.Buffer
-		page, err := desk.deskOf(r.Context(), who)
-		if err == nil {
-			err = templates.RenderLive(&now, page)
-		}
-		if err != nil {
-			desk.log.WarnContext(r.Context(), "open desk not updated", "agent", who.ID, "err", err)
-			return nil // the page's script reconnects
-		}
-		if quiet += readInterval; !bytes.Equal(now.Bytes(), shown.Bytes()) || quiet >= maxSilence {
-			event := ":\n\n"
-			if !bytes.Equal(now.Bytes(), shown.Bytes()) {
-				event = "event: cards\ndata: " + strings.ReplaceAll(now.String(), "\n", "\ndata: ") + "\n\n"
-			}
-			if err := send(w, out, event); err != nil {
-				return web.SendFault(err)
-			}
-			shown, quiet = now, 0
-		}
 		select {
 		case <-r.Context().Done():
 			return nil
 		case <-desk.streams.ended:
 			return nil
-		case <-tick.C:
+		case <-s.wake:
 		}
-		if _, err := desk.web.SignedInAgent(r); err != nil {
-			return nil // signed out: the next request of the page leads to the sign-in
+		stale, silent := desk.streams.todo(s)
+		var event []byte
+		if stale {
+			var err error
+			if event, err = desk.updateApart(r, s); errors.Is(err, errSignedOut) || r.Context().Err() != nil {
+				return nil // the next request of the page leads to the sign-in
+			} else if err != nil {
+				desk.log.WarnContext(r.Context(), "open desk not updated", "agent", who.ID, "err", err)
+				return nil // the page's script reconnects
+			}
 		}
+		if event == nil && silent {
+			event = alive
+		}
+		if event == nil {
+			continue
+		}
+		if err := send(w, out, event); err != nil {
+			return web.SendFault(err)
+		}
+		desk.streams.sent(s)
 	}
 }
 
-func send(w io.Writer, out *http.ResponseController, event string) error {
+// updateApart calls update in a goroutine of its own, because the stack that reading and rendering need
+// would stay with a stream. Few desks are read at the same time.
+func (desk *Desk) updateApart(r *http.Request, s *openDesk) (event []byte, err error) {
+	select {
+	case desk.streams.reading <- struct{}{}:
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { <-desk.streams.reading }()
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("program error: %v\n%s", p, debug.Stack())
+			}
+		}()
+		event, err = desk.update(r, s)
+	}()
+	<-done
+	return event, err
+}
+
+// update reads a desk and returns the event that changes the page, or nil if nothing changes.
+func (desk *Desk) update(r *http.Request, s *openDesk) ([]byte, error) {
+	before := desk.streams.changesSoFar()
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	defer cancel()
+	who, err := desk.web.SignedInAgent(r.WithContext(ctx))
+	switch {
+	case errors.Is(err, signin.ErrStore):
+		return nil, err
+	case err != nil:
+		return nil, errSignedOut
+	}
+	page, depends, err := desk.deskOf(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	depends.session = desk.web.StoredSession(r)
+	html, err := s.shown.Update(page)
+	if err == nil && html != nil && !r.Form.Has("rows") {
+		html, err = new(templates.LiveDesk).Update(page) // the script of an earlier version needs all rows
+	}
+	if err != nil {
+		return nil, err
+	}
+	desk.streams.wasRead(s, depends, before)
+	if html == nil {
+		return nil, nil
+	}
+	event := make([]byte, 0, len(html)+len(html)/8)
+	event = append(event, "event: cards"...)
+	for line := range bytes.SplitSeq(html, []byte("\n")) {
+		event = append(append(event, "\ndata: "...), line...)
+	}
+	return append(event, "\n\n"...), nil
+}
+
+func send(w http.ResponseWriter, out *http.ResponseController, event []byte) error {
 	if err := out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
-	if _, err := io.WriteString(w, event); err != nil {
+	if _, err := w.Write(event); err != nil {
 		return err
 	}
 	return out.Flush()

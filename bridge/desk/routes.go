@@ -69,7 +69,7 @@ func New(c Config) *Desk {
 	return &Desk{
 		web: c.Web, book: c.Book, matcher: c.Matcher, work: c.Work, door: c.Door,
 		store: c.Store, connectors: c.Connectors, hosts: c.Hosts, policy: c.Policy, health: c.Health,
-		budgets: c.Budgets, limits: c.Limits, lookUps: c.LookUps, metrics: c.Metrics, log: c.Log, eraser: c.Eraser, streams: newStreams(),
+		budgets: c.Budgets, limits: c.Limits, lookUps: c.LookUps, metrics: c.Metrics, log: c.Log, eraser: c.Eraser, streams: newStreams(c.Store, c.Policy, c.Log),
 	}
 }
 

@@ -2,6 +2,8 @@ package signin
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -111,6 +113,16 @@ func (o *OIDC) End(w http.ResponseWriter, r *http.Request) error {
 	}
 	o.setCookie(w, sessionName, "", -1)
 	return nil
+}
+
+// StoredToken returns the hash of the request's session token, as SessionStore has it, or "".
+func (o *OIDC) StoredToken(r *http.Request) string {
+	token := o.token(r)
+	if token == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(token)) // as scs does with HashTokenInStore
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // tokenForm is the form of scs's tokens. Other values are not looked up.

@@ -47,7 +47,7 @@ type Change struct {
 // Commit writes c. After ErrConflict, ErrTaken, ErrSpent or ErrNotFound (a Claim of a card that
 // does not exist) nothing of c is written. If ctx ends first, c may or may not have been written.
 func (s *Store) Commit(ctx context.Context, c Change) error {
-	w := &write{rows: s.rowsOf(c), audit: slices.Clone(c.Audit)}
+	w := &write{rows: s.rowsOf(c), audit: slices.Clone(c.Audit), desks: c.deskChanges()}
 	type step = func(context.Context, engine.Tx) error
 	steps, applied := make([]step, 0, 8), make([]step, 0, 2)
 	// The checks that can refuse run first. What they write comes after the card.

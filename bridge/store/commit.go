@@ -24,9 +24,10 @@ type write struct {
 	// its first statement that changes something, because the transaction is committed
 	// for the other writes. Any other error rolls the transaction back.
 	do func(context.Context, engine.Tx) error
-	// jobs and audit are written unless do refuses or the delivery is a repeat.
+	// jobs, audit and desks are written unless do refuses or the delivery is a repeat.
 	jobs  []river.InsertManyParams
 	audit []audit.Entry
+	desks []DeskChange
 	// rows names what do changes; see engine.Locks. all says that do cannot name it.
 	rows []string
 	all  bool
@@ -110,6 +111,7 @@ func (s *Store) transact(group []*write) error {
 		read  bool // head was read
 		head  audit.Head
 		fresh map[string]bool // the ids of new deliveries
+		desks []DeskChange
 	}
 	err := s.engine.Write(ctx, locksOf(group), func(ctx context.Context, tx engine.Tx) (err error) {
 		if got.fresh, err = insertDeliveries(ctx, tx, group); err != nil {
@@ -117,6 +119,7 @@ func (s *Store) transact(group []*write) error {
 		}
 		var all []river.InsertManyParams
 		var entries []audit.Entry
+		got.desks = nil
 		for _, w := range group {
 			w.refusal = nil
 			if w.delivery != nil && !got.fresh[w.delivery.id] {
@@ -132,6 +135,10 @@ func (s *Store) transact(group []*write) error {
 			}
 			all = append(all, w.jobs...)
 			entries = append(entries, w.audit...)
+			got.desks = append(got.desks, w.desks...)
+		}
+		if err := insertDeskChanges(ctx, tx, got.desks); err != nil {
+			return err
 		}
 		if len(all) > 0 {
 			if err := tx.InsertJobs(ctx, all); err != nil {
@@ -150,6 +157,9 @@ func (s *Store) transact(group []*write) error {
 	}
 	if got.read {
 		s.head, s.headRead = got.head, time.Now()
+	}
+	if len(got.desks) > 0 {
+		s.deskListeners.call()
 	}
 	for _, w := range group {
 		w.fresh = w.delivery != nil && got.fresh[w.delivery.id]

@@ -109,6 +109,9 @@ func (s *Store) Erase(ctx context.Context, found ErasureMatches, r *Receipt, age
 	for _, j := range more {
 		w.jobs = append(w.jobs, j.Params(ctx))
 	}
+	for _, id := range found.Cards {
+		w.desks = append(w.desks, DeskChange{Card: id})
+	}
 	var now Removed
 	w.do = func(ctx context.Context, tx engine.Tx) (err error) {
 		now = r.Removed // a failed shared commit runs this again

@@ -24,7 +24,9 @@ func work(t *testing.T, s *Store, h jobs.Handler) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Work(ctx, map[string]jobs.Queue{"default": {Workers: 10}, "slack-emea": {Workers: 2}}, h, nil) }()
+	go func() {
+		ended <- s.Work(ctx, map[string]jobs.Queue{"default": {Workers: 10}, "slack-emea": {Workers: 2}}, h, nil)
+	}()
 	stopped := false
 	stop = func() {
 		if stopped {

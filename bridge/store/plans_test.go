@@ -25,7 +25,7 @@ func TestEveryQueryFindsItsRowsThroughAnIndex(t *testing.T) {
 	queries["QueryRecoverJobs"] = sqlite.QueryRecoverJobs
 	queries["QueryRecoverPosts"] = sqlite.QueryRecoverPosts
 	queries["QueryRecoverLeader"] = sqlite.QueryRecoverLeader
-	scan := regexp.MustCompile(`SCAN (deliveries|cards|posts|browsers|audit|audit_head|chat_changes|waits|erasures|probe|sessions|accounts|limits|sweeps|found|failures|river_\w+)`)
+	scan := regexp.MustCompile(`SCAN (deliveries|cards|posts|browsers|audit|audit_head|chat_changes|waits|erasures|probe|sessions|accounts|limits|sweeps|found|failures|desk_changes|river_\w+)`)
 	for name, query := range queries {
 		for _, step := range plan(t, s, query) {
 			if scan.MatchString(step) {
@@ -89,6 +89,8 @@ func queryConstants(t *testing.T, names ...string) map[string]string {
 			query += engine.Tuples(2, changeColumnNum)
 		case "queryInsertAudit":
 			query += engine.Tuples(2, 13)
+		case "queryInsertDeskChanges":
+			query += engine.Tuples(2, deskChangeColumnNum)
 		case "queryFree":
 			query += engine.Tuples(1, 2)
 		case "querySpend":

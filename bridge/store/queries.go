@@ -102,6 +102,13 @@ const (
 	queryPostExists   = `SELECT id FROM posts WHERE card = $1 AND place = $2`
 	querySavePost     = `UPDATE posts SET ref = $3, shown = $4, leased = 0 WHERE card = $1 AND place = $2`
 	queryReleasePost  = `UPDATE posts SET leased = 0 WHERE card = $1 AND place = $2`
+
+	queryInsertDeskChanges = `INSERT INTO desk_changes (card, agent, connector, session) VALUES `
+	queryDeskChanges       = `SELECT seq, card, agent, connector, session FROM desk_changes WHERE seq > $1 ORDER BY seq LIMIT +$2`
+	queryLastDeskChange    = `SELECT COALESCE(max(seq), 0) FROM desk_changes`
+	queryPurgeDeskChanges  = `DELETE FROM desk_changes WHERE seq IN (SELECT seq FROM desk_changes WHERE seq <= (SELECT max(seq) FROM desk_changes) - $1 LIMIT 1000)`
+	deskChangeColumnNum    = 4
+
 	queryProbe        = `INSERT INTO probe (id, filler) VALUES ($1, $2)`
 	queryProbed       = `DELETE FROM probe WHERE id > 0`
 	deliveryColumnNum = 6

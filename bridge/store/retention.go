@@ -32,7 +32,7 @@ type Retention struct {
 //   - failed and waiting deliveries and all other failures but those of erasures, by r.Failed;
 //   - cards with their posts and waits, by r.Cards;
 //   - audit records, with a note in the audit log, and receipts of erasures, by r.Audit;
-//   - expired browsers, sessions and limits, and chat changes of finished deliveries.
+//   - expired browsers, sessions and limits, chat changes of finished deliveries, and old desk changes.
 //
 // It works in portions, so that other writes do not wait long.
 func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
@@ -56,6 +56,7 @@ func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 		before := now.Add(-r.Audit)
 		errs = append(errs, s.purge(ctx, queryPurgeErasures, idsFrom(before)), s.trimAudit(ctx, before.Truncate(24*time.Hour)))
 	}
+	errs = append(errs, s.purge(ctx, queryPurgeDeskChanges, keptDeskChanges))
 	errs = append(errs, s.purgeChanges(ctx)) // after deliveries were removed
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("store: purge: %w", err)

@@ -126,6 +126,8 @@ type Store struct {
 	checking  sync.Mutex
 	checked   time.Time // by Purge; guarded by checking
 	rekeying  bool      // there is an old secret
+
+	deskListeners listeners
 }
 
 // Open opens the store at url, "sqlite:path" or "postgres://…", and migrates its tables.
@@ -206,7 +208,13 @@ func (s *Store) Figures() figures.Reader { return figures.In(s.engine) }
 func (s *Store) Jobs() *jobs.Board { return s.jobs }
 
 // AgentSessions returns the sessions of agents who signed in.
-func (s *Store) AgentSessions() session.Store { return session.In(s.engine, s.writeRow, s.sealer) }
+func (s *Store) AgentSessions() session.Store {
+	return session.In(s.engine, s.writeRow, func(token string) engine.Writer {
+		return func(ctx context.Context, row string, do func(context.Context, engine.Tx) error) error {
+			return s.write(ctx, &write{rows: []string{row}, do: do, desks: []DeskChange{{Session: token}}})
+		}
+	}, s.sealer)
+}
 
 // writeRow is an engine.Writer.
 func (s *Store) writeRow(ctx context.Context, row string, do func(context.Context, engine.Tx) error) error {

@@ -18,7 +18,7 @@ type Wait struct {
 // StartWait stores w, which is due at the given time. It replaces a Wait of the same agent
 // for the same card.
 func (s *Store) StartWait(ctx context.Context, w Wait, due time.Time) error {
-	err := s.write(ctx, &write{rows: []string{rowOfCard(w.Card)}, do: func(ctx context.Context, tx engine.Tx) error {
+	err := s.write(ctx, &write{rows: []string{rowOfCard(w.Card)}, desks: []DeskChange{{Card: w.Card, Agent: w.Agent}}, do: func(ctx context.Context, tx engine.Tx) error {
 		_, err := tx.Exec(ctx, queryWait, w.Card, w.Agent, engine.Micros(w.Until), engine.Micros(due))
 		return err
 	}})

@@ -134,22 +134,28 @@ func (web *Web) LongPage(h handler) http.Handler {
 		if err == nil || answerNotSent(err) {
 			return err
 		}
-		notice := templates.Notice{Kind: templates.KindInternal}
-		var withNotice *noticeError
-		if errors.As(err, &withNotice) {
-			notice = withNotice.notice
-		}
-		v := respond(err)
-		notice.Kind, notice.Wait = cmp.Or(v.kind, templates.KindInternal), v.wait
-		if web.SignsIn() && notice == (templates.Notice{Kind: notice.Kind, Wait: notice.Wait}) && leadsToDesk[notice.Kind] {
-			notice.Chat = templates.Link{Label: templates.GoToDesk, Address: DeskPath}
-		}
-		if v.fault {
-			notice.Request = requestid.ID(r.Context())
-		}
-		retryAfter(w, v)
-		return errors.Join(err, web.Render(w, v.status, notice))
+		return web.errorPage(w, r, err)
 	})
+}
+
+// errorPage answers with the page for err, and returns err. It is a function of its own so that it takes no
+// space on the stack of a stream.
+func (web *Web) errorPage(w http.ResponseWriter, r *http.Request, err error) error {
+	notice := templates.Notice{Kind: templates.KindInternal}
+	var withNotice *noticeError
+	if errors.As(err, &withNotice) {
+		notice = withNotice.notice
+	}
+	v := respond(err)
+	notice.Kind, notice.Wait = cmp.Or(v.kind, templates.KindInternal), v.wait
+	if web.SignsIn() && notice == (templates.Notice{Kind: notice.Kind, Wait: notice.Wait}) && leadsToDesk[notice.Kind] {
+		notice.Chat = templates.Link{Label: templates.GoToDesk, Address: DeskPath}
+	}
+	if v.fault {
+		notice.Request = requestid.ID(r.Context())
+	}
+	retryAfter(w, v)
+	return errors.Join(err, web.Render(w, v.status, notice))
 }
 
 // SignsIn reports whether agents sign in. Where they do not, a person with a card's address counts

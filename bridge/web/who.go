@@ -40,14 +40,28 @@ func (web *Web) SignedInAgent(r *http.Request) (signin.Identity, error) {
 	return web.who(r)
 }
 
+// StoredSession returns the session of the agent who sends a request as store.DeskChange names it, or "".
+func (web *Web) StoredSession(r *http.Request) string {
+	if web.OIDC == nil {
+		return ""
+	}
+	return web.OIDC.StoredToken(r)
+}
+
 // AsAgent calls do with the agent who sends the request. A person who opens a page and is not
 // signed in is redirected to the sign-in, and from there back to the page.
 func (web *Web) AsAgent(w http.ResponseWriter, r *http.Request, do func(signin.Identity) error) error {
 	who, err := web.who(r)
+	if err == nil {
+		return do(who)
+	}
+	return web.withoutAgent(w, r, err)
+}
+
+// withoutAgent answers a request whose agent is not known because of err.
+func (web *Web) withoutAgent(w http.ResponseWriter, r *http.Request, err error) error {
 	mode := r.Header.Get("Sec-Fetch-Mode")
 	switch {
-	case err == nil:
-		return do(who)
 	case errors.Is(err, signin.ErrNobody) && web.OIDC != nil && r.Method == http.MethodGet && (mode == "navigate" || mode == ""):
 		return web.OIDC.Begin(w, r, r.URL.RequestURI())
 	case errors.Is(err, signin.ErrNobody) && web.OIDC != nil && strings.HasPrefix(r.URL.Path, DoorPath):

@@ -17,12 +17,14 @@ import (
 type Store struct {
 	in     engine.Reader
 	commit engine.Writer
+	ending func(token string) engine.Writer
 	sealer *seal.Sealer
 }
 
-// In returns the sessions in a database. write is how its rows are written.
-func In(r engine.Reader, write engine.Writer, sealer *seal.Sealer) Store {
-	return Store{r, write, sealer}
+// In returns the sessions in a database. write is how its rows are written, and ending how the row of a
+// session is deleted.
+func In(r engine.Reader, write engine.Writer, ending func(token string) engine.Writer, sealer *seal.Sealer) Store {
+	return Store{r, write, ending, sealer}
 }
 
 const purposeSession = "agent session"
@@ -46,7 +48,7 @@ func (s Store) FindCtx(ctx context.Context, token string) (data []byte, found bo
 
 // CommitCtx stores a session until it expires.
 func (s Store) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
-	return s.write(ctx, token, querySaveSession, s.sealer.Seal(purposeSession, data, token), engine.Micros(expiry))
+	return write(ctx, s.commit, token, querySaveSession, s.sealer.Seal(purposeSession, data, token), engine.Micros(expiry))
 }
 
 // ClaimCtx stores a name until the given time, and reports whether it was free. Of several callers, in
@@ -66,15 +68,15 @@ func (s Store) ClaimCtx(ctx context.Context, name string, until time.Time) (clai
 
 // DeleteCtx ends a session.
 func (s Store) DeleteCtx(ctx context.Context, token string) error {
-	return s.write(ctx, token, queryEndSession)
+	return write(ctx, s.ending(token), token, queryEndSession)
 }
 
 // row is the name of a session's row in locks.
 func row(token string) string { return "session " + token }
 
 // write runs a query whose first argument is the token.
-func (s Store) write(ctx context.Context, token, query string, args ...any) error {
-	err := s.commit(ctx, row(token), func(ctx context.Context, tx engine.Tx) error {
+func write(ctx context.Context, commit engine.Writer, token, query string, args ...any) error {
+	err := commit(ctx, row(token), func(ctx context.Context, tx engine.Tx) error {
 		_, err := tx.Exec(ctx, query, append([]any{token}, args...)...)
 		return err
 	})
