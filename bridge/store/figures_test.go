@@ -105,11 +105,14 @@ func TestFiguresReadFewRowsOfALargePostgreSQLDatabase(t *testing.T) {
 	s := openAt(t, newDatabase(t, "postgres"), Options{})
 	fillFigures(t, s, 20_000, false)
 	for name, query := range queryConstants(t, "figures/queries.go") {
-		arg := any("slack")
+		args := []any{"slack"}
 		if strings.Contains(query, "> $1") {
-			arg = int64(30_000)
+			args[0] = int64(30_000)
 		}
-		steps, err := engine.Column[string](s.engine.Query(t.Context(), "EXPLAIN "+query, arg))
+		if strings.Contains(query, "$2") {
+			args = append(args, 2)
+		}
+		steps, err := engine.Column[string](s.engine.Query(t.Context(), "EXPLAIN "+query, args...))
 		if err != nil {
 			t.Fatal(err)
 		}

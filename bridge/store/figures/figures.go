@@ -22,11 +22,18 @@ type Reader struct{ in engine.Engine }
 // In returns a Reader of a database.
 func In(e engine.Engine) Reader { return Reader{e} }
 
+// lastPriority is the last of River's priorities; the first is 1 (riverqueue.com/docs/job-priority).
+const lastPriority = 4
+
 // Waiting returns how many jobs of a queue are due, at most 10,000, and since when the oldest is. Jobs
 // that are due within five seconds count too. oldest is zero if there is none.
 func (r Reader) Waiting(ctx context.Context, queue string) (n int, oldest time.Time, err error) {
-	if err = r.in.QueryRow(ctx, queryWaiting, queue).Scan(&n); err == nil && n > 0 {
-		err = orNone(r.in.QueryRow(ctx, queryOldest, queue).Scan(&oldest))
+	err = r.in.QueryRow(ctx, queryWaiting, queue).Scan(&n)
+	for priority := 1; priority <= lastPriority && n > 0 && err == nil; priority++ {
+		var at time.Time
+		if err = orNone(r.in.QueryRow(ctx, queryOldest, queue, priority).Scan(&at)); !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
+		}
 	}
 	return n, oldest, wrap("waiting jobs", err)
 }
