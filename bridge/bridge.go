@@ -104,6 +104,7 @@ type Bridge struct {
 	desk *desk.Desk
 
 	store         *store.Store
+	eraser        *erase.Eraser
 	connectors    map[string]chat.Connector
 	policy        *policy.File
 	settingsFault func() bool // may be nil
@@ -120,6 +121,7 @@ type Bridge struct {
 
 const (
 	purgeEvery = time.Hour      // how often expired data is deleted
+	tidyEvery  = purgeEvery / 6 // how often finished work is deleted, and the index for erasures is continued
 	keepKeys   = 72 * time.Hour // of deliveries: longer than any chat service repeats one
 	// An agent may make lookUpsPerMinute look-ups of visitors. The same refusal gets at most one
 	// audit entry in refusalPause.
@@ -241,7 +243,7 @@ func New(c Config) (*Bridge, error) {
 			Store: c.Store, Connectors: connectors, Hosts: c.WatchHosts, Policy: c.Policy, Health: health,
 			Budgets: budgets, Limits: limits, LookUps: lookUps, Eraser: eraser, Metrics: counts, Log: c.Log,
 		}),
-		store: c.Store, connectors: connectors, policy: c.Policy, settingsFault: c.SettingsFault, retention: c.Retention, health: health, metrics: counts, log: c.Log,
+		store: c.Store, eraser: eraser, connectors: connectors, policy: c.Policy, settingsFault: c.SettingsFault, retention: c.Retention, health: health, metrics: counts, log: c.Log,
 		origin: c.Origin, proofKeys: proofKeys, proofs: web.NewThrottle(proofsPerMinute, time.Minute),
 	}
 	b.retention.Keys = keepKeys
@@ -266,14 +268,19 @@ func (b *Bridge) Run(ctx context.Context) error {
 }
 
 func (b *Bridge) purge(ctx context.Context) {
-	tick := time.NewTicker(purgeEvery)
+	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
-	for {
-		err := b.store.Purge(ctx, time.Now(), b.retention)
+	var purged error
+	for n := 0; ; n++ {
+		err := errors.Join(b.store.Jobs().Purge(store.Patient(ctx), time.Now()), b.store.ReduceHandled(ctx, time.Now()), b.eraser.Index(ctx))
+		if n%int(purgeEvery/tidyEvery) == 0 {
+			purged = b.store.Purge(ctx, time.Now(), b.retention)
+		}
+		err = errors.Join(err, purged)
 		if err != nil && ctx.Err() == nil {
 			b.log.ErrorContext(ctx, "expired data not deleted", "err", err)
 		}
-		b.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: book.BridgeQueue, Kind: book.WorkPurge, Next: time.Now().Add(purgeEvery)}, err)
+		b.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: book.BridgeQueue, Kind: book.WorkPurge, Next: time.Now().Add(tidyEvery)}, err)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

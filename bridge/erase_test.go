@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/book"
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/erase"
 	"cobrowse-bridge/bridge/store"
@@ -105,8 +107,10 @@ func TestErasingLeavesNoTraceInAnyFile(t *testing.T) {
 				canaries := map[string]string{
 					"short id": ann, "unique id": "cust-77", "page key": pageKey, "name": "Ann Silva", "chat": room, "page": "shop.example.org/basket",
 				}
+				w.must(w.eraser().Index(w.Context()))
+				canaries["hash of the id in the index"] = indexHash(t, card.Person{Kind: test.kind, ID: test.id(ann)})
 				before := w.files()
-				for _, name := range []string{"short id", "chat"} {
+				for _, name := range []string{"short id", "chat", "hash of the id in the index"} {
 					if !strings.Contains(before, canaries[name]) {
 						t.Fatalf("the %s is not in the files before the erasure", name)
 					}
@@ -149,6 +153,16 @@ func TestErasingLeavesNoTraceInAnyFile(t *testing.T) {
 			})
 		})
 	}
+}
+
+// indexHash returns what the index for erasures has about a person, as SQLite stores numbers.
+func indexHash(t *testing.T, p card.Person) string {
+	t.Helper()
+	keys, err := book.NewSubjectKeys([]byte(bridgeSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(binary.BigEndian.AppendUint64(nil, uint64(keys.Hashes([]card.Person{p})[0])))
 }
 
 func TestAVisitorFoundByACodeIsErasedByTheirOtherIDs(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/erasing"
 )
 
 // A Handle is the secret in the link to a card's door, the co-browse page. Both halves are derived from the card's
@@ -196,9 +197,13 @@ func NewSubjectKeys(secrets ...[]byte) (keys SubjectKeys, err error) {
 }
 
 func personHash(key []byte, kind card.PersonKind, id string) string {
+	return base64.RawStdEncoding.EncodeToString(personSum(key, kind, id))
+}
+
+func personSum(key []byte, kind card.PersonKind, id string) []byte {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(string(kind) + "\x00" + id))
-	return base64.RawStdEncoding.EncodeToString(mac.Sum(nil)[:16])
+	return mac.Sum(nil)[:16]
 }
 
 // Add returns a card's hashes together with the hashes of people.
@@ -209,6 +214,28 @@ func (k SubjectKeys) Add(hashes []string, people []card.Person) []string {
 		}
 	}
 	return hashes
+}
+
+// Hashes returns the hashes of people under all keys, the oldest key first, as the index for erasures has them.
+func (k SubjectKeys) Hashes(people []card.Person) (hashes []int64) {
+	for _, key := range slices.Backward(k) {
+		for _, p := range people {
+			hashes = append(hashes, erasing.Hash(personSum(key, p.Kind, p.ID)))
+		}
+	}
+	return hashes
+}
+
+// IndexHashes returns hashes of a card as the index for erasures has them.
+func IndexHashes(hashes []string) (indexed []int64, err error) {
+	for _, hash := range hashes {
+		sum, err := base64.RawStdEncoding.DecodeString(hash)
+		if err != nil || len(sum) < 8 {
+			return nil, fmt.Errorf("a hash of a person is not one: %w", err)
+		}
+		indexed = append(indexed, erasing.Hash(sum))
+	}
+	return indexed, nil
 }
 
 // Update adds the hashes of the card's present ids to its Subjects, and makes those of its customer new. A

@@ -15,12 +15,8 @@ import (
 	"cobrowse-bridge/templates"
 )
 
-const (
-	// A page shows at most maxRecordsShown audit records, and reads at most maxRecordsRead. The next
-	// page starts after the last one read.
-	maxRecordsShown = 50
-	maxRecordsRead  = 20_000
-)
+// A page shows at most maxRecordsShown audit records. The next page starts after the last one.
+const maxRecordsShown = 50
 
 // filterOf returns a request's filter in two forms: for the page and for the store. ok is false if a
 // date is invalid; the filter then lacks it.
@@ -69,25 +65,18 @@ func (desk *Desk) renderAudit(w http.ResponseWriter, r *http.Request, who signin
 	} else {
 		page.Before = before
 	}
-	read := 0
-	for record, err := range desk.store.AuditLog().Before(r.Context(), before) {
+	for record, err := range desk.store.AuditLog().Search(r.Context(), f, before) {
 		if err != nil {
 			return web.StoreFault(err)
 		}
-		if f.NoneBefore(record) {
+		if len(page.Records) == maxRecordsShown {
+			page.Older = record.Seq + 1 // Search excludes it
 			break
 		}
-		if len(page.Records) == maxRecordsShown || read == maxRecordsRead {
-			page.Older = record.Seq + 1 // AuditBack excludes it
-			break
-		}
-		read++
-		if f.Fits(record) {
-			page.Records = append(page.Records, templates.AuditRecord{
-				Seq: record.Seq, At: record.At, Action: record.Action, Agent: record.Agent, Visitor: record.Visitor, Card: record.Card,
-				Connector: record.Connector, Chat: record.Chat, Detail: record.Detail, Erased: record.Erased,
-			})
-		}
+		page.Records = append(page.Records, templates.AuditRecord{
+			Seq: record.Seq, At: record.At, Action: record.Action, Agent: record.Agent, Visitor: record.Visitor, Card: record.Card,
+			Connector: record.Connector, Chat: record.Chat, Detail: record.Detail, Erased: record.Erased,
+		})
 	}
 	return desk.web.Render(w, status, page)
 }

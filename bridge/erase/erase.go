@@ -106,31 +106,36 @@ func (e *Eraser) find(ctx context.Context, want erasure) (store.ErasureMatches, 
 	if _, key, ok := strings.Cut(want.Person.ID, ":"); ok && want.Person.Kind == card.ByIntegrationID {
 		query.IDs = append(query.IDs, key) // the id at the chat service
 	}
-	after := ""
-	for { // Cards returns the cards in parts, by id
-		part, err := e.store.Cards(ctx, after)
+	people := append(card.Persons(card.ByShortID, visitors), want.Person)
+	for row, err := range e.store.CardsForErasure(ctx, e.subjects.Hashes(people)) {
 		if err != nil {
 			return store.ErasureMatches{}, err
 		}
-		if len(part) == 0 {
-			break
+		c, err := card.Open(row)
+		if err != nil {
+			return store.ErasureMatches{}, err
 		}
-		for _, row := range part {
-			after = row.ID
-			c, err := card.Open(row)
-			if err != nil {
-				return store.ErasureMatches{}, err
-			}
-			if !e.isAbout(c, want.Person, visitors) {
-				continue
-			}
-			query.Cards = append(query.Cards, row)
-			query.Deliveries = append(query.Deliveries, c.About.Opener)
-			query.IDs = append(query.IDs, c.Chat)
+		if !e.isAbout(c, want.Person, visitors) {
+			continue
 		}
+		query.Cards = append(query.Cards, row)
+		query.Deliveries = append(query.Deliveries, c.About.Opener)
+		query.IDs = append(query.IDs, c.Chat)
 	}
 	query.Visitors = visitors
 	return e.store.FindForErasure(ctx, query)
+}
+
+// Index adds what was written since the last call to the index through which Find searches.
+func (e *Eraser) Index(ctx context.Context) error {
+	return e.store.IndexForErasure(ctx, func(row store.Card) ([]int64, error) {
+		c, err := card.Open(row)
+		if err != nil {
+			return nil, err
+		}
+		hashes := e.subjects.Add(c.About.Subjects, append(c.Persons(), card.Persons(card.ByShortID, c.About.Choices)...))
+		return book.IndexHashes(hashes)
+	})
 }
 
 // isAbout reports whether a card is about p. visitors are p's short ids.

@@ -262,11 +262,11 @@ func (c *collection) deliveries(ctx context.Context) error {
 }
 
 func (c *collection) jobs(ctx context.Context) error {
-	for j, err := range c.db.Jobs().All(ctx) {
+	for j, err := range c.db.Jobs().WithIDs(ctx, c.found.Jobs) {
 		if err != nil {
 			return err
 		}
-		if c.others[j.Job.Subject] || !slices.Contains(c.found.Jobs, j.ID) {
+		if c.others[j.Job.Subject] {
 			continue
 		}
 		job := Job{ID: j.ID, Kind: j.Job.Kind, Subject: j.Job.Subject, State: string(j.State), Created: j.CreatedAt}
@@ -279,15 +279,12 @@ func (c *collection) jobs(ctx context.Context) error {
 }
 
 func (c *collection) audit(ctx context.Context) error {
-	wanted := make(map[int64]bool, len(c.found.Records))
 	for _, seq := range c.found.Records {
-		wanted[seq] = true
-	}
-	for r, err := range c.db.AuditLog().After(ctx, 0) {
+		r, ok, err := c.db.AuditLog().Record(ctx, seq)
 		if err != nil {
 			return err
 		}
-		if wanted[r.Seq] && c.isTheirs(r) {
+		if ok && c.isTheirs(r) {
 			c.out.Audit = append(c.out.Audit, AuditItem{r.Seq, r.At, r.Action, r.Agent, r.Visitor, r.Connector, r.Chat, r.Card, r.Detail})
 		}
 	}

@@ -63,12 +63,17 @@ func (s *Store) StoreDelivery(ctx context.Context, d Delivery, j jobs.Job) (fres
 			found:     foundColumn(d),
 			changes:   d.Changes,
 		},
+		do:   s.refuseHandled(j.Subject, d.Connector, d.Key),
 		jobs: []river.InsertManyParams{j.Params(ctx)},
 	}
 	if d.SweepKey != "" {
 		w.delivery.sweepKey, _ = s.found(d.Connector, d.SweepKey)
 	}
-	if err := s.write(ctx, w); err != nil {
+	err = s.write(ctx, w)
+	if errors.Is(err, ErrConflict) {
+		return false, nil // a repeat, see refuseHandled
+	}
+	if err != nil {
 		return false, fmt.Errorf("store: delivery: %w", err)
 	}
 	return w.fresh, nil

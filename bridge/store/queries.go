@@ -7,12 +7,21 @@ const (
 	queryInsertedOnce     = ` ON CONFLICT (connector, dedupe) DO NOTHING RETURNING id`
 	queryDelivery         = `SELECT connector, dedupe, body, received, found, EXISTS (SELECT delivery FROM chat_changes WHERE delivery = $1) FROM deliveries WHERE id = $1 AND finished IS NULL`
 	queryFinish           = `UPDATE deliveries SET body = NULL, finished = $2 WHERE id = $1 AND finished IS NULL`
-	queryPurge            = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE finished < $1 LIMIT 1000)`
-	queryPurgeDead        = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE id < $1 AND finished IS NULL LIMIT 1000)`
-	queryPurgeBrowsers    = `DELETE FROM browsers WHERE expires <= $1`
-	queryDeliveries       = `SELECT id, connector, dedupe, body FROM deliveries WHERE id > $1 ORDER BY id LIMIT 100`
-	queryAnyDelivery      = `SELECT 1 FROM deliveries WHERE connector = $1 LIMIT 1`
-	queryUnfinished       = `SELECT id, connector, dedupe, received, COALESCE(attempts, 0), COALESCE(last_at, 0), COALESCE(next_at, 0), COALESCE(cause, '')
+	queryPurge            = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE finished < $1 LIMIT 250)`
+	queryPurgeDead        = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE id < $1 AND finished IS NULL LIMIT 250)`
+	queryPurgeBrowsers    = `DELETE FROM browsers WHERE agent IN (SELECT agent FROM browsers WHERE expires <= $1 LIMIT 250)`
+
+	queryHandled = `SELECT hash FROM handled WHERE hash IN ($1, $2) LIMIT 1`
+	// The newest delivery of a connector stays, for queryAnyDelivery.
+	queryFinished = `SELECT id, connector, dedupe, finished FROM deliveries AS old WHERE finished < $1
+		AND EXISTS (SELECT 1 FROM deliveries AS newer WHERE newer.connector = old.connector AND newer.id > old.id) ORDER BY finished LIMIT 250 FOR UPDATE OF old SKIP LOCKED`
+	queryAddHandled     = `INSERT INTO handled (hash, finished) VALUES ($1, $2) ON CONFLICT DO NOTHING`
+	queryDropFinished   = `DELETE FROM deliveries WHERE id = $1 AND finished IS NOT NULL`
+	queryExpiredHandled = `SELECT hash FROM handled WHERE hash > $1 AND finished < $2 ORDER BY hash LIMIT 250`
+	queryPurgeHandled   = `DELETE FROM handled WHERE hash = $1`
+	queryUnindexedCards = `SELECT ` + cardColumns + ` FROM cards WHERE id > $1 AND indexed <> version ORDER BY id LIMIT 100`
+	queryAnyDelivery    = `SELECT 1 FROM deliveries WHERE connector = $1 LIMIT 1`
+	queryUnfinished     = `SELECT id, connector, dedupe, received, COALESCE(attempts, 0), COALESCE(last_at, 0), COALESCE(next_at, 0), COALESCE(cause, '')
 		FROM deliveries LEFT JOIN failures ON subject = id WHERE id > $1 AND finished IS NULL ORDER BY id LIMIT 500`
 	queryNewestDelivery = `SELECT id, body FROM deliveries WHERE id > $1 AND finished IS NULL ORDER BY id DESC LIMIT 1`
 	queryDeliveryRow    = `SELECT connector, dedupe, received, finished FROM deliveries WHERE id = $1`
@@ -23,16 +32,16 @@ const (
 	queryPendingChanges = `SELECT closed, chat_changes.agent, received FROM chat_changes JOIN deliveries ON id = delivery
 		WHERE chat_changes.connector = $1 AND chat = $2 AND finished IS NULL ORDER BY received DESC, id DESC LIMIT $3`
 	queryDeleteChanges = `DELETE FROM chat_changes WHERE delivery = $1`
-	queryDoneChanges   = `SELECT delivery FROM chat_changes LEFT JOIN deliveries ON id = delivery WHERE delivery > $1 AND (id IS NULL OR finished IS NOT NULL) ORDER BY delivery LIMIT 500`
+	queryDoneChanges   = `SELECT delivery FROM chat_changes LEFT JOIN deliveries ON id = delivery WHERE delivery > $1 AND (id IS NULL OR finished IS NOT NULL) ORDER BY delivery LIMIT 250`
 
 	queryErasure     = `SELECT created, changed, state, removed, note, subject FROM erasures WHERE id = $1`
 	querySaveErasure = `INSERT INTO erasures (id, created, changed, state, removed, note, subject) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET changed = excluded.changed, state = excluded.state, removed = excluded.removed, note = excluded.note, subject = excluded.subject`
-	queryPurgeErasures = `DELETE FROM erasures WHERE id < $1`
+	queryPurgeErasures = `DELETE FROM erasures WHERE id IN (SELECT id FROM erasures WHERE id < $1 LIMIT 250)`
 	queryForgetErasure = `UPDATE erasures SET subject = NULL, state = $2, changed = $3 WHERE id = $1 AND subject IS NOT NULL`
 
 	queryPurgeFailures = `DELETE FROM failures WHERE (subject, kind, queue) IN (SELECT subject, kind, queue FROM failures WHERE last_at < $1
-		AND NOT EXISTS (SELECT 1 FROM erasures WHERE erasures.id = failures.subject AND erasures.subject IS NOT NULL) LIMIT 1000)`
+		AND NOT EXISTS (SELECT 1 FROM erasures WHERE erasures.id = failures.subject AND erasures.subject IS NOT NULL) LIMIT 250)`
 
 	cardColumns       = `id, connector, kind, chat, episode, agent, visitor, state, version, generation, claimed, handle, created, updated, door_until, awaited, detail`
 	queryCard         = `SELECT ` + cardColumns + ` FROM cards WHERE id = $1`
@@ -51,7 +60,7 @@ const (
 	queryNewestCard   = `SELECT id, detail FROM cards WHERE id > $1 ORDER BY id DESC LIMIT 1`
 	queryDeleteCard   = `DELETE FROM cards WHERE id = $1`
 	queryDeletePosts  = `DELETE FROM posts WHERE card = $1`
-	queryPurgeCards   = `DELETE FROM cards WHERE id IN (SELECT id FROM cards WHERE id < $1 AND updated < $2 AND door_until < $3 AND awaited < $3 LIMIT 500) RETURNING id`
+	queryPurgeCards   = `DELETE FROM cards WHERE id IN (SELECT id FROM cards WHERE id < $1 AND updated < $2 AND door_until < $3 AND awaited < $3 LIMIT 100) RETURNING id`
 	queryCardsToCheck = `SELECT ` + cardColumns + ` FROM cards WHERE awaited > 0 AND awaited <= $1 ORDER BY awaited LIMIT 100`
 	queryCardsOfAgent = `SELECT ` + cardColumns + ` FROM cards WHERE agent = $1 ORDER BY id DESC LIMIT $2`
 	queryOpenChats    = `SELECT id, chat FROM cards WHERE connector = $1 AND id > $2 AND state <> 'closed' AND kind = 'chat' AND created < $3 ORDER BY id LIMIT 1000`
@@ -71,7 +80,7 @@ const (
 	queryRemembered = `SELECT expires FROM browsers WHERE agent = $1 AND expires > $2`
 	queryForget     = `DELETE FROM browsers WHERE agent = $1`
 
-	queryPurgeSessions = `DELETE FROM sessions WHERE expires <= $1`
+	queryPurgeSessions = `DELETE FROM sessions WHERE token IN (SELECT token FROM sessions WHERE expires <= $1 LIMIT 250)`
 	queryAccount       = `SELECT account, agent, how, since, name FROM accounts WHERE account = $1`
 	queryAccountsOf    = `SELECT account, agent, how, since, name FROM accounts WHERE agent = $1 ORDER BY account`
 	queryAccountNames  = `SELECT account, name FROM accounts WHERE account > $1 ORDER BY account LIMIT 500`
@@ -90,8 +99,9 @@ const (
 	// A key that is known already is not updated, so that deliveries never wait for a sweep.
 	queryFound       = `INSERT INTO found (connector, what, round) SELECT connector, $2, round FROM sweeps WHERE connector = $1 ON CONFLICT DO NOTHING`
 	queryFoundAgain  = `UPDATE found SET round = $3, what = $4 WHERE connector = $1 AND what = $2`
-	queryForgetFound = `DELETE FROM found WHERE connector = $1 AND round < $2`
-	queryPurgeFound  = `DELETE FROM found WHERE connector IN (SELECT connector FROM sweeps WHERE ended < $1 AND began < $1)`
+	queryOldFound    = `SELECT what FROM found WHERE connector = $1 AND what > $2 AND round < $3 ORDER BY what LIMIT 250`
+	queryForgetFound = `DELETE FROM found WHERE connector = $1 AND what = $2 AND round < $3`
+	queryPurgeFound  = `DELETE FROM found WHERE (connector, what) IN (SELECT found.connector, what FROM sweeps CROSS JOIN found WHERE found.connector = sweeps.connector AND ended < $1 AND began < $1 LIMIT 250)`
 
 	queryPosts        = `SELECT connector, address, ref, shown, is_current FROM posts WHERE card = $1 ORDER BY id`
 	queryUpsertPost   = `INSERT INTO posts (card, place, connector, address, ref, shown, is_current) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (card, place) DO UPDATE SET is_current = excluded.is_current`

@@ -34,7 +34,8 @@ type Retention struct {
 //   - audit records, with a note in the audit log, and receipts of erasures, by r.Audit;
 //   - expired browsers, sessions and limits, chat changes of finished deliveries, and old desk changes.
 //
-// It works in portions, so that other writes do not wait long.
+// jobs.Board.Purge removes jobs. At the end Purge gives free space back to the disk. Each transaction removes at most 250 rows, or 100 cards with
+// what belongs to them, so that other writes wait for at most about 50 ms.
 func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 	ctx = Patient(ctx)
 	errs := []error{s.check(ctx)}
@@ -43,7 +44,7 @@ func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 	}
 	errs = append(errs, s.purgeLimits(ctx, now))
 	if r.Keys > 0 {
-		errs = append(errs, s.purge(ctx, queryPurge, engine.Micros(now.Add(-r.Keys))), s.purge(ctx, queryPurgeFound, engine.Micros(now.Add(-r.Keys))))
+		errs = append(errs, s.purge(ctx, queryPurge, engine.Micros(now.Add(-r.Keys))), s.purge(ctx, queryPurgeFound, engine.Micros(now.Add(-r.Keys))), s.purgeHandled(ctx, now.Add(-r.Keys)))
 	}
 	if r.Failed > 0 {
 		before := now.Add(-r.Failed)
@@ -58,6 +59,7 @@ func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 	}
 	errs = append(errs, s.purge(ctx, queryPurgeDeskChanges, keptDeskChanges))
 	errs = append(errs, s.purgeChanges(ctx)) // after deliveries were removed
+	errs = append(errs, s.engine.Shrink(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("store: purge: %w", err)
 	}
@@ -78,22 +80,28 @@ func (s *Store) purge(ctx context.Context, query string, args ...any) error {
 	return nil
 }
 
-// purgeLimits searches for expired limits outside of the write, so that other writes do not
-// wait for the search. There may be a million, with one for each client address.
-func (s *Store) purgeLimits(ctx context.Context, now time.Time) error {
+// removeEach removes the rows whose keys find returns, in slices. find returns keys after the last one, in
+// their order. It is called outside of the writes, so that other writes do not wait for the search.
+func (s *Store) removeEach(ctx context.Context, find func(last []byte) ([][]byte, error), remove func(context.Context, engine.Tx, [][]byte) error) error {
 	for last := []byte{}; ; {
-		subjects, err := limit.Unused(ctx, s.engine, last, now)
-		if err != nil || len(subjects) == 0 {
+		keys, err := find(last)
+		if err != nil || len(keys) == 0 {
 			return err
 		}
-		last = subjects[len(subjects)-1]
-		err = s.write(ctx, &write{all: true, do: func(ctx context.Context, tx engine.Tx) error {
-			return limit.Remove(ctx, tx, subjects, now)
-		}})
-		if err != nil {
+		last = keys[len(keys)-1]
+		if err := s.writeAlone(ctx, func(ctx context.Context, tx engine.Tx) error { return remove(ctx, tx, keys) }); err != nil {
 			return err
 		}
 	}
+}
+
+// purgeLimits removes expired limits. There may be a million, with one for each client address.
+func (s *Store) purgeLimits(ctx context.Context, now time.Time) error {
+	return s.removeEach(ctx, func(last []byte) ([][]byte, error) {
+		return limit.Unused(ctx, s.engine, last, now)
+	}, func(ctx context.Context, tx engine.Tx, subjects [][]byte) error {
+		return limit.Remove(ctx, tx, subjects, now)
+	})
 }
 
 // purgeCards removes cards that were last changed before the given time.
@@ -122,7 +130,7 @@ func (s *Store) purgeCards(ctx context.Context, now, before time.Time) error {
 }
 
 // trimPortion is how many audit records one transaction removes.
-const trimPortion = 1000
+const trimPortion = 250
 
 // trimAudit removes the records at the start of the audit log that are older than the given time.
 func (s *Store) trimAudit(ctx context.Context, before time.Time) error {

@@ -221,6 +221,11 @@ func (s *Store) writeRow(ctx context.Context, row string, do func(context.Contex
 	return s.write(ctx, &write{rows: []string{row}, do: do})
 }
 
+// writeAlone commits what do writes while nothing else is written.
+func (s *Store) writeAlone(ctx context.Context, do func(context.Context, engine.Tx) error) error {
+	return s.write(ctx, &write{all: true, do: do})
+}
+
 // AuditLog returns the audit log.
 func (s *Store) AuditLog() audit.Log { return audit.In(s.engine) }
 

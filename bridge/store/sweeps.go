@@ -134,13 +134,13 @@ func (s *Store) EndSweep(ctx context.Context, sweep Sweep, complete bool, backof
 	if !complete {
 		forget -= keptRounds
 	}
-	err := s.write(ctx, &write{all: true, do: func(ctx context.Context, tx engine.Tx) error {
+	if err := s.forgetFound(ctx, sweep, forget); err != nil {
+		return fmt.Errorf("store: end sweep: %w", err)
+	}
+	err := s.write(ctx, &write{rows: []string{rowOfSweep(sweep.Connector)}, do: func(ctx context.Context, tx engine.Tx) error {
 		n, err := tx.Exec(ctx, queryEndSweep, sweep.Connector, sweep.round, engine.Micros(backoff), time.Now().UnixMicro(), complete)
 		if err == nil && n == 0 {
 			return ErrLeased
-		}
-		if err == nil {
-			_, err = tx.Exec(ctx, queryForgetFound, sweep.Connector, forget)
 		}
 		return err
 	}})
@@ -149,6 +149,28 @@ func (s *Store) EndSweep(ctx context.Context, sweep Sweep, complete bool, backof
 	}
 	return nil
 }
+
+// forgetFound removes the keys that were last found before the given round, in slices. If it is not
+// finished, the next sweep finds the same chats again, and removes the rest.
+func (s *Store) forgetFound(ctx context.Context, sweep Sweep, round int64) error {
+	return s.removeEach(ctx, func(last []byte) ([][]byte, error) {
+		return engine.Column[[]byte](s.engine.Query(ctx, queryOldFound, sweep.Connector, last, round))
+	}, func(ctx context.Context, tx engine.Tx, old [][]byte) error {
+		n, err := tx.Exec(ctx, queryExtendSweep, sweep.Connector, sweep.round, time.Now().Add(forgetLease).UnixMicro())
+		if err == nil && n == 0 {
+			return ErrLeased
+		}
+		for _, what := range old {
+			if err == nil {
+				_, err = tx.Exec(ctx, queryForgetFound, sweep.Connector, what, round)
+			}
+		}
+		return err
+	})
+}
+
+// forgetLease is how long no other sweep may begin after each slice of forgetFound.
+const forgetLease = time.Minute
 
 // found returns the keyed hashes of a key with the present secret and with the old one.
 func (s *Store) found(connector, key string) (now, before []byte) {

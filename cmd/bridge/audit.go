@@ -49,15 +49,9 @@ func (c auditList) Run(ctx context.Context, s streams) error {
 	}
 	return withStore(ctx, s, func(_ *config, db *store.Store) error {
 		var found []audit.Record
-		for r, err := range db.AuditLog().Before(ctx, math.MaxInt64) {
+		for r, err := range db.AuditLog().Search(ctx, f, math.MaxInt64) {
 			if err != nil {
 				return err
-			}
-			if f.NoneBefore(r) {
-				break
-			}
-			if !f.Fits(r) {
-				continue
 			}
 			if found = append(found, r); len(found) == c.Limit {
 				break

@@ -13,7 +13,7 @@ import (
 // fixedPeriods are periods of deploy/privacy.md that no setting changes: where the code has them.
 var fixedPeriods = []struct{ data, period, file, code string }{
 	{"the key of an event", "72 hours after it was handled", "bridge/bridge.go", `keepKeys\s+= 72 \* time\.Hour`},
-	{"jobs: ids", "24 hours when done", "bridge/store/jobs/jobs.go", `keepDone\s+= 24 \* time\.Hour`},
+	{"jobs: ids", "1 hour when done", "bridge/store/jobs/jobs.go", `keepDone\s+= time\.Hour`},
 	{"jobs: ids", "30 days when failed", "bridge/store/jobs/jobs.go", `keepFailed\s+= 30 \* 24 \* time\.Hour`},
 	{"the browser of an agent", "12 hours", "bridge/web/who.go", `BrowserLife = 12 \* time\.Hour`},
 }

@@ -95,7 +95,11 @@ func TestUpgradeOfADatabaseOfAnEarlySchema(t *testing.T) {
 				}
 				testUpgrade(t, address, about)
 				for table, was := range about.Rows {
-					if n := number(t, db, "SELECT count(*) FROM "+table); n < was {
+					n := number(t, db, "SELECT count(*) FROM "+table)
+					if table == "deliveries" { // of handled ones only a hash is left
+						n += number(t, db, "SELECT count(*) FROM handled")
+					}
+					if n < was {
 						t.Errorf("%s has %d rows, and had %d", table, n, was)
 					}
 				}

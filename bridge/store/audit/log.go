@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"cobrowse-bridge/bridge/store/engine"
@@ -103,10 +104,90 @@ func (l Log) Before(ctx context.Context, before int64) iter.Seq2[Record, error] 
 	return l.records(ctx, queryAuditBack, before)
 }
 
-func (l Log) records(ctx context.Context, query string, from int64) iter.Seq2[Record, error] {
+// Search yields the records before the given Seq that f selects, the latest first. It ends after an
+// error. It reads records through the index of one field of f, so it reads few that f does not select,
+// if f has a field that is rare.
+func (l Log) Search(ctx context.Context, f Filter, before int64) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		before, err := l.skipNewer(ctx, f.Until, before)
+		if err != nil {
+			yield(Record{}, fmt.Errorf("audit log: %w", err))
+			return
+		}
+		for r, err := range l.through(ctx, f, before) {
+			if err == nil && f.NoneBefore(r) {
+				return
+			}
+			if err == nil && !f.Fits(r) {
+				continue
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+// through yields the records with the same values as f, and at any time.
+func (l Log) through(ctx context.Context, f Filter, before int64) iter.Seq2[Record, error] {
+	for _, index := range []struct{ query, value string }{
+		{queryAuditOfCard, f.Card}, {queryAuditVisitor, f.Visitor}, {queryAuditOfAgent, f.Agent}, {queryAuditOfAction, f.Action},
+	} {
+		if index.value != "" {
+			return l.records(ctx, index.query, before, f.Agent, f.Visitor, f.Card, f.Action, index.value)
+		}
+	}
+	return l.Before(ctx, before)
+}
+
+// OfChat yields the records about a chat of any connector, the latest first. It ends after an error.
+func (l Log) OfChat(ctx context.Context, chat string) iter.Seq2[Record, error] {
+	return l.records(ctx, queryAuditOfChat, math.MaxInt64, chat)
+}
+
+// Record returns a record. ok is false if there is none with this Seq.
+func (l Log) Record(ctx context.Context, seq int64) (r Record, ok bool, err error) {
+	part, err := l.part(ctx, queryAudit, seq-1, 1)
+	if err != nil || len(part) == 0 || part[0].Seq != seq {
+		return Record{}, false, err
+	}
+	return part[0], true, nil
+}
+
+// skipNewer returns a Seq that is at most before, from which on no record is before until. It halves
+// the part of the log in which this Seq is, instead of reading it.
+func (l Log) skipNewer(ctx context.Context, until time.Time, before int64) (int64, error) {
+	if until.IsZero() {
+		return before, nil
+	}
+	head, err := l.Head(ctx)
+	if err != nil {
+		return 0, err
+	}
+	low, high := int64(0), min(before, head.Seq+1)
+	before = high
+	for low < high {
+		middle := low + (high-low)/2
+		var seq, at int64
+		err := l.in.QueryRow(ctx, queryAuditFrom, middle).Scan(&seq, &at)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			high = middle
+		case err != nil:
+			return 0, err
+		case engine.FromMicros(at).Before(until.Add(outOfOrder)):
+			low = seq + 1
+		default:
+			high, before = middle, middle
+		}
+	}
+	return before, nil
+}
+
+func (l Log) records(ctx context.Context, query string, from int64, more ...any) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for {
-			part, err := l.part(ctx, query, from, portion)
+			part, err := l.part(ctx, query, from, portion, more...)
 			if err != nil {
 				yield(Record{}, fmt.Errorf("audit log: %w", err))
 				return
@@ -124,8 +205,8 @@ func (l Log) records(ctx context.Context, query string, from int64) iter.Seq2[Re
 	}
 }
 
-func (l Log) part(ctx context.Context, query string, from, limit int64) ([]Record, error) {
-	rows, err := l.in.Query(ctx, query, from, limit)
+func (l Log) part(ctx context.Context, query string, from, limit int64, more ...any) ([]Record, error) {
+	rows, err := l.in.Query(ctx, query, append([]any{from, limit}, more...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +229,11 @@ func (l Log) part(ctx context.Context, query string, from, limit int64) ([]Recor
 		part = append(part, r)
 	}
 	return part, rows.Err()
+}
+
+// Next returns at most n records after the given Seq, the oldest first.
+func (l Log) Next(ctx context.Context, after, n int64) ([]Record, error) {
+	return l.part(ctx, queryAudit, after, n)
 }
 
 // Oldest returns at most n records, the oldest first.

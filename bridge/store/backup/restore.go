@@ -265,6 +265,9 @@ func (p *preparation) update(ctx context.Context, file string, r *Restored) (err
 	if err := sqlite.MergeLog(ctx, p.copy); err != nil {
 		return err
 	}
+	if err := sqlite.MakeShrinkable(ctx, p.copy); err != nil {
+		return err
+	}
 	return errors.Join(flush(p.copy), flush(sqlite.HeadPath(p.copy)))
 }
 

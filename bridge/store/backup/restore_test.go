@@ -266,6 +266,27 @@ func TestTheOldSecretOpensABackup(t *testing.T) {
 	}
 }
 
+func TestARestoredFileOfAnEarlierReleaseCanShrink(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	execSQL(t, s.file, "PRAGMA auto_vacuum = NONE; VACUUM")
+	for _, path := range []string{s.file, s.path} {
+		want := 0
+		if path == s.path {
+			want = 2
+			_, err := Restore(t.Context(), s.file, s.options())
+			must(t, err)
+		}
+		db, err := sql.Open("sqlite", path)
+		must(t, err)
+		var mode int
+		must(t, errors.Join(db.QueryRowContext(t.Context(), "PRAGMA auto_vacuum").Scan(&mode), db.Close()))
+		if mode != want {
+			t.Errorf("auto_vacuum of %s is %d, want %d", path, mode, want)
+		}
+	}
+}
+
 // A damaged database is why people restore.
 func TestADamagedDatabaseIsReplaced(t *testing.T) {
 	t.Parallel()

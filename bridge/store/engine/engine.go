@@ -69,6 +69,10 @@ type Engine interface {
 	// engine can write.
 	RemoveDeletedData(ctx context.Context) error
 
+	// Shrink gives space that deleted rows have left back to the disk, in slices that keep other
+	// writes waiting for at most about 50 ms. It does nothing if the database server does that.
+	Shrink(ctx context.Context) error
+
 	// Size returns how large the database is.
 	Size(ctx context.Context) (Size, error)
 

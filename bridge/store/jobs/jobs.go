@@ -98,8 +98,11 @@ const (
 	// fetchCooldown is the least pause between two reads of a queue, for which a busy bridge spends much.
 	fetchCooldown = 40 * time.Millisecond
 	grace         = 8 * time.Second // for running jobs when Work ends
-	keepDone      = 24 * time.Hour
+	keepDone      = time.Hour
 	keepFailed    = 30 * 24 * time.Hour
+
+	// never is the period after which River removes no finished jobs.
+	never time.Duration = -1
 
 	// River looks for scheduled jobs this often. It makes jobs that are due before the
 	// next look available.
@@ -224,9 +227,10 @@ func (b *Board) Work(ctx context.Context, queues map[string]Queue, h Handler, en
 	c.RescueStuckJobsAfter = rescueAfter
 	c.RetryPolicy = retryPolicy{}
 	c.SoftStopTimeout = grace
-	c.CompletedJobRetentionPeriod = keepDone
-	c.CancelledJobRetentionPeriod = keepFailed
-	c.DiscardedJobRetentionPeriod = keepFailed
+	// River would remove 10,000 jobs in one transaction. Purge removes few at a time.
+	c.CompletedJobRetentionPeriod = never
+	c.CancelledJobRetentionPeriod = never
+	c.DiscardedJobRetentionPeriod = never
 	for {
 		err := b.engine.Work(ctx, c)
 		switch {

@@ -2,9 +2,12 @@ package jobs
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +29,48 @@ func (b *Board) All(ctx context.Context) iter.Seq2[Stored, error] {
 // Of yields the jobs with a subject, the oldest first.
 func (b *Board) Of(ctx context.Context, subject string) iter.Seq2[Stored, error] {
 	return b.list(ctx, river.NewJobListParams().Where("args ->> 'subject' = @subject", river.NamedArgs{"subject": subject}))
+}
+
+// WithIDs yields those of the jobs that exist, the oldest first.
+func (b *Board) WithIDs(ctx context.Context, ids []int64) iter.Seq2[Stored, error] {
+	return func(yield func(Stored, error) bool) {
+		for part := range slices.Chunk(ids, 500) {
+			for j, err := range b.list(ctx, river.NewJobListParams().IDs(part...)) {
+				if !yield(j, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// WithErrors yields the jobs that failed at least once, the oldest first.
+func (b *Board) WithErrors(ctx context.Context) iter.Seq2[Stored, error] {
+	return b.list(ctx, river.NewJobListParams().Where("errors IS NOT NULL"))
+}
+
+// IDsOf returns the ids of all jobs whose subjects are wanted, the oldest first.
+func (b *Board) IDsOf(ctx context.Context, wanted func(subject string) bool) (ids []int64, err error) {
+	for after, more := int64(0), true; more; {
+		rows, err := b.engine.Query(ctx, queryJobSubjects, after)
+		if err != nil {
+			return nil, fmt.Errorf("jobs: %w", err)
+		}
+		for more = false; rows.Next(); more = true {
+			var subject sql.NullString
+			if err = rows.Scan(&after, &subject); err != nil {
+				break
+			}
+			if subject.Valid && wanted(subject.String) {
+				ids = append(ids, after)
+			}
+		}
+		rows.Close()
+		if err = errors.Join(err, rows.Err()); err != nil {
+			return nil, fmt.Errorf("jobs: %w", err)
+		}
+	}
+	return ids, nil
 }
 
 // GivenUp yields the jobs that River does not try again, the oldest first.

@@ -13,5 +13,10 @@ const (
 	// The failure of periodic work.
 	queryFailurePeriodic = `SELECT ` + failureColumns + ` FROM failures WHERE subject = '' AND kind = $1 AND queue = $2`
 	queryFailureCounts   = `SELECT queue, kind, CASE WHEN next_at = 0 THEN 1 ELSE 0 END AS final, count(*), min(first_at) FROM failures WHERE queue >= '' GROUP BY queue, kind, final`
-	queryRetryFailure    = `UPDATE failures SET job = 0, next_at = $4 WHERE subject = $1 AND kind = $2 AND queue = $3`
+	// PostgreSQL gets the time as a text.
+	queryPurgeDone      = `DELETE FROM river_job WHERE id IN (SELECT id FROM river_job WHERE state = 'completed' AND finalized_at < $1 LIMIT 250)`
+	queryPurgeCancelled = `DELETE FROM river_job WHERE id IN (SELECT id FROM river_job WHERE state = 'cancelled' AND finalized_at < $1 LIMIT 250)`
+	queryPurgeDiscarded = `DELETE FROM river_job WHERE id IN (SELECT id FROM river_job WHERE state = 'discarded' AND finalized_at < $1 LIMIT 250)`
+	queryJobSubjects    = `SELECT id, args ->> 'subject' FROM river_job WHERE id > $1 ORDER BY id LIMIT 1000`
+	queryRetryFailure   = `UPDATE failures SET job = 0, next_at = $4 WHERE subject = $1 AND kind = $2 AND queue = $3`
 )

@@ -6,7 +6,7 @@ const (
 	querySpend         = `INSERT INTO limits (subject, free) VALUES `
 	querySpent         = ` ON CONFLICT (subject) DO UPDATE SET free = excluded.free`
 	queryGiveBack      = `UPDATE limits SET free = free - $2 WHERE subject = $1`
-	queryExpiredLimits = `SELECT subject FROM limits WHERE subject > $1 AND free <= $2 ORDER BY subject LIMIT 500`
+	queryExpiredLimits = `SELECT subject FROM limits WHERE subject > $1 AND free <= $2 ORDER BY subject LIMIT 250`
 	queryPurgeLimit    = `DELETE FROM limits WHERE subject = $1 AND free <= $2`
 	limitColumnNum     = 2
 )

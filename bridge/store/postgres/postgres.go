@@ -234,9 +234,12 @@ func (db *DB) Jobs(ctx context.Context, p *river.JobListParams) (*river.JobListR
 // Check implements engine.Engine. A server with data checksums checks what it reads.
 func (db *DB) Check(context.Context) error { return nil }
 
+// Shrink implements engine.Engine. The server's autovacuum makes space reusable.
+func (db *DB) Shrink(context.Context) error { return nil }
+
 // RemoveDeletedData implements engine.Engine. The server's write-ahead log and backups are not changed.
 func (db *DB) RemoveDeletedData(ctx context.Context) error {
-	_, err := db.pool.Exec(ctx, "VACUUM deliveries, chat_changes, cards, waits, posts, audit, erasures, failures, river_job")
+	_, err := db.pool.Exec(ctx, "VACUUM erasure_index, deliveries, chat_changes, cards, waits, posts, audit, erasures, failures, river_job")
 	return err
 }
 

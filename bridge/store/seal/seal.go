@@ -93,6 +93,9 @@ func (s *Sealer) Knows(sealed []byte) bool {
 	return len(sealed) >= idSize && slices.ContainsFunc(s.keys, func(k *key) bool { return [idSize]byte(sealed) == k.id })
 }
 
+// ID returns the id of the newest secret. Newest and Knows take it like the result of Seal.
+func (s *Sealer) ID() []byte { return slices.Clone(s.keys[0].id[:]) }
+
 // Sums returns the keyed hashes of the parts with the newest secret and with the old one.
 // Both are equal if there is no old secret.
 func (s *Sealer) Sums(purpose string, parts ...string) (sum, old []byte) {

@@ -74,6 +74,9 @@ func CopyTo(ctx context.Context, path, to string) error {
 		if err := checkOwn(ctx, db); err != nil {
 			return err
 		}
+		if err := keepShrinking(ctx, db); err != nil {
+			return describe(err)
+		}
 		_, err := db.ExecContext(ctx, "VACUUM INTO ?", to)
 		return describe(err)
 	})
@@ -118,8 +121,10 @@ func (a *About) read(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	a.At = engine.FromMicros(at)
-	names, err := fs.Glob(migrations, "migrations/*.sql")
-	a.Newest = int64(len(names)) // they are numbered from 1
+	files, err := fs.Sub(migrations, "migrations")
+	if err == nil {
+		a.Newest, err = engine.NewestSchema(files)
+	}
 	return err
 }
 

@@ -217,7 +217,8 @@ func (db *DB) openBeside(ctx context.Context, log *slog.Logger) error {
 // overwrites deleted rows with zeros, so that no free page keeps data of an erased person. Its
 // cost is too small to measure.
 func (db *DB) openWriter(ctx context.Context) (files fs.FS, err error) {
-	const options = "_txlock=immediate&_pragma=secure_delete(ON)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)&_pragma=wal_autocheckpoint(4000)"
+	// auto_vacuum comes first, since it has no effect on a file that has a page.
+	const options = "_txlock=immediate&_pragma=auto_vacuum(INCREMENTAL)&_pragma=secure_delete(ON)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)&_pragma=wal_autocheckpoint(4000)"
 	db.writer = connect(db.path, options, lockWait, 1)
 	if err := durable(ctx, db.writer); err != nil {
 		return nil, err
