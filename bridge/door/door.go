@@ -23,7 +23,6 @@ import (
 	"cobrowse-bridge/bridge/signin"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/audit"
-	"cobrowse-bridge/bridge/store/limit"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/bridge/work"
 	"cobrowse-bridge/templates"
@@ -52,7 +51,7 @@ type Door struct {
 	lookUps    *web.Throttle // look-ups of visitors, by agent
 	refusals   *web.Throttle // audit entries about the same refusal
 	renewals   *web.Throttle // new links, by card
-	guesses    *web.Throttle // unknown links that the store does not count, by agent or IP address
+	guesses    *web.Prepaid  // unknown links, by agent or IP address
 	log        *slog.Logger
 
 	// afterPage is the address to which Upscope leads after a session.
@@ -98,7 +97,7 @@ func New(c Config) *Door {
 		policy: c.Policy, linkEmail: c.LinkEmail, sites: c.Sites, metrics: c.Metrics, budgets: c.Budgets, limits: c.Limits,
 		lookUps: c.LookUps, refusals: c.Refusals, log: c.Log,
 		renewals:  web.NewThrottle(1, time.Minute),
-		guesses:   web.NewThrottle(c.Budgets.UnknownDoors.Acts/4, c.Budgets.UnknownDoors.While),
+		guesses:   web.NewPrepaid(c.Limits, c.Budgets.UnknownDoors),
 		repeats:   newRepeats(),
 		afterPage: c.Origin.JoinPath(web.AfterPath).String(),
 	}
@@ -291,15 +290,14 @@ func (door *Door) cardOfAddress(r *http.Request, who signin.Identity) (CardReque
 // address: each new link of a card has a higher one.
 func (door *Door) cardByAddress(r *http.Request, who signin.Identity) (CardRequest, int, error) {
 	unknown := func() error {
-		tries := web.ByAddress(door.budgets.UnknownDoors, door.web.Address(r))
-		if who.ID != "" { // colleagues may have the same address
-			tries = []limit.Spending{{Limit: door.budgets.UnknownDoors, Subject: who.ID}}
+		// Colleagues may have the same address. People whose address is not known must not use up each
+		// other's limit.
+		if subject := cmp.Or(who.ID, door.web.Address(r)); subject != "" {
+			if err := door.guesses.Spend(r.Context(), subject); err != nil {
+				return err
+			}
 		}
-		// Each process lets a quarter of the limit pass without a write: most people mistype once.
-		if len(tries) == 0 || door.guesses.Allow(tries[0].Subject) {
-			return web.ErrUnknown
-		}
-		return cmp.Or(door.limits.Spend(r.Context(), tries...), web.ErrUnknown)
+		return web.ErrUnknown
 	}
 	h, err := book.ParseHandle(mux.Vars(r)["handle"])
 	if err != nil {

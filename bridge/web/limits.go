@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -142,6 +143,46 @@ func (l Limits) throttled(err *limit.SpentError) error {
 }
 
 func exhaustedKey(a limit.Spending) string { return a.Limit.Name + "\x00" + a.Subject }
+
+// Prepaid counts acts against one limit with fewer writes: it spends a fifth of the limit at once, and
+// this process then counts the acts in memory. So the limit holds for all replicas together, but what a
+// replica has spent and not used is lost to the others.
+type Prepaid struct {
+	limits Limits
+	part   limit.Limit // each of its acts is acts of those that are counted
+	acts   int
+	left   *cache.Cache[*leftActs] // by subject
+}
+
+// leftActs is how many acts are paid for and not done.
+type leftActs struct {
+	mu sync.Mutex
+	n  int
+}
+
+// NewPrepaid returns a Prepaid that counts against l.
+func NewPrepaid(limits Limits, l limit.Limit) *Prepaid {
+	const parts = 5
+	return &Prepaid{
+		limits: limits, part: limit.Limit{Name: l.Name, Acts: min(parts, l.Acts), While: l.While}, acts: max(l.Acts/parts, 1),
+		left: cache.New(cache.Bound, func(*leftActs) time.Duration { return l.While }),
+	}
+}
+
+// Spend counts an act of the subject. It returns ErrThrottled if the limit is used up.
+func (p *Prepaid) Spend(ctx context.Context, subject string) error {
+	left := p.left.Keep(subject, func() *leftActs { return new(leftActs) })
+	left.mu.Lock()
+	defer left.mu.Unlock()
+	if left.n == 0 {
+		if err := p.limits.Spend(ctx, limit.Spending{Limit: p.part, Subject: subject}); err != nil {
+			return err
+		}
+		left.n = p.acts
+	}
+	left.n--
+	return nil
+}
 
 // A Throttle limits how often each subject may act, in this process only; Limits counts for all
 // replicas. It remembers at most cache.Bound subjects, each for twice the period. With more
