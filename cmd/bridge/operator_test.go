@@ -196,7 +196,9 @@ func contents(t *testing.T, address string) string {
 
 func rowsOf(t *testing.T, address, query string) (all []string) {
 	t.Helper()
-	rows, err := openDatabase(t, address).QueryContext(t.Context(), query)
+	db := openDatabase(t, address)
+	defer func() { _ = db.Close() }() // a caller may ask often, and a server has few connections
+	rows, err := db.QueryContext(t.Context(), query)
 	if err != nil {
 		t.Fatal(err)
 	}
