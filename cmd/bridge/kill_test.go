@@ -6,10 +6,12 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"fmt"
+	"maps"
 	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -93,10 +95,10 @@ type sender struct {
 	*services
 	t        *testing.T
 	client   *http.Client
-	address  atomic.Pointer[string]
-	allowed  chan struct{} // one for each delivery that may be sent
-	answered atomic.Int64  // deliveries answered 200
-	sent     atomic.Int64  // deliveries sent, with repeats
+	address  atomic.Pointer[string] // of one bridge, or of several with commas between; nil for none
+	allowed  chan struct{}          // one for each delivery that may be sent
+	answered atomic.Int64           // deliveries answered 200
+	sent     atomic.Int64           // deliveries sent, with repeats
 	mu       sync.Mutex
 	rooms    []string        // of the deliveries answered 200
 	over     map[string]bool // rooms that were closed
@@ -122,7 +124,8 @@ func (s *sender) post(body []byte, header http.Header) bool {
 	if address == nil {
 		return false
 	}
-	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+*address+"/hooks/rocketchat", bytes.NewReader(body))
+	all := strings.Split(*address, ",")
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+all[mathrand.IntN(len(all))]+"/hooks/rocketchat", bytes.NewReader(body))
 	if err != nil {
 		return false
 	}
@@ -177,10 +180,13 @@ func (s *sender) writeUntil(enough <-chan time.Time, p *program) {
 
 func TestPromise4AcknowledgedDeliveriesSurviveKill9(t *testing.T) {
 	t.Parallel()
-	for _, engine := range []string{"sqlite", "postgres"} {
-		t.Run(engine, func(t *testing.T) {
+	for name, test := range map[string]struct {
+		engine   string
+		replicas int
+	}{"sqlite": {"sqlite", 1}, "postgres": {"postgres", 1}, "three replicas": {"postgres", 3}} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			testSurvivesKill9(t, newDatabase(t, engine))
+			testSurvivesKill9(t, newDatabase(t, test.engine), test.replicas)
 		})
 	}
 }
@@ -198,7 +204,8 @@ func howManyKills(t *testing.T) int {
 	return kills
 }
 
-func testSurvivesKill9(t *testing.T, database string) {
+// testSurvivesKill9 kills the replicas in turn while the others go on.
+func testSurvivesKill9(t *testing.T, database string, replicas int) {
 	kills := howManyKills(t)
 	s := &sender{services: newServices(t), t: t, client: newClient(), allowed: make(chan struct{}, writers), over: map[string]bool{}}
 	t.Cleanup(s.client.CloseIdleConnections)
@@ -210,17 +217,35 @@ func testSurvivesKill9(t *testing.T, database string) {
 	}
 
 	began := time.Now()
-	for n := range kills {
+	live := make([]*program, 0, replicas)
+	serving := map[*program]string{} // addresses
+	useServing := func() {
+		all := strings.Join(slices.Collect(maps.Values(serving)), ",")
+		if s.address.Store(&all); all == "" {
+			s.address.Store(nil)
+		}
+	}
+	for n := range kills + replicas - 1 {
 		p := start(t, env, "serve")
 		if n%4 != 3 { // every fourth bridge is killed while it starts
-			address := p.ready()
-			s.address.Store(&address)
+			serving[p] = p.ready()
+			useServing()
 		}
+		live = append(live, p)
 		s.writeUntil(time.After(minRun+mathrand.N(maxRun-minRun)), p)
-		s.address.Store(nil)
-		p.kill()
+		if len(live) < replicas {
+			continue
+		}
+		delete(serving, live[0])
+		useServing()
+		live[0].kill()
+		live = live[1:]
 	}
 	close(s.allowed)
+	s.address.Store(nil)
+	for _, p := range live {
+		p.kill()
+	}
 	killed := time.Since(began)
 
 	db := openDatabase(t, database)
