@@ -81,6 +81,7 @@ func (h handler) Enabled(ctx context.Context, level slog.Level) bool {
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	if id := ID(ctx); id != "" {
+		r = r.Clone() // a handler that keeps the record may share it
 		r.AddAttrs(slog.String(Attr, id))
 	}
 	return h.next.Handle(ctx, r)

@@ -59,6 +59,9 @@ func (c restoreCommand) Run(ctx context.Context, s streams) error {
 			backup.LoadCommand(config.database, fileOr(c.File, "bridge.dump")))
 		return exitStatus(2)
 	}
+	if c.File == "-" {
+		return usageError("restore needs a file, because it reads the copy twice: bridge restore FILE")
+	}
 	options := backup.Options{
 		Address: config.database, Secret: config.secret, OldSecret: config.secretOld, Agent: operator(), Replace: c.Replace, Log: config.log,
 	}

@@ -187,7 +187,7 @@ type deliveriesRetry struct {
 // Run makes the jobs due now. The running bridge does them, or the next one that starts.
 func (c deliveriesRetry) Run(ctx context.Context, s streams) error {
 	if c.AllFailed == (len(c.IDs) > 0) {
-		return errors.New("name what to retry, or use --all-failed")
+		return usageError("name what to retry, or use --all-failed")
 	}
 	return withStore(ctx, s, func(config *config, db *store.Store) error {
 		if c.AllFailed {

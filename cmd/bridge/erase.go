@@ -29,10 +29,10 @@ func (f personFlags) person() (p card.Person, err error) {
 	case f.Visitor != "":
 		p = card.Person{Kind: card.ByShortID, ID: f.Visitor}
 	default:
-		return p, errors.New("name the person with --visitor, --unique-id or --integration-id")
+		return p, usageError("name the person with --visitor, --unique-id or --integration-id")
 	}
 	if err := p.Check(); err != nil {
-		return p, fmt.Errorf("%s: %w", flag, err)
+		return p, usageError(flag + ": " + err.Error())
 	}
 	return p, nil
 }

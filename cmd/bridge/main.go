@@ -85,9 +85,19 @@ func run(ctx context.Context, args []string, s streams) (status int) {
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		return wrongUsage(s.err, args, err)
+		problem, path := err.Error(), []*kong.Path(nil)
+		if len(args) == 0 {
+			problem = "a command is missing"
+		}
+		if wrong, ok := errors.AsType[*kong.ParseError](err); ok {
+			path = wrong.Context.Path
+		}
+		return wrongUsage(s.err, path, problem)
 	}
 	err = command.Run()
+	if wrong, ok := errors.AsType[usageError](err); ok {
+		return wrongUsage(s.err, command.Path, wrong.Error())
+	}
 	if code, ok := errors.AsType[exitStatus](err); ok {
 		return int(code)
 	}
@@ -102,20 +112,19 @@ func run(ctx context.Context, args []string, s streams) (status int) {
 	return 0
 }
 
-// wrongUsage says what is wrong with a command line and which help to read. It returns the exit
-// status.
-func wrongUsage(w io.Writer, args []string, err error) int {
+// A usageError says that a command was called in a wrong way.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// wrongUsage says what is wrong with a command line and which help to read. path is the command as far as
+// it is known. It returns the exit status.
+func wrongUsage(w io.Writer, path []*kong.Path, problem string) int {
 	help := []string{"bridge"}
-	if wrong, ok := errors.AsType[*kong.ParseError](err); ok {
-		for _, step := range wrong.Context.Path {
-			if step.Command != nil {
-				help = append(help, step.Command.Name)
-			}
+	for _, step := range path {
+		if step.Command != nil {
+			help = append(help, step.Command.Name)
 		}
-	}
-	problem := err.Error()
-	if len(args) == 0 {
-		problem = "a command is missing"
 	}
 	fmt.Fprintf(w, "bridge: %s\n`%s --help` shows how to use it.\n", problem, strings.Join(help, " "))
 	return 2
