@@ -24,6 +24,7 @@ import (
 	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/sweeps"
 	"cobrowse-bridge/bridge/web"
 
 	"github.com/gorilla/mux"
@@ -275,7 +276,7 @@ const maxKey = 512
 func storedKey(key string) string {
 	reserved := func(prefix string) bool { return strings.HasPrefix(key, prefix) }
 	if len(key) <= maxKey && utf8.ValidString(key) && !strings.ContainsFunc(key, unicode.IsControl) &&
-		!slices.ContainsFunc([]string{forwardKey, hashedKey, store.FoundKey}, reserved) {
+		!slices.ContainsFunc([]string{forwardKey, hashedKey, sweeps.FoundKey}, reserved) {
 		return key
 	}
 	sum := sha256.Sum256([]byte(key))

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/sweeps"
 )
 
 func TestStoredKeysStayDifferentAndNeverEqualTheBridgesOwn(t *testing.T) {
@@ -26,7 +26,7 @@ func TestStoredKeysStayDifferentAndNeverEqualTheBridgesOwn(t *testing.T) {
 			t.Errorf("%.20q and %.20q are both stored as %q", before, key, got)
 		}
 		seen[got] = key
-		if len(got) > maxKey || !utf8.ValidString(got) || strings.HasPrefix(got, store.FoundKey) || strings.HasPrefix(got, forwardKey) {
+		if len(got) > maxKey || !utf8.ValidString(got) || strings.HasPrefix(got, sweeps.FoundKey) || strings.HasPrefix(got, forwardKey) {
 			t.Errorf("%.20q is stored as %q", key, got)
 		}
 	}

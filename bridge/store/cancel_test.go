@@ -12,14 +12,14 @@ import (
 func TestACallerThatGivesUpSharesNothingWithItsWrite(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{Secret: secretA})
-		sweep, err := s.StartSweep(t.Context(), "rocketchat", time.Minute, time.Now().Add(time.Hour))
+		sweep, err := s.Sweeps().Start(t.Context(), "rocketchat", time.Minute, time.Now().Add(time.Hour))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for n := range 200 {
 			ctx, cancel := context.WithCancel(t.Context())
 			go cancel()
-			_, _ = s.NewlyFound(ctx, sweep, []Delivery{{Connector: "rocketchat", Key: fmt.Sprint(n)}})
+			_, _ = s.Sweeps().NewlyFound(ctx, sweep, []string{fmt.Sprint(n)})
 			_, _ = s.LeaseWaits(ctx, time.Now().Add(time.Minute), 10)
 			_, _ = s.LeasePost(ctx, "card", Place{Connector: "rocketchat", Address: "bob"}, time.Now().Add(time.Minute))
 		}

@@ -14,6 +14,7 @@ import (
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
 	"cobrowse-bridge/bridge/store/limit"
+	"cobrowse-bridge/bridge/store/sweeps"
 )
 
 // A write is one caller's part of a shared commit.
@@ -206,11 +207,10 @@ func locksOf(group []*write) (locks engine.Locks) {
 }
 
 // The names of rows in locks. Rows that belong to a card, such as its posts and waits, have its name.
-func rowOfCard(id string) string         { return "card " + id }
-func rowOfDelivery(id string) string     { return "delivery " + id }
-func rowOfAccount(id string) string      { return "account " + id }
-func rowOfBrowser(agent string) string   { return "browser " + agent }
-func rowOfSweep(connector string) string { return "sweep " + connector }
+func rowOfCard(id string) string       { return "card " + id }
+func rowOfDelivery(id string) string   { return "delivery " + id }
+func rowOfAccount(id string) string    { return "account " + id }
+func rowOfBrowser(agent string) string { return "browser " + agent }
 
 type deliveryRow struct {
 	id, connector, key string
@@ -256,8 +256,8 @@ func insertSweepKeys(ctx context.Context, tx engine.Tx, rows []*deliveryRow, fre
 		return cmp.Or(cmp.Compare(a.connector, b.connector), bytes.Compare(a.sweepKey, b.sweepKey))
 	})
 	for _, d := range withKey {
-		if _, err := tx.Exec(ctx, queryFound, d.connector, d.sweepKey); err != nil {
-			return fmt.Errorf("insert sweep key: %w", err)
+		if err := sweeps.Remember(ctx, tx, d.connector, d.sweepKey); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"cobrowse-bridge/bridge/store/engine"
 	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/sweeps"
 )
 
 // A Delivery is one genuine event of a chat service, kept until a Change finishes it.
@@ -67,7 +68,7 @@ func (s *Store) StoreDelivery(ctx context.Context, d Delivery, j jobs.Job) (fres
 		jobs: []river.InsertManyParams{j.Params(ctx)},
 	}
 	if d.SweepKey != "" {
-		w.delivery.sweepKey, _ = s.found(d.Connector, d.SweepKey)
+		w.delivery.sweepKey, _ = sweeps.Sums(s.sealer, d.Connector, d.SweepKey)
 	}
 	err = s.write(ctx, w)
 	if errors.Is(err, ErrConflict) {
@@ -77,6 +78,18 @@ func (s *Store) StoreDelivery(ctx context.Context, d Delivery, j jobs.Job) (fres
 		return false, fmt.Errorf("store: delivery: %w", err)
 	}
 	return w.fresh, nil
+}
+
+// StoreFound stores a delivery that a sweep found with its job, and remembers its key, in one
+// transaction. Only a keyed hash of d.Key is stored. late says that the news may be old.
+func (s *Store) StoreFound(ctx context.Context, sweep sweeps.Sweep, d Delivery, late bool, j jobs.Job) error {
+	what, _ := sweeps.Sums(s.sealer, sweep.Connector, d.Key)
+	d.Connector, d.SweepKey, d.Found, d.FoundLate = sweep.Connector, d.Key, true, late
+	d.Key = sweep.DeliveryKey(what)
+	if _, err := s.StoreDelivery(ctx, d, j); err != nil {
+		return fmt.Errorf("store: sweep: %w", err)
+	}
+	return nil
 }
 
 // Delivery returns a delivery, or ErrNotFound if it is finished or unknown.

@@ -495,8 +495,11 @@ func TestPurgesChangeFewRowsInATransaction(t *testing.T) {
 		c := &changeCounter{Engine: s.engine}
 		s.engine = c
 		s.jobs = jobs.NewBoard(s.engine, s.writeRow, s.log)
-		sweep := Sweep{Connector: "c", round: 9}
-		if err := s.EndSweep(ctx, sweep, true, time.Now()); err != nil {
+		sweep, err := s.Sweeps().Start(ctx, "c", 0, time.Now().Add(time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Sweeps().End(ctx, sweep, true, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		if left := number(t, s, `SELECT count(*) FROM found`); left != 0 {
@@ -504,7 +507,7 @@ func TestPurgesChangeFewRowsInATransaction(t *testing.T) {
 		}
 		s.engine = c.Engine
 		exec(t, s, `INSERT INTO found (connector, what, round) SELECT 'c', subject, 1 FROM limits`)
-		exec(t, s, `UPDATE sweeps SET ended = 1`)
+		exec(t, s, `UPDATE sweeps SET began = 1, ended = 1`)
 		s.engine = c
 		keep := Retention{Keys: time.Hour, Failed: time.Hour, Cards: time.Hour, Audit: time.Hour}
 		if err := s.ReduceHandled(ctx, time.Now()); err != nil || number(t, s, `SELECT count(*) FROM handled`) != n-1 {

@@ -187,11 +187,11 @@ func TestFailuresOfPeriodicWorkAreListedOnAllReplicas(t *testing.T) {
 		if strings.Contains(t.Name(), "postgres") {
 			other = open(Options{})
 		}
-		sweep, err := s.StartSweep(ctx, "slack", time.Minute, time.Now().Add(time.Minute))
+		sweep, err := s.Sweeps().Start(ctx, "slack", time.Minute, time.Now().Add(time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.EndSweep(ctx, sweep, false, time.Now().Add(time.Hour)); err != nil {
+		if err := s.Sweeps().End(ctx, sweep, false, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		f := jobs.Failure{Queue: "slack", Kind: "sweep", Next: time.Now().Add(time.Hour), Cause: "slack: no answer"}
@@ -204,7 +204,7 @@ func TestFailuresOfPeriodicWorkAreListedOnAllReplicas(t *testing.T) {
 		if err := other.Retry(ctx, f.ID(), "operator:ann"); err != nil {
 			t.Fatal(err)
 		}
-		if due, err := s.SweepDue(ctx, "slack", time.Minute); err != nil || due.After(time.Now()) {
+		if due, err := s.Sweeps().Due(ctx, "slack", time.Minute); err != nil || due.After(time.Now()) {
 			t.Errorf("after the retry the sweep is due at %v: %v", due, err)
 		}
 		if err := other.jobs.Resolve(ctx, "slack", "sweep", ""); err != nil {

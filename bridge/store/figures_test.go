@@ -41,9 +41,9 @@ func TestFiguresSayWhatIsInTheDatabase(t *testing.T) {
 		if err := s.Commit(t.Context(), change); err != nil {
 			t.Fatal(err)
 		}
-		sweep, err := s.StartSweep(t.Context(), "slack", time.Minute, now.Add(time.Minute))
+		sweep, err := s.Sweeps().Start(t.Context(), "slack", time.Minute, now.Add(time.Minute))
 		if err == nil {
-			err = s.EndSweep(t.Context(), sweep, true, time.Time{})
+			err = s.Sweeps().End(t.Context(), sweep, true, time.Time{})
 		}
 		if err != nil {
 			t.Fatal(err)

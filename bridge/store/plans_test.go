@@ -18,7 +18,7 @@ import (
 func TestEveryQueryFindsItsRowsThroughAnIndex(t *testing.T) {
 	t.Parallel()
 	s := openAt(t, newDatabase(t, "sqlite"), Options{})
-	queries := queryConstants(t, "queries.go", "audit/queries.go", "erasing/queries.go", "figures/queries.go", "jobs/queries.go", "limit/queries.go", "session/queries.go")
+	queries := queryConstants(t, "queries.go", "audit/queries.go", "erasing/queries.go", "figures/queries.go", "jobs/queries.go", "limit/queries.go", "session/queries.go", "sweeps/queries.go")
 	if len(queries) < 25 {
 		t.Fatalf("only %d queries found", len(queries))
 	}
@@ -78,7 +78,7 @@ func queryConstants(t *testing.T, names ...string) map[string]string {
 	queries := make(map[string]string)
 	for _, name := range pkg.Scope().Names() {
 		object, ok := pkg.Scope().Lookup(name).(*types.Const)
-		if !ok || !strings.HasPrefix(name, "query") {
+		if !ok || !strings.HasPrefix(strings.ToLower(name), "query") {
 			continue
 		}
 		query := constant.StringVal(object.Val())

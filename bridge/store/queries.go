@@ -89,20 +89,6 @@ const (
 	queryConnect       = `INSERT INTO accounts (account, agent, how, since, name) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (account) DO UPDATE SET agent = excluded.agent, how = excluded.how, since = excluded.since, name = excluded.name`
 	queryDisconnect    = `DELETE FROM accounts WHERE account = $1 AND agent = $2`
 
-	querySweepNow   = `UPDATE sweeps SET held = CASE WHEN began > ended THEN held ELSE 0 END, ended = 0 WHERE connector = $1`
-	querySweepDue   = `SELECT ended, held FROM sweeps WHERE connector = $1`
-	queryStartSweep = `INSERT INTO sweeps (connector, round, began, ended, whole, held) VALUES ($1, 1, $3, 0, 0, $2)
-		ON CONFLICT (connector) DO UPDATE SET round = sweeps.round + 1, began = excluded.began, held = excluded.held
-		WHERE sweeps.held <= $3 AND sweeps.ended <= $4 RETURNING round, whole`
-	queryExtendSweep = `UPDATE sweeps SET held = $3 WHERE connector = $1 AND round = $2`
-	queryEndSweep    = `UPDATE sweeps SET held = $3, ended = $4, whole = CASE WHEN $5 THEN began ELSE whole END WHERE connector = $1 AND round = $2`
-	// A key that is known already is not updated, so that deliveries never wait for a sweep.
-	queryFound       = `INSERT INTO found (connector, what, round) SELECT connector, $2, round FROM sweeps WHERE connector = $1 ON CONFLICT DO NOTHING`
-	queryFoundAgain  = `UPDATE found SET round = $3, what = $4 WHERE connector = $1 AND what = $2`
-	queryOldFound    = `SELECT what FROM found WHERE connector = $1 AND what > $2 AND round < $3 ORDER BY what LIMIT 250`
-	queryForgetFound = `DELETE FROM found WHERE connector = $1 AND what = $2 AND round < $3`
-	queryPurgeFound  = `DELETE FROM found WHERE (connector, what) IN (SELECT found.connector, what FROM sweeps CROSS JOIN found WHERE found.connector = sweeps.connector AND ended < $1 AND began < $1 LIMIT 250)`
-
 	queryPosts        = `SELECT connector, address, ref, shown, is_current FROM posts WHERE card = $1 ORDER BY id`
 	queryUpsertPost   = `INSERT INTO posts (card, place, connector, address, ref, shown, is_current) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (card, place) DO UPDATE SET is_current = excluded.is_current`
 	queryRekeyPost    = `UPDATE posts SET place = $2 WHERE card = $1 AND place = $3`

@@ -9,6 +9,7 @@ import (
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
 	"cobrowse-bridge/bridge/store/limit"
+	"cobrowse-bridge/bridge/store/sweeps"
 )
 
 // Retention is how long Purge keeps data. Zero means forever.
@@ -44,7 +45,7 @@ func (s *Store) Purge(ctx context.Context, now time.Time, r Retention) error {
 	}
 	errs = append(errs, s.purgeLimits(ctx, now))
 	if r.Keys > 0 {
-		errs = append(errs, s.purge(ctx, queryPurge, engine.Micros(now.Add(-r.Keys))), s.purge(ctx, queryPurgeFound, engine.Micros(now.Add(-r.Keys))), s.purgeHandled(ctx, now.Add(-r.Keys)))
+		errs = append(errs, s.purge(ctx, queryPurge, engine.Micros(now.Add(-r.Keys))), s.purge(ctx, sweeps.QueryPurgeFound, engine.Micros(now.Add(-r.Keys))), s.purgeHandled(ctx, now.Add(-r.Keys)))
 	}
 	if r.Failed > 0 {
 		before := now.Add(-r.Failed)

@@ -10,6 +10,7 @@ import (
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
 	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/sweeps"
 )
 
 // ErrNotFailed means that a delivery waits for its first attempt, or is being handled, so
@@ -119,8 +120,7 @@ func (s *Store) failuresOf(ctx context.Context, id string) (found []jobs.Failure
 // retryFailure makes the job or the sweep due now.
 func retryFailure(ctx context.Context, tx engine.Tx, f jobs.Failure) error {
 	if f.Subject == "" {
-		_, err := tx.Exec(ctx, querySweepNow, f.Queue)
-		return err
+		return sweeps.Now(ctx, tx, f.Queue)
 	}
 	return jobs.Rerun(ctx, tx, f)
 }

@@ -29,6 +29,7 @@ import (
 	"cobrowse-bridge/bridge/store/seal"
 	"cobrowse-bridge/bridge/store/session"
 	"cobrowse-bridge/bridge/store/sqlite"
+	"cobrowse-bridge/bridge/store/sweeps"
 )
 
 var (
@@ -40,7 +41,7 @@ var (
 	// ErrTaken means that a door belongs to another browser, or an account to another agent.
 	ErrTaken = errors.New("belongs to another browser or agent")
 	// ErrLeased means that another worker holds the post, the sweep or the delivery.
-	ErrLeased = errors.New("held by another worker")
+	ErrLeased = engine.ErrLeased
 	// ErrInUse means that another process has the SQLite file open.
 	ErrInUse = engine.ErrInUse
 
@@ -214,6 +215,11 @@ func (s *Store) AgentSessions() session.Store {
 			return s.write(ctx, &write{rows: []string{row}, do: do, desks: []DeskChange{{Session: token}}})
 		}
 	}, s.sealer)
+}
+
+// Sweeps returns the sweeps.
+func (s *Store) Sweeps() sweeps.Table {
+	return sweeps.In(s.engine, s.writeRow, s.writeAlone, s.sealer)
 }
 
 // writeRow is an engine.Writer.

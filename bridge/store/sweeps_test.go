@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/sweeps"
 )
 
 // logged is a log that is safe for concurrent use.
@@ -42,11 +43,11 @@ func TestOnlyOneProcessSweepsAtATime(t *testing.T) {
 			stores = append(stores, stores[0])
 		}
 		var mu sync.Mutex
-		var started []Sweep
+		var started []sweeps.Sweep
 		var all sync.WaitGroup
 		for i := range 16 {
 			all.Go(func() {
-				sweep, err := stores[i%2].StartSweep(t.Context(), "chat", time.Minute, inAWhile())
+				sweep, err := stores[i%2].Sweeps().Start(t.Context(), "chat", time.Minute, inAWhile())
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {
@@ -61,24 +62,24 @@ func TestOnlyOneProcessSweepsAtATime(t *testing.T) {
 			t.Fatalf("%d processes sweep at once", len(started))
 		}
 		s := stores[0]
-		if _, err := s.StartSweep(t.Context(), "another", time.Minute, inAWhile()); err != nil {
+		if _, err := s.Sweeps().Start(t.Context(), "another", time.Minute, inAWhile()); err != nil {
 			t.Errorf("another connector must wait: %v", err)
 		}
 		// A process that does not extend its sweep loses it, and gets ErrLeased.
-		if err := s.ExtendSweep(t.Context(), started[0], time.Now().Add(-time.Second)); err != nil {
+		if err := s.Sweeps().Extend(t.Context(), started[0], time.Now().Add(-time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		next, err := s.StartSweep(t.Context(), "chat", time.Minute, inAWhile())
+		next, err := s.Sweeps().Start(t.Context(), "chat", time.Minute, inAWhile())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.ExtendSweep(t.Context(), started[0], inAWhile()); !errors.Is(err, ErrLeased) {
+		if err := s.Sweeps().Extend(t.Context(), started[0], inAWhile()); !errors.Is(err, ErrLeased) {
 			t.Errorf("the first sweep was extended: %v", err)
 		}
-		if err := s.EndSweep(t.Context(), started[0], true, time.Time{}); !errors.Is(err, ErrLeased) {
+		if err := s.Sweeps().End(t.Context(), started[0], true, time.Time{}); !errors.Is(err, ErrLeased) {
 			t.Errorf("the first process ended the second sweep: %v", err)
 		}
-		if err := s.ExtendSweep(t.Context(), next, inAWhile()); err != nil {
+		if err := s.Sweeps().Extend(t.Context(), next, inAWhile()); err != nil {
 			t.Errorf("the second sweep was not extended: %v", err)
 		}
 	})
@@ -89,7 +90,7 @@ func TestWhenASweepIsDue(t *testing.T) {
 		s := open(Options{Secret: secretA})
 		due := func(every time.Duration) time.Duration {
 			t.Helper()
-			at, err := s.SweepDue(t.Context(), "chat", every)
+			at, err := s.Sweeps().Due(t.Context(), "chat", every)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -97,14 +98,14 @@ func TestWhenASweepIsDue(t *testing.T) {
 		}
 		end := func(backoff time.Time) {
 			t.Helper()
-			sweep, err := s.StartSweep(t.Context(), "chat", 0, inAWhile())
+			sweep, err := s.Sweeps().Start(t.Context(), "chat", 0, inAWhile())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got := due(time.Minute); got != time.Hour {
 				t.Errorf("during a sweep the next is due in %v", got)
 			}
-			if err := s.EndSweep(t.Context(), sweep, true, backoff); err != nil {
+			if err := s.Sweeps().End(t.Context(), sweep, true, backoff); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -115,7 +116,7 @@ func TestWhenASweepIsDue(t *testing.T) {
 		if got := due(10 * time.Minute); got != 10*time.Minute {
 			t.Errorf("the second is due in %v", got)
 		}
-		if _, err := s.StartSweep(t.Context(), "chat", 10*time.Minute, inAWhile()); !errors.Is(err, ErrLeased) {
+		if _, err := s.Sweeps().Start(t.Context(), "chat", 10*time.Minute, inAWhile()); !errors.Is(err, ErrLeased) {
 			t.Errorf("a sweep can start too early: %v", err)
 		}
 		// A change of the settings takes effect at once. A backoff counts if it is longer.
@@ -136,10 +137,10 @@ func TestASweepHasTheStartOfTheLastCompleteOne(t *testing.T) {
 		sweep := func(whole bool) (since time.Time, began span) {
 			t.Helper()
 			began.from = time.Now().Truncate(time.Microsecond)
-			sw, err := s.StartSweep(t.Context(), "chat", 0, inAWhile())
+			sw, err := s.Sweeps().Start(t.Context(), "chat", 0, inAWhile())
 			began.to = time.Now()
 			if err == nil {
-				err = s.EndSweep(t.Context(), sw, whole, time.Time{})
+				err = s.Sweeps().End(t.Context(), sw, whole, time.Time{})
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -166,16 +167,16 @@ func TestFoundKeysAreKnownAfterASecretChange(t *testing.T) {
 		page := []Delivery{{Key: "a"}}
 		sweep := func(s *Store) int {
 			t.Helper()
-			sw, err := s.StartSweep(t.Context(), "chat", 0, inAWhile())
+			sw, err := s.Sweeps().Start(t.Context(), "chat", 0, inAWhile())
 			if err != nil {
 				t.Fatal(err)
 			}
-			unknown, err := s.NewlyFound(t.Context(), sw, page)
+			unknown, err := s.Sweeps().NewlyFound(t.Context(), sw, []string{page[0].Key})
 			if err == nil && len(unknown) > 0 {
 				err = s.StoreFound(t.Context(), sw, page[0], false, jobs.Job{Kind: "answer"})
 			}
 			if err == nil {
-				err = s.EndSweep(t.Context(), sw, true, time.Time{})
+				err = s.Sweeps().End(t.Context(), sw, true, time.Time{})
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -206,14 +207,14 @@ func TestReplicasDoNotDeadlockOnSweepKeys(t *testing.T) {
 		log := &logged{}
 		o := Options{Secret: secretA, Log: slog.New(slog.NewTextHandler(log, nil))}
 		stores := []*Store{open(o), open(o)}
-		sweep, err := stores[0].StartSweep(t.Context(), "chat", time.Minute, inAWhile())
+		sweep, err := stores[0].Sweeps().Start(t.Context(), "chat", time.Minute, inAWhile())
 		if err != nil {
 			t.Fatal(err)
 		}
 		const n = 40
-		var list []Delivery
+		var list []string
 		for i := range n {
-			list = append(list, Delivery{Key: fmt.Sprint("chat ", i)})
+			list = append(list, fmt.Sprint("chat ", i))
 		}
 		var all sync.WaitGroup
 		for round := range 10 {
@@ -232,7 +233,7 @@ func TestReplicasDoNotDeadlockOnSweepKeys(t *testing.T) {
 				}
 			}
 			all.Go(func() {
-				if _, err := stores[0].NewlyFound(t.Context(), sweep, list); err != nil {
+				if _, err := stores[0].Sweeps().NewlyFound(t.Context(), sweep, list); err != nil {
 					t.Errorf("the sweep: %v", err)
 				}
 			})
@@ -250,25 +251,21 @@ func TestAFoundKeyIsNewOnce(t *testing.T) {
 		// sweep finds these keys, and returns the new ones.
 		sweep := func(whole bool, keys ...string) (news string) {
 			t.Helper()
-			sw, err := s.StartSweep(t.Context(), "chat", 0, inAWhile())
+			sw, err := s.Sweeps().Start(t.Context(), "chat", 0, inAWhile())
 			if err != nil {
 				t.Fatal(err)
 			}
-			var page []Delivery
-			for _, key := range keys {
-				page = append(page, Delivery{Key: key, Body: []byte(key)})
-			}
-			unknown, err := s.NewlyFound(t.Context(), sw, page)
+			unknown, err := s.Sweeps().NewlyFound(t.Context(), sw, keys)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, i := range unknown {
-				if err := s.StoreFound(t.Context(), sw, page[i], false, jobs.Job{Kind: "answer"}); err != nil {
+				if err := s.StoreFound(t.Context(), sw, Delivery{Key: keys[i], Body: []byte(keys[i])}, false, jobs.Job{Kind: "answer"}); err != nil {
 					t.Fatal(err)
 				}
 				news += keys[i]
 			}
-			if err := s.EndSweep(t.Context(), sw, whole, time.Time{}); err != nil {
+			if err := s.Sweeps().End(t.Context(), sw, whole, time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 			return news
@@ -302,8 +299,8 @@ func TestAFoundKeyIsNewOnce(t *testing.T) {
 		if news := sweep(true, "a", "d"); news != "" {
 			t.Errorf("%q is new, although a delivery reported it", news)
 		}
-		// After incomplete sweeps, keys are kept for keptRounds sweeps.
-		for i := range keptRounds + 1 {
+		// After incomplete sweeps, keys are kept for KeptRounds sweeps.
+		for i := range sweeps.KeptRounds + 1 {
 			sweep(false, fmt.Sprint("text ", i))
 		}
 		if news := sweep(false, "d", "text 5"); news != "d" {
@@ -315,7 +312,7 @@ func TestAFoundKeyIsNewOnce(t *testing.T) {
 func TestStoreFoundStoresTheDeliveryAndAHashOfItsKey(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
 		s := open(Options{Secret: secretA})
-		sweep, err := s.StartSweep(t.Context(), "chat", 0, inAWhile())
+		sweep, err := s.Sweeps().Start(t.Context(), "chat", 0, inAWhile())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/sweeps"
 	"cobrowse-bridge/bridge/web"
 )
 
@@ -34,7 +35,7 @@ const (
 // other process does it, until ctx ends.
 func (work *Worker) sweep(ctx context.Context, c chat.Connector) {
 	for failures := 0; ctx.Err() == nil; {
-		due, err := work.store.SweepDue(ctx, c.Name, c.SweepEvery)
+		due, err := work.store.Sweeps().Due(ctx, c.Name, c.SweepEvery)
 		if err == nil && !due.After(time.Now()) {
 			if failures, err = work.sweepNow(ctx, c, failures); err == nil {
 				continue
@@ -58,7 +59,7 @@ func (work *Worker) sweep(ctx context.Context, c chat.Connector) {
 func (work *Worker) sweepNow(ctx context.Context, c chat.Connector, failures int) (int, error) {
 	ctx = requestid.With(ctx, requestid.New())
 	began := time.Now()
-	sweep, err := work.store.StartSweep(ctx, c.Name, c.SweepEvery, time.Now().Add(sweepLease))
+	sweep, err := work.store.Sweeps().Start(ctx, c.Name, c.SweepEvery, time.Now().Add(sweepLease))
 	if errors.Is(err, store.ErrLeased) {
 		return 0, nil // another process was faster
 	}
@@ -101,7 +102,7 @@ func (work *Worker) sweepNow(ctx context.Context, c chat.Connector, failures int
 	if !complete && ctx.Err() == nil {
 		notBefore = next
 	}
-	err = work.store.EndSweep(context.WithoutCancel(ctx), sweep, complete, notBefore)
+	err = work.store.Sweeps().End(context.WithoutCancel(ctx), sweep, complete, notBefore)
 	if errors.Is(err, store.ErrLeased) {
 		err = nil // the lease had ended, and another process has taken over
 	}
@@ -123,15 +124,15 @@ func sweepBackoff(err error, every time.Duration, failures int) time.Duration {
 
 // storeFound stores those chats of a page that the bridge does not know, with pauses, and counts
 // them.
-func (work *Worker) storeFound(ctx context.Context, sweep store.Sweep, page []chat.Delivery) (stored int, err error) {
+func (work *Worker) storeFound(ctx context.Context, sweep sweeps.Sweep, page []chat.Delivery) (stored int, err error) {
 	if err := work.extendSweep(ctx, sweep); err != nil || len(page) == 0 {
 		return 0, err
 	}
-	found := make([]store.Delivery, len(page))
+	keys := make([]string, len(page))
 	for i, d := range page {
-		found[i] = store.Delivery{Connector: sweep.Connector, Key: d.Key, Body: d.Body, Received: d.Received}
+		keys[i] = d.Key
 	}
-	unknown, err := work.store.NewlyFound(ctx, sweep, found)
+	unknown, err := work.store.Sweeps().NewlyFound(ctx, sweep, keys)
 	if err != nil {
 		return 0, web.StoreFault(err)
 	}
@@ -145,7 +146,7 @@ func (work *Worker) storeFound(ctx context.Context, sweep store.Sweep, page []ch
 			return stored, err
 		}
 		ctx := requestid.With(ctx, requestid.New()) // each chat has an id of its own
-		if err := work.store.StoreFound(ctx, sweep, found[i], time.Since(sweep.Since) > foundRecentlyLife, jobs.Job{Queue: sweep.Connector, Kind: book.JobAnswer}); err != nil {
+		if err := work.store.StoreFound(ctx, sweep, store.Delivery{Key: page[i].Key, Body: page[i].Body, Received: page[i].Received}, time.Since(sweep.Since) > foundRecentlyLife, jobs.Job{Queue: sweep.Connector, Kind: book.JobAnswer}); err != nil {
 			return stored, web.StoreFault(err)
 		}
 		work.log.DebugContext(ctx, "delivery stored", "connector", sweep.Connector, "found_by", "sweep")
@@ -155,8 +156,8 @@ func (work *Worker) storeFound(ctx context.Context, sweep store.Sweep, page []ch
 	return stored, nil
 }
 
-func (work *Worker) extendSweep(ctx context.Context, sweep store.Sweep) error {
-	if err := work.store.ExtendSweep(ctx, sweep, time.Now().Add(sweepLease)); err != nil {
+func (work *Worker) extendSweep(ctx context.Context, sweep sweeps.Sweep) error {
+	if err := work.store.Sweeps().Extend(ctx, sweep, time.Now().Add(sweepLease)); err != nil {
 		return web.StoreFault(err)
 	}
 	return nil

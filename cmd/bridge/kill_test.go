@@ -24,6 +24,7 @@ import (
 
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/audit"
+	"cobrowse-bridge/bridge/store/sweeps"
 )
 
 const (
@@ -320,7 +321,7 @@ func (s *sender) reconcile(db *sql.DB) {
 			t.Errorf("%s has %d direct messages", room, n)
 		}
 	}
-	if n, want := number(t, db, "SELECT count(*) FROM deliveries WHERE dedupe NOT LIKE '"+store.FoundKey+"%'"), int(s.answered.Load()); n != want {
+	if n, want := number(t, db, "SELECT count(*) FROM deliveries WHERE dedupe NOT LIKE '"+sweeps.FoundKey+"%'"), int(s.answered.Load()); n != want {
 		t.Errorf("%d rows of deliveries for %d that were answered 200", n, want)
 	}
 	if n, want := number(t, db, "SELECT count(*) FROM cards"), len(s.rooms); n != want {

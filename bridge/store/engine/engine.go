@@ -25,6 +25,9 @@ var (
 	// ErrInUse means that another process holds the database.
 	ErrInUse = errors.New("in use by another process")
 
+	// ErrLeased means that another worker holds what was to be changed.
+	ErrLeased = errors.New("held by another worker")
+
 	// ErrFailed means that the database failed, so that another transaction could fail as
 	// well. Other errors of a transaction are about its own values.
 	ErrFailed = errors.New("database failed")
@@ -118,6 +121,9 @@ type Tx interface {
 // A Writer commits what a function writes, together with other writes that arrive at the same time.
 // row is the name of what the function changes; see Locks.
 type Writer func(ctx context.Context, row string, do func(context.Context, Tx) error) error
+
+// A LoneWriter commits what a function writes while no other transaction writes; see Locks.All.
+type LoneWriter func(ctx context.Context, do func(context.Context, Tx) error) error
 
 // Rows are the result of a query. The caller reads them to the end or closes them.
 type Rows interface {

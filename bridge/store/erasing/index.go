@@ -24,15 +24,14 @@ import (
 // the index wrote or changed.
 type Index struct {
 	in     engine.Reader
-	write  Writer
+	write  engine.LoneWriter
 	sealer *seal.Sealer
 }
 
-// A Writer commits what a function writes while nothing else is written.
-type Writer func(context.Context, func(context.Context, engine.Tx) error) error
-
 // In returns the index in a database. write is how its rows are written.
-func In(r engine.Reader, write Writer, sealer *seal.Sealer) Index { return Index{r, write, sealer} }
+func In(r engine.Reader, write engine.LoneWriter, sealer *seal.Sealer) Index {
+	return Index{r, write, sealer}
+}
 
 // Parts of the index, which are keys in erasure_index_state, and the first letters of their refs.
 const (
