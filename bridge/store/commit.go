@@ -13,6 +13,7 @@ import (
 
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/group"
 	"cobrowse-bridge/bridge/store/limit"
 	"cobrowse-bridge/bridge/store/sweeps"
 )
@@ -36,20 +37,7 @@ type write struct {
 	fresh   bool  // result: the delivery was new
 	refusal error // result of the last transaction
 
-	ctx   context.Context
-	until time.Time // the caller waits no longer
-	done  chan error
-}
-
-// givenUp returns why the caller no longer waits, or nil.
-func (w *write) givenUp() error {
-	if err := w.ctx.Err(); err != nil {
-		return err
-	}
-	if !time.Now().Before(w.until) {
-		return ErrBusy
-	}
-	return nil
+	group.Caller
 }
 
 // refused reports whether err is a refusal of one write, not a failure of the transaction.
@@ -57,41 +45,41 @@ func refused(err error) bool {
 	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrTaken) || errors.Is(err, ErrLeased) || errors.Is(err, limit.ErrSpent)
 }
 
-func (s *Store) write(ctx context.Context, w *write) error { return s.committer.do(ctx, w) }
+func (s *Store) write(ctx context.Context, w *write) error { return s.committer.Do(ctx, w) }
 
 // commit writes a group. If the shared transaction fails, it tries each write once on its
 // own, so that one bad write does not fail the others.
-func (s *Store) commit(group []*write) {
-	if len(group) == 0 {
+func (s *Store) commit(writes []*write) {
+	if len(writes) == 0 {
 		return
 	}
-	err := s.transact(group)
+	err := s.transact(writes)
 	if err == nil {
 		return
 	}
-	for _, w := range group {
-		if gone := w.givenUp(); gone != nil {
-			w.done <- gone
+	for _, w := range writes {
+		if gone := w.GivenUp(); gone != nil {
+			w.Answer(gone)
 			continue
 		}
-		if (len(group) > 1 || errors.Is(err, engine.ErrDeadlock)) && !errors.Is(err, engine.ErrUnavailable) {
+		if (len(writes) > 1 || errors.Is(err, engine.ErrDeadlock)) && !errors.Is(err, engine.ErrUnavailable) {
 			if alone := s.transact([]*write{w}); alone == nil {
 				continue
 			} else if errors.Is(alone, engine.ErrUnavailable) {
 				err = alone // for the remaining writes as well
 			} else {
-				w.done <- alone
+				w.Answer(alone)
 				continue
 			}
 		}
-		w.done <- err
+		w.Answer(err)
 	}
 	if !errors.Is(err, engine.ErrLost) { // lose has logged that
-		s.log.Error("commit failed", "writes", len(group), "err", err)
+		s.log.Error("commit failed", "writes", len(writes), "err", err)
 	}
 }
 
-// transact runs the group in one transaction, for as long as one of its callers waits. If it
+// transact runs writes in one transaction, for as long as one of its callers waits. If it
 // returns nil, it has sent every write its result.
 //
 // Replicas that share the database do not deadlock, because every transaction waits in the same order:
@@ -101,9 +89,9 @@ func (s *Store) commit(group []*write) {
 // every press needs it. Two exceptions remain: River changes rows of jobs without our locks, and a
 // replica with an earlier version locks the head first. If they meet, the database ends one transaction,
 // and commit repeats it.
-func (s *Store) transact(group []*write) error {
-	last := slices.MaxFunc(group, func(a, b *write) int { return a.until.Compare(b.until) })
-	ctx, cancel := context.WithDeadlineCause(context.Background(), last.until, ErrBusy)
+func (s *Store) transact(writes []*write) error {
+	last := slices.MaxFunc(writes, func(a, b *write) int { return a.Until().Compare(b.Until()) })
+	ctx, cancel := context.WithDeadlineCause(context.Background(), last.Until(), group.ErrBusy)
 	defer cancel()
 	if err := s.pulse.Begin(); err != nil {
 		return err
@@ -114,14 +102,14 @@ func (s *Store) transact(group []*write) error {
 		fresh map[string]bool // the ids of new deliveries
 		desks []DeskChange
 	}
-	err := s.engine.Write(ctx, locksOf(group), func(ctx context.Context, tx engine.Tx) (err error) {
-		if got.fresh, err = insertDeliveries(ctx, tx, group); err != nil {
+	err := s.engine.Write(ctx, locksOf(writes), func(ctx context.Context, tx engine.Tx) (err error) {
+		if got.fresh, err = insertDeliveries(ctx, tx, writes); err != nil {
 			return err
 		}
 		var all []river.InsertManyParams
 		var entries []audit.Entry
 		got.desks = nil
-		for _, w := range group {
+		for _, w := range writes {
 			w.refusal = nil
 			if w.delivery != nil && !got.fresh[w.delivery.id] {
 				continue
@@ -162,9 +150,9 @@ func (s *Store) transact(group []*write) error {
 	if len(got.desks) > 0 {
 		s.deskListeners.call()
 	}
-	for _, w := range group {
+	for _, w := range writes {
 		w.fresh = w.delivery != nil && got.fresh[w.delivery.id]
-		w.done <- w.refusal
+		w.Answer(w.refusal)
 	}
 	return nil
 }
@@ -198,8 +186,8 @@ func (s *Store) checkHead(ctx context.Context, tx engine.Tx, append bool) (read 
 }
 
 // locksOf returns the locks of all writes of a group.
-func locksOf(group []*write) (locks engine.Locks) {
-	for _, w := range group {
+func locksOf(writes []*write) (locks engine.Locks) {
+	for _, w := range writes {
 		locks.All = locks.All || w.all
 		locks.Names = append(locks.Names, w.rows...)
 	}
@@ -223,9 +211,9 @@ type deliveryRow struct {
 
 // insertDeliveries inserts the group's deliveries and returns the ids of the new ones. It
 // sorts them by key, so that replicas do not block each other.
-func insertDeliveries(ctx context.Context, tx engine.Tx, group []*write) (fresh map[string]bool, err error) {
+func insertDeliveries(ctx context.Context, tx engine.Tx, writes []*write) (fresh map[string]bool, err error) {
 	var rows []*deliveryRow
-	for _, w := range group {
+	for _, w := range writes {
 		if w.delivery != nil {
 			rows = append(rows, w.delivery)
 		}

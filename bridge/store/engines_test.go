@@ -88,7 +88,7 @@ func openAt(t testing.TB, address string, o Options) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	s.committer.patient = true // the machine may be busy; the tests of limits have a clock of their own
+	s.committer.Patient = true // the machine may be busy; the tests of limits have a clock of their own
 	return s
 }
 
@@ -149,7 +149,7 @@ func together(t *testing.T, s *Store, g *gated, fs ...func() error) []error {
 	<-g.waiting
 	for i, f := range fs {
 		wg.Go(func() { errs[i] = f() })
-		for len(s.committer.queue) <= i {
+		for s.committer.Waiting() <= i {
 			runtime.Gosched()
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
+	"cobrowse-bridge/bridge/store/group"
 	"cobrowse-bridge/bridge/store/jobs"
 )
 
@@ -19,7 +20,7 @@ func inBubble(t *testing.T, f func(t *testing.T, s *Store)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := openAt(t, "sqlite:"+filepath.Join(t.TempDir(), "bridge.db"), Options{})
-		s.committer.patient = false
+		s.committer.Patient = false
 		f(t, s)
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -43,8 +44,8 @@ func TestAWriteGivesUpWhileTheDatabaseHangs(t *testing.T) {
 			go func() { first <- deliverNow(s, "queued") }()
 		}
 		for range 4 {
-			if err := <-first; !errors.Is(err, ErrBusy) || time.Since(began) > writeWait {
-				t.Errorf("a delivery ended after %v with %v, want ErrBusy after %v", time.Since(began), err, writeWait)
+			if err := <-first; !errors.Is(err, group.ErrBusy) || time.Since(began) > group.Wait {
+				t.Errorf("a delivery ended after %v with %v, want ErrBusy after %v", time.Since(began), err, group.Wait)
 			}
 		}
 		began = time.Now()
@@ -69,7 +70,7 @@ func TestWorkForWhichNobodyWaitsIsPatient(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- s.Commit(Patient(t.Context()), Change{Audit: []audit.Entry{{Action: "a"}}}) }()
 		<-g.waiting
-		time.Sleep(writeWait + time.Second)
+		time.Sleep(group.Wait + time.Second)
 		close(g.gate)
 		if err := <-ended; err != nil {
 			t.Error(err)

@@ -21,6 +21,7 @@ import (
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/engine"
 	"cobrowse-bridge/bridge/store/figures"
+	"cobrowse-bridge/bridge/store/group"
 	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/store/limit"
 	"cobrowse-bridge/bridge/store/measured"
@@ -52,9 +53,10 @@ var (
 	// ErrSecret means that the database was written with another secret than Options.Secret
 	// and Options.OldSecret.
 	ErrSecret = errors.New("the stored data was encrypted with another secret")
-
-	errClosed = errors.New("store is closed")
 )
+
+// Patient returns a context whose writes wait longer for the database; see group.Patient.
+func Patient(ctx context.Context) context.Context { return group.Patient(ctx) }
 
 // NewDatabase is the log message when Open has made the tables. Its attribute "database" is the
 // file or the database.
@@ -119,7 +121,7 @@ type Store struct {
 	sealer    *seal.Sealer
 	limits    limit.Counter
 	log       *slog.Logger
-	committer *committer
+	committer *group.Committer[*write]
 	jobs      *jobs.Board
 	pulse     pulse.Pulse
 	head      audit.Head // the last that was read or written
@@ -159,7 +161,7 @@ func openEngine(ctx context.Context, o Options, open func(engine.Config) (engine
 		s.engine = measured.New(s.engine, o.Calls)
 	}
 	s.jobs = jobs.NewBoard(s.engine, s.writeRow, s.log)
-	s.committer = newCommitter(s.commit, o.Beside || o.Look)
+	s.committer = group.New(s.commit, o.Beside || o.Look)
 	if !o.Beside && !o.Look {
 		err := s.noteEarlier(ctx)
 		if err == nil && s.rekeying {
@@ -252,7 +254,7 @@ func (s *Store) scan(ctx context.Context, row func(engine.Rows) error, query str
 
 // Close closes the database. Work must have returned before.
 func (s *Store) Close() error {
-	s.committer.close()
+	s.committer.Close()
 	if err := s.engine.Close(); err != nil {
 		return fmt.Errorf("store: close: %w", err)
 	}
@@ -267,7 +269,7 @@ const probeWait = 2 * time.Second
 func (s *Store) Ready(ctx context.Context) error {
 	sure, err := s.pulse.Fault()
 	if err == nil && !sure {
-		ctx, cancel := context.WithTimeoutCause(ctx, probeWait, ErrBusy)
+		ctx, cancel := context.WithTimeoutCause(ctx, probeWait, group.ErrBusy)
 		defer cancel()
 		err = s.write(ctx, &write{rows: []string{"probe"}, do: probe})
 	}

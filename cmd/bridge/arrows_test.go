@@ -11,7 +11,7 @@ import (
 // arrows lists for each package of this module the other packages of it that it may
 // import. Each package must be listed.
 var arrows = map[string][]string{
-	"cmd/bridge":                           {"bridge", "bridge/buildinfo", "bridge/card", "bridge/chat", "bridge/check", "bridge/clidoc", "bridge/erase", "bridge/export", "bridge/licenses", "bridge/metrics", "bridge/netaddr", "bridge/network", "bridge/policy", "bridge/secret", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "bridge/store/audit", "bridge/store/backup", "bridge/store/jobs", "bridge/store/session", "bridge/requestid", "connectors", "connectors/chatvisor", "connectors/chatvisor/chatvisortest", "connectors/chatvisor/commands", "connectors/chatvisor/rules", "connectors/demo", "connectors/rest", "connectors/rocketchat", "connectors/slack", "connectors/slack/slacktest", "upscope", "upscope/upscopetest", "bridge/store/sweeps"},
+	"cmd/bridge":                           {"bridge", "bridge/buildinfo", "bridge/card", "bridge/chat", "bridge/check", "bridge/clidoc", "bridge/erase", "bridge/export", "bridge/licenses", "bridge/metrics", "bridge/netaddr", "bridge/network", "bridge/policy", "bridge/secret", "bridge/settings", "bridge/signin", "bridge/signin/signintest", "bridge/store", "bridge/store/audit", "bridge/store/backup", "bridge/store/jobs", "bridge/store/session", "bridge/requestid", "connectors", "connectors/chatvisor", "connectors/chatvisor/chatvisortest", "connectors/chatvisor/commands", "connectors/chatvisor/rules", "connectors/demo", "connectors/rest", "connectors/rocketchat", "connectors/slack", "connectors/slack/slacktest", "upscope", "upscope/upscopetest"},
 	"connectors":                           {"bridge/chat", "bridge/network", "bridge/settings", "connectors/chatvisor", "connectors/rest", "connectors/rocketchat", "connectors/slack"},
 	"connectors/chatvisor":                 {"bridge/cache", "bridge/chat", "bridge/netaddr", "bridge/network", "bridge/secret", "bridge/settings", "connectors/chatvisor/api", "connectors/chatvisor/rules", "connectors/rest"},
 	"connectors/rocketchat":                {"bridge/cache", "bridge/chat", "bridge/network", "bridge/secret", "bridge/settings", "bridge/requestid", "connectors/rest"},
@@ -42,7 +42,7 @@ var arrows = map[string][]string{
 	"connectors/chatvisor/api":             {"bridge/chat", "bridge/secret", "bridge/requestid", "connectors/chatvisor/rules", "connectors/rest"},
 	"connectors/chatvisor/commands":        {"bridge/chat", "bridge/network", "bridge/settings", "bridge/settings/yamlfile", "connectors/chatvisor", "connectors/chatvisor/api", "connectors/chatvisor/rules", "connectors/rest"},
 	"connectors/chatvisor/rules":           {"bridge/chat", "bridge/netaddr", "bridge/settings/yamlfile"},
-	"bridge/store":                         {"bridge/metrics", "bridge/store/audit", "bridge/store/engine", "bridge/store/erasing", "bridge/store/figures", "bridge/store/jobs", "bridge/store/limit", "bridge/store/measured", "bridge/store/postgres", "bridge/store/pulse", "bridge/store/seal", "bridge/store/session", "bridge/store/sqlite", "bridge/store/sweeps"},
+	"bridge/store":                         {"bridge/metrics", "bridge/store/audit", "bridge/store/engine", "bridge/store/erasing", "bridge/store/figures", "bridge/store/jobs", "bridge/store/limit", "bridge/store/measured", "bridge/store/postgres", "bridge/store/pulse", "bridge/store/seal", "bridge/store/session", "bridge/store/sqlite", "bridge/store/sweeps", "bridge/store/group"},
 	"bridge/store/inspect":                 {"bridge/store/engine", "bridge/store/postgres", "bridge/store/sqlite"},
 	"bridge/store/audit":                   {"bridge/store/engine"},
 	"bridge/store/backup":                  {"bridge/store", "bridge/store/audit", "bridge/store/engine", "bridge/store/sqlite"},
@@ -51,6 +51,7 @@ var arrows = map[string][]string{
 	"bridge/store/erasing":                 {"bridge/store/audit", "bridge/store/engine", "bridge/store/jobs", "bridge/store/mention", "bridge/store/seal"},
 	"bridge/store/mention":                 nil,
 	"bridge/store/pulse":                   {"bridge/store/engine"},
+	"bridge/store/group":                   nil,
 	"bridge/store/session":                 {"bridge/store/engine", "bridge/store/seal"},
 	"bridge/store/sweeps":                  {"bridge/store/engine", "bridge/store/seal"},
 	"bridge/store/postgres":                {"bridge/store/engine"},
