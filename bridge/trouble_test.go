@@ -367,3 +367,26 @@ func TestPromise13AnAuditEntryThatCannotBeWrittenIsListedUntilItIsDismissed(t *t
 		o.wantCalm()
 	})
 }
+
+// Jobs that do not start fail neither themselves nor reach a service. A queue that River pauses stands for
+// workers that all wait.
+func TestPromise13WorkThatDoesNotStartIsAFailure(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		pause := func(value string) {
+			w.sql("UPDATE river_queue SET paused_at = " + value + " WHERE name = 'rocketchat'")
+			w.restart()
+		}
+		w.pass(time.Second)
+		pause("datetime('now')")
+		w.bobTakes(w.openChat(withPageKey()))
+		w.pass(30 * time.Second)
+		w.wantCalm()
+		w.pass(time.Minute)
+		w.wantTrouble("queue retrying")
+		pause("NULL")
+		w.pass(30 * time.Second)
+		w.reads("bob", "Co-browse with Ann")
+		w.wantCalm()
+	})
+}

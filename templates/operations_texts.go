@@ -49,6 +49,7 @@ var (
 		"waits":     {"Search for customers for whom agents wait"},
 		"purge":     {"Deletion of expired data"},
 		"audit":     {"Entry in the audit log"},
+		"queue":     {"Start of work that is due"},
 	}
 
 	healthTexts = map[string]wording{HealthIdle: {"No recent deliveries"}, HealthOK: {"Working for {time}", "Working"}, HealthFailing: {"Failing for {time}", "Failing"}}

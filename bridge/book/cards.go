@@ -433,7 +433,8 @@ const (
 	WorkPurge     = "purge"              // delete expired data
 	WorkAudit     = "audit"              // write the audit log
 	WorkErasure   = jobs.KindErasureWait // wait until a person can be deleted at Upscope
+	WorkQueue     = "queue"              // start the jobs of a queue
 )
 
 // WorkKinds are all kinds of work that is no job.
-var WorkKinds = []string{WorkSweep, WorkReconcile, WorkListen, WorkSessions, WorkWaits, WorkPurge, WorkAudit, WorkErasure}
+var WorkKinds = []string{WorkSweep, WorkReconcile, WorkListen, WorkSessions, WorkWaits, WorkPurge, WorkAudit, WorkErasure, WorkQueue}

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -165,6 +167,7 @@ func (work *Worker) Run(ctx context.Context) error {
 	start(work.watchSessions)
 	start(work.watchWaits)
 	start(work.runSoonJobs)
+	start(func(ctx context.Context) { work.watchQueues(ctx, slices.Sorted(maps.Keys(queues))) })
 	group.Go(func() error { return work.store.Work(ctx, queues, work.do, work.ended) })
 	return group.Wait()
 }

@@ -147,8 +147,8 @@ func (d *desks) read(ctx context.Context, s *site, page, agent int) error {
 func (d *desks) received(page, agent int, event []byte, first bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.bytes += len(event); event[0] == ':' {
-		return
+	if d.bytes += len(event); event[0] == ':' || bytes.HasPrefix(event, []byte("event: alive\n")) {
+		return // it says only that the connection works, as a comment in earlier versions
 	}
 	d.events++
 	if first {

@@ -251,7 +251,7 @@ func (r *run) openPages(ctx context.Context) error {
 	if err := r.openChats(ctx, r.chats, 4*time.Minute); err != nil {
 		return err
 	}
-	r.table("open desks", "cards on each", "idle: CPU, share of a core", "idle: events per desk and minute", "idle: kB per desk and minute", "memory", "memory per stream", "with 20 webhooks/s: CPU, share of a core", "chat closed→desk updated p50 / p95 ms", "webhook→card p50 / p95 ms")
+	r.table("open desks", "cards on each", "idle: CPU, share of a core", "idle: events per desk and minute", "idle: kB per desk and minute", "memory", "memory per stream", "with 20 webhooks/s: CPU, share of a core", "webhooks/s sent", "chat closed→desk updated p50 / p95 ms", "webhook→card p50 / p95 ms", "left at the end")
 	var without int64
 	for _, n := range r.desks {
 		d, err := r.openDesks(ctx, n)
@@ -281,7 +281,7 @@ func (r *run) openPages(ctx context.Context) error {
 		}
 		minutes := float64(max(1, n)) * idle.lasted.Minutes()
 		r.row(state.openText(), state.cards, percent(idle.bridgeCPU/idle.lasted.Seconds()), float64(quiet.events)/minutes, float64(quiet.bytes)/1e3/minutes, megabytes(idle.memory), each,
-			percent(busy.bridgeCPU/(busy.lasted+busy.finishing).Seconds()), state.updatedText(), milliseconds(busy.cards, 50, 95))
+			percent(busy.bridgeCPU/(busy.lasted+busy.finishing).Seconds()), busy.sentText(), state.updatedText(), milliseconds(busy.cards, 50, 95), busy.left())
 	}
 	return nil
 }
