@@ -130,8 +130,8 @@ func TestAnAgentWhoAsksForHelpGetsIt(t *testing.T) {
 			}
 		}
 		w.posts("bob", 2)
-		if n := len(w.upscope.Calls()); n != 0 {
-			t.Errorf("%d calls to Upscope, want none", n)
+		if n := len(w.upscope.Calls()) - w.callsTo(upscopetest.Usage); n != 0 { // the bridge compares the clocks
+			t.Errorf("%d other calls to Upscope, want none", n)
 		}
 	})
 }

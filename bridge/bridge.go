@@ -104,6 +104,7 @@ type Bridge struct {
 	desk *desk.Desk
 
 	store         *store.Store
+	upscope       *upscope.Client
 	eraser        *erase.Eraser
 	connectors    map[string]chat.Connector
 	policy        *policy.File
@@ -243,7 +244,7 @@ func New(c Config) (*Bridge, error) {
 			Store: c.Store, Connectors: connectors, Hosts: c.WatchHosts, Policy: c.Policy, Health: health,
 			Budgets: budgets, Limits: limits, LookUps: lookUps, Eraser: eraser, Metrics: counts, Log: c.Log,
 		}),
-		store: c.Store, eraser: eraser, connectors: connectors, policy: c.Policy, settingsFault: c.SettingsFault, retention: c.Retention, health: health, metrics: counts, log: c.Log,
+		store: c.Store, upscope: c.Upscope, eraser: eraser, connectors: connectors, policy: c.Policy, settingsFault: c.SettingsFault, retention: c.Retention, health: health, metrics: counts, log: c.Log,
 		origin: c.Origin, proofKeys: proofKeys, proofs: web.NewThrottle(proofsPerMinute, time.Minute),
 	}
 	b.retention.Keys = keepKeys
@@ -267,26 +268,61 @@ func (b *Bridge) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// purge deletes expired data until ctx ends. It deletes nothing while the clock may be wrong; see checkClock.
 func (b *Bridge) purge(ctx context.Context) {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
+	unsure := 0 // how often in a row the clock may have been wrong
 	var purged error
-	for n := 0; ; n++ {
-		err := errors.Join(b.store.Jobs().Purge(store.Patient(ctx), time.Now()), b.store.ReduceHandled(ctx, time.Now()), b.eraser.Index(ctx))
-		if n%int(purgeEvery/tidyEvery) == 0 {
-			purged = b.store.Purge(ctx, time.Now(), b.retention)
+	for wait := 0; ; {
+		indexed := b.eraser.Index(ctx)
+		err := b.checkClock(ctx)
+		if err != nil {
+			unsure++
+		} else {
+			unsure = 0
+			err = errors.Join(b.store.Jobs().Purge(store.Patient(ctx), time.Now()), b.store.ReduceHandled(ctx, time.Now()))
+			if wait == 0 {
+				purged, wait = b.store.Purge(ctx, time.Now(), b.retention), int(purgeEvery/tidyEvery)
+			}
+			wait--
+			err = errors.Join(err, purged)
 		}
-		err = errors.Join(err, purged)
-		if err != nil && ctx.Err() == nil {
-			b.log.ErrorContext(ctx, "expired data not deleted", "err", err)
+		if err = errors.Join(err, indexed); err != nil && ctx.Err() == nil {
+			b.log.ErrorContext(ctx, "expired data not deleted", "wait", tidyEvery.String(), "err", err)
 		}
-		b.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: book.BridgeQueue, Kind: book.WorkPurge, Next: time.Now().Add(tidyEvery)}, err)
+		if unsure != 1 { // at the start Upscope may not answer for a moment
+			b.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: book.BridgeQueue, Kind: book.WorkPurge, Next: time.Now().Add(tidyEvery)}, err)
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// maxClockAhead is how far this machine's clock may be ahead of Upscope's while expired data is deleted.
+const maxClockAhead = 24 * time.Hour
+
+// checkClock returns an error if this machine's clock may be so far ahead that data would be deleted before its
+// time. It compares the clock with Upscope's, and not with stored times: a bridge with a wrong clock writes such
+// times itself. It calls Upscope only if the difference is not known, or too large.
+func (b *Bridge) checkClock(ctx context.Context) error {
+	ahead, known := b.upscope.ClockAhead()
+	if known && ahead < maxClockAhead {
+		return nil
+	}
+	_, failed := b.upscope.Usage(ctx)
+	switch ahead, known = b.upscope.ClockAhead(); {
+	case known && ahead < maxClockAhead:
+		return nil
+	case known:
+		return fmt.Errorf("the clock of this machine is %s ahead of Upscope's: set it, for instance with NTP", ahead.Round(time.Minute))
+	case failed != nil:
+		return fmt.Errorf("the clock of this machine cannot be compared with Upscope's: %w", failed)
+	}
+	return errors.New("the clock of this machine cannot be compared with Upscope's: its answers have no date, or are from a cache")
 }
 
 // Metrics serves the metrics for Prometheus, and the probes. Do not serve it to the public.

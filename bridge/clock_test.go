@@ -1,12 +1,18 @@
 package bridge_test
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/card"
+	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/connectors/rest"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
@@ -76,6 +82,73 @@ func TestTheEndDuringADowntimeIsFoundWithAWrongClock(t *testing.T) {
 				w.pass(10 * time.Second)
 				w.reads("bob", "has ended", "3 of 5")
 			}, clockAhead(ahead, log))
+		})
+	}
+}
+
+// To a bridge whose clock is two years ahead, all data seems to have expired. It is deleted only when the clock is right.
+func TestNothingIsDeletedWhileTheClockIsWrong(t *testing.T) {
+	const years = 730 * 24 * time.Hour
+	for name, test := range map[string]struct {
+		wrong, right func(w *world, upscopeBehind *atomic.Int64)
+		log          string
+	}{
+		"ahead": {
+			func(_ *world, upscopeBehind *atomic.Int64) { upscopeBehind.Store(int64(years)) },
+			func(_ *world, upscopeBehind *atomic.Int64) { upscopeBehind.Store(0) },
+			"the clock of this machine is 17520h0m0s ahead of Upscope's",
+		},
+		"Upscope does not answer": {
+			func(w *world, _ *atomic.Int64) {
+				w.upscope.Fail(upscopetest.Any, upscopetest.Fault{Status: http.StatusBadGateway}, 100_000)
+			},
+			func(w *world, _ *atomic.Int64) { w.upscope.Heal() },
+			"the clock of this machine cannot be compared with Upscope's",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var behind atomic.Int64
+			kept := options{
+				upscope: func(o *upscopetest.Options) {
+					o.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) }
+				},
+				config: func(c *bridge.Config) {
+					const day = 24 * time.Hour
+					c.Retention = store.Retention{Failed: 14 * day, Cards: 30 * day, Audit: 400 * day}
+				},
+			}
+			inWorld(t, func(w *world) {
+				old := time.Now().Add(-years)
+				c := store.Card{
+					ID:        fmt.Sprintf("%08x-%04x-7%s", old.UnixMilli()>>16, old.UnixMilli()&0xffff, "000-8000-000000000000"),
+					Connector: "rocketchat", Chat: "old", State: string(card.Closed), Created: old, Updated: old, Detail: []byte("{}"),
+				}
+				w.must(w.store.Commit(w.Context(), store.Change{Card: &c, Audit: []audit.Entry{{At: old, Action: "closed", Card: c.ID}}}))
+				test.wrong(w, &behind)
+				w.restart(kept)
+				there := func() (card, oldest bool) {
+					_, err := w.store.Card(w.Context(), c.ID)
+					first, e := w.store.AuditLog().Oldest(w.Context(), 1)
+					w.must(e)
+					return err == nil, len(first) == 1 && first[0].Seq == 1
+				}
+				<-time.After(time.Minute)
+				w.wantCalm() // Upscope may not answer for a moment
+				<-time.After(25 * time.Minute)
+				if card, audit := there(); !card || !audit {
+					t.Errorf("there is the card: %v, and its audit record: %v", card, audit)
+				}
+				w.wantTrouble("purge retrying")
+				if !strings.Contains(w.log.String(), test.log) {
+					t.Errorf("the log does not say %q", test.log)
+				}
+				test.right(w, &behind)
+				<-time.After(11 * time.Minute)
+				if card, audit := there(); card || audit {
+					t.Errorf("there is the card: %v, and its audit record: %v", card, audit)
+				}
+				w.wantCalm()
+			}, options{upscope: kept.upscope})
 		})
 	}
 }

@@ -23,23 +23,36 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-var readsCount = regexp.MustCompile(`bridge_database_operations_total\{operation="read",outcome="ok"\} (\d+)`)
+var operationsCount = regexp.MustCompile(`bridge_database_operations_total\{operation="(\w+)",outcome="ok"\} (\d+)`)
 
 // databaseReads returns how often the bridge has read its database, without its jobs.
 func (w *world) databaseReads() int {
+	w.Helper()
+	return w.databaseOperations("read")
+}
+
+// databaseWrites returns how many transactions the bridge has made, without those of its jobs.
+func (w *world) databaseWrites() int {
+	w.Helper()
+	return w.databaseOperations("write")
+}
+
+func (w *world) databaseOperations(operation string) int {
 	w.Helper()
 	if w.readings == nil {
 		w.readings = metrics.New(metrics.Config{Calls: w.calls}).Handler()
 	}
 	rec := httptest.NewRecorder()
 	w.readings.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	m := readsCount.FindStringSubmatch(rec.Body.String())
-	if m == nil {
-		w.Fatalf("no count in %s", rec.Body)
+	for _, m := range operationsCount.FindAllStringSubmatch(rec.Body.String(), -1) {
+		if m[1] == operation {
+			n, err := strconv.Atoi(m[2])
+			w.must(err)
+			return n
+		}
 	}
-	n, err := strconv.Atoi(m[1])
-	w.must(err)
-	return n
+	w.Fatalf("no count in %s", rec.Body)
+	return 0
 }
 
 // readsDuring returns how often the database is read while time passes without jobs.

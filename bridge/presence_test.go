@@ -1,14 +1,26 @@
 package bridge_test
 
 import (
+	"context"
 	"crypto/rand"
+	"database/sql"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/card"
+	"cobrowse-bridge/bridge/store"
+	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/refreshes"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope"
 	"cobrowse-bridge/upscope/upscopetest"
@@ -199,6 +211,160 @@ func TestTheCardsPresenceIsRefreshedWithFewCalls(t *testing.T) {
 		w.pass(3 * time.Hour)
 		if n := len(w.upscope.Calls()) - before; n > 5 {
 			t.Errorf("%d calls to Upscope for a card without a press, want at most 5", n)
+		}
+	})
+}
+
+// addDueCards adds n cards, each with a visitor of its own whom Upscope does not know. The first has been due
+// since the given time, and each other one for a microsecond less. It returns the visitors in that order.
+func (w *world) addDueCards(n int, since time.Time) (visitors []string) {
+	w.Helper()
+	var all errgroup.Group
+	all.SetLimit(200)
+	for i := range n {
+		c := store.Card{
+			ID: fmt.Sprintf("card-%05d", n-i), Connector: "rocketchat", Kind: store.KindLookUp, Chat: fmt.Sprint(i),
+			Visitor: fmt.Sprintf("gone%05d", i), State: string(card.Ready), Detail: []byte("{}"),
+		}
+		visitors = append(visitors, c.Visitor)
+		refresh := refreshes.Refresh{Card: c.ID, Due: since.Add(time.Duration(i) * time.Microsecond)}
+		all.Go(func() error { return w.store.Commit(w.Context(), store.Change{Card: &c, Refresh: &refresh}) })
+	}
+	w.must(all.Wait())
+	return visitors
+}
+
+// visitorsRead returns the visitors that Upscope was asked about by their short id.
+func (w *world) visitorsRead() (visitors []string) {
+	for _, c := range w.upscope.Calls() {
+		if c.Endpoint == upscopetest.Visitor {
+			visitors = append(visitors, path.Base(c.RequestURI))
+		}
+	}
+	return visitors
+}
+
+// refreshesIn returns the number of refreshes with a condition.
+func (w *world) refreshesIn(condition string) (n int) {
+	w.Helper()
+	db, err := sql.Open("sqlite", "file:"+w.file)
+	w.must(err)
+	w.must(errors.Join(db.QueryRowContext(w.Context(), "SELECT count(*) FROM refreshes WHERE "+condition).Scan(&n), db.Close()))
+	return n
+}
+
+func TestACrowdOfDueCardsCostsLittle(t *testing.T) {
+	const crowd, seconds = 5000, 60
+	inWorld(t, func(w *world) {
+		w.pass(time.Second)
+		visitors := w.addDueCards(crowd, time.Now())
+		reads, writes := w.databaseReads(), w.databaseWrites()
+		<-time.After(seconds * time.Second)
+		read := w.visitorsRead()
+		if n := len(read); n < 2*(seconds-6) || n > 2*(seconds+1) {
+			t.Errorf("%d visitors were read in %d s, want 2 in a second", n, seconds)
+		}
+		// Those of a second are read at the same time.
+		for i, visitor := range read {
+			if visitor != visitors[i] && visitor != visitors[i^1] {
+				t.Fatalf("visitor %d is %s, want the one who was due first", i, visitor)
+			}
+		}
+		// Each second one read of the refreshes and one of each card, and one transaction. The rest is other work.
+		if reads, writes := w.databaseReads()-reads, w.databaseWrites()-writes; reads > 5*seconds || writes > 2*seconds {
+			t.Errorf("%d reads and %d transactions of the database in %d s", reads, writes, seconds)
+		}
+		before := w.databaseWrites()
+		<-time.After(2 * time.Minute) // those that are left are late now
+		if n := w.refreshesIn("step = 0"); n != 0 {
+			t.Errorf("%d cards still have their first refresh", n)
+		}
+		if n := w.refreshesIn("step = 1"); n != crowd {
+			t.Errorf("%d cards have their second refresh", n)
+		}
+		if n := w.databaseWrites() - before; n > 2*120+crowd/100 {
+			t.Errorf("%d transactions until the rest were skipped", n)
+		}
+		asked := len(w.visitorsRead())
+		<-time.After(time.Minute)
+		if n := len(w.visitorsRead()) - asked; n > 2 {
+			t.Errorf("%d visitors were read although none is due", n)
+		}
+	})
+}
+
+func TestReplicasReadEachDueCardOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		other, err := bridge.New(w.config)
+		w.must(err)
+		ctx, cancel := context.WithCancel(w.Context())
+		done := make(chan error, 1)
+		go func() { done <- other.Run(ctx) }()
+		w.pass(time.Second)
+		visitors := w.addDueCards(100, time.Now())
+		<-time.After(time.Minute)
+		read := w.visitorsRead()
+		slices.Sort(read)
+		if !slices.Equal(read, visitors) {
+			t.Errorf("the replicas read %d visitors, want each of %d once: %q", len(read), len(visitors), read)
+		}
+		cancel()
+		w.must(<-done)
+	})
+}
+
+func TestACardIsRefreshedAfterARestart(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann := w.ann()
+		w.bobTakes(w.openChat(withPageKey()))
+		w.pass(10 * time.Second)
+		w.stop()
+		w.upscope.Go(ann)
+		<-time.After(3 * time.Hour)
+		w.restart()
+		w.pass(5 * time.Second)
+		w.reads("bob", "Ann is offline")
+		w.upscope.Return(ann)
+		w.pass(5*time.Minute + 10*time.Second)
+		w.reads("bob", "Co-browse with Ann")
+	})
+}
+
+// A replica of the version before has no table for refreshes, but makes a job for each.
+func TestARefreshJobOfTheVersionBeforeIsContinued(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ann := w.ann()
+		room := w.openChat(withPageKey())
+		w.bobTakes(room)
+		w.pass(10 * time.Second)
+		c, err := w.store.CardOfChat(w.Context(), "rocketchat", store.KindChat, room)
+		w.must(err)
+		w.sql("DELETE FROM refreshes")
+		w.must(w.store.Commit(w.Context(), store.Change{Jobs: []jobs.Job{
+			{Queue: "rocketchat", Kind: "refresh", Subject: c.ID, Step: 2, At: time.Now().Add(time.Minute)},
+		}}))
+		w.upscope.Go(ann)
+		w.pass(time.Minute + 15*time.Second)
+		w.reads("bob", "Ann is offline")
+		if w.refreshesIn("step = 3") != 1 {
+			t.Error("the card has no next refresh")
+		}
+	})
+}
+
+func TestWithoutDueCardsTheDatabaseIsReadRarely(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ann()
+		w.bobTakes(w.openChat(withPageKey()))
+		w.pass(10 * time.Second)
+		reads, writes := w.databaseReads(), w.databaseWrites()
+		<-time.After(time.Minute)
+		// The search for waiting agents makes 60, and other work a few.
+		if n := w.databaseReads() - reads; n > 60+30 {
+			t.Errorf("%d reads of the database in a minute in which nothing is due", n)
+		}
+		if n := w.databaseWrites() - writes; n != 0 {
+			t.Errorf("%d transactions in a minute in which nothing is due", n)
 		}
 	})
 }

@@ -347,7 +347,7 @@ func TestACardThatCannotBeDecryptedStopsNoOtherSession(t *testing.T) {
 		w.reads("bob", "has ended", "4 of 5")
 		w.pass(20 * time.Minute)
 		w.reads("kim", "Co-browse with Ann", "no Waiting")
-		w.wantTrouble("refresh retrying", "sessions retrying")
+		w.wantTrouble("sessions retrying")
 	})
 }
 

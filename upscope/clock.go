@@ -86,6 +86,11 @@ func (c *clock) convertSessions(all []Session) {
 }
 
 // ClockAhead returns how far this machine's clock is ahead of the service's, by the latest successful answer. It is
-// negative if the clock is behind, and zero if the difference is unknown or less than the time of a request. The
-// client converts every time in answers and in SessionQuery by it, so callers see this machine's time only.
-func (c *Client) ClockAhead() time.Duration { return -c.wire.clock.difference() }
+// negative if the clock is behind, and zero if the difference is less than the time of a request. known is false, and
+// the difference zero, before the first successful answer that has a Date. The client converts every time in answers
+// and in SessionQuery by the difference, so callers see this machine's time only.
+func (c *Client) ClockAhead() (ahead time.Duration, known bool) {
+	c.wire.clock.mu.Lock()
+	defer c.wire.clock.mu.Unlock()
+	return -c.wire.clock.ahead, c.wire.clock.last != ""
+}

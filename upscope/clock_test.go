@@ -48,7 +48,7 @@ func TestAWatchLinkIsValidAsLongAsUpscopeSays(t *testing.T) {
 			if _, err := link.Location(hosts, now.Add(6*time.Minute)); !errors.Is(err, upscope.ErrExpired) {
 				t.Errorf("after its life: %v", err)
 			}
-			if got := f.client.ClockAhead(); (got + difference).Abs() > 5*time.Second {
+			if got, known := f.client.ClockAhead(); !known || (got+difference).Abs() > 5*time.Second {
 				t.Errorf("our clock counts as %v ahead, want %v", got, -difference)
 			}
 		})
@@ -164,7 +164,7 @@ func TestTheClockIsReadFromUsableDatesOnly(t *testing.T) {
 	} {
 		transport.status, transport.header = step.status, step.header
 		_, _ = client.Usage(t.Context())
-		if got := client.ClockAhead(); (got-step.want).Abs() > 5*time.Second || step.want == 0 && got != 0 {
+		if got, _ := client.ClockAhead(); (got-step.want).Abs() > 5*time.Second || step.want == 0 && got != 0 {
 			t.Errorf("%s: our clock counts as %v ahead, want %v", step.name, got, step.want)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/audit"
 	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/refreshes"
 	"cobrowse-bridge/bridge/web"
 )
 
@@ -307,15 +308,10 @@ func (book *Book) ScheduleEffects(c *card.Card, before card.Card, change *store.
 		change.Audit = append(change.Audit, book.Entry(*c, "closed", ""))
 		change.EndWaits = append(change.EndWaits, store.Wait{Card: c.ID})
 	}
-	if !fromShared && awaitsPress(c) && !awaitsPress(&before) {
-		change.Jobs = append(change.Jobs, RefreshJob(*c, 0))
+	if !fromShared && c.AwaitsPress() && !before.AwaitsPress() {
+		change.Refresh = &refreshes.Refresh{Card: c.ID, Due: time.Now().Add(refreshes.First)}
 	}
 	schedulePosts(c, before, change)
-}
-
-// awaitsPress reports whether the card has a visitor and no agent has pressed yet.
-func awaitsPress(c *card.Card) bool {
-	return c.CurrentState() == card.Ready || c.CurrentState() == card.Offline
 }
 
 // schedulePosts adds a post at the card's new place, the one to remove at its old place, and one job
@@ -351,21 +347,12 @@ func (book *Book) HasChatLink(c card.Card) bool {
 	return book.connectors[cmp.Or(c.About.SharedConnector, c.Connector)].OpenChat != nil
 }
 
-// RefreshWaits are the pauses before a job checks again whether the visitor of a card is online.
-// The bridge also checks when a delivery about the chat arrives and when an agent opens the door.
-var RefreshWaits = []time.Duration{2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 30 * time.Minute}
-
 // NewIDEntry returns an audit entry if the card's visitor has another short id than oldID.
 func (book *Book) NewIDEntry(c card.Card, oldID string) []audit.Entry {
 	if oldID == "" || c.Visitor == oldID {
 		return nil
 	}
 	return []audit.Entry{book.Entry(c, "asked", "short id changed: by "+string(c.About.Reason))}
-}
-
-// RefreshJob returns the job that runs after RefreshWaits[step].
-func RefreshJob(c card.Card, step int) jobs.Job {
-	return jobs.Job{Queue: c.Connector, Kind: JobRefresh, Subject: c.ID, Step: step, Priority: jobs.Whenever, At: time.Now().Add(RefreshWaits[step])}
 }
 
 // CanNotifyAgent reports whether the bridge can later send the card's agent a message that the
@@ -400,7 +387,7 @@ const EraseQueue = "erasures"
 const (
 	JobAnswer  = "answer"  // JobAnswer handles a delivery.
 	JobShow    = "show"    // JobShow shows a card in the chat.
-	JobRefresh = "refresh" // JobRefresh updates on a card whether the visitor is online.
+	JobRefresh = "refresh" // JobRefresh updates on a card whether the visitor is online; only earlier versions make such jobs.
 	JobTell    = "tell"    // JobTell tells an agent that the visitor of a card is back.
 	JobForward = "forward" // JobForward forwards a delivery.
 	JobErase   = "erase"   // JobErase deletes a person at Upscope.

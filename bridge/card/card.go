@@ -444,6 +444,10 @@ func (c *Card) UpdatePresence(v upscope.Visitor) {
 	}
 }
 
+// AwaitsPress reports whether the card has a visitor and no agent has pressed yet. The store knows these states
+// too: see package refreshes.
+func (c *Card) AwaitsPress() bool { return c.CurrentState() == Ready || c.CurrentState() == Offline }
+
 // CanWaitForVisitor reports whether an agent may ask for a notification when the card's visitor is online again:
 // the visitor is offline, or may be by the time the agent reads the card.
 func (c *Card) CanWaitForVisitor() bool {

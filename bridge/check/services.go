@@ -75,7 +75,7 @@ func checkUpscope(ctx context.Context, client *upscope.Client) []Finding {
 		return []Finding{upscopeFault(err)}
 	}
 	found := []Finding{ok("upscope.answers", "upscope", "Upscope answers. Customers online now: %d.", usage.Visitors.OnlineNow)}
-	if ahead := client.ClockAhead(); ahead.Abs() > rest.ClockTolerance {
+	if ahead, _ := client.ClockAhead(); ahead.Abs() > rest.ClockTolerance {
 		found = append(found, warning("upscope.clock", "upscope", clockRemedy+" Co-browsing works, but the times in the audit log and in links are wrong.",
 			"This machine's clock is %s Upscope's.", rest.ClockDifference(ahead)))
 	}

@@ -92,11 +92,20 @@ func (s *Store) CardByHandle(ctx context.Context, hash [32]byte) (Card, Holder, 
 	return c, Holder{Browser{browser}, owner.String}, nil
 }
 
-// CardsToCheck returns at most 100 cards whose NextCheck is not after the given time, the
-// earliest first. Like all lists of cards, it returns the ones that can be decrypted also with
-// an error that wraps ErrSealed.
+// CardsToCheck returns the cards whose NextCheck is not after the given time, the earliest first. Like all
+// lists of cards, it returns the ones that can be decrypted also with an error that wraps ErrSealed.
 func (s *Store) CardsToCheck(ctx context.Context, until time.Time) ([]Card, error) {
-	return s.selectCards(ctx, "cards to check", queryCardsToCheck, engine.Micros(until))
+	const op = "cards to check"
+	var all cardList
+	for {
+		n := all.read
+		if err := s.readCards(ctx, &all, queryCardsToCheck, engine.Micros(until), engine.Micros(all.last.NextCheck), all.last.ID); err != nil {
+			return nil, fmt.Errorf("store: %s: %w", op, err)
+		}
+		if all.read == n {
+			return all.result(op)
+		}
+	}
 }
 
 // AnyToCheck reports whether any card has a NextCheck.
@@ -144,31 +153,45 @@ func (s *Store) CardsOfAgent(ctx context.Context, agent string, n int) ([]Card, 
 }
 
 // selectCards returns the cards that can be decrypted. If there are others, the error wraps ErrSealed.
-func (s *Store) selectCards(ctx context.Context, op, query string, args ...any) (cards []Card, err error) {
-	rows, err := s.engine.Query(ctx, query, args...)
-	if err != nil {
+func (s *Store) selectCards(ctx context.Context, op, query string, args ...any) ([]Card, error) {
+	var all cardList
+	if err := s.readCards(ctx, &all, query, args...); err != nil {
 		return nil, fmt.Errorf("store: %s: %w", op, err)
 	}
-	defer rows.Close()
-	var sealed []string // ids
-	for rows.Next() {
+	return all.result(op)
+}
+
+// A cardList has cards that were read.
+type cardList struct {
+	cards  []Card
+	sealed []string // the ids of those that cannot be decrypted
+	read   int      // how many were read
+	last   Card     // the last that was read; of one that cannot be decrypted it has ID and NextCheck
+}
+
+// readCards adds the cards of a query to list.
+func (s *Store) readCards(ctx context.Context, list *cardList, query string, args ...any) error {
+	return s.scan(ctx, func(rows engine.Rows) error {
 		c, err := s.scanCard(rows)
 		switch {
 		case errors.Is(err, ErrSealed):
-			sealed = append(sealed, c.ID)
+			list.sealed = append(list.sealed, c.ID)
 		case err != nil:
-			return nil, fmt.Errorf("store: %s: %w", op, err)
+			return err
 		default:
-			cards = append(cards, c)
+			list.cards = append(list.cards, c)
 		}
+		list.read, list.last = list.read+1, c
+		return nil
+	}, query, args...)
+}
+
+// result returns the cards, and an error that wraps ErrSealed if some cannot be decrypted.
+func (list *cardList) result(op string) ([]Card, error) {
+	if n := len(list.sealed); n > 0 {
+		return list.cards, fmt.Errorf("store: %s: %w: %d cards, the first is %s", op, ErrSealed, n, list.sealed[0])
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("store: %s: %w", op, err)
-	}
-	if len(sealed) > 0 {
-		return cards, fmt.Errorf("store: %s: %w: %d cards, the first is %s", op, ErrSealed, len(sealed), sealed[0])
-	}
-	return cards, nil
+	return list.cards, nil
 }
 
 func (s *Store) selectOneCard(ctx context.Context, op, query string, args ...any) (Card, error) {
@@ -182,7 +205,8 @@ func (s *Store) selectOneCard(ctx context.Context, op, query string, args ...any
 	return c, nil
 }
 
-// scanCard reads a card, and the columns after it into more. If the error is ErrSealed, the card has its ID.
+// scanCard reads a card, and the columns after it into more. If the error is ErrSealed, the card has its ID
+// and NextCheck.
 func (s *Store) scanCard(row engine.Row, more ...any) (Card, error) {
 	// All targets are in one struct, because Scan would otherwise allocate each of them.
 	var columns struct {
@@ -198,7 +222,7 @@ func (s *Store) scanCard(row engine.Row, more ...any) (Card, error) {
 		c.Detail, err = s.sealer.Open(purposeCard, columns.detail, c.Connector, c.ID)
 	}
 	if err != nil {
-		return Card{ID: c.ID}, err
+		return Card{ID: c.ID, NextCheck: engine.FromMicros(columns.awaited)}, err
 	}
 	copy(c.HandleHash[:], columns.handle)
 	c.Claimed = columns.claimed == columns.generation // claimed is the last generation that was claimed, or -1

@@ -4,7 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -352,6 +355,47 @@ func TestCardByHandleReturnsTheRememberedBrowser(t *testing.T) {
 		claim("browser", time.Hour)
 		if this, other := look(); !this || other {
 			t.Errorf("after a press: %v, %v", this, other)
+		}
+	})
+}
+
+// Cards that cannot be decrypted do not keep others from being checked, however many come first.
+func TestAllDueCardsAreChecked(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, open func(Options) *Store) {
+		s, ctx := open(Options{}), t.Context()
+		now := time.Now().Truncate(time.Microsecond)
+		var all sync.WaitGroup
+		var want []string
+		add := func(id string, check time.Time) {
+			all.Go(func() {
+				c := Card{ID: id, Connector: "c", Chat: id, NextCheck: check, Detail: []byte("{}")}
+				if err := s.Commit(ctx, Change{Card: &c}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for i := range 250 {
+			add(fmt.Sprintf("sealed-%03d", i), now.Add(-time.Hour))
+		}
+		for i := range 150 { // many have the same time
+			id := fmt.Sprintf("card-%03d", i)
+			add(id, now.Add(time.Duration(i/120-10)*time.Minute))
+			want = append(want, id)
+		}
+		add("later", now.Add(time.Minute))
+		add("never", time.Time{})
+		all.Wait()
+		exec(t, s, `UPDATE cards SET detail = (SELECT detail FROM cards WHERE id = 'never') WHERE id LIKE 'sealed-%'`)
+		cards, err := s.CardsToCheck(ctx, now)
+		if !errors.Is(err, ErrSealed) || !strings.Contains(err.Error(), "250 cards, the first is sealed-000") {
+			t.Errorf("err = %v", err)
+		}
+		var got []string
+		for _, c := range cards {
+			got = append(got, c.ID)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d cards are due, want %d: %q", len(got), len(want), got)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/store/limit"
+	"cobrowse-bridge/bridge/store/refreshes"
 )
 
 // A Change is what one step of the bridge writes. All of it is written, or nothing.
@@ -36,6 +37,8 @@ type Change struct {
 	Audit []audit.Entry
 	// EndWaits are removed. A Wait without an Agent means all waits of its card.
 	EndWaits []Wait
+	// Refresh is stored, in place of another one of the same card.
+	Refresh *refreshes.Refresh
 	// Finish is the id of a delivery that was handled. Its body is removed. Its key is
 	// kept until Purge, to recognise repeats.
 	Finish string
@@ -76,6 +79,9 @@ func (s *Store) Commit(ctx context.Context, c Change) error {
 	}
 	for _, wait := range c.EndWaits {
 		steps = append(steps, endWait(wait))
+	}
+	if c.Refresh != nil {
+		steps = append(steps, refreshes.Start(*c.Refresh))
 	}
 	if c.Finish != "" {
 		steps = append(steps, finish(c.Finish))
@@ -129,6 +135,9 @@ func (s *Store) rowsOf(c Change) []string {
 	}
 	for _, w := range c.EndWaits {
 		rows = append(rows, rowOfCard(w.Card))
+	}
+	if c.Refresh != nil {
+		rows = append(rows, rowOfCard(c.Refresh.Card))
 	}
 	for _, id := range []string{c.Finish, c.Applied} {
 		if id != "" {

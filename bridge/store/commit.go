@@ -194,7 +194,7 @@ func locksOf(writes []*write) (locks engine.Locks) {
 	return locks
 }
 
-// The names of rows in locks. Rows that belong to a card, such as its posts and waits, have its name.
+// The names of rows in locks. Rows that belong to a card, such as its posts, waits and refresh, have its name.
 func rowOfCard(id string) string       { return "card " + id }
 func rowOfDelivery(id string) string   { return "delivery " + id }
 func rowOfAccount(id string) string    { return "account " + id }

@@ -15,6 +15,7 @@ import (
 	"cobrowse-bridge/bridge/store/engine"
 	"cobrowse-bridge/bridge/store/jobs"
 	"cobrowse-bridge/bridge/store/limit"
+	"cobrowse-bridge/bridge/store/refreshes"
 )
 
 // Three replicas change the same rows, each in another order and several in one transaction. The
@@ -46,7 +47,7 @@ func TestReplicasDoNotDeadlock(t *testing.T) {
 			return s.Commit(t.Context(), Change{
 				Spend: []limit.Spending{{Limit: often, Subject: id}, {Limit: often, Subject: "all"}},
 				Card:  &c, Posts: []Post{{Card: id, Place: place(id), Current: true}},
-				EndWaits: []Wait{{Card: id}}, Audit: []audit.Entry{{Action: "watching", Card: id}},
+				EndWaits: []Wait{{Card: id}}, Refresh: &refreshes.Refresh{Card: id, Due: time.Now()}, Audit: []audit.Entry{{Action: "watching", Card: id}},
 			})
 		},
 		"wait": func(s *Store, id string) error {
@@ -54,6 +55,17 @@ func TestReplicasDoNotDeadlock(t *testing.T) {
 		},
 		"waits": func(s *Store, _ string) error {
 			_, err := s.LeaseWaits(t.Context(), time.Now(), 10)
+			return err
+		},
+		"refresh": func(s *Store, _ string) error {
+			due, err := s.Refreshes().Due(t.Context(), time.Now(), 10)
+			if err == nil {
+				_, err = s.Refreshes().Lease(t.Context(), due, time.Now())
+			}
+			return err
+		},
+		"skip": func(s *Store, _ string) error {
+			_, err := s.Refreshes().Skip(t.Context(), time.Now(), time.Now())
 			return err
 		},
 		"post": func(s *Store, id string) error {

@@ -18,14 +18,14 @@ import (
 func TestEveryQueryFindsItsRowsThroughAnIndex(t *testing.T) {
 	t.Parallel()
 	s := openAt(t, newDatabase(t, "sqlite"), Options{})
-	queries := queryConstants(t, "queries.go", "audit/queries.go", "erasing/queries.go", "figures/queries.go", "jobs/queries.go", "limit/queries.go", "session/queries.go", "sweeps/queries.go")
+	queries := queryConstants(t, "queries.go", "audit/queries.go", "erasing/queries.go", "figures/queries.go", "jobs/queries.go", "limit/queries.go", "refreshes/queries.go", "session/queries.go", "sweeps/queries.go")
 	if len(queries) < 25 {
 		t.Fatalf("only %d queries found", len(queries))
 	}
 	queries["QueryRecoverJobs"] = sqlite.QueryRecoverJobs
 	queries["QueryRecoverPosts"] = sqlite.QueryRecoverPosts
 	queries["QueryRecoverLeader"] = sqlite.QueryRecoverLeader
-	scan := regexp.MustCompile(`SCAN (deliveries|cards|posts|browsers|audit|audit_head|chat_changes|waits|erasures|probe|sessions|accounts|limits|sweeps|found|failures|desk_changes|erasure_index|erasure_index_state|handled|river_\w+)`)
+	scan := regexp.MustCompile(`SCAN (deliveries|cards|posts|browsers|audit|audit_head|chat_changes|waits|refreshes|erasures|probe|sessions|accounts|limits|sweeps|found|failures|desk_changes|erasure_index|erasure_index_state|handled|river_\w+)`)
 	for name, query := range queries {
 		for _, step := range plan(t, s, query) {
 			if scan.MatchString(step) {

@@ -61,7 +61,7 @@ const (
 	queryDeleteCard   = `DELETE FROM cards WHERE id = $1`
 	queryDeletePosts  = `DELETE FROM posts WHERE card = $1`
 	queryPurgeCards   = `DELETE FROM cards WHERE id IN (SELECT id FROM cards WHERE id < $1 AND updated < $2 AND door_until < $3 AND awaited < $3 LIMIT 100) RETURNING id`
-	queryCardsToCheck = `SELECT ` + cardColumns + ` FROM cards WHERE awaited > 0 AND awaited <= $1 ORDER BY awaited LIMIT 100`
+	queryCardsToCheck = `SELECT ` + cardColumns + ` FROM cards WHERE awaited > 0 AND awaited <= $1 AND awaited >= $2 AND (awaited, id) > ($2, $3) ORDER BY awaited, id LIMIT 100`
 	queryCardsOfAgent = `SELECT ` + cardColumns + ` FROM cards WHERE agent = $1 ORDER BY id DESC LIMIT $2`
 	queryOpenChats    = `SELECT id, chat FROM cards WHERE connector = $1 AND id > $2 AND state <> 'closed' AND kind = 'chat' AND created < $3 ORDER BY id LIMIT 1000`
 

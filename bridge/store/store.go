@@ -1,6 +1,6 @@
 // Package store keeps everything the bridge must remember in a SQLite file or a PostgreSQL
-// database: deliveries, chat changes, cards, posts, sweeps, waits for visitors, remembered
-// browsers, sessions and accounts of agents, used-up limits, the audit log, receipts of
+// database: deliveries, chat changes, cards, posts, sweeps, waits for visitors, refreshes of
+// cards, remembered browsers, sessions and accounts of agents, used-up limits, the audit log, receipts of
 // erasures, jobs, and failures. Its callers do not know which database it is. Read change.go first.
 //
 // All writes go through one committer. Writes that arrive at the same time share one
@@ -27,6 +27,7 @@ import (
 	"cobrowse-bridge/bridge/store/measured"
 	"cobrowse-bridge/bridge/store/postgres"
 	"cobrowse-bridge/bridge/store/pulse"
+	"cobrowse-bridge/bridge/store/refreshes"
 	"cobrowse-bridge/bridge/store/seal"
 	"cobrowse-bridge/bridge/store/session"
 	"cobrowse-bridge/bridge/store/sqlite"
@@ -222,6 +223,17 @@ func (s *Store) AgentSessions() session.Store {
 // Sweeps returns the sweeps.
 func (s *Store) Sweeps() sweeps.Table {
 	return sweeps.In(s.engine, s.writeRow, s.writeAlone, s.sealer)
+}
+
+// Refreshes returns the refreshes of cards.
+func (s *Store) Refreshes() refreshes.Table {
+	return refreshes.In(s.engine, func(ctx context.Context, cards []string, do func(context.Context, engine.Tx) error) error {
+		w := &write{do: do}
+		for _, id := range cards {
+			w.rows = append(w.rows, rowOfCard(id))
+		}
+		return s.write(ctx, w)
+	}, s.writeAlone)
 }
 
 // writeRow is an engine.Writer.

@@ -22,9 +22,14 @@ import (
 )
 
 const (
-	// refreshesPerMinute limits the refresh jobs of all cards that ask Upscope. A job above the
-	// limit is skipped; the next one updates the card.
-	refreshesPerMinute = 120
+	// Each process refreshes at most refreshesPerSecond cards in a second. It looks for due refreshes again
+	// after refreshPause if there are none.
+	refreshesPerSecond = 2
+	refreshPause       = 5 * time.Second
+	// Refreshes that have been due for refreshLate, because there are too many, are skipped. A process looks
+	// for them every skipEvery, and not in its first refreshLate, since all may be late after a downtime.
+	refreshLate = 2 * time.Minute
+	skipEvery   = 10 * time.Second
 
 	// Each wait is checked every waitCheckEvery, as a rule with one request to Upscope; at most
 	// waitChecksPerSecond waits are checked in a second. So a thousand take half a minute.
@@ -60,33 +65,73 @@ func (work *Worker) ShowPresence(ctx context.Context, c card.Card, v upscope.Vis
 	}
 }
 
-// refresh reads whether the visitor of a card that was not pressed is online, updates the card, and
-// schedules the next refresh.
-func (work *Worker) refresh(ctx context.Context, j jobs.Job) error {
-	c, err := work.book.Card(ctx, j.Subject)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if s := c.CurrentState(); s != card.Ready && s != card.Offline {
-		return nil
-	}
-	if !work.backoff.active() && work.refreshed.Allow("") {
-		v, err := work.matcher.CurrentVisitor(ctx, c)
-		switch {
-		case err == nil:
-			work.ShowPresence(ctx, c, v)
-		case !errors.Is(err, upscope.ErrNotFound):
-			work.log.WarnContext(ctx, "online state not read from Upscope", "card", c.ID, "err", err)
-			work.backoff.note(err)
+// watchRefreshes refreshes cards until ctx ends: it shows whether the visitors of cards that no agent has
+// pressed are online.
+func (work *Worker) watchRefreshes(ctx context.Context) {
+	for skip := time.Now().Add(refreshLate); ctx.Err() == nil; {
+		ctx := requestid.With(store.Patient(ctx), requestid.New())
+		found, err := work.refreshDue(ctx)
+		if now := time.Now(); err == nil && !now.Before(skip) {
+			skip = now.Add(skipEvery)
+			var skipped int64
+			if skipped, err = work.store.Refreshes().Skip(ctx, now, now.Add(-refreshLate)); skipped > 0 {
+				work.log.DebugContext(ctx, "refreshes skipped", "cards", skipped, "reason", "the card was pressed or closed, or too many were due")
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			work.log.WarnContext(ctx, "online states on cards not refreshed", "err", err)
+		}
+		pause := refreshPause
+		if found {
+			pause = time.Second
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
 		}
 	}
-	if j.Step+1 >= len(book.RefreshWaits) {
+}
+
+// refreshDue refreshes the next cards, and reports whether there were some.
+func (work *Worker) refreshDue(ctx context.Context) (found bool, err error) {
+	if work.backoff.active() {
+		return false, nil
+	}
+	now := time.Now()
+	due, err := work.store.Refreshes().Due(ctx, now, refreshesPerSecond)
+	if err != nil || len(due) == 0 {
+		return false, err
+	}
+	leased, err := work.store.Refreshes().Lease(ctx, due, now)
+	if err != nil {
+		return false, err
+	}
+	var all errgroup.Group
+	for _, r := range leased {
+		all.Go(func() error { return work.refresh(ctx, r.Card) })
+	}
+	return true, all.Wait()
+}
+
+// refresh reads whether the visitor of a card is online, and updates the card. What fails is only logged:
+// the next step updates the card.
+func (work *Worker) refresh(ctx context.Context, id string) error {
+	c, err := work.book.Card(ctx, id)
+	if errors.Is(err, store.ErrNotFound) || work.book.SkipUnreadable(ctx, err, "card", id) {
 		return nil
 	}
-	return work.store.Commit(ctx, store.Change{Jobs: []jobs.Job{book.RefreshJob(c, j.Step+1)}})
+	if err != nil || !c.AwaitsPress() {
+		return err
+	}
+	v, err := work.matcher.CurrentVisitor(ctx, c)
+	switch {
+	case err == nil:
+		work.ShowPresence(ctx, c, v)
+	case !errors.Is(err, upscope.ErrNotFound):
+		work.log.WarnContext(ctx, "online state not read from Upscope", "card", id, "err", err)
+		work.backoff.note(err)
+	}
+	return nil
 }
 
 // StartWait makes the card's agent wait for its visitor, for waitLife.
@@ -140,13 +185,19 @@ func (work *Worker) checkWaits(ctx context.Context) (checked bool, err error) {
 	}
 	var checks errgroup.Group
 	for _, w := range waits {
-		checks.Go(func() error { return work.checkWait(ctx, w) })
+		checks.Go(func() error {
+			err := book.Retry(func() error { return work.checkWait(ctx, w) })
+			if errors.Is(err, web.ErrAgain) {
+				return nil // the next check decides
+			}
+			return err
+		})
 	}
 	return len(waits) > 0, checks.Wait()
 }
 
 // checkWait ends a wait if the visitor is back. In the same transaction it stores the job that
-// tells the agent, so that the agent is told once.
+// tells the agent, so that the agent is told once. The error is ErrAgain if the card was changed meanwhile.
 func (work *Worker) checkWait(ctx context.Context, w store.Wait) error {
 	end := func() error { return work.store.Commit(ctx, store.Change{EndWaits: []store.Wait{w}}) }
 	if time.Now().After(w.Until) {
@@ -178,10 +229,7 @@ func (work *Worker) checkWait(ctx context.Context, w store.Wait) error {
 		change.Jobs = []jobs.Job{{Queue: c.About.Place.Connector, Kind: book.JobTell, Subject: c.ID, Step: c.About.Notified, Priority: jobs.Soon}}
 	}
 	work.book.ScheduleEffects(&c, before, &change)
-	if err := work.book.Commit(ctx, &c, change); !errors.Is(err, web.ErrAgain) {
-		return err
-	}
-	return nil // the card was changed meanwhile: the next check decides
+	return work.book.Commit(ctx, &c, change)
 }
 
 var errNotifiedLate = errors.New("the agent was not told in time that the customer is back: dismiss this")

@@ -26,6 +26,7 @@ import (
 	"cobrowse-bridge/bridge/requestid"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/bridge/store/jobs"
+	"cobrowse-bridge/bridge/store/refreshes"
 	"cobrowse-bridge/bridge/web"
 	"cobrowse-bridge/upscope"
 )
@@ -48,7 +49,6 @@ type Worker struct {
 	refusals   *web.Throttle // audit entries about the same refusal
 	recorded   *web.Throttle // refusals that are in the audit log, by delivery
 	callbacks  *web.Throttle // Upscope's calls, by card
-	refreshed  *web.Throttle // refresh jobs that ask Upscope
 	log        *slog.Logger
 
 	sessions *sessionPolls
@@ -87,7 +87,6 @@ func New(c Config) *Worker {
 		metrics: c.Metrics, limits: c.Limits, lookUps: c.LookUps, refusals: c.Refusals, log: c.Log,
 		callbacks: web.NewThrottle(1, 30*time.Second),
 		recorded:  web.NewThrottle(1, 24*time.Hour), // longer than a message is tried
-		refreshed: web.NewThrottle(refreshesPerMinute, time.Minute),
 		sessions:  newSessionPolls(),
 		seen:      cache.New(cache.Bound, func(card.Session) time.Duration { return longPollAtLeast + lateness }),
 		soon:      make(chan jobs.Job, soonJobs),
@@ -166,6 +165,7 @@ func (work *Worker) Run(ctx context.Context) error {
 	}
 	start(work.watchSessions)
 	start(work.watchWaits)
+	start(work.watchRefreshes)
 	start(work.runSoonJobs)
 	start(func(ctx context.Context) { work.watchQueues(ctx, slices.Sorted(maps.Keys(queues))) })
 	group.Go(func() error { return work.store.Work(ctx, queues, work.do, work.ended) })
@@ -195,7 +195,7 @@ func (work *Worker) do(ctx context.Context, j jobs.Job) error {
 	name := book.ConnectorOf(j.Queue)
 	c, ok := work.connectors[name]
 	if name == book.DeskName && !ok {
-		c, ok = chat.Connector{Name: book.DeskName}, true // cards of the desk have refresh jobs too
+		c, ok = chat.Connector{Name: book.DeskName}, true // earlier versions made refresh jobs for cards of the desk
 	}
 	if !ok {
 		return jobs.Cancel(fmt.Errorf("connector %q is not configured: add it to BRIDGE_CONNECTORS, then retry", j.Queue))
@@ -207,7 +207,7 @@ func (work *Worker) do(ctx context.Context, j jobs.Job) error {
 	case book.JobShow:
 		err = work.show(ctx, c, j.Subject)
 	case book.JobRefresh:
-		err = work.refresh(ctx, j)
+		err = work.store.Commit(ctx, store.Change{Refresh: &refreshes.Refresh{Card: j.Subject, Step: j.Step, Due: time.Now()}})
 	case book.JobTell:
 		err = work.tell(ctx, c, j)
 	case book.JobForward:

@@ -79,9 +79,8 @@ type Call struct {
 
 // Server is the service. New makes it. It is safe for use by many goroutines.
 type Server struct {
-	opts     Options
-	ownClock bool // Options.Now is set
-	mux      *http.ServeMux
+	opts Options
+	mux  *http.ServeMux
 
 	mu        sync.Mutex
 	watchBase string
@@ -105,11 +104,10 @@ func New(o Options) *Server {
 	if len(o.Regions) == 0 {
 		o.Regions = []string{"eu-central", "us-east"}
 	}
-	ownClock := o.Now != nil
-	if !ownClock {
+	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{opts: o, ownClock: ownClock, mux: http.NewServeMux(), links: map[string]*link{}}
+	s := &Server{opts: o, mux: http.NewServeMux(), links: map[string]*link{}}
 	s.SetWatchBase(o.WatchBase)
 	for pattern, e := range map[string]struct {
 		Endpoint
@@ -183,9 +181,7 @@ func (s *Server) api(e Endpoint, handle answer) http.Handler {
 		if err != nil {
 			return
 		}
-		if s.ownClock {
-			w.Header().Set("Date", s.opts.Now().UTC().Format(http.TimeFormat))
-		}
+		w.Header().Set("Date", s.opts.Now().UTC().Format(http.TimeFormat))
 		authorized := s.authorized(r)
 		s.mu.Lock()
 		s.calls = append(s.calls, Call{

@@ -43,9 +43,8 @@ type Priority int
 
 // The priorities, from the first to the last. River has four (riverqueue.com/docs/job-priority).
 const (
-	Soon     Priority = 1 // somebody waits for it
-	InOrder  Priority = 2
-	Whenever Priority = 4 // it may be late
+	Soon    Priority = 1 // somebody waits for it
+	InOrder Priority = 2
 )
 
 // A Handler does a job. The job ends if the Handler returns nil. After an error marked by
