@@ -12,7 +12,7 @@ import (
 
 const (
 	// queuesCheckedEvery is how often watchQueues looks at the queues.
-	queuesCheckedEvery = 15 * time.Second
+	queuesCheckedEvery = 30 * time.Second
 	// tooLate is how long a job may be due before its queue fails. The alert BridgeWorkWaits uses the
 	// same limit.
 	tooLate = time.Minute
@@ -23,7 +23,7 @@ const (
 // processor time.
 func (work *Worker) watchQueues(ctx context.Context, queues []string) {
 	late := map[string]bool{}
-	for {
+	for first := true; ; first = false {
 		select {
 		case <-ctx.Done():
 			return
@@ -48,6 +48,9 @@ func (work *Worker) watchQueues(ctx context.Context, queues []string) {
 			}
 			if late[queue] && !before {
 				work.log.WarnContext(ctx, "jobs do not start", "queue", queue, "jobs", n, "wait", wait.String(), "effect", "cards appear late or not at all")
+			}
+			if !first && !before && !late[queue] {
+				continue
 			}
 			work.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: queue, Kind: book.WorkQueue, Next: time.Now().Add(queuesCheckedEvery)}, err)
 		}
