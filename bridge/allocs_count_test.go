@@ -24,7 +24,7 @@ func TestADeliveryAPageAndAClickAllocateLittle(t *testing.T) {
 		request func(i int) *http.Request
 	}{
 		{"delivery", 400, http.StatusOK, func(i int) *http.Request { return delivery("", fmt.Sprint("event-", i)) }},
-		{"page", 420, http.StatusOK, func(int) *http.Request { return doors[0].look("") }},
+		{"page", 400, http.StatusOK, func(int) *http.Request { return doors[0].look("") }},
 		{"unknown link", 140, http.StatusNotFound, func(int) *http.Request { return unknownDoor("") }},
 		// Of these, the transaction makes a third (rows and arguments of the driver,
 		// statements of database/sql), the two calls to Upscope a quarter and the limits

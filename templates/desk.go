@@ -123,7 +123,7 @@ type cardGroup struct {
 type deskCardView struct {
 	DeskCard
 	look   cardStatus
-	Page   []string // hides that of DeskCard, as in visitorView
+	Page   template.HTML // hides that of DeskCard
 	Path   string
 	How    string
 	Hints  []string

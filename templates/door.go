@@ -150,14 +150,14 @@ type visitorView struct {
 	ID, Name                                        string
 	From                                            string // where they are, and their device
 	NameIsID, Online, InSession, Supported, Foreign bool
-	Page                                            []string // split where a line may break
+	Page                                            template.HTML
 	Seen                                            moment
 }
 
 // hasFacts reports whether the page has a fact to show about the only visitor.
 func (v *doorView) hasFacts() bool {
 	o := &v.One
-	return len(o.Page) > 0 || o.From != "" || o.Name != "" || o.Seen.Ago != "" || v.NameInChat != "" || v.Reason != ""
+	return o.Page != "" || o.From != "" || o.Name != "" || o.Seen.Ago != "" || v.NameInChat != "" || v.Reason != ""
 }
 
 func (d Door) view() (string, any, error) {

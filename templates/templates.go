@@ -61,7 +61,7 @@ type frame struct {
 	Chat      Link
 	// Desk is for the pages of the desk; zero for all others.
 	Desk deskFrame
-	// Bare leaves the header out.
+	// Bare leaves out the header, and the product's name in the title of the browser's tab.
 	Bare bool
 }
 
