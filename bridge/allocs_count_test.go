@@ -10,37 +10,37 @@ import (
 	"testing"
 )
 
-func TestADeliveryAndAClickAllocateLittle(t *testing.T) {
+func TestADeliveryAPageAndAClickAllocateLittle(t *testing.T) {
 	c := newCountedBridge(t)
 	const runs = 200
 	doors, err := c.makeDoors(runs + 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var requests []*http.Request
-	for i := range runs + 1 {
-		requests = append(requests, delivery("", fmt.Sprint("event-", i)), doors[i].press(""))
-	}
-	answered := func(kind, status int) func() {
-		next := kind
-		return func() {
-			c.serve(t, requests[next], status)
-			next += 2
-		}
-	}
 	for _, test := range []struct {
-		name string
-		most float64
-		do   func()
+		name    string
+		most    float64
+		status  int
+		request func(i int) *http.Request
 	}{
-		{"delivery", 400, answered(0, http.StatusOK)},
+		{"delivery", 400, http.StatusOK, func(i int) *http.Request { return delivery("", fmt.Sprint("event-", i)) }},
+		{"page", 400, http.StatusOK, func(int) *http.Request { return doors[0].look("") }},
+		{"unknown link", 140, http.StatusNotFound, func(int) *http.Request { return unknownDoor("") }},
 		// Of these, the transaction makes a third (rows and arguments of the driver,
 		// statements of database/sql), the two calls to Upscope a quarter and the limits
 		// that replicas share a tenth. The reads and the handler make the rest. Without
 		// SQL a click would make 400.
-		{"click", 720, answered(1, http.StatusSeeOther)},
+		{"click", 720, http.StatusSeeOther, func(i int) *http.Request { return doors[i].press("") }},
 	} {
-		got := testing.AllocsPerRun(runs, test.do)
+		var requests []*http.Request
+		for i := range runs + 1 {
+			requests = append(requests, test.request(i))
+		}
+		next := 0
+		got := testing.AllocsPerRun(runs, func() {
+			c.serve(t, requests[next], test.status)
+			next++
+		})
 		t.Logf("%s: %v allocations", test.name, got)
 		if got > test.most {
 			t.Errorf("%s: %v allocations, want at most %v", test.name, got, test.most)

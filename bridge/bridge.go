@@ -345,11 +345,11 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.router.Se
 
 func (b *Bridge) routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true)
+	b.door.Routes(r) // the router tries routes in this order, and most requests are for these two
+	b.hook.Routes(r)
 	r.Handle(web.AlivePath, b.web.Machine(b.alive)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle(web.ReadyPath, b.web.Machine(b.ready)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle(proof.Path, b.web.Machine(b.prove)).Methods(http.MethodGet)
-	b.hook.Routes(r)
-	b.door.Routes(r)
 	b.work.Routes(r)
 	b.desk.Routes(r)
 	r.Handle(web.AfterPath, b.web.Page(b.after)).Methods(http.MethodGet, http.MethodHead)

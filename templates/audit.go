@@ -46,7 +46,7 @@ type AuditRecord struct {
 }
 
 type auditView struct {
-	frame
+	Frame                 frame
 	Filter                AuditFilter
 	Actions               []actionView
 	Records               []auditRecordView
@@ -69,7 +69,7 @@ func (a Audit) view() (string, any, error) {
 	}
 	f := a.Filter.view()
 	v := auditView{
-		frame: a.SignedIn.frame(auditTitle, auditPath, a.Note), Filter: f, Filtered: f != AuditFilter{},
+		Frame: a.SignedIn.frame(auditTitle, auditPath, a.Note), Filter: f, Filtered: f != AuditFilter{},
 		Export: f.address(auditPath+"/export", 0),
 	}
 	if a.Before > 0 {

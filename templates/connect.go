@@ -17,7 +17,7 @@ type Connect struct {
 }
 
 type connectView struct {
-	frame
+	Frame            frame
 	Path             string
 	Who              Agent
 	Service, Account string
@@ -26,7 +26,7 @@ type connectView struct {
 
 func (c Connect) view() (string, any, error) {
 	v := connectView{
-		frame: frame{Title: connectTitle, Chat: cleanLink(c.Chat, OpenChatLabel)},
+		Frame: frame{Title: connectTitle, Chat: cleanLink(c.Chat, OpenChatLabel)},
 		Path:  c.Path, Who: c.Agent.view(), CanSignOut: c.CanSignOut,
 		Service: clean.Text(c.Service, maxName), Account: clean.Text(c.Account, maxName),
 	}

@@ -106,7 +106,7 @@ type Account struct {
 const deskLayout = "desk"
 
 type deskView struct {
-	frame
+	Frame     frame
 	CanLookUp bool
 	Connected bool // a chat account is connected
 	Groups    []cardGroup
@@ -123,7 +123,7 @@ type cardGroup struct {
 type deskCardView struct {
 	DeskCard
 	look   cardStatus
-	Page   []string // hides that of DeskCard, as in visitorView
+	Page   template.HTML // hides that of DeskCard
 	Path   string
 	How    string
 	Hints  []string
@@ -194,7 +194,7 @@ func (d Desk) view() (string, any, error) {
 
 // viewAt returns the view with times relative to now; the zero time stands for absolute times.
 func (d Desk) viewAt(now time.Time) (*deskView, error) {
-	v := &deskView{frame: d.SignedIn.frame(deskTitle, deskPath, d.Note), CanLookUp: d.CanLookUp, Connected: len(d.Accounts) > 0}
+	v := &deskView{Frame: d.SignedIn.frame(deskTitle, deskPath, d.Note), CanLookUp: d.CanLookUp, Connected: len(d.Accounts) > 0}
 	var cards []deskCardView
 	for _, c := range d.Cards {
 		cards = append(cards, c.view(now))

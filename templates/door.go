@@ -89,9 +89,10 @@ type Door struct {
 
 // doorView is a Door with its texts chosen and cleaned.
 type doorView struct {
-	frame
-	// State is none, choose, offline, session, ready, stop or chat.
-	State   string
+	Frame frame
+	// What the page is about: one of these is true.
+	None, CodeWithheld, Choose, Offline, InSession, Ready, Stopping, OpeningChat bool
+
 	Heading template.HTML
 	Path    string
 	// Who is the visitor's name; empty if it is not known.
@@ -119,9 +120,11 @@ type doorView struct {
 	// Withheld says why the code was not looked up, or is empty.
 	Withheld                      string
 	CanType, WrongCode, Malformed bool
-	// One is the only visitor; zero unless State is offline, session or ready.
+	// One is the only visitor; zero unless Offline, InSession or Ready is true.
 	One      visitorView
 	Visitors []visitorView
+	// Known says that there is a fact to show about One.
+	Known bool
 }
 
 // maxWatching is how many agents who are co-browsing a page names.
@@ -141,17 +144,20 @@ func namesOf(agents []string) (names []string, more int) {
 	return names, len(agents) - len(names)
 }
 
+// visitorView is a Visitor with cleaned texts. It does not embed the Visitor: a template finds a field
+// of an embedded struct slowly.
 type visitorView struct {
-	Visitor
-	// Page hides that of Visitor: it is split where a line may break.
-	Page []string
-	Seen moment
+	ID, Name                                        string
+	From                                            string // where they are, and their device
+	NameIsID, Online, InSession, Supported, Foreign bool
+	Page                                            template.HTML
+	Seen                                            moment
 }
 
-// Known reports whether the page has a fact to show about the only visitor.
-func (v doorView) Known() bool {
-	o := v.One
-	return len(o.Page) > 0 || o.From() != "" || o.Name != "" || o.Seen.Ago != "" || v.NameInChat != "" || v.Reason != ""
+// hasFacts reports whether the page has a fact to show about the only visitor.
+func (v *doorView) hasFacts() bool {
+	o := &v.One
+	return o.Page != "" || o.From != "" || o.Name != "" || o.Seen.Ago != "" || v.NameInChat != "" || v.Reason != ""
 }
 
 func (d Door) view() (string, any, error) {
@@ -160,7 +166,7 @@ func (d Door) view() (string, any, error) {
 		now = time.Now()
 	}
 	v := doorView{
-		frame:        frame{Agent: clean.Text(d.Agent, maxName), AgentSeen: true, Chat: cleanLink(d.Chat, OpenChatLabel)},
+		Frame:        frame{Agent: clean.Text(d.Agent, maxName), AgentSeen: true, Chat: cleanLink(d.Chat, OpenChatLabel)},
 		Path:         d.Path,
 		NameInChat:   clean.Text(d.NameInChat, maxName),
 		Reason:       d.Reason.sentence(d.Asked),
@@ -199,10 +205,13 @@ func (d Door) view() (string, any, error) {
 	}
 	v.Browsers = d.Reason == ReasonUnique
 	v.Namesake = v.PreviousName != "" && v.PreviousName == v.Who
-	var heading string
-	v.State, heading = d.state(v)
+	v.Known = v.hasFacts()
+	state, heading := d.state(v)
+	v.None, v.CodeWithheld, v.Choose = state == "none", state == "withheld", state == "choose"
+	v.Offline, v.InSession, v.Ready = state == "offline", state == "session", state == "ready"
+	v.Stopping, v.OpeningChat = state == "stop", state == "chat"
 	name := values{"name": v.Who}
-	v.Title, v.Heading = doorHeadings[heading].Plain(name), doorHeadings[heading].HTML(name)
+	v.Frame.Title, v.Heading = doorHeadings[heading].Plain(name), doorHeadings[heading].HTML(name)
 	return "door", v, nil
 }
 
@@ -234,11 +243,12 @@ func (d Door) state(v doorView) (state, heading string) {
 }
 
 func (v Visitor) view(now time.Time) visitorView {
-	v.ID = strings.ToValidUTF8(v.ID, "\ufffd")
-	v.Name = clean.Text(v.Name, maxName)
-	v.Where = clean.Text(v.Where, maxFact)
-	v.Device = clean.Text(v.Device, maxFact)
-	return visitorView{Visitor: v, Page: breakable(clean.Address(v.Page, maxFact)), Seen: momentOf(now, v.LastSeen)}
+	return visitorView{
+		ID: strings.ToValidUTF8(v.ID, "\ufffd"), Name: clean.Text(v.Name, maxName), NameIsID: v.NameIsID,
+		From:   joined(clean.Text(v.Where, maxFact), clean.Text(v.Device, maxFact)),
+		Online: v.Online, InSession: v.InSession, Supported: v.Supported, Foreign: v.Foreign,
+		Page: breakable(clean.Address(v.Page, maxFact)), Seen: momentOf(now, v.LastSeen),
+	}
 }
 
 func (v visitorView) state() string {
@@ -250,8 +260,6 @@ func (v visitorView) state() string {
 	}
 	return "offline"
 }
-
-func (v visitorView) From() string { return joined(v.Where, v.Device) }
 
 // differ reports whether two names seem to belong to different people: "Ann" and
 // "ann silva" go together. An empty name goes with all.

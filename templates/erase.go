@@ -60,7 +60,7 @@ const (
 )
 
 type eraseView struct {
-	frame
+	Frame frame
 	// Step is ask, confirm or receipt.
 	Step    string
 	Kinds   []eraseKindView
@@ -93,7 +93,7 @@ type receiptView struct {
 
 func (e Erase) view() (string, any, error) {
 	v := eraseView{
-		frame: e.SignedIn.frame(eraseTitle, erasePath, ""), Step: "ask",
+		Frame: e.SignedIn.frame(eraseTitle, erasePath, ""), Step: "ask",
 		ID: clean.Text(e.ID, maxID), Upscope: e.Upscope, Invalid: e.Invalid,
 	}
 	for i, kind := range []EraseKind{EraseVisitor, EraseUnique, EraseIntegration} {
@@ -108,13 +108,13 @@ func (e Erase) view() (string, any, error) {
 	switch {
 	case e.Receipt != nil:
 		v.Step, v.Receipt = "receipt", e.Receipt.view()
-		v.Title = v.Receipt.What
+		v.Frame.Title = v.Receipt.What
 		v.Counts = append(e.Receipt.Removed.view(), countView{countOfVisitors, e.Receipt.Visitors})
 	case e.Found != nil:
-		v.Step, v.Title, v.Counts = "confirm", eraseConfirmTitle, e.Found.view()
+		v.Step, v.Frame.Title, v.Counts = "confirm", eraseConfirmTitle, e.Found.view()
 		v.Nothing = *e.Found == EraseCounts{}
 		if v.Nothing && !e.Upscope {
-			v.Title = eraseNothingTitle
+			v.Frame.Title = eraseNothingTitle
 		}
 	}
 	return "erase", v, nil

@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"html/template"
 	"slices"
 	"strings"
 
@@ -17,12 +18,12 @@ const (
 	maxCause = 320 // an error, for those who run the bridge
 )
 
-// breakable splits an address where a line may break.
-func breakable(address string) []string {
+// breakable returns an address in which a line may break after each slash.
+func breakable(address string) template.HTML {
 	if address == "" {
-		return nil
+		return ""
 	}
-	return strings.SplitAfter(address, "/")
+	return template.HTML("<bdi>" + strings.ReplaceAll(template.HTMLEscapeString(address), "/", "/<wbr>") + "</bdi>")
 }
 
 // cleanLink drops a link to anything but a web page. An empty label becomes label.

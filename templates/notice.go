@@ -59,7 +59,7 @@ const (
 const defaultWait = 10 * time.Second
 
 type noticeView struct {
-	frame
+	Frame   frame
 	Icon    string
 	Tone    string
 	Means   string
@@ -71,6 +71,11 @@ type noticeView struct {
 	Request string
 }
 
+// sameForAll reports whether the notice says nothing but its Kind, and at most links to the desk.
+func (n Notice) sameForAll() bool {
+	return n == Notice{Kind: n.Kind} || n == Notice{Kind: n.Kind, Chat: Link{GoToDesk, deskPath}}
+}
+
 func (n Notice) view() (string, any, error) {
 	texts, ok := notices[n.Kind]
 	if !ok {
@@ -78,12 +83,12 @@ func (n Notice) view() (string, any, error) {
 	}
 	if n.Kind == KindNeutral {
 		// Robots learn nothing, whatever the caller filled in.
-		return "notice", noticeView{frame: frame{Title: texts.title, Bare: true}, Means: texts.means}, nil
+		return "notice", noticeView{Frame: frame{Title: texts.title, Bare: true}, Means: texts.means}, nil
 	}
 	special := texts.cases[n.Case]
 	texts.title, texts.means = cmp.Or(special.title, texts.title), cmp.Or(special.means, texts.means)
 	v := noticeView{
-		frame: frame{Title: texts.title, Agent: clean.Text(n.Agent, maxName), Chat: cleanLink(n.Chat, OpenChatLabel)},
+		Frame: frame{Title: texts.title, Agent: clean.Text(n.Agent, maxName), Chat: cleanLink(n.Chat, OpenChatLabel)},
 		Icon:  texts.icon, Tone: texts.tone, Means: texts.means,
 		Retry: Link{cmp.Or(texts.retry, tryAgain), n.Retry}, Renew: n.Renew,
 		Other: cleanLink(n.Other, openInUpscope), SignOut: n.SignOut, Request: clean.Text(n.Request, maxName),

@@ -71,7 +71,7 @@ type PolicyState struct {
 }
 
 type operationsView struct {
-	frame
+	Frame  frame
 	Failed []failedView
 	More   bool
 	// All shows "Retry all": some are not retried automatically.
@@ -101,7 +101,7 @@ func (o Operations) view() (string, any, error) {
 		now = time.Now()
 	}
 	v := operationsView{
-		frame: o.SignedIn.frame(operationsTitle, operationsPath, o.Note),
+		Frame: o.SignedIn.frame(operationsTitle, operationsPath, o.Note),
 		More:  o.More,
 		All:   o.More,
 		Policy: PolicyState{

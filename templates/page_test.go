@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"bytes"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -438,5 +439,34 @@ func TestEveryConstantHasAText(t *testing.T) {
 	}
 	if want := len(notices) + len(reasonTexts) + len(notes) + len(eraseKindTexts); constants != want {
 		t.Errorf("%d constants, %d have texts", constants, want)
+	}
+}
+
+// A page that is rendered once for everyone must not have what another notice of its kind says.
+func TestANoticeShowsOnlyItsOwnFacts(t *testing.T) {
+	plain := Notice{Kind: KindUnknown}
+	before, err := Render(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []Notice{
+		{Kind: KindUnknown, Agent: "Bob Baker"},
+		{Kind: KindUnknown, Request: "0123456789abcdef"},
+		{Kind: KindUnknown, Chat: Link{Address: "https://chat.example.org/1"}},
+		{Kind: KindUnknown, Chat: Link{GoToDesk, deskPath}},
+		{Kind: KindUnknown, Case: CaseDesk, Retry: "?"},
+	} {
+		for range 2 {
+			page, err := Render(other)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Equal(page, before) {
+				t.Errorf("%+v is shown without its facts", other)
+			}
+		}
+	}
+	if after, err := Render(plain); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("%v: the plain notice changed:\n%s", err, after)
 	}
 }

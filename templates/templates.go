@@ -26,7 +26,9 @@ import (
 	"html/template"
 	"io/fs"
 	"path"
+	"regexp"
 	"strings"
+	"sync"
 )
 
 // Product is the name of the program on its pages.
@@ -48,7 +50,8 @@ type Link struct {
 	Address string
 }
 
-// frame is what every page shows around its content.
+// frame is what every page shows around its content. Views have it as a field and do not embed it: a
+// template finds a field of an embedded struct slowly.
 type frame struct {
 	Title string
 	// Agent is the name of the agent; empty leaves the footer out.
@@ -58,7 +61,7 @@ type frame struct {
 	Chat      Link
 	// Desk is for the pages of the desk; zero for all others.
 	Desk deskFrame
-	// Bare leaves the header out.
+	// Bare leaves out the header, and the product's name in the title of the browser's tab.
 	Bare bool
 }
 
@@ -66,35 +69,90 @@ type frame struct {
 var layouts embed.FS
 
 // pages has one complete template for each layout, by name.
-var pages = parsePages()
+var pages = parsePages(writeConstants)
 
 // parsePages reads html/. Files that begin with "_" are shared by all pages; each
-// other file is the layout of one kind of page.
-func parsePages() map[string]*template.Template {
-	shared := template.Must(template.New("").
+// other file is the layout of one kind of page. prepare changes the source of each file.
+func parsePages(prepare func(source string) string) map[string]*template.Template {
+	shared := template.New("").
 		Option("missingkey=error").
-		Funcs(template.FuncMap{"asset": asset, "product": func() string { return Product }, "text": pageText, "plain": plainText}).
-		ParseFS(layouts, "html/_*.html"))
-	all, err := fs.Glob(layouts, "html/[^_]*.html")
+		Funcs(template.FuncMap{"asset": asset, "product": func() string { return Product }, "text": pageText, "plain": plainText})
+	files, err := fs.Glob(layouts, "html/*.html") // the shared ones are first
 	if err != nil {
 		panic(err)
 	}
 	pages := make(map[string]*template.Template)
-	for _, file := range all {
-		t := template.Must(template.Must(shared.Clone()).ParseFS(layouts, file))
-		pages[strings.TrimSuffix(path.Base(file), ".html")] = t
+	for _, file := range files {
+		name := path.Base(file)
+		source, err := layouts.ReadFile(file)
+		if err != nil {
+			panic(err)
+		}
+		t := shared
+		if !strings.HasPrefix(name, "_") {
+			t = template.Must(shared.Clone())
+			pages[strings.TrimSuffix(name, ".html")] = t
+		}
+		template.Must(t.New(name).Parse(prepare(string(source))))
 	}
 	return pages
 }
 
-// Render returns the page as HTML in UTF-8. It fails for a Notice of a Kind that is
-// not among the constants.
+// constant matches an action that shows the same on every page.
+var constant = regexp.MustCompile(`\{\{(asset|plain|product|text)(?: "([^"]*)")?\}\}`)
+
+// writeConstants replaces the constant actions in a layout by what they show, so that it is not
+// made again for each page.
+func writeConstants(source string) string {
+	return constant.ReplaceAllStringFunc(source, func(action string) string {
+		found := constant.FindStringSubmatch(action)
+		switch function, id := found[1], found[2]; function {
+		case "asset":
+			address, err := asset(id)
+			if err != nil {
+				panic(err)
+			}
+			return address
+		case "plain":
+			return template.HTMLEscapeString(plainText(id))
+		case "text":
+			return string(pageText(id))
+		}
+		return template.HTMLEscapeString(Product)
+	})
+}
+
+// Render returns the page as HTML in UTF-8. Do not change the bytes. It fails for a
+// Notice of a Kind that is not among the constants.
 func Render(p Page) ([]byte, error) {
+	notice, ok := p.(Notice)
+	if !ok || !notice.sameForAll() {
+		return execute(p)
+	}
+	if page, ok := sameForAll.Load(notice); ok {
+		return page.([]byte), nil
+	}
+	page, err := execute(notice)
+	if err == nil {
+		sameForAll.Store(notice, page)
+	}
+	return page, err
+}
+
+// sameForAll has the rendered pages of the notices for which Notice.sameForAll is true. There
+// are at most two for each Kind.
+var sameForAll sync.Map // of []byte by Notice
+
+// usualPage is how many bytes most pages have at most.
+const usualPage = 4 << 10
+
+func execute(p Page) ([]byte, error) {
 	layout, data, err := p.view()
 	if err != nil {
 		return nil, fmt.Errorf("render page: %w", err)
 	}
 	var b bytes.Buffer
+	b.Grow(usualPage)
 	if err := pages[layout].ExecuteTemplate(&b, "page", data); err != nil {
 		return nil, fmt.Errorf("render page: %w", err)
 	}

@@ -34,7 +34,7 @@ func (a *Agent) UnmarshalJSON(b []byte) error {
 		ExternalID idText               `json:"external_id"`
 		Sessions   lenientList[Session] `json:"sessions"`
 	}{plain: (*plain)(a)}
-	if err := decodeLenient(b, &in); err != nil {
+	if _, err := decodeLenient(b, &in); err != nil {
 		return err
 	}
 	a.ID, a.ExternalID, a.Sessions = string(in.ID), string(in.ExternalID), in.Sessions

@@ -13,17 +13,17 @@ import (
 // types read a value of the wrong type as zero too, and do not fail: a wrong field of a past session must not make
 // the visitor unreadable.
 
-// decodeLenient reads an object into v. A field of the wrong type is left zero. A field whose UnmarshalJSON fails
-// still makes it fail.
-func decodeLenient(b []byte, v any) error {
+// decodeLenient reads an object into v. A field of the wrong type is left zero, and odd reports whether there was
+// one. A field whose UnmarshalJSON fails still makes it fail.
+func decodeLenient(b []byte, v any) (odd bool, err error) {
 	if b[0] != '{' && string(b) != "null" {
-		return errors.New("not an object")
+		return false, errors.New("not an object")
 	}
-	err := json.Unmarshal(b, v)
+	err = json.Unmarshal(b, v)
 	if _, odd := errors.AsType[*json.UnmarshalTypeError](err); odd {
-		return nil
+		return true, nil
 	}
-	return err
+	return false, err
 }
 
 // lenientList reads a list and leaves out the elements that it cannot read.

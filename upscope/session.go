@@ -71,7 +71,7 @@ func (s *Session) UnmarshalJSON(b []byte) error {
 		VisitorAgentRating lenientFloat            `json:"visitor_agent_rating"`
 		WebhookLogs        lenientList[WebhookLog] `json:"webhook_logs"`
 	}{plain: (*plain)(s)}
-	if err := decodeLenient(b, &in); err != nil {
+	if _, err := decodeLenient(b, &in); err != nil {
 		return err
 	}
 	s.ID, s.VisitorID = string(in.ID), string(in.VisitorID)
@@ -92,7 +92,7 @@ func (l *WebhookLog) UnmarshalJSON(b []byte) error {
 		UpdatedAt   lenientTime `json:"updated_at"`
 		WillRetryAt lenientTime `json:"will_retry_at"`
 	}{plain: (*plain)(l)}
-	if err := decodeLenient(b, &in); err != nil {
+	if _, err := decodeLenient(b, &in); err != nil {
 		return err
 	}
 	l.ID, l.CreatedAt, l.UpdatedAt = string(in.ID), time.Time(in.CreatedAt), time.Time(in.UpdatedAt)

@@ -64,16 +64,6 @@ type Visitor struct {
 // UnmarshalJSON reads a visitor as the service writes it, and replaces all fields of v.
 func (v *Visitor) UnmarshalJSON(b []byte) error {
 	*v = Visitor{}
-	var decisive struct {
-		ShortID    string   `json:"short_id"`
-		UniqueID   string   `json:"unique_id"`
-		Identities []string `json:"identities"`
-		LookupCode string   `json:"lookup_code"`
-		IsOnline   bool     `json:"is_online"`
-	}
-	if err := json.Unmarshal(b, &decisive); err != nil {
-		return err
-	}
 	type plain Visitor
 	in := struct {
 		*plain
@@ -81,8 +71,21 @@ func (v *Visitor) UnmarshalJSON(b []byte) error {
 		AddedAt    lenientTime          `json:"added_at"`
 		Sessions   lenientList[Session] `json:"sessions"`
 	}{plain: (*plain)(v)}
-	if err := decodeLenient(b, &in); err != nil {
+	odd, err := decodeLenient(b, &in)
+	if err != nil {
 		return err
+	}
+	if odd { // perhaps a field that decides
+		var decisive struct {
+			ShortID    string   `json:"short_id"`
+			UniqueID   string   `json:"unique_id"`
+			Identities []string `json:"identities"`
+			LookupCode string   `json:"lookup_code"`
+			IsOnline   bool     `json:"is_online"`
+		}
+		if err := json.Unmarshal(b, &decisive); err != nil {
+			return err
+		}
 	}
 	v.LastSeenAt, v.AddedAt, v.Sessions = time.Time(in.LastSeenAt), time.Time(in.AddedAt), in.Sessions
 	return nil

@@ -132,13 +132,14 @@ func (door *Door) getDoor(w http.ResponseWriter, r *http.Request) error {
 	case r.Method == http.MethodHead, web.Robot(r):
 		return door.web.Render(w, http.StatusOK, neutral)
 	}
-	door.web.SetBrowserCookie(w, door.web.Token(r))
+	browser := door.web.Token(r)
+	door.web.SetBrowserCookie(w, browser)
 	return door.web.AsAgent(w, r, func(who signin.Identity) error {
-		return book.Retry(func() error { return door.getOnce(w, r, who) })
+		return book.Retry(func() error { return door.getOnce(w, r, who, browser) })
 	})
 }
 
-func (door *Door) getOnce(w http.ResponseWriter, r *http.Request, who signin.Identity) error {
+func (door *Door) getOnce(w http.ResponseWriter, r *http.Request, who signin.Identity, browser string) error {
 	c, err := door.cardOfAddress(r, who)
 	if err != nil {
 		door.Refused(r.Context(), c, err)
@@ -146,7 +147,6 @@ func (door *Door) getOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 	}
 	visitedBefore := r.URL.RawQuery == "" && door.web.SetShownCookie(w, r, c.ID) // the cookie is set only if straight may need it
 	c.page = web.PageOf(r.URL.Query())
-	browser := door.web.Token(r)
 	knownBrowserOrAgent, err := door.admitAgentOrBrowser(r.Context(), &c, who, browser)
 	if errors.Is(err, web.ErrConnect) {
 		return door.web.Render(w, http.StatusOK, door.connectPage(c))
@@ -155,7 +155,7 @@ func (door *Door) getOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 		door.Refused(r.Context(), c, err)
 		return door.withNotice(&c, err)
 	}
-	if knownBrowserOrAgent && door.straight(r, c, visitedBefore) {
+	if knownBrowserOrAgent && door.straight(r, c, visitedBefore || browser == "") {
 		return door.withNotice(&c, door.open(w, r, c, press{visitor: c.Visitor, straight: true, from: door.web.SourceOf(r, c.About.ChatURL), browser: browser}))
 	}
 	if c.page == web.ChatPage && door.book.HasChatLink(c.Card) {
@@ -181,12 +181,12 @@ func (door *Door) getOnce(w http.ResponseWriter, r *http.Request, who signin.Ide
 // A browser that goes back, reloads or restores a tab sends the same headers as after a typed
 // address or a click in an app (Sec-Fetch-Site none). Such a request leads straight to the screen
 // only if the browser has the bridge's browser cookie and has not been at this address before, and
-// if no agent pressed within recentPress.
-func (door *Door) straight(r *http.Request, c CardRequest, visitedBefore bool) bool {
+// if no agent pressed within recentPress. maybeVisited says that one of the first two is not so.
+func (door *Door) straight(r *http.Request, c CardRequest, maybeVisited bool) bool {
 	if !web.Clicked(r) || r.URL.RawQuery != "" || !c.Certain() && (!c.MayBeWatching(c.actor()) || len(c.VisitorsInSession()) == 0) {
 		return false
 	}
-	if web.MetadataOf(r).Site == "none" && (visitedBefore || door.web.Token(r) == "" || time.Since(c.About.Pressed) < recentPress) {
+	if web.MetadataOf(r).Site == "none" && (maybeVisited || time.Since(c.About.Pressed) < recentPress) {
 		return false
 	}
 	switch door.DecideForCard(c, policy.Watch).PageFirst {

@@ -338,10 +338,12 @@ func (door *Door) checkBeforePress(ctx context.Context, c CardRequest, p press) 
 	if err != nil {
 		return v, "", err
 	}
-	var reading sync.WaitGroup
-	reading.Go(func() { v, err = door.readVisitor(ctx, c.Card, p) })
-	confirmed, refused := door.confirmServing(ctx, c.Card, conversation)
-	reading.Wait()
+	var confirmed bool
+	var refused error
+	var asking sync.WaitGroup // the new goroutine gets this part, which needs little stack
+	asking.Go(func() { confirmed, refused = door.confirmServing(ctx, c.Card, conversation) })
+	v, err = door.readVisitor(ctx, c.Card, p)
+	asking.Wait()
 	if refused == nil && !confirmed {
 		refused = door.checkPendingChanges(ctx, c.Card, conversation)
 		if door.connectors[conversation.Connector].Serving != nil {

@@ -50,13 +50,15 @@ type Change struct {
 // Commit writes c. After ErrConflict, ErrTaken, ErrSpent or ErrNotFound (a Claim of a card that
 // does not exist) nothing of c is written. If ctx ends first, c may or may not have been written.
 func (s *Store) Commit(ctx context.Context, c Change) error {
-	w := &write{rows: s.rowsOf(c), audit: slices.Clone(c.Audit), desks: c.deskChanges()}
+	w := &write{audit: slices.Clone(c.Audit), desks: c.deskChanges()}
 	type step = func(context.Context, engine.Tx) error
 	steps, applied := make([]step, 0, 8), make([]step, 0, 2)
 	// The checks that can refuse run first. What they write comes after the card.
 	checked := func(decide, apply step) { steps, applied = append(steps, decide), append(applied, apply) }
 	if len(c.Spend) > 0 {
-		checked(s.limits.Spend(c.Spend))
+		rows, decide, apply := s.limits.Spend(c.Spend)
+		w.rows = rows
+		checked(decide, apply)
 	}
 	if c.Claim != nil {
 		checked(s.claim(*c.Claim, c.Card != nil && c.Card.Version > 0))
@@ -89,6 +91,7 @@ func (s *Store) Commit(ctx context.Context, c Change) error {
 	if c.Applied != "" {
 		steps = append(steps, deleteChanges(c.Applied))
 	}
+	w.rows = c.appendRows(w.rows)
 	w.do = func(ctx context.Context, tx engine.Tx) error {
 		for _, step := range steps {
 			if err := step(ctx, tx); err != nil {
@@ -109,10 +112,9 @@ func (s *Store) Commit(ctx context.Context, c Change) error {
 	return nil
 }
 
-// rowsOf returns the names of all rows that c changes, or whose change by another replica would break a
-// check of c.
-func (s *Store) rowsOf(c Change) []string {
-	rows := s.limits.Rows(c.Spend)
+// appendRows appends the names of all rows that c changes, or whose change by another replica would break a
+// check of c, except those of Spend.
+func (c *Change) appendRows(rows []string) []string {
 	if c.Claim != nil {
 		rows = append(rows, rowOfCard(c.Claim.Card), rowOfBrowser(c.Claim.Agent))
 	}

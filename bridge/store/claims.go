@@ -45,29 +45,31 @@ func (s *Store) claim(c Claim, cardMarks bool) (decide, apply func(context.Conte
 	browser := sha256.Sum256([]byte(c.Browser))
 	browserFresh, doorClaimed := false, false // so that they need not be written
 	decide = func(ctx context.Context, tx engine.Tx) error {
-		var generation, claimed, version int64
-		var remembered []byte
-		var expires sql.NullInt64
+		var door struct { // one struct, because Scan would otherwise allocate each of its fields
+			generation, claimed, version int64
+			browser                      []byte
+			expires                      sql.NullInt64
+		}
 		err := tx.QueryRow(ctx, queryLockDoor, c.Card, c.Agent, time.Now().UnixMicro()).
-			Scan(&generation, &claimed, &version, &remembered, &expires)
+			Scan(&door.generation, &door.claimed, &door.version, &door.browser, &door.expires)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrNotFound
 		} else if err != nil {
 			return fmt.Errorf("claim: %w", err)
 		}
-		if version != c.Version {
+		if door.version != c.Version {
 			return ErrConflict
 		}
-		if generation != int64(c.Generation) {
+		if door.generation != int64(c.Generation) {
 			return ErrTaken
 		}
 		switch {
-		case bytes.Equal(remembered, browser[:]):
-			browserFresh, doorClaimed = c.Until.Sub(engine.FromMicros(expires.Int64)) < refresh, claimed == generation
+		case bytes.Equal(door.browser, browser[:]):
+			browserFresh, doorClaimed = c.Until.Sub(engine.FromMicros(door.expires.Int64)) < refresh, door.claimed == door.generation
 			return nil
-		case claimed == generation:
+		case door.claimed == door.generation:
 			return ErrTaken
-		case remembered != nil && !c.Renewed:
+		case door.browser != nil && !c.Renewed:
 			return ErrTaken
 		}
 		return nil

@@ -11,8 +11,8 @@ import (
 // Spend counts acts, each with another limit or subject. If one is not allowed, it counts
 // none and returns a limit.SpentError.
 func (s *Store) Spend(ctx context.Context, acts ...limit.Spending) error {
-	decide, apply := s.limits.Spend(acts)
-	return s.spendWith(ctx, acts, func(ctx context.Context, tx engine.Tx) error {
+	rows, decide, apply := s.limits.Spend(acts)
+	return s.spendWith(ctx, rows, func(ctx context.Context, tx engine.Tx) error {
 		if err := decide(ctx, tx); err != nil {
 			return err
 		}
@@ -22,7 +22,7 @@ func (s *Store) Spend(ctx context.Context, acts ...limit.Spending) error {
 
 // GiveBack undoes a Spend, for acts that should not count.
 func (s *Store) GiveBack(ctx context.Context, acts ...limit.Spending) error {
-	return s.spendWith(ctx, acts, s.limits.GiveBack(acts))
+	return s.spendWith(ctx, s.limits.Rows(acts), s.limits.GiveBack(acts))
 }
 
 // CheckSpend returns a limit.SpentError if Spend would, and counts nothing.
@@ -33,8 +33,8 @@ func (s *Store) CheckSpend(ctx context.Context, acts ...limit.Spending) error {
 	return nil
 }
 
-func (s *Store) spendWith(ctx context.Context, acts []limit.Spending, do func(context.Context, engine.Tx) error) error {
-	if err := s.write(ctx, &write{rows: s.limits.Rows(acts), do: do}); err != nil {
+func (s *Store) spendWith(ctx context.Context, rows []string, do func(context.Context, engine.Tx) error) error {
+	if err := s.write(ctx, &write{rows: rows, do: do}); err != nil {
 		return fmt.Errorf("store: limits: %w", err)
 	}
 	return nil

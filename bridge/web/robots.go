@@ -13,11 +13,30 @@ import (
 // A program that sends only the name of its HTTP library, such as curl, does not count as a robot.
 func Robot(r *http.Request) bool {
 	agent := strings.ToLower(r.UserAgent())
-	within := func(mark string) bool { return strings.Contains(agent, mark) }
 	first := func(name string) bool { return strings.HasPrefix(agent, name) }
-	return wordBot(agent) || slices.ContainsFunc(robots, within) || slices.ContainsFunc(firstRobots, first) ||
-		within(" rocket.chat/") && !within("electron/") // Rocket.Chat's server, and not its desktop app
+	return wordBot(agent) || containsRobot(agent) || slices.ContainsFunc(firstRobots, first) ||
+		strings.Contains(agent, " rocket.chat/") && !strings.Contains(agent, "electron/") // Rocket.Chat's server, and not its desktop app
 }
+
+// containsRobot reports whether agent contains one of robots. It reads agent once.
+func containsRobot(agent string) bool {
+	for i := range len(agent) {
+		for _, mark := range robotsByFirst[agent[i]] {
+			if strings.HasPrefix(agent[i:], mark) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// robotsByFirst has robots by their first byte.
+var robotsByFirst = func() (by [256][]string) {
+	for _, mark := range robots {
+		by[mark[0]] = append(by[mark[0]], mark)
+	}
+	return by
+}()
 
 // wordBot reports whether a word in agent, which is in lower case, ends in "bot" or "bots". "cubot"
 // does not count: browsers on phones of that brand send it.

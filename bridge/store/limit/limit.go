@@ -59,33 +59,37 @@ type Counter struct{ sealer *seal.Sealer }
 // NewCounter returns a counter that hashes subjects with sealer.
 func NewCounter(sealer *seal.Sealer) Counter { return Counter{sealer} }
 
-// Spend prepares the check, which only refuses, and the statement that counts the acts.
-func (c Counter) Spend(acts []Spending) (decide, apply func(context.Context, engine.Tx) error) {
-	var rows []any
+// Spend prepares the check, which only refuses, and the statement that counts the acts. rows are as in Rows.
+func (c Counter) Spend(acts []Spending) (rows []string, decide, apply func(context.Context, engine.Tx) error) {
+	subjects := c.spenders(acts)
+	var counted []any
 	decide = func(ctx context.Context, tx engine.Tx) (err error) {
-		rows, err = c.frees(ctx, tx, acts)
+		counted, err = frees(ctx, tx, acts, subjects)
 		return err
 	}
 	apply = func(ctx context.Context, tx engine.Tx) error {
-		if _, err := tx.Exec(ctx, querySpend+engine.Tuples(len(acts), limitColumnNum)+querySpent, rows...); err != nil {
+		if _, err := tx.Exec(ctx, querySpend+engine.Tuples(len(acts), limitColumnNum)+querySpent, counted...); err != nil {
 			return fmt.Errorf("spend: %w", err)
 		}
 		return nil
 	}
-	return decide, apply
+	return rowsOf(subjects), decide, apply
 }
 
 // Rows returns the names of the acts' rows in locks. Without a lock two replicas could both use the last act.
-func (c Counter) Rows(acts []Spending) (rows []string) {
-	for _, subject := range c.spenders(acts) {
-		rows = append(rows, "limit "+string(subject.([]byte)))
+func (c Counter) Rows(acts []Spending) []string { return rowsOf(c.spenders(acts)) }
+
+func rowsOf(subjects []any) []string {
+	rows := make([]string, len(subjects), len(subjects)+4) // the caller may add some
+	for i, subject := range subjects {
+		rows[i] = "limit " + string(subject.([]byte))
 	}
 	return rows
 }
 
 // Check returns a SpentError if one of the acts is not allowed now. It only reads.
 func (c Counter) Check(ctx context.Context, in engine.Reader, acts []Spending) error {
-	_, err := c.frees(ctx, in, acts)
+	_, err := frees(ctx, in, acts, c.spenders(acts))
 	return err
 }
 
@@ -119,8 +123,7 @@ func Remove(ctx context.Context, tx engine.Tx, subjects [][]byte, now time.Time)
 
 // frees returns for each act its stored subject, and the time at which the limit will be
 // unused again if the subject acts now.
-func (c Counter) frees(ctx context.Context, in engine.Reader, acts []Spending) (rows []any, err error) {
-	subjects := c.spenders(acts)
+func frees(ctx context.Context, in engine.Reader, acts []Spending, subjects []any) (rows []any, err error) {
 	now := time.Now()
 	stored := make(map[string]int64, len(acts))
 	found, err := in.Query(ctx, queryFree+engine.Tuples(1, len(acts)), subjects...)

@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -448,18 +450,30 @@ type rows struct{ *sql.Rows }
 func (r rows) Close() { r.Rows.Close() }
 
 // dialect translates a query for SQLite. It replaces $1 by ?1, because SQLite numbers $ names
-// by their first use. It removes FOR UPDATE, because the single writer locks everything, and
+// by their first use, or by ? if the parameters are used once and in order: the driver searches the name of
+// a numbered one each time a statement runs. It removes FOR UPDATE, because the single writer locks everything, and
 // COLLATE "C", which is SQLite's default. It keeps the results, since there are few queries.
 func dialect(query string) string {
 	if d, ok := dialects.Load(query); ok {
 		return d.(string)
 	}
-	d := strings.ReplaceAll(unlocked(query), "$", "?")
+	d := unlocked(query)
+	inOrder := true
+	for i, parameter := range parameters.FindAllString(d, -1) {
+		inOrder = inOrder && parameter == "$"+strconv.Itoa(i+1)
+	}
+	if inOrder {
+		d = parameters.ReplaceAllString(d, "?")
+	} else {
+		d = strings.ReplaceAll(d, "$", "?")
+	}
 	dialects.Store(query, d)
 	return d
 }
 
 var dialects sync.Map
+
+var parameters = regexp.MustCompile(`\$[0-9]+`)
 
 func unlocked(query string) string {
 	query, _, _ = strings.Cut(query, " FOR UPDATE")

@@ -139,4 +139,13 @@ func (r *keptRows) Close() error {
 // withoutCancel returns a context that never ends. For a context that can end, the driver starts
 // a goroutine with each statement, which costs more than most statements. Statements on a
 // local file are short, except while they wait for a lock, which busy_timeout limits.
-func withoutCancel(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
+// It does not call ctx.Done to find out whether it can end: that may make a channel.
+func withoutCancel(ctx context.Context) context.Context {
+	if _, ok := ctx.(uncancelled); ok {
+		return ctx
+	}
+	return uncancelled{context.WithoutCancel(ctx)}
+}
+
+// uncancelled is the type of the contexts that withoutCancel returns, so that it wraps none twice.
+type uncancelled struct{ context.Context }

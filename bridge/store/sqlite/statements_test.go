@@ -65,3 +65,17 @@ func BenchmarkKeptLimit(b *testing.B) {
 		return run(func(args ...any) (*sql.Rows, error) { return conn.QueryContext(ctx, query, args...) })
 	})
 }
+
+func TestParametersInOrderGetNoNumbers(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]string{
+		`UPDATE cards SET state = $1 WHERE id = $2 FOR UPDATE`: `UPDATE cards SET state = ? WHERE id = ?`,
+		`UPDATE cards SET state = $2 WHERE id = $1`:            `UPDATE cards SET state = ?2 WHERE id = ?1`,
+		`SELECT id FROM cards WHERE id = $1 OR chat = $1`:      `SELECT id FROM cards WHERE id = ?1 OR chat = ?1`,
+		`SELECT 1`: `SELECT 1`,
+	} {
+		if got := dialect(query); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+}
