@@ -134,25 +134,28 @@ func (c *connector) room(ctx context.Context, id string) (room, error) {
 	}
 }
 
-// agentLife returns how long the names of an agent are kept, so that not each message reads them.
-func agentLife(u user) time.Duration {
-	if u.ID == "" {
-		return 0
+// agentLife is how long the names of an agent are kept, so that not each message reads them.
+const agentLife = time.Minute
+
+// agentNames returns the user with this id, as read within the last minute. It returns the zero user if
+// the answer is about another one.
+func (c *connector) agentNames(ctx context.Context, id string) (user, error) {
+	if u, ok := c.agents.Peek(id); ok {
+		return u, nil
 	}
-	return time.Minute
+	u, err := c.user(ctx, id)
+	if err != nil || u.ID != id {
+		return user{}, err
+	}
+	c.agents.Put(id, u)
+	return u, nil
 }
 
 // setAgent fills in the agent who serves the chat. The room has the user name that the agent
 // had when they took the chat; users.info has the present names. If the workspace refuses
 // users.info, the name in the room is used, so that the agent still gets a card.
 func (c *connector) setAgent(ctx context.Context, ask *chat.Ask, by served) error {
-	u, err := c.agents.Get(ctx, by.ID, func(ctx context.Context) (user, error) { // empty after a refusal
-		u, err := c.user(ctx, by.ID)
-		if u.ID != by.ID {
-			u = user{}
-		}
-		return u, err
-	})
+	u, err := c.agentNames(ctx, by.ID) // empty after a refusal
 	if r, se := refused(err); err != nil && (se == nil || !r.declined()) {
 		return c.classify(err, "READER", "the right to see users")
 	}

@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unicode"
 
 	"cobrowse-bridge/bridge/cache"
@@ -128,7 +129,7 @@ func New(c Config) (chat.Connector, error) {
 		posterID:  c.Poster.UserID,
 		secrets:   c.Secrets,
 		proven:    newProvenOnly(c.Transport),
-		agents:    cache.New(cache.Bound, agentLife),
+		agents:    cache.New(cache.Bound, func(user) time.Duration { return agentLife }),
 	}
 	if c.Command.Token != nil {
 		k.commandToken, k.channels = c.Command.Token, make(map[string]bool)

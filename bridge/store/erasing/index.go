@@ -165,7 +165,7 @@ func (x Index) indexCards(ctx context.Context, hashes CardHashes) error {
 
 // addCards adds cards to the index. It returns the ids of those that another transaction has or has changed.
 // A card that cannot be opened stays out of the index, so that a search reads it, and fails.
-func (x Index) addCards(ctx context.Context, ids []string, hashes CardHashes) (busy []string, err error) {
+func (x Index) addCards(ctx context.Context, ids []string, hashes CardHashes) ([]string, error) {
 	type entry struct {
 		id      string
 		version int64
@@ -184,7 +184,8 @@ func (x Index) addCards(ctx context.Context, ids []string, hashes CardHashes) (b
 			entries = append(entries, entry{id, version, of})
 		}
 	}
-	err = x.write(ctx, func(ctx context.Context, tx engine.Tx) error {
+	var busy []string // not a result: if ctx ends, the write may still set it
+	err := x.write(ctx, func(ctx context.Context, tx engine.Tx) error {
 		busy = nil // a failed shared commit runs this again
 		for _, e := range entries {
 			var version int64
@@ -210,7 +211,10 @@ func (x Index) addCards(ctx context.Context, ids []string, hashes CardHashes) (b
 		}
 		return nil
 	})
-	return busy, err
+	if err != nil {
+		return nil, err
+	}
+	return busy, nil
 }
 
 // wordHashes returns the hashes of words with the newest secret.
