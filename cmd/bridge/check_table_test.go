@@ -388,7 +388,9 @@ var wrongServices = []misconfiguration{
 	}, "chat.clock", "NTP", 0},
 	{"the app lacks a scope", func(b *checkedBridge) []string {
 		b.useSlack()
-		b.slack.Scopes = slices.DeleteFunc(b.slack.Scopes, func(s string) bool { return s == "users:read" })
+		b.slack.Set(func(w *slacktest.Workspace) {
+			w.Scopes = slices.DeleteFunc(slices.Clone(w.Scopes), func(s string) bool { return s == "users:read" })
+		})
 		return nil
 	}, "slack.scope", "install the app again", 1},
 	{"the bot token was revoked", func(b *checkedBridge) []string {
@@ -398,12 +400,12 @@ var wrongServices = []misconfiguration{
 	}, "slack.token", "SLACK_BOT_TOKEN", 1},
 	{"the clock differs from Slack's by six minutes", func(b *checkedBridge) []string {
 		b.useSlack()
-		b.slack.Skew = 6 * time.Minute
+		b.slack.Set(func(w *slacktest.Workspace) { w.Skew = 6 * time.Minute })
 		return nil
 	}, "slack.clock", "NTP", 1},
 	{"the clock differs from Slack's by one minute", func(b *checkedBridge) []string {
 		b.useSlack()
-		b.slack.Skew = time.Minute
+		b.slack.Set(func(w *slacktest.Workspace) { w.Skew = time.Minute })
 		return nil
 	}, "slack.clock", "NTP", 0},
 	{"Slack cannot be reached", func(b *checkedBridge) []string {

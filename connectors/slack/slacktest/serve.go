@@ -52,6 +52,7 @@ func (w *Workspace) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	if failing {
 		fault, w.faults[method] = w.faults[method][0], w.faults[method][1:]
 	}
+	skew, botToken, scopes := w.Skew, w.BotToken, strings.Join(w.Scopes, ",")
 	w.mu.Unlock()
 
 	if fault.Delay > 0 {
@@ -97,15 +98,15 @@ func (w *Workspace) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := out.Header()
-	h.Set("Date", time.Now().Add(w.Skew).UTC().Format(http.TimeFormat))
+	h.Set("Date", time.Now().Add(skew).UTC().Format(http.TimeFormat))
 	if a.text != "" {
 		h.Set("Content-Type", "text/plain")
 		out.WriteHeader(a.status)
 		io.WriteString(out, a.text)
 		return
 	}
-	if isMethod && token == w.BotToken {
-		h.Set("X-Oauth-Scopes", strings.Join(w.Scopes, ","))
+	if isMethod && token == botToken {
+		h.Set("X-Oauth-Scopes", scopes)
 	}
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	out.WriteHeader(a.status)

@@ -153,6 +153,13 @@ func (w *Workspace) AddUser(u User) {
 	w.touch()
 }
 
+// Set calls change, which may set exported fields while the workspace serves.
+func (w *Workspace) Set(change func(*Workspace)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(w)
+}
+
 // AddChannel adds a channel, or replaces the channel with the same id.
 func (w *Workspace) AddChannel(c Channel) {
 	w.mu.Lock()
