@@ -289,7 +289,7 @@ func (b *Bridge) purge(ctx context.Context) {
 			err = errors.Join(err, purged)
 		}
 		if err = errors.Join(err, indexed); err != nil && ctx.Err() == nil {
-			b.log.ErrorContext(ctx, "expired data not deleted", "wait", tidyEvery.String(), "err", err)
+			b.log.ErrorContext(ctx, "expired data not deleted, or index for erasures not continued", "wait", tidyEvery.String(), "err", err)
 		}
 		if unsure != 1 { // at the start Upscope may not answer for a moment
 			b.store.Jobs().NoteResult(ctx, jobs.Failure{Queue: book.BridgeQueue, Kind: book.WorkPurge, Next: time.Now().Add(tidyEvery)}, err)

@@ -267,7 +267,7 @@ func TestACrowdOfDueCardsCostsLittle(t *testing.T) {
 		// Those of a second are read at the same time.
 		for i, visitor := range read {
 			if visitor != visitors[i] && visitor != visitors[i^1] {
-				t.Fatalf("visitor %d is %s, want the one who was due first", i, visitor)
+				t.Fatalf("visitor %d is %s, want the one that was due first", i, visitor)
 			}
 		}
 		// Each second one read of the refreshes and one of each card, and one transaction. The rest is other work.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cobrowse-bridge/bridge"
+	"cobrowse-bridge/bridge/card"
 	"cobrowse-bridge/bridge/store"
 	"cobrowse-bridge/connectors/rocketchat/rocketchattest"
 	"cobrowse-bridge/upscope"
@@ -222,6 +223,30 @@ func TestAThousandGenuineCallbacksCauseFewCalls(t *testing.T) {
 		if n := w.sessionListCalls() - before; n > 2 {
 			t.Errorf("%d calls for sessions, want at most 2", n)
 		}
+	})
+}
+
+// An end that Upscope reports late is looked for until it is stored, also if the database fails meanwhile.
+func TestAnEndThatIsReportedLateSurvivesAFailureOfTheDatabase(t *testing.T) {
+	inWorld(t, func(w *world) {
+		_, _, session := w.startSession()
+		w.idle(card.MaxSessionLife + time.Hour)
+		w.reads("bob", "details unknown") // the card waits no longer
+		w.upscope.End(session, 0, "Helped with the address.")
+		call, err := json.Marshal(map[string]any{"id": session, "visitor_id": "any", "ended_at": time.Now().UTC().Format(time.RFC3339)})
+		w.must(err)
+		w.idle(20 * time.Minute)
+		w.reads("bob", "details unknown")
+		asked := w.sessionListCalls()
+		w.post(w.callbackPath(), call, http.Header{}).want(t, http.StatusOK)
+		w.sql("CREATE TRIGGER full BEFORE UPDATE ON cards BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+		w.pass(10 * time.Second)
+		if w.sessionListCalls() == asked {
+			t.Error("the list was not read while the database failed")
+		}
+		w.sql("DROP TRIGGER full")
+		w.pass(time.Minute)
+		w.reads("bob", "Helped with the address.")
 	})
 }
 

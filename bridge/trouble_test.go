@@ -368,8 +368,8 @@ func TestPromise13AnAuditEntryThatCannotBeWrittenIsListedUntilItIsDismissed(t *t
 	})
 }
 
-// Jobs that do not start fail neither themselves nor reach a service. A queue that River pauses stands for
-// workers that all wait.
+// A job that does not start does not fail, and calls no service. Here its queue is paused, which is like a queue
+// whose workers all wait.
 func TestPromise13WorkThatDoesNotStartIsAFailure(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ann()

@@ -192,7 +192,8 @@ func (d Desk) view() (string, any, error) {
 	return deskLayout, *v, nil
 }
 
-// viewAt returns the view with times relative to now; the zero time stands for absolute times.
+// viewAt returns the view. Its times say how long ago something was, seen from now; if now is zero, they say when
+// it was.
 func (d Desk) viewAt(now time.Time) (*deskView, error) {
 	v := &deskView{Frame: d.SignedIn.frame(deskTitle, deskPath, d.Note), CanLookUp: d.CanLookUp, Connected: len(d.Accounts) > 0}
 	var cards []deskCardView

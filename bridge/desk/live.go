@@ -46,7 +46,7 @@ func (desk *Desk) sendEvents(w http.ResponseWriter, r *http.Request, who signin.
 			return nil
 		case <-s.wake:
 		}
-		stale, silent := desk.streams.todo(s)
+		stale, silent := desk.streams.take(s)
 		var event []byte
 		if stale {
 			var err error

@@ -173,8 +173,8 @@ func (s *openDesk) signal() {
 	}
 }
 
-// todo reports whether s must be read, which the caller does, and whether nothing was sent for maxSilence.
-func (o *streams) todo(s *openDesk) (stale, silent bool) {
+// take reports whether s must be read, which the caller then does, and whether nothing was sent for maxSilence.
+func (o *streams) take(s *openDesk) (stale, silent bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if stale, s.stale = s.stale, false; stale {

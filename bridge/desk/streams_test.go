@@ -18,7 +18,7 @@ func openStreams(n int) (*streams, []*openDesk) {
 	for i := range n {
 		s, _ := o.add(fmt.Sprint("agent-", i))
 		<-s.wake
-		o.todo(s)
+		o.take(s)
 		d := dependencies{agents: []string{s.agent, fmt.Sprint("account-", i)}, session: fmt.Sprint("session-", i)}
 		for c := range 10 {
 			d.cards = append(d.cards, fmt.Sprintf("card-%d-%d", i, c))
@@ -50,7 +50,7 @@ func TestAChangeWakesOnlyTheDesksConcerned(t *testing.T) {
 		"session": {Session: "session-7"},
 	} {
 		o.wakeConcerned([]store.DeskChange{change}, false)
-		if stale, _ := o.todo(all[7]); !stale {
+		if stale, _ := o.take(all[7]); !stale {
 			t.Errorf("%s: the desk is not read again", name)
 		}
 		if n := woken(all); n != 1 {
@@ -87,11 +87,11 @@ func TestADeskThatChangesWhileItIsReadIsReadAgain(t *testing.T) {
 	before := o.changesSoFar()
 	o.wakeConcerned([]store.DeskChange{{Card: "moved-here-and-away", Agent: "another"}}, false)
 	o.wasRead(all[0], dependencies{agents: []string{"agent-0"}, cards: []string{"moved-here-and-away"}}, before)
-	if stale, _ := o.todo(all[0]); !stale {
+	if stale, _ := o.take(all[0]); !stale {
 		t.Error("the desk is not read again")
 	}
 	o.wasRead(all[0], dependencies{agents: []string{"agent-0"}, cards: []string{"moved-here-and-away"}}, o.changesSoFar())
-	if stale, _ := o.todo(all[0]); stale {
+	if stale, _ := o.take(all[0]); stale {
 		t.Error("the desk is read again without a change")
 	}
 }
@@ -104,7 +104,7 @@ func TestSharedCardsWakeAllDesksAfterAWhile(t *testing.T) {
 	for _, change := range []store.DeskChange{{Card: "shared", Agent: "another"}, {Card: "new", Connector: "slack"}} {
 		o.wasRead(s, d, o.changesSoFar())
 		o.wakeConcerned([]store.DeskChange{change}, false)
-		if stale, _ := o.todo(s); stale { // takes it as begun
+		if stale, _ := o.take(s); stale { // takes it as begun
 			t.Fatal("the desk is read at once")
 		}
 		if want := s.last.Add(sharedInterval); !s.due.Equal(want) {
@@ -112,7 +112,7 @@ func TestSharedCardsWakeAllDesksAfterAWhile(t *testing.T) {
 		}
 		// The same while the desk is read.
 		o.markStale(s)
-		o.todo(s)
+		o.take(s)
 		o.wakeConcerned([]store.DeskChange{change}, false)
 		o.wasRead(s, d, o.changesSoFar())
 		if want := s.last.Add(sharedInterval); !s.due.Equal(want) {

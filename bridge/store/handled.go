@@ -20,8 +20,8 @@ func (s *Store) handledHashes(connector, key string) (now, before []byte) {
 	return now[:16], before[:16]
 }
 
-// refuseHandled returns a step for a delivery that was just inserted. It removes the delivery and fails with
-// ErrConflict if it is a repeat of one of which only the hash is left.
+// refuseHandled returns a step for a delivery that was just inserted. If the hash of its key
+// is stored, it is a repeat: the step removes the delivery and fails with ErrConflict.
 func (s *Store) refuseHandled(id, connector, key string) func(context.Context, engine.Tx) error {
 	now, before := s.handledHashes(connector, key)
 	return func(ctx context.Context, tx engine.Tx) error {

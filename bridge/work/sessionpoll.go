@@ -17,10 +17,11 @@ const (
 	// pollAtLeast is the longest pause between polls while the calls that polls may make are used up.
 	pollAtLeast = time.Minute
 
-	// A poll goes back pollOverlap before the start of the last one. The list may also be late: then
-	// an end of which Upscope told the bridge is not in it, and polls go back to that end, for lateness. For
-	// sessions of which nobody told the bridge, a poll goes back lateness before the last such poll: every
-	// longPollEvery if there are calls for it, and every longPollAtLeast in any case.
+	// A poll reads the changes since pollOverlap before the start of the last poll. The list may be late, but
+	// by no more than lateness:
+	//   - If it does not have an end that Upscope has reported, polls read from that end on until it has.
+	//   - A long poll reads from lateness before the last long poll on, for changes that Upscope has not
+	//     reported. There is one every longPollEvery if enough calls are left, and every longPollAtLeast in any case.
 	pollOverlap     = 10 * time.Second
 	lateness        = 5 * time.Minute
 	longPollEvery   = time.Minute
@@ -31,8 +32,8 @@ const (
 	callsPerMinute  = 4
 	sessionsPerCall = 10
 	savedCalls      = 20
-	// mostCallsTooMany bounds for how long polls wait after many calls that could not wait.
-	mostCallsTooMany = 200
+	// Polls that could not wait may make more calls than that. At most maxExcess of them delay later polls.
+	maxExcess = 200
 )
 
 // sessionPolls says when to poll Upscope's list of sessions, and from when.
@@ -40,27 +41,27 @@ type sessionPolls struct {
 	wake chan struct{}
 
 	mu       sync.Mutex
-	last     time.Time          // when the last poll began
-	since    time.Time          // from when the next one reads; zero before the first that succeeded
-	lastLong time.Time          // when the last long poll began that succeeded
-	longCost float64            // its calls
-	owed     map[string]owedEnd // by card
-	calls    float64            // how many calls polls may make now; below zero if they made too many
-	counted  time.Time          // when calls was computed
-	request  string             // the id of the request that started the next poll, or empty
+	last     time.Time             // when the last poll began
+	since    time.Time             // from when the next one reads; zero before the first that succeeded
+	lastLong time.Time             // when the last long poll began that succeeded
+	longCost float64               // its calls
+	missing  map[string]missingEnd // by card
+	calls    float64               // how many calls polls may make now; below zero if they made too many
+	counted  time.Time             // when calls was computed
+	request  string                // the id of the request that started the next poll, or empty
 }
 
-// An owedEnd is the end of a session that Upscope has reported and that its list did not have yet.
-type owedEnd struct {
+// A missingEnd is the end of a session that Upscope has reported and that its list did not have yet.
+type missingEnd struct {
 	session string // its id, or empty if Upscope did not tell it
 	ended   time.Time
 }
 
 func newSessionPolls() *sessionPolls {
-	return &sessionPolls{wake: make(chan struct{}, 1), owed: map[string]owedEnd{}, calls: savedCalls, counted: time.Now()}
+	return &sessionPolls{wake: make(chan struct{}, 1), missing: map[string]missingEnd{}, calls: savedCalls, counted: time.Now()}
 }
 
-// pause returns how long to wait for the next poll. asked says that somebody waits for it.
+// pause returns how long to wait for the next poll. asked says that Upscope or an agent has ended a session.
 func (s *sessionPolls) pause(asked bool) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,7 +103,7 @@ func (s *sessionPolls) begin() (since time.Time, long bool) {
 		return time.Time{}, true
 	}
 	since = s.since
-	for _, end := range s.owed {
+	for _, end := range s.missing {
 		if from := end.ended.Add(-pollOverlap); from.Before(since) {
 			since = from
 		}
@@ -121,9 +122,9 @@ func (s *sessionPolls) succeeded(began time.Time, long bool, calls int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.since = began.Add(-pollOverlap)
-	for card, end := range s.owed {
+	for card, end := range s.missing {
 		if began.Sub(end.ended) > lateness { // so the list is not only late
-			delete(s.owed, card)
+			delete(s.missing, card)
 		}
 	}
 	if long {
@@ -135,33 +136,33 @@ func (s *sessionPolls) succeeded(began time.Time, long bool, calls int) {
 func (s *sessionPolls) called() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls = max(s.mayCall(time.Now())-1, -mostCallsTooMany)
+	s.calls = max(s.mayCall(time.Now())-1, -maxExcess)
 }
 
-// found counts a new session.
-func (s *sessionPolls) found() {
+// countNew counts a new session.
+func (s *sessionPolls) countNew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = s.mayCall(time.Now()) + 1.0/sessionsPerCall
 }
 
-// owe makes polls go back to the end of a session of a card until one finds it, or until the list can
+// lookForEnd makes polls read from the end of a card's session on until one finds it, or until the list can
 // no longer be late. An empty session is any of the card's.
-func (s *sessionPolls) owe(card, session string, ended time.Time) {
+func (s *sessionPolls) lookForEnd(card, session string, ended time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if before, ok := s.owed[card]; ok && before.ended.Before(ended) {
+	if before, ok := s.missing[card]; ok && before.ended.Before(ended) {
 		ended = before.ended
 	}
-	s.owed[card] = owedEnd{session, ended}
+	s.missing[card] = missingEnd{session, ended}
 }
 
-// paid notes that a poll found the end of a session.
-func (s *sessionPolls) paid(card, session string) {
+// endFound notes that a poll found the end of a session, and that the card has it.
+func (s *sessionPolls) endFound(card, session string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if end := s.owed[card].session; end == "" || end == session {
-		delete(s.owed, card)
+	if end := s.missing[card].session; end == "" || end == session {
+		delete(s.missing, card)
 	}
 }
 

@@ -44,11 +44,11 @@ func TestPollsOfSessionsCostWhatBegins(t *testing.T) {
 						shown++
 						if !l.seenBegan {
 							l.seenBegan = true
-							s.found()
+							s.countNew()
 						}
 						if inList(l.ended) {
 							l.seenOver = true
-							s.paid(fmt.Sprint(i), fmt.Sprint(i))
+							s.endFound(fmt.Sprint(i), fmt.Sprint(i))
 						}
 					}
 					for range shown/pageSize + 1 {
@@ -69,7 +69,7 @@ func TestPollsOfSessionsCostWhatBegins(t *testing.T) {
 					}
 					for i, l := range all {
 						if l.ended.Equal(now) {
-							s.owe(fmt.Sprint(i), fmt.Sprint(i), now) // Upscope calls
+							s.lookForEnd(fmt.Sprint(i), fmt.Sprint(i), now) // Upscope calls
 							if at := now.Add(s.pause(true)); at.Before(next) {
 								next = at
 							}
@@ -115,20 +115,20 @@ func TestPollsGoBackToAnEndThatTheListHasLate(t *testing.T) {
 		poll()
 		time.Sleep(time.Minute)
 		ended := time.Now()
-		s.owe("card", "session", ended)
-		s.owe("card 2", "", ended)
+		s.lookForEnd("card", "session", ended)
+		s.lookForEnd("card 2", "", ended)
 		time.Sleep(2 * time.Minute)
 		if since := poll(); since.After(ended) {
 			t.Errorf("a poll after two minutes begins %v after the end", since.Sub(ended))
 		}
-		s.paid("card", "other session")
-		s.paid("card 2", "session 2")
-		if len(s.owed) != 1 {
-			t.Errorf("%d ends are looked for, want 1", len(s.owed))
+		s.endFound("card", "other session")
+		s.endFound("card 2", "session 2")
+		if len(s.missing) != 1 {
+			t.Errorf("%d ends are looked for, want 1", len(s.missing))
 		}
 		time.Sleep(lateness)
 		poll()
-		if len(s.owed) != 0 {
+		if len(s.missing) != 0 {
 			t.Error("an end is looked for after the list cannot be late any more")
 		}
 	})

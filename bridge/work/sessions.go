@@ -110,20 +110,19 @@ func (work *Worker) readSession(ctx context.Context, s upscope.Session) error {
 		return nil
 	}
 	reported := card.SessionOf(s)
-	if reported.Over() {
-		work.sessions.paid(id, s.ID)
-	}
 	before, known := work.seen.Peek(s.ID)
-	if known && reflect.DeepEqual(before, reported) {
-		return nil
+	if !known || !reflect.DeepEqual(before, reported) {
+		agent, _ := s.Metadata[card.MetadataAgent].(string)
+		if err := work.updateFromSession(ctx, id, agent, reported); err != nil {
+			return err
+		}
+		work.seen.Put(s.ID, reported)
 	}
-	agent, _ := s.Metadata[card.MetadataAgent].(string)
-	if err := work.updateFromSession(ctx, id, agent, reported); err != nil {
-		return err
-	}
-	work.seen.Put(s.ID, reported)
 	if !known {
-		work.sessions.found()
+		work.sessions.countNew()
+	}
+	if reported.Over() {
+		work.sessions.endFound(id, s.ID)
 	}
 	return nil
 }
@@ -237,7 +236,7 @@ func (work *Worker) sessionEnded(w http.ResponseWriter, r *http.Request) error {
 			ended = card.Latest(hint.EndedAt, now.Add(-callbackLife))
 		}
 	}
-	work.sessions.owe(id, session, ended)
+	work.sessions.lookForEnd(id, session, ended)
 	if !work.callbacks.Allow(id) {
 		return nil // an earlier call for this card has started a poll
 	}
@@ -290,7 +289,7 @@ func (work *Worker) StopSession(ctx context.Context, c card.Card, actor string) 
 			return ended, err
 		}
 	}
-	work.sessions.owe(c.ID, "", time.Now())
+	work.sessions.lookForEnd(c.ID, "", time.Now())
 	work.sessions.pollNow(ctx)
 	return ended, nil
 }

@@ -167,8 +167,8 @@ func (s *site) press(ctx context.Context, r *room) (took time.Duration, status i
 	return took, answer.StatusCode, nil
 }
 
-// connect opens the co-browse page of a card, which connects its agent's chat account to the one who
-// signed in. A page with a query does not lead straight to the screen.
+// connect opens the co-browse page of a card as its agent. The bridge then knows that the chat account belongs to
+// the agent who signed in. A page with a query does not lead straight to the screen.
 func (s *site) connect(ctx context.Context, r *room) error {
 	path, agent := s.chat.card(r)
 	answer, err := s.get(ctx, path+"?page", agent)

@@ -43,7 +43,7 @@ type Priority int
 
 // The priorities, from the first to the last. River has four (riverqueue.com/docs/job-priority).
 const (
-	Soon    Priority = 1 // somebody waits for it
+	Soon    Priority = 1 // an agent waits for it
 	InOrder Priority = 2
 )
 

@@ -42,12 +42,12 @@ func Start(r Refresh) func(context.Context, engine.Tx) error {
 type Table struct {
 	in    engine.Reader
 	write func(ctx context.Context, cards []string, do func(context.Context, engine.Tx) error) error
-	alone func(ctx context.Context, do func(context.Context, engine.Tx) error) error
+	alone engine.LoneWriter
 }
 
 // In returns the refreshes in a database. write commits what a function changes about cards, and alone what
 // it changes while nothing else is written.
-func In(db engine.Reader, write func(context.Context, []string, func(context.Context, engine.Tx) error) error, alone func(context.Context, func(context.Context, engine.Tx) error) error) Table {
+func In(db engine.Reader, write func(context.Context, []string, func(context.Context, engine.Tx) error) error, alone engine.LoneWriter) Table {
 	return Table{db, write, alone}
 }
 

@@ -59,7 +59,7 @@ func Now(ctx context.Context, tx engine.Tx, connector string) error {
 	return err
 }
 
-// A Table has the sweeps of all connectors. All its errors are prefixed.
+// A Table has the sweeps of all connectors.
 type Table struct {
 	in     engine.Reader
 	write  engine.Writer

@@ -77,24 +77,9 @@ func (w *Workspace) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		w.touch()
 		w.mu.Unlock()
 	}
-	switch {
-	case fault.Hang:
-		<-r.Context().Done()
-		return
-	case fault.Cut:
-		out.Header().Set("Content-Length", "1000")
-		out.WriteHeader(http.StatusOK)
-		io.WriteString(out, `{"ok":true,"chan`)
-		http.NewResponseController(out).Flush()
-		panic(http.ErrAbortHandler)
-	case fault.Error != "":
+	if fault.Error != "" {
 		a = refuse(fault.Error)
-	case fault.Status != 0:
-		for k, v := range fault.Header {
-			out.Header()[k] = v
-		}
-		out.WriteHeader(fault.Status)
-		io.WriteString(out, fault.Body)
+	} else if fault.answered(out, r) {
 		return
 	}
 	h := out.Header()
@@ -111,6 +96,29 @@ func (w *Workspace) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	out.WriteHeader(a.status)
 	json.NewEncoder(out).Encode(a.body)
+}
+
+// answered reports whether the fault takes the place of the answer, which it then has given.
+func (fault Fault) answered(out http.ResponseWriter, r *http.Request) bool {
+	switch {
+	case fault.Hang:
+		<-r.Context().Done()
+	case fault.Cut:
+		out.Header().Set("Content-Length", "1000")
+		out.WriteHeader(http.StatusOK)
+		io.WriteString(out, `{"ok":true,"chan`)
+		http.NewResponseController(out).Flush()
+		panic(http.ErrAbortHandler)
+	case fault.Status != 0:
+		for k, v := range fault.Header {
+			out.Header()[k] = v
+		}
+		out.WriteHeader(fault.Status)
+		io.WriteString(out, fault.Body)
+	default:
+		return false
+	}
+	return true
 }
 
 // arguments reads a form or a JSON object and separates the token. badly says what is wrong
