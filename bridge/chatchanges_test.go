@@ -80,14 +80,18 @@ func TestAHandOverIsProcessedWhileTheVisitorIsStillSearched(t *testing.T) {
 		w.wantPending(room)
 		w.wantAgent(room, "rocketchat:a1")
 		w.chat.Forward(room, "eve")
+		w.stop() // no job runs before its delivery was looked at
 		w.deliverEvent("LivechatSessionForwarded", room)
 		w.wantPending(room, store.PendingChange{Agent: "a2"})
+		w.run()
 		w.pass(time.Second)
 		w.wantPending(room)
 		w.wantAgent(room, "rocketchat:a2")
 		// A late event does not change the card, whose agent is eve already.
+		w.stop() // no job runs before its delivery was looked at
 		w.deliverEvent("LivechatSessionQueued", room)
 		w.wantPending(room, store.PendingChange{})
+		w.run()
 		w.pass(time.Second)
 		w.wantPending(room)
 		w.wantAgent(room, "rocketchat:a2")
@@ -110,8 +114,10 @@ func TestATakenChatIsNotPendingWhileItsVisitorIsNotFound(t *testing.T) {
 	inWorld(t, func(w *world) {
 		room := w.openChat(withPageKey()) // Upscope does not know its visitor yet
 		w.chat.Take(room, "bob")
+		w.stop() // no job runs before its delivery was looked at
 		w.deliverEvent("LivechatSessionTaken", room)
 		w.wantPending(room, store.PendingChange{Agent: "a1"})
+		w.run()
 		w.pass(500 * time.Millisecond) // the first search is done
 		w.wantPending(room)
 		w.wantAgent(room, "rocketchat:a1")
